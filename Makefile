@@ -1,0 +1,47 @@
+# Set-up on a fresh machine needs Python 3.11 or newer, git and make; everything else is made here.
+
+PYTHON ?= python3
+BIN := .venv/bin
+UV_VERSION := 0.13.8
+SYNC := UV_PROJECT_ENVIRONMENT=.venv $(BIN)/uv sync --frozen --inexact --compile-bytecode --quiet
+
+.PHONY: demo test lint types format clean
+
+demo: .venv/demo  ## the main job on bundled rows and the embedded model
+	$(BIN)/phrasetune demo
+
+test: .venv/test  ## all tests
+	$(BIN)/python -m pytest
+
+lint: .venv/lint  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/lint  ## mypy --strict
+	$(BIN)/mypy
+
+format: .venv/lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# uv is a tool inside the environment; --inexact lets it stay there. Each group of dependencies leaves a mark.
+.venv/uv-$(UV_VERSION):
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	touch $@
+
+.venv/demo: .venv/uv-$(UV_VERSION) pyproject.toml uv.lock
+	$(SYNC)
+	$(BIN)/python -m compileall -q optimizer search_spaces
+	touch $@
+
+.venv/test: .venv/uv-$(UV_VERSION) pyproject.toml uv.lock
+	$(SYNC) --group test
+	touch $@
+
+.venv/lint: .venv/uv-$(UV_VERSION) pyproject.toml uv.lock
+	$(SYNC) --group test --group lint
+	touch $@
