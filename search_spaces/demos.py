@@ -1,0 +1,154 @@
+"""Which examples to show: strategies over a pool of training rows.
+
+A strategy sees the pool, a number and a random generator, never a model, a score or a row of another split.
+Zero demos means zero, whatever the strategy.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+from search_spaces.prompt import Example
+
+NEIGHBOURS = 5  # rows that vote on how hard a row is: enough to outvote one odd neighbour
+HARD_SHARE = 4  # "hardest" draws among the HARD_SHARE * k hardest rows, so that its seed still matters
+
+
+def terms(text: str) -> list[str]:
+    """Words and four-letter pieces of words, lower case: what two texts may share."""
+    words = re.findall(r"\w+", text.casefold())
+    pieces = [f"#{word[i : i + 4]}" for word in words if len(word) > 4 for i in range(len(word) - 3)]
+    return words + pieces
+
+
+class TextIndex:
+    """Cosine similarity of TF-IDF vectors over an inverted index.
+
+    Parameters
+    ----------
+    texts
+        The documents; the document frequencies come from them alone.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        counts = [Counter(terms(text)) for text in texts]
+        frequency = Counter(term for count in counts for term in count)
+        self._idf = {term: math.log(1 + len(texts) / n) for term, n in frequency.items()}
+        self.vectors = [self._weigh(count) for count in counts]
+        self._postings: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        for position, vector in enumerate(self.vectors):
+            for term, weight in vector.items():
+                self._postings[term].append((position, weight))
+
+    def _weigh(self, counts: Counter[str]) -> dict[str, float]:
+        weights = {t: (1 + math.log(n)) * self._idf[t] for t, n in counts.items() if t in self._idf}
+        norm = math.sqrt(sum(w * w for w in weights.values())) or 1.0
+        return {term: weight / norm for term, weight in weights.items()}
+
+    def rank(self, text: str, k: int) -> list[int]:
+        """Positions of the `k` most similar documents, best first; ties go to the earlier one."""
+        scores = [0.0] * len(self.vectors)
+        for term, weight in self._weigh(Counter(terms(text))).items():
+            for position, other in self._postings[term]:
+                scores[position] += weight * other
+        return sorted(range(len(scores)), key=lambda i: (-scores[i], i))[:k]
+
+
+class DemoPool:
+    """The training rows that may be shown, with what the strategies need to know of them."""
+
+    def __init__(self, examples: Sequence[Example]) -> None:
+        self.examples = tuple(examples)
+
+    @cached_property
+    def index(self) -> TextIndex:
+        """Similarity among the rows."""
+        return TextIndex([example.text for example in self.examples])
+
+    @cached_property
+    def hardness(self) -> list[float]:
+        """Share of each row's nearest rows that carry another answer: near-misses score high. Shape (n,)."""
+        return [self._disagreement(position) for position in range(len(self.examples))]
+
+    def _disagreement(self, position: int) -> float:
+        example = self.examples[position]
+        near = [p for p in self.index.rank(example.text, NEIGHBOURS + 1) if p != position][:NEIGHBOURS]
+        return sum(self.examples[p].target != example.target for p in near) / max(1, len(near))
+
+    def nearest(self, text: str, k: int, *, but: str = "") -> tuple[Example, ...]:
+        """The `k` rows most similar to a text, best first, leaving out the row whose id is `but`."""
+        ranked = (self.examples[p] for p in self.index.rank(text, k + 1))
+        return tuple(example for example in ranked if example.id != but)[:k]
+
+
+def pick(pool: DemoPool, strategy: str, k: int, rng: random.Random) -> tuple[Example, ...]:
+    """Draw `k` demos, or the whole pool if it is smaller."""
+    k = min(k, len(pool.examples))
+    return STRATEGIES[strategy](pool, k, rng) if k > 0 else ()
+
+
+def _random(pool: DemoPool, k: int, rng: random.Random) -> tuple[Example, ...]:
+    return tuple(rng.sample(pool.examples, k))
+
+
+def _balanced(pool: DemoPool, k: int, rng: random.Random) -> tuple[Example, ...]:
+    """Take the answers in turn, in a drawn order, so that no answer is shown twice before all are shown once."""
+    by_target: dict[str, list[Example]] = defaultdict(list)
+    for example in rng.sample(pool.examples, len(pool.examples)):
+        by_target[example.target].append(example)
+    drawn: list[Example] = []
+    while len(drawn) < k:
+        for rows in by_target.values():
+            if rows and len(drawn) < k:
+                drawn.append(rows.pop())
+    return tuple(drawn)
+
+
+def _diverse(pool: DemoPool, k: int, rng: random.Random) -> tuple[Example, ...]:
+    """Farthest-first traversal (Gonzalez 1985): each next row is the least similar to those taken."""
+    vectors = pool.index.vectors
+    taken = [rng.randrange(len(vectors))]
+    closest = [0.0] * len(vectors)
+    while len(taken) < k:
+        last = vectors[taken[-1]]
+        for position, vector in enumerate(vectors):
+            similarity = sum(weight * vector.get(term, 0.0) for term, weight in last.items())
+            closest[position] = max(closest[position], similarity)
+        left = [p for p in range(len(vectors)) if p not in taken]
+        taken.append(min(left, key=lambda p: (closest[p], p)))
+    return tuple(pool.examples[p] for p in taken)
+
+
+def _hardest(pool: DemoPool, k: int, rng: random.Random) -> tuple[Example, ...]:
+    """Draw among the rows whose neighbours carry other answers."""
+    shuffled = rng.sample(range(len(pool.examples)), len(pool.examples))
+    hard = sorted(shuffled, key=lambda p: -pool.hardness[p])[: HARD_SHARE * k]
+    return tuple(pool.examples[p] for p in rng.sample(hard, k))
+
+
+Strategy = Callable[[DemoPool, int, random.Random], tuple[Example, ...]]
+STRATEGIES: dict[str, Strategy] = {
+    "random": _random,
+    "balanced": _balanced,
+    "diverse": _diverse,
+    "hardest": _hardest,
+}
+
+
+def arrange(demos: Sequence[Example], order: str) -> tuple[Example, ...]:
+    """Put demos into an order: as drawn, reversed, grouped by answer, or the shortest first."""
+    return ORDERS[order](tuple(demos))
+
+
+Order = Callable[[tuple[Example, ...]], tuple[Example, ...]]
+ORDERS: dict[str, Order] = {
+    "drawn": lambda demos: demos,
+    "reversed": lambda demos: demos[::-1],
+    "by_answer": lambda demos: tuple(sorted(demos, key=lambda demo: demo.target)),
+    "short_first": lambda demos: tuple(sorted(demos, key=lambda demo: len(demo.text))),
+}

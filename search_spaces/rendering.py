@@ -1,0 +1,58 @@
+"""A prompt and a row in, messages out; a completion in, an answer out.
+
+Templates are compiled once per prompt and per set of demos. Knows no model and no score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from search_spaces import templates as built_in
+from search_spaces.demos import DemoPool
+from search_spaces.prompt import Example, Message, Prompt, Turn, fill
+from search_spaces.templates import Template
+
+
+class Renderer:
+    """Renders and parses with a set of templates.
+
+    Parameters
+    ----------
+    templates
+        Templates by id, beside the built-in ones.
+    """
+
+    def __init__(self, templates: Mapping[str, Template] | None = None) -> None:
+        self.templates: dict[str, Template] = {**built_in.BUILT_IN, **(templates or {})}
+        self._turns: dict[Prompt, tuple[Turn, ...]] = {}
+        self._pools: dict[tuple[Example, ...], DemoPool] = {}
+
+    def turns(self, prompt: Prompt) -> tuple[Turn, ...]:
+        """Compile a prompt whose demos are fixed: the form in which it is exported."""
+        if prompt not in self._turns:
+            self._turns[prompt] = self.templates[prompt.template].compile(prompt, prompt.demos)
+        return self._turns[prompt]
+
+    def messages(self, prompt: Prompt, example: Example) -> tuple[Message, ...]:
+        """Render a prompt for a row. A row is never shown as its own demo."""
+        inputs = dict(example.inputs)
+        if not prompt.nearest:
+            return fill(self.turns(prompt), inputs)
+        demos = self.demos(prompt, example)
+        return fill(self.templates[prompt.template].compile(prompt, demos), inputs)
+
+    def demos(self, prompt: Prompt, example: Example) -> tuple[Example, ...]:
+        """Return the demos that a row is shown with."""
+        if not prompt.nearest:
+            return prompt.demos
+        near = self._pool(prompt).nearest(example.text, prompt.nearest, but=example.id)
+        return near[::-1] if prompt.nearest_last else near
+
+    def parse(self, prompt: Prompt, text: str) -> str | None:
+        """Read the answer out of a completion; None if there is none."""
+        return self.templates[prompt.template].parse(prompt, text)
+
+    def _pool(self, prompt: Prompt) -> DemoPool:
+        if prompt.demos not in self._pools:
+            self._pools[prompt.demos] = DemoPool(prompt.demos)
+        return self._pools[prompt.demos]

@@ -1,0 +1,385 @@
+"""The space: dimensions declared as data, and the prompt that a choice of each makes.
+
+A dimension is a list of ids (some with a text behind), or a range of numbers; it may apply only `when` another
+dimension has certain values. Ready-made spaces stand beside this file as TOML, one per kind of task; a task file
+may lock, narrow or extend any dimension. Nothing here knows a score: a `Chooser` chooses.
+"""
+
+from __future__ import annotations
+
+import random
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from typing import Any, Protocol
+
+from search_spaces import demos as demo_strategies
+from search_spaces.instructions import fill_wording, task_words, telling_terms
+from search_spaces.prompt import Example, Prompt, Settings, digest
+
+Value = str | int | float
+KINDS = ("classification", "extraction", "qa", "generation")
+POOL_LIMIT = 2000  # rows that demos are drawn from: similarity among more takes longer than the calls it saves
+REASONING_TOKENS = 300  # room to think in
+
+
+class Chooser(Protocol):
+    """What chooses a value; an Optuna trial happens to fit."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:  # noqa: ANN401
+        """One of the choices."""
+
+    def suggest_int(self, name: str, low: int, high: int) -> int:
+        """A whole number, both ends included."""
+
+    def suggest_float(self, name: str, low: float, high: float) -> float:
+        """A number between the ends."""
+
+
+class DimensionError(ValueError):
+    """A dimension was given something that it does not hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """One hyperparameter of a prompt.
+
+    `choices` are ids or numbers, and empty for a range; `texts` are the wordings behind the ids; `seed` is the
+    value of the seed prompt.
+    """
+
+    name: str
+    about: str
+    seed: Value
+    choices: tuple[Value, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    low: float | None = None
+    high: float | None = None
+    when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+
+    @property
+    def locked(self) -> bool:
+        """Whether there is nothing to choose."""
+        return len(self.choices) == 1 or (not self.choices and self.low == self.high)
+
+    @property
+    def whole(self) -> bool:
+        """Whether a range is one of whole numbers."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def size(self) -> float:
+        """How many values there are; infinite for a range of real numbers."""
+        if self.choices:
+            return len(self.choices)
+        assert self.low is not None
+        assert self.high is not None
+        return self.high - self.low + 1 if self.whole or self.locked else float("inf")
+
+    def applies(self, params: Mapping[str, Value]) -> bool:
+        """Whether the dimension matters beside the values chosen so far."""
+        return all(params.get(name) in values for name, values in self.when.items())
+
+    def choose(self, chooser: Chooser) -> Value:
+        """Let the chooser choose; a locked dimension does not ask."""
+        if self.choices:
+            value: Value = self.choices[0]
+            if not self.locked:
+                value = chooser.suggest_categorical(self.name, list(self.choices))
+            return value
+        assert self.low is not None
+        assert self.high is not None
+        if self.locked:
+            return self.low
+        if self.whole:
+            return chooser.suggest_int(self.name, int(self.low), int(self.high))
+        return chooser.suggest_float(self.name, self.low, self.high)
+
+    def holds(self, value: object) -> bool:
+        """Whether a value belongs to the dimension."""
+        if self.choices:
+            return value in self.choices and not isinstance(value, bool)
+        assert self.low is not None
+        assert self.high is not None
+        number = isinstance(value, int) or (isinstance(value, float) and not self.whole)
+        return number and not isinstance(value, bool) and self.low <= float(value) <= self.high  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a space needs to know of the task. `train` rows only: demos and label notes are made from them."""
+
+    kind: str
+    inputs: tuple[str, ...]
+    output: str
+    train: tuple[Example, ...]
+    labels: tuple[str, ...] = ()
+    label_notes: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
+    max_tokens: int | None = None
+
+
+class Space:
+    """Dimensions, and the facts that turn a choice of each into a `Prompt`."""
+
+    def __init__(self, dimensions: Sequence[Dimension], facts: Facts) -> None:
+        self.dimensions = tuple(dimensions)
+        self.facts = facts
+        rows = [example for example in facts.train if example.targets]
+        self.pool = demo_strategies.DemoPool(_limited(rows))
+        self._words = task_words(facts.description, facts.inputs, facts.output, facts.labels)
+        self._terms = telling_terms(rows, facts.labels) if facts.labels else {}
+        longest = max((len(example.target) for example in rows), default=0)
+        # A token is rarely shorter than three characters; the rest is room for braces, tags and markers.
+        self._answer_tokens = 48 + longest // 3
+
+    def __getitem__(self, name: str) -> Dimension:
+        """Return the dimension of that name."""
+        return next(dimension for dimension in self.dimensions if dimension.name == name)
+
+    def choose(self, chooser: Chooser) -> dict[str, Value]:
+        """Let a chooser choose a value for every dimension that applies."""
+        params: dict[str, Value] = {}
+        for dimension in self.dimensions:
+            if dimension.applies(params):
+                params[dimension.name] = dimension.choose(chooser)
+        return params
+
+    def suggest(self, chooser: Chooser) -> Prompt:
+        """Let a chooser choose a prompt."""
+        return self.build(self.choose(chooser))
+
+    def seed(self) -> dict[str, Value]:
+        """Return the parameters of the seed prompt, which every run evaluates in full."""
+        params: dict[str, Value] = {}
+        for dimension in self.dimensions:
+            if dimension.applies(params):
+                params[dimension.name] = dimension.seed
+        return params
+
+    def build(self, params: Mapping[str, Value]) -> Prompt:
+        """Make the prompt that the parameters describe; the same parameters make the same prompt."""
+        facts = self.facts
+        listing = str(params.get("labels", "none"))
+        reasoning = params.get("reasoning", "off") == "on"
+        room = self._answer_tokens + (REASONING_TOKENS if reasoning else 0)
+        prompt = Prompt(
+            template=str(params["template"]),
+            instruction=self._instruction(params),
+            inputs=facts.inputs,
+            output=facts.output,
+            labels=facts.labels,
+            notes=self._notes(listing),
+            label_place="none" if listing == "none" else str(params.get("label_place", "instruction")),
+            answer_format=str(params.get("answer_format", "bare")),
+            reasoning=reasoning,
+            settings=Settings(float(params.get("temperature", 0.0)), facts.max_tokens or room),
+        )
+        return self._with_demos(prompt, params)
+
+    def _instruction(self, params: Mapping[str, Value]) -> str:
+        texts = [
+            self[name].texts[str(params[name])] for name in ("persona", "instruction", "caution") if name in params
+        ]
+        return " ".join(fill_wording(text, self._words) for text in texts if text)
+
+    def _notes(self, listing: str) -> tuple[str, ...]:
+        if listing == "terms":
+            return tuple(", ".join(self._terms[label]) for label in self.facts.labels)
+        if listing == "described":
+            return tuple(self.facts.label_notes.get(label, "") for label in self.facts.labels)
+        return ()
+
+    def _with_demos(self, prompt: Prompt, params: Mapping[str, Value]) -> Prompt:
+        strategy, k = str(params.get("demos", "none")), int(params.get("k", 0))
+        k = min(k, len(self.pool.examples))
+        if strategy == "none" or k == 0:
+            return prompt
+        if strategy == "nearest":
+            last = params.get("nearest_order", "similar_last") == "similar_last"
+            return replace(prompt, demos=self.pool.examples, nearest=k, nearest_last=last)
+        rng = random.Random(f"{strategy} {params.get('demo_seed', 0)}")
+        drawn = demo_strategies.pick(self.pool, strategy, k, rng)
+        return replace(prompt, demos=demo_strategies.arrange(drawn, str(params.get("demo_order", "drawn"))))
+
+    @property
+    def size(self) -> float:
+        """How many different choices there are; infinite if a range of real numbers is among them."""
+        deciding = {name for dimension in self.dimensions for name in dimension.when}
+
+        def count(position: int, params: dict[str, Value]) -> float:
+            if position == len(self.dimensions):
+                return 1
+            dimension = self.dimensions[position]
+            if not dimension.applies(params):
+                return count(position + 1, params)
+            if dimension.name not in deciding or not dimension.choices:
+                return dimension.size * count(position + 1, params)
+            return sum(count(position + 1, {**params, dimension.name: value}) for value in dimension.choices)
+
+        return count(0, {})
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits of all that a trial's parameters can mean in this space."""
+        dimensions = [
+            [d.name, d.seed, d.choices, dict(d.texts), d.low, d.high, {k: list(v) for k, v in d.when.items()}]
+            for d in self.dimensions
+        ]
+        facts = [self.facts.kind, self.facts.inputs, self.facts.output, self.facts.labels]
+        rows = [example.to_dict() for example in self.pool.examples]
+        return digest([dimensions, facts, dict(self.facts.label_notes), self.facts.max_tokens, self._words, rows])
+
+
+def _limited(rows: Sequence[Example]) -> list[Example]:
+    """At most POOL_LIMIT rows, spread evenly over those given."""
+    step = max(1.0, len(rows) / POOL_LIMIT)
+    return [rows[int(i * step)] for i in range(min(len(rows), POOL_LIMIT))]
+
+
+# --- reading and changing ---------------------------------------------------------------------------------
+
+
+def load_space(facts: Facts, changes: Mapping[str, Any] | None = None, seed: Mapping[str, Any] | None = None) -> Space:
+    """Open the ready-made space of the task's kind and apply the changes of a task file.
+
+    Parameters
+    ----------
+    facts
+        The task.
+    changes
+        Dimension name -> a value (locks it), a list (narrows it), or a table with `only`, `drop`, `add`, `low`,
+        `high`. Ids stand for wordings; texts that `add` brings get ids of their own ("own1", …) or those given.
+    seed
+        Dimension name -> value of the seed prompt.
+
+    Raises
+    ------
+    DimensionError
+        If a name or a value is not one of those allowed.
+    """
+    tables = {**_declared("every_kind"), **_declared(facts.kind)}
+    declared = {name: _fit(_read(name, table), facts) for name, table in tables.items()}
+    for name, change in (changes or {}).items():
+        if name not in declared:
+            raise DimensionError(f"[space] has no dimension {name!r}; allowed: {', '.join(declared)}")
+        declared[name] = _change(declared[name], change)
+    for name, value in (seed or {}).items():
+        if name not in declared:
+            raise DimensionError(f"[seed] has no dimension {name!r}; allowed: {', '.join(declared)}")
+        if not declared[name].holds(value):
+            raise DimensionError(f"[seed] {name} = {value!r}; allowed: {_allowed(declared[name])}")
+        declared[name] = replace(declared[name], seed=value)
+    return Space(list(declared.values()), facts)
+
+
+def _declared(file: str) -> dict[str, Any]:
+    return tomllib.loads(resources.files(__package__).joinpath(f"{file}.toml").read_text(encoding="utf-8"))
+
+
+def _read(name: str, table: Mapping[str, Any]) -> Dimension:
+    texts = table.get("texts", {})
+    choices = tuple(table.get("choices", texts))
+    when = {key: tuple(values) for key, values in table.get("when", {}).items()}
+    seed = table.get("seed", choices[0] if choices else table.get("low"))
+    return Dimension(name, table["about"], seed, choices, texts, table.get("low"), table.get("high"), when)
+
+
+def _fit(dimension: Dimension, facts: Facts) -> Dimension:
+    """Leave out what the task has no words for."""
+    without = set()
+    if dimension.name == "instruction" and not facts.description:
+        without = {id_ for id_, text in dimension.texts.items() if "{description}" in text}
+    if dimension.name == "labels" and not any(facts.label_notes.values()):
+        without = {"described"}
+    return _narrow(dimension, [choice for choice in dimension.choices if choice not in without])
+
+
+def _change(dimension: Dimension, change: Any) -> Dimension:  # noqa: ANN401 - it comes from a TOML file
+    if not isinstance(change, Mapping):
+        return _only(dimension, change if isinstance(change, list) else [change])
+    if unknown := set(change) - {"only", "drop", "add", "low", "high"}:
+        raise DimensionError(
+            f"[space.{dimension.name}] has no key {min(unknown)!r}; allowed: only, drop, add, low, high"
+        )
+    if "low" in change or "high" in change:
+        return _range(dimension, change)
+    if "only" in change:
+        dimension = _only(dimension, change["only"])
+    if "drop" in change:
+        _check(dimension, change["drop"])
+        dimension = _narrow(dimension, [c for c in dimension.choices if c not in change["drop"]])
+    return _add(dimension, change["add"]) if "add" in change else dimension
+
+
+def _only(dimension: Dimension, values: list[Any]) -> Dimension:
+    if not values:
+        raise DimensionError(f"[space] {dimension.name} is empty; allowed: {_allowed(dimension)}")
+    if _numeric(dimension):
+        _check_numbers(dimension, values)
+        return _narrow(replace(dimension, low=None, high=None), list(dict.fromkeys(values)))
+    _check(dimension, values)
+    return _narrow(dimension, list(dict.fromkeys(values)))
+
+
+def _narrow(dimension: Dimension, choices: list[Value]) -> Dimension:
+    if not choices and not dimension.choices:
+        return dimension
+    if not choices:
+        raise DimensionError(f"[space] {dimension.name} has nothing left; allowed: {_allowed(dimension)}")
+    seed = dimension.seed if dimension.seed in choices else choices[0]
+    return replace(dimension, choices=tuple(choices), seed=seed)
+
+
+def _add(dimension: Dimension, added: Any) -> Dimension:  # noqa: ANN401
+    if _numeric(dimension):
+        _check_numbers(dimension, added)
+        return replace(dimension, choices=tuple(dict.fromkeys([*dimension.choices, *added])))
+    if not dimension.texts:
+        raise DimensionError(f"[space.{dimension.name}] takes no `add`; allowed: {_allowed(dimension)}")
+    if isinstance(added, list):
+        added = {f"own{position}": text for position, text in enumerate(added, start=1)}
+    if not isinstance(added, Mapping) or not all(isinstance(t, str) and t.strip() for t in added.values()):
+        raise DimensionError(f"[space.{dimension.name}] add must be texts, or a table of ids and texts")
+    if taken := set(added) & set(dimension.texts):
+        raise DimensionError(f"[space.{dimension.name}] add: the id {min(taken)!r} is taken; choose another")
+    return replace(dimension, choices=(*dimension.choices, *added), texts={**dimension.texts, **added})
+
+
+def _range(dimension: Dimension, change: Mapping[str, Any]) -> Dimension:
+    numbers = [number for number in (change.get("low"), change.get("high")) if number is not None]
+    if not _numeric(dimension) or len(numbers) != 2:
+        raise DimensionError(f"[space.{dimension.name}] a range needs numbers as low and high")
+    _check_numbers(dimension, numbers)
+    low, high = numbers
+    if low > high:
+        raise DimensionError(f"[space.{dimension.name}] low = {low} is above high = {high}")
+    inside = isinstance(dimension.seed, int | float) and low <= dimension.seed <= high
+    return replace(dimension, choices=(), low=low, high=high, seed=dimension.seed if inside else low)
+
+
+def _numeric(dimension: Dimension) -> bool:
+    return not isinstance(dimension.seed, str)
+
+
+def _check_numbers(dimension: Dimension, values: Any) -> None:  # noqa: ANN401
+    whole = isinstance(dimension.seed, int)
+    allowed = "whole numbers from 0" if whole else "numbers from 0 to 2"
+    values = values if isinstance(values, list) else [values]
+    for value in values:
+        fits = isinstance(value, int) if whole else isinstance(value, int | float)
+        if not fits or isinstance(value, bool) or value < 0 or (not whole and value > 2):
+            raise DimensionError(f"[space] {dimension.name} = {value!r}; allowed: {allowed}")
+
+
+def _check(dimension: Dimension, values: Any) -> None:  # noqa: ANN401
+    for value in values if isinstance(values, list) else [values]:
+        if not dimension.holds(value):
+            raise DimensionError(f"[space] {dimension.name} = {value!r}; allowed: {_allowed(dimension)}")
+
+
+def _allowed(dimension: Dimension) -> str:
+    if dimension.choices:
+        return ", ".join(str(choice) for choice in dimension.choices)
+    return f"{dimension.low} to {dimension.high}"

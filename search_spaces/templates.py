@@ -1,0 +1,301 @@
+"""A template lays a prompt out as turns, and reads the answer back: two sides of one contract.
+
+For every template `parse(prompt, answer(prompt, target)) == target`. Four are here, made of text alone; others
+(DSPy's adapters) keep the same contract elsewhere and are handed in. Knows nothing of models or scores.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from search_spaces.prompt import Example, Prompt, Slot, Turn
+
+
+class Template(Protocol):
+    """Lays out, shows a worked answer, and reads an answer."""
+
+    @property
+    def id(self) -> str:
+        """The name under which the space knows it."""
+
+    def compile(self, prompt: Prompt, demos: Sequence[Example]) -> tuple[Turn, ...]:
+        """Lay the prompt out with these demos; the inputs stay slots."""
+
+    def answer(self, prompt: Prompt, target: str, reasoning: str = "") -> str:
+        """Write what a perfect model would complete."""
+
+    def parse(self, prompt: Prompt, text: str) -> str | None:
+        """Read the answer out of a completion; None if there is none to be read."""
+
+
+# --- the answer -------------------------------------------------------------------------------------------
+
+
+def write_answer(prompt: Prompt, target: str, reasoning: str = "") -> str:
+    """Write a worked answer in the prompt's answer format."""
+    thought = reasoning if prompt.reasoning else ""
+    if prompt.answer_format == "json":
+        fields = {"reasoning": thought, prompt.output: target} if thought else {prompt.output: target}
+        return json.dumps(fields, ensure_ascii=False)
+    if prompt.answer_format == "tagged":
+        answer = f"<{prompt.output}>{target}</{prompt.output}>"
+        return f"<reasoning>{thought}</reasoning>\n{answer}" if thought else answer
+    if prompt.reasoning:
+        return f"{thought}\nAnswer: {target}".lstrip("\n")
+    return target
+
+
+def read_answer(prompt: Prompt, text: str) -> str | None:
+    """Read an answer in the prompt's format; a closed list of labels is matched leniently."""
+    reader = {"json": _read_json, "tagged": _read_tagged}.get(prompt.answer_format, _read_bare)
+    found = reader(prompt, text)
+    if prompt.labels:
+        return match_label(found, prompt.labels) if found is not None else None
+    return found or None
+
+
+def match_label(text: str, labels: Sequence[str]) -> str | None:
+    """Find the label that a text names: exactly, else by its letters alone, else as the only one mentioned.
+
+    Saying two different labels is saying none.
+    """
+    text = text.strip()
+    if text in labels:
+        return text
+    by_letters: dict[str, str] = {_letters(label): label for label in labels}
+    if len(by_letters) == len(labels) and _letters(text) in by_letters:
+        return by_letters[_letters(text)]
+    bare = _spaced(text)
+    named = [label for label in labels if _spaced(label).strip() and _spaced(label) in bare]
+    longest = [a for a in named if not any(a != b and _spaced(a) in _spaced(b) for b in named)]
+    return longest[0] if len(longest) == 1 else None
+
+
+def _letters(text: str) -> str:
+    return "".join(c for c in text.casefold() if c.isalnum())
+
+
+def _spaced(text: str) -> str:
+    return " " + re.sub(r"[\W_]+", " ", text.casefold()).strip() + " "
+
+
+def _read_bare(prompt: Prompt, text: str) -> str | None:
+    text = text.strip()
+    if prompt.reasoning:
+        cue = list(re.finditer(r"^\W*answer\W*?:", text, re.IGNORECASE | re.MULTILINE))
+        if cue:
+            return text[cue[-1].end() :].strip()
+        return text.rsplit("\n", 1)[-1] if prompt.labels else None
+    if prompt.labels:
+        return re.sub(rf"^\W*{re.escape(prompt.output)}\W*?:", "", text, flags=re.IGNORECASE)
+    return text
+
+
+def _read_json(prompt: Prompt, text: str) -> str | None:
+    decoder = json.JSONDecoder()
+    for start in (m.start() for m in re.finditer(r"\{", text)):
+        try:
+            value, _ = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict) and prompt.output in value:
+            answer = value[prompt.output]
+            return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+    return None
+
+
+def _read_tagged(prompt: Prompt, text: str) -> str | None:
+    opening, closing = f"<{prompt.output}>", f"</{prompt.output}>"
+    after = text.rfind("</reasoning>") + 1
+    start, end = text.find(opening, after), text.rfind(closing)
+    if start < 0:
+        return None
+    start += len(opening)
+    return text[start : end if end >= start else len(text)].strip()
+
+
+def format_note(prompt: Prompt) -> str:
+    """Say how to answer."""
+    name = prompt.output
+    if prompt.answer_format == "json":
+        shape = f'{{"reasoning": "...", "{name}": "..."}}' if prompt.reasoning else f'{{"{name}": "..."}}'
+        return f"Respond with a JSON object of this form: {shape}"
+    if prompt.answer_format == "tagged":
+        before = "First think it through between <reasoning> and </reasoning>. " if prompt.reasoning else ""
+        return f"{before}Give the {name} between <{name}> and </{name}>."
+    if prompt.reasoning:
+        return f'Think step by step. Then write the {name} on a last line that starts with "Answer:".'
+    return f"Respond with the {name} only."
+
+
+def label_lines(prompt: Prompt) -> str:
+    """List the labels: in one line, or one a line where they have notes."""
+    if not prompt.notes:
+        return ", ".join(prompt.labels)
+    pairs = zip(prompt.labels, prompt.notes, strict=True)
+    return "\n".join(f"- {label}: {note}" if note else f"- {label}" for label, note in pairs)
+
+
+# --- the layout -------------------------------------------------------------------------------------------
+
+Part = str | Slot
+
+
+def turn(role: str, *parts: Part) -> Turn:
+    """Make a turn, joining neighbouring texts."""
+    joined: list[Part] = []
+    for part in parts:
+        if isinstance(part, str) and joined and isinstance(joined[-1], str):
+            joined[-1] += part
+        elif part != "":
+            joined.append(part)
+    return Turn(role, tuple(joined))
+
+
+@dataclass(frozen=True, slots=True)
+class TextTemplate:
+    """A template told by the shapes of its pieces; one user message holds everything.
+
+    Each shape is a text with `{name}`s, written in a single pass: a value that contains "{body}" stays itself.
+    """
+
+    id: str
+    head: str  # {body}: the instruction
+    section: str  # {title} {gap} {body}
+    field: str  # {name} {value}: an input
+    worked: str  # {name} {value}: the answer of a demo
+    example: str  # {number} {body}
+    query: str  # {body}
+    cue: str  # {name}: the last words, which the answer follows
+    tags: bool = False  # names are written as tags are
+
+    def compile(self, prompt: Prompt, demos: Sequence[Example]) -> tuple[Turn, ...]:
+        """Lay out: instruction, labels, format, examples, and the row that is asked."""
+        labels = self._section("Options", label_lines(prompt)) if prompt.labels else ""
+        parts: list[Part] = [_write(self.head, body=prompt.instruction)]
+        parts += [labels] if prompt.label_place == "instruction" else []
+        parts.append(self._section("Answer format", format_note(prompt)))
+        parts += [self._example(prompt, number, demo) for number, demo in enumerate(demos, start=1)]
+        parts += [labels] if prompt.label_place == "query" else []
+        before, after = self.query.split("{body}")
+        parts.append(before)
+        for position, name in enumerate(prompt.inputs):
+            opening, closing = _write(self.field, name=self._name(name)).split("{value}")
+            parts += ["\n" if position else "", opening, Slot(name), closing]
+        parts += [after, _write(self.cue, name=self._name(prompt.output))]
+        return (turn("user", *parts),)
+
+    def answer(self, prompt: Prompt, target: str, reasoning: str = "") -> str:
+        """Write a worked answer; every text template does it alike."""
+        return write_answer(prompt, target, reasoning)
+
+    def parse(self, prompt: Prompt, text: str) -> str | None:
+        """Read an answer, also one that repeats the words around the worked answers."""
+        opening, closing = _write(self.worked, name=self._name(prompt.output)).split("{value}")
+        return read_answer(prompt, text.strip().removeprefix(opening).removesuffix(closing))
+
+    def _section(self, title: str, body: str) -> str:
+        gap = "\n" if "\n" in body else " "
+        return _write(self.section, title=self._name(title), gap=gap, body=body)
+
+    def _example(self, prompt: Prompt, number: int, demo: Example) -> str:
+        lines = [_write(self.field, name=self._name(name), value=value) for name, value in demo.inputs]
+        answer = self.answer(prompt, demo.target, demo.reasoning)
+        lines.append(_write(self.worked, name=self._name(prompt.output), value=answer))
+        return _write(self.example, number=str(number), body="\n".join(lines))
+
+    def _name(self, name: str) -> str:
+        return name.lower().replace(" ", "_") if self.tags else titled(name)
+
+
+def _write(shape: str, **values: str) -> str:
+    return re.sub(r"\{(\w+)\}", lambda m: values.get(m.group(1), m.group()), shape)
+
+
+def titled(name: str) -> str:
+    """A field's name as a reader expects it."""
+    return name[:1].upper() + name[1:].replace("_", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTemplate:
+    """The instruction as the system message, each demo as a turn of user and assistant."""
+
+    id: str = "chat"
+
+    def compile(self, prompt: Prompt, demos: Sequence[Example]) -> tuple[Turn, ...]:
+        """Lay out one turn a message."""
+        listed = f"Options:{_gap(prompt)}{label_lines(prompt)}"
+        head = [prompt.instruction, format_note(prompt)]
+        if prompt.labels and prompt.label_place == "instruction":
+            head.insert(1, listed)
+        turns = [turn("system", "\n\n".join(head))]
+        for demo in demos:
+            turns.append(turn("user", *self._fields(prompt, dict(demo.inputs))))
+            turns.append(turn("assistant", self.answer(prompt, demo.target, demo.reasoning)))
+        tail = f"\n\n{listed}" if prompt.labels and prompt.label_place == "query" else ""
+        turns.append(turn("user", *self._fields(prompt, None), tail))
+        return tuple(turns)
+
+    def answer(self, prompt: Prompt, target: str, reasoning: str = "") -> str:
+        """Write a worked answer."""
+        return write_answer(prompt, target, reasoning)
+
+    def parse(self, prompt: Prompt, text: str) -> str | None:
+        """Read an answer."""
+        return read_answer(prompt, text)
+
+    @staticmethod
+    def _fields(prompt: Prompt, values: Mapping[str, str] | None) -> list[Part]:
+        """The inputs, named only where there are several; slots where there are no values."""
+        parts: list[Part] = []
+        for position, name in enumerate(prompt.inputs):
+            if len(prompt.inputs) > 1:
+                parts.append(("\n" if position else "") + titled(name) + ": ")
+            parts.append(Slot(name) if values is None else values[name])
+        return parts
+
+
+def _gap(prompt: Prompt) -> str:
+    return "\n" if prompt.notes else " "
+
+
+PLAIN = TextTemplate(
+    id="plain",
+    head="{body}\n\n",
+    section="{title}:{gap}{body}\n\n",
+    field="{name}: {value}",
+    worked="{name}: {value}",
+    example="{body}\n\n",
+    query="{body}",
+    cue="\n{name}:",
+)
+
+MARKDOWN = TextTemplate(
+    id="markdown",
+    head="## Task\n\n{body}\n\n",
+    section="## {title}\n\n{body}\n\n",
+    field="**{name}:** {value}",
+    worked="**{name}:** {value}",
+    example="## Example {number}\n\n{body}\n\n",
+    query="## Your turn\n\n{body}",
+    cue="\n**{name}:**",
+)
+
+XML = TextTemplate(
+    id="xml",
+    head="<task>\n{body}\n</task>\n\n",
+    section="<{title}>\n{body}\n</{title}>\n\n",
+    field="<{name}>{value}</{name}>",
+    worked="<answer>{value}</answer>",
+    example="<example>\n{body}\n</example>\n\n",
+    query="<input>\n{body}\n</input>",
+    cue="",
+    tags=True,
+)
+
+BUILT_IN: Mapping[str, Template] = {t.id: t for t in (PLAIN, MARKDOWN, XML, ChatTemplate())}
