@@ -1,0 +1,77 @@
+"""The errors that a user may meet, each saying what was given, what is allowed and what to do.
+
+    PhrasetuneError
+    ├── InputError            something the user gave cannot be used        exit 2
+    │   ├── DataError         a data file
+    │   ├── TaskError         a task file
+    │   ├── SpaceError        a dimension of the search space
+    │   ├── StoreError        a results.db
+    │   ├── ModelError        a model name, key or price
+    │   └── ExportError       a format, or a prompt that the format cannot carry
+    ├── BudgetSpent           the next call could pass a cap                exit 1
+    ├── ProviderError         the provider refuses every call (key, quota)  exit 1
+    └── Interrupted           the user stopped the run; it can be resumed   exit 130
+
+Anything else that is raised is a bug, and shows its traceback.
+"""
+
+from __future__ import annotations
+
+
+class PhrasetuneError(Exception):
+    """Root of the tree."""
+
+    exit_code = 1
+
+
+class InputError(PhrasetuneError):
+    """Something the user gave cannot be used."""
+
+    exit_code = 2
+
+
+class DataError(InputError):
+    """A data file cannot be used as it is."""
+
+
+class TaskError(InputError):
+    """A task file cannot be used as it is."""
+
+
+class SpaceError(InputError):
+    """A dimension of the search space was given something it does not hold."""
+
+
+class StoreError(InputError):
+    """A results.db is not ours, is newer than this program, or cannot be written."""
+
+
+class ModelError(InputError):
+    """A model cannot be opened under this name, with this key or at this price."""
+
+
+class ExportError(InputError):
+    """A format is unknown, or cannot carry this prompt."""
+
+
+class BudgetSpent(PhrasetuneError):  # noqa: N818 - a reason to stop, not a fault
+    """The next call could pass a cap; what was bought is written down."""
+
+
+class ProviderError(PhrasetuneError):
+    """The provider refuses every call, so that going on would only repeat the refusal."""
+
+
+class Interrupted(PhrasetuneError):  # noqa: N818 - it is no error, but it leaves by the same door
+    """The user stopped the run; everything bought is written down."""
+
+    exit_code = 130
+
+
+def one_of(kind: str, given: object, allowed: list[str], fix: str = "") -> str:
+    """Word the most common complaint, with the closest allowed value if one is near."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(str(given), allowed, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"unknown {kind} {given!r}; allowed: {', '.join(allowed)}.{hint}{' ' + fix if fix else ''}"

@@ -1,0 +1,190 @@
+"""A completion is bought once: look it up, else reserve its price, pay, and write it down.
+
+Knows a model, a store's two verbs and a budget; nothing of prompts, rows or scores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from optimizer.errors import BudgetSpent, Interrupted, ModelError
+from optimizer.models import Model
+from optimizer.records import Completion, Request
+
+
+class Book(Protocol):
+    """Where completions are written down; a `Store` happens to fit."""
+
+    def find_completions(self, keys: Sequence[str]) -> dict[str, Completion]:
+        """Look up which of these were bought already."""
+
+    def add_completions(self, run: int, model: str, completions: Mapping[str, Completion]) -> None:
+        """Write these down; they are safe when this returns."""
+
+
+@dataclass
+class Budget:
+    """What may still be spent. A cap of zero is no cap.
+
+    `held` calls and dollars are kept back for what must still be paid at the end.
+    """
+
+    max_calls: int = 0
+    max_usd: float = 0.0
+    calls: int = 0
+    usd: float = 0.0
+    reserved: float = 0.0
+    held_calls: int = 0
+    held_usd: float = 0.0
+
+    def reserve(self, usd: float) -> None:
+        """Set the highest possible price of a call aside, or refuse the call."""
+        if self.max_calls and self.calls >= self.max_calls - self.held_calls:
+            kept = f" but for {self.held_calls} kept for the verdict" if self.held_calls else ""
+            raise BudgetSpent(f"the budget of {self.max_calls} calls is used up{kept}")
+        if self.max_usd and self.usd + self.reserved + usd > self.max_usd - self.held_usd:
+            kept = f", ${self.held_usd:.4f} kept for the verdict" if self.held_usd else ""
+            raise BudgetSpent(f"the budget of ${self.max_usd:g} is used up (${self.usd:.4f} spent{kept})")
+        self.calls += 1
+        self.reserved += usd
+
+    def settle(self, reserved: float, usd: float) -> None:
+        """Replace a reservation by what the call did cost."""
+        self.reserved -= reserved
+        self.usd += usd
+
+
+@dataclass
+class Ledger:
+    """Buys completions of one model.
+
+    `stop` is set from outside to end the buying: calls in flight are awaited and written down, then
+    `Interrupted` is raised.
+    """
+
+    model: Model
+    book: Book
+    run: int
+    budget: Budget = field(default_factory=Budget)
+    workers: int = 1
+    stop: threading.Event = field(default_factory=threading.Event)
+    bought: int = 0
+    reused: int = 0
+
+    def __post_init__(self) -> None:
+        if self.budget.max_usd and self.model.price is None:
+            raise ModelError(
+                f"model {self.model.name!r} has no known price, so a cap of ${self.budget.max_usd:g} cannot be kept. "
+                "Give its price in [model.price], or cap the calls with max_calls."
+            )
+
+    def complete(self, requests: Sequence[Request]) -> list[tuple[str, Completion]]:
+        """Get a completion for each request, in order, with the key that it stands under.
+
+        A completion with an `error` is not written down, so that a later run asks again.
+
+        Raises
+        ------
+        BudgetSpent
+            Before a call that could pass the cap; what was bought until then is written down.
+        Interrupted
+            If `stop` was set; what was in flight is written down.
+        ProviderError
+            If the provider refuses every call.
+        """
+        keys = [self.key(request) for request in requests]
+        known = self.book.find_completions(keys)
+        self.reused += sum(key in known for key in keys)
+        missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
+        if missing:
+            known |= self._buy_here(missing) if self.workers == 1 else self._buy_in_threads(missing)
+        return [(key, known[key]) for key in keys]
+
+    def key(self, request: Request) -> str:
+        """Name a call by all that decides its answer: model, address, messages, settings, sample."""
+        settings = request.settings
+        parts = [
+            self.model.name,
+            self.model.address,
+            [(message.role, message.content) for message in request.messages],
+            settings.temperature,
+            settings.max_tokens,
+            request.sample,
+        ]
+        return hashlib.sha256(json.dumps(parts, ensure_ascii=True).encode()).hexdigest()[:32]
+
+    def _buy_here(self, missing: Mapping[str, Request]) -> dict[str, Completion]:
+        """One after the other in this thread: for a model in this process, whose calls cost nothing."""
+        done: dict[str, Completion] = {}
+        try:
+            for key, request in missing.items():
+                self._raise_if_stopped()
+                done[key] = self._pay(request, self._reserve(request))
+        finally:
+            self._write(done)
+        return done
+
+    def _buy_in_threads(self, missing: Mapping[str, Request]) -> dict[str, Completion]:
+        """Up to `workers` at once; each is written down as it arrives, whatever becomes of the others."""
+        done: dict[str, Completion] = {}
+        waiting = list(missing.items())[::-1]
+        flying: dict[Future[Completion], tuple[str, float]] = {}
+        trouble: BaseException | None = None
+        with ThreadPoolExecutor(self.workers) as threads:
+            while flying or (waiting and trouble is None):
+                while waiting and len(flying) < self.workers and trouble is None:
+                    key, request = waiting.pop()
+                    try:
+                        self._raise_if_stopped()
+                        reserved = self._reserve(request)
+                    except (Interrupted, BudgetSpent) as error:
+                        trouble = error
+                        break
+                    flying[threads.submit(self.model.complete, request)] = (key, reserved)
+                landed, _ = wait(flying, timeout=0.2, return_when=FIRST_COMPLETED)
+                for future in landed:
+                    key, reserved = flying.pop(future)
+                    trouble = self._land(future, key, reserved, done) or trouble
+        if trouble is not None:
+            raise trouble
+        return done
+
+    def _land(
+        self, future: Future[Completion], key: str, reserved: float, done: dict[str, Completion]
+    ) -> BaseException | None:
+        error = future.exception()
+        completion = Completion("", error=str(error)) if error else future.result()
+        self.budget.settle(reserved, completion.cost)
+        if error is None:
+            done[key] = completion
+            self._write({key: completion})
+        return error
+
+    def _reserve(self, request: Request) -> float:
+        """Set aside the most that a call can cost: no token is shorter than one byte."""
+        per_prompt, per_completion = self.model.price or (0.0, 0.0)
+        size = sum(len(message.content.encode()) + 8 for message in request.messages)
+        most = size * per_prompt + request.settings.max_tokens * per_completion
+        self.budget.reserve(most)
+        return most
+
+    def _pay(self, request: Request, reserved: float) -> Completion:
+        completion = self.model.complete(request)
+        self.budget.settle(reserved, completion.cost)
+        return completion
+
+    def _write(self, completions: Mapping[str, Completion]) -> None:
+        answered = {key: completion for key, completion in completions.items() if not completion.error}
+        if answered:
+            self.book.add_completions(self.run, self.model.name, answered)
+            self.bought += len(answered)
+
+    def _raise_if_stopped(self) -> None:
+        if self.stop.is_set():
+            raise Interrupted("stopped")

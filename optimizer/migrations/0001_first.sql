@@ -1,0 +1,178 @@
+-- results.db, version 1. Optuna's own tables (studies, trials, …) stand in the same file; none of ours uses their names.
+-- Scores lie in [0, 1], costs are US dollars, durations are seconds, times are UTC in ISO 8601.
+BEGIN IMMEDIATE;
+
+CREATE TABLE runs (                      -- one search
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL,                    -- the task's name
+  config TEXT NOT NULL,                  -- digest of all that decides the course of the run
+  task TEXT NOT NULL,                    -- the task file as JSON
+  model TEXT NOT NULL,
+  metric TEXT NOT NULL,
+  data TEXT NOT NULL,                    -- digest of the rows and their splits: examples.data
+  status TEXT NOT NULL CHECK (status IN ('running', 'interrupted', 'failed', 'finished')),
+  started TEXT NOT NULL,
+  finished TEXT,
+  winner INTEGER,                        -- prompt_trials.number
+  reason TEXT NOT NULL DEFAULT '',       -- why it stopped
+  bought INTEGER NOT NULL DEFAULT 0,     -- completions paid for
+  reused INTEGER NOT NULL DEFAULT 0,     -- completions found in the ledger
+  cost REAL NOT NULL DEFAULT 0
+);
+
+CREATE TABLE examples (                  -- the rows of the data
+  data TEXT NOT NULL,
+  id TEXT NOT NULL,
+  split TEXT NOT NULL,                   -- train, dev, test or ood
+  position INTEGER NOT NULL,
+  inputs TEXT NOT NULL,                  -- JSON object
+  targets TEXT NOT NULL,                 -- JSON list of accepted answers
+  slices TEXT NOT NULL DEFAULT '{}',     -- JSON object: column -> value
+  PRIMARY KEY (data, split, id)
+) WITHOUT ROWID;
+
+CREATE TABLE prompts (
+  digest TEXT PRIMARY KEY,
+  json TEXT NOT NULL,                    -- the whole prompt; a nearest-demo pool is stored once, in pools
+  text TEXT NOT NULL                     -- as a person reads it
+);
+
+CREATE TABLE pools (                     -- rows that a prompt draws its demos from for each input
+  digest TEXT PRIMARY KEY,
+  json TEXT NOT NULL
+);
+
+CREATE TABLE prompt_trials (             -- one prompt tried in a run; number 0 is the seed prompt
+  run INTEGER NOT NULL REFERENCES runs (id),
+  number INTEGER NOT NULL,
+  prompt TEXT NOT NULL REFERENCES prompts (digest),
+  params TEXT NOT NULL,                  -- JSON object: dimension -> value
+  state TEXT NOT NULL CHECK (state IN ('running', 'complete', 'pruned', 'failed')),
+  score REAL,                            -- the metric over the n dev rows seen
+  low REAL,                              -- 95 % interval of the score
+  high REAL,
+  n INTEGER NOT NULL,
+  steps TEXT NOT NULL,                   -- JSON object: rows seen -> running score
+  reason TEXT NOT NULL,                  -- why it was stopped
+  seconds REAL NOT NULL,
+  PRIMARY KEY (run, number)
+) WITHOUT ROWID;
+
+CREATE TABLE outcomes (                  -- one prompt on one dev row
+  run INTEGER NOT NULL,
+  trial INTEGER NOT NULL,
+  example TEXT NOT NULL,                 -- examples.id
+  kind TEXT NOT NULL CHECK (kind IN ('right', 'wrong', 'unparsed', 'error')),
+  score REAL,                            -- NULL for an error: it says nothing about the prompt
+  answer TEXT,                           -- as read; NULL if none could be read
+  completion TEXT NOT NULL,              -- completions.key
+  PRIMARY KEY (run, trial, example),
+  FOREIGN KEY (run, trial) REFERENCES prompt_trials (run, number)
+) WITHOUT ROWID;
+
+CREATE TABLE completions (               -- the ledger: a completion is bought once
+  key TEXT PRIMARY KEY,                  -- digest of model, address, messages, settings and sample index
+  model TEXT NOT NULL,
+  text TEXT NOT NULL,
+  finish_reason TEXT NOT NULL,
+  prompt_tokens INTEGER NOT NULL,
+  completion_tokens INTEGER NOT NULL,
+  cost REAL NOT NULL,
+  seconds REAL NOT NULL,
+  run INTEGER NOT NULL,                  -- the run that bought it
+  bought TEXT NOT NULL                   -- when
+) WITHOUT ROWID;
+CREATE INDEX completions_by_run ON completions (run);
+
+CREATE TABLE openings (                  -- when the sealed test split was opened, and for whom
+  data TEXT NOT NULL,
+  run INTEGER NOT NULL REFERENCES runs (id),
+  opened TEXT NOT NULL,
+  PRIMARY KEY (data, run)
+) WITHOUT ROWID;
+
+CREATE TABLE baselines (                 -- the trained rival of a run
+  run INTEGER PRIMARY KEY REFERENCES runs (id),
+  detail TEXT NOT NULL,
+  params TEXT NOT NULL,                  -- JSON object: hyperparameter -> value
+  curve TEXT NOT NULL,                   -- JSON list: dev score after each epoch
+  dev_score REAL NOT NULL,
+  model BLOB                             -- skops file
+);
+
+CREATE TABLE contenders (                -- who was compared on the test rows
+  run INTEGER NOT NULL REFERENCES runs (id),
+  name TEXT NOT NULL,
+  position INTEGER NOT NULL,
+  score REAL NOT NULL,
+  low REAL NOT NULL,
+  high REAL NOT NULL,
+  n INTEGER NOT NULL,
+  cost_per_1000 REAL,                    -- NULL where the price is not known
+  ms_per_1000 REAL NOT NULL,
+  train_rows INTEGER NOT NULL,
+  detail TEXT NOT NULL,
+  PRIMARY KEY (run, name)
+) WITHOUT ROWID;
+
+CREATE TABLE contender_outcomes (        -- a contender on one test row
+  run INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  example TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  score REAL,
+  answer TEXT,
+  completion TEXT NOT NULL,
+  PRIMARY KEY (run, name, example),
+  FOREIGN KEY (run, name) REFERENCES contenders (run, name)
+) WITHOUT ROWID;
+
+CREATE TABLE comparisons (               -- contender a minus contender b on the same test rows
+  run INTEGER NOT NULL REFERENCES runs (id),
+  a TEXT NOT NULL,
+  b TEXT NOT NULL,
+  difference REAL NOT NULL,
+  low REAL NOT NULL,
+  high REAL NOT NULL,
+  p_value REAL NOT NULL,
+  test TEXT NOT NULL,
+  PRIMARY KEY (run, a, b)
+);
+
+CREATE TABLE verdicts (
+  run INTEGER PRIMARY KEY REFERENCES runs (id),
+  metric TEXT NOT NULL,
+  sentence TEXT NOT NULL,
+  opened INTEGER NOT NULL                -- how many runs had opened this test split by then
+);
+
+-- What people ask. Each view is one question.
+
+CREATE VIEW best_trials AS               -- which prompts are best? (fully scored first)
+SELECT t.run, r.name, t.number AS trial, t.score, t.low, t.high, t.n, t.state, t.number = r.winner AS winner,
+       t.params, p.text AS prompt
+FROM prompt_trials t JOIN runs r ON r.id = t.run JOIN prompts p ON p.digest = t.prompt
+WHERE t.score IS NOT NULL
+ORDER BY t.run DESC, t.state = 'complete' DESC, t.score DESC, t.number;
+
+CREATE VIEW cost_per_trial AS            -- what did each prompt cost?
+SELECT o.run, o.trial, COUNT(*) AS calls, SUM(c.cost) AS cost, SUM(c.prompt_tokens) AS prompt_tokens,
+       SUM(c.completion_tokens) AS completion_tokens, AVG(c.seconds) AS seconds_per_call,
+       SUM(c.cost) / COUNT(*) * 1000 AS cost_per_1000
+FROM outcomes o JOIN completions c ON c.key = o.completion
+GROUP BY o.run, o.trial;
+
+CREATE VIEW rows_the_winner_broke AS     -- which rows did the seed prompt have right and the winner wrong?
+SELECT s.run, e.split, s.example, e.inputs, e.targets, s.answer AS seed_answer, w.answer AS winner_answer
+FROM (SELECT o.run, o.trial, o.example, o.score, o.answer, 'dev' AS split FROM outcomes o WHERE o.trial = 0
+      UNION ALL SELECT run, NULL, example, score, answer, 'test' FROM contender_outcomes WHERE name = 'seed prompt') s
+JOIN runs r ON r.id = s.run
+JOIN (SELECT o.run, o.trial, o.example, o.score, o.answer, 'dev' AS split FROM outcomes o
+      UNION ALL SELECT run, NULL, example, score, answer, 'test' FROM contender_outcomes WHERE name = 'best prompt') w
+  ON w.run = s.run AND w.example = s.example AND w.split = s.split AND (w.split = 'test' OR w.trial = r.winner)
+JOIN examples e ON e.data = r.data AND e.split = s.split AND e.id = s.example
+WHERE s.score > w.score;
+
+PRAGMA application_id = 1885892212;      -- "phrt"
+PRAGMA user_version = 1;
+COMMIT;

@@ -1,0 +1,255 @@
+"""Models: the protocol, and the door of LiteLLM.
+
+`open_model("openai/…")` gives anything that LiteLLM reaches; `open_model("embedded")` gives the small model in
+this process. A model makes one call and reports what happened; who pays for it and what it scores is decided
+elsewhere. This room reads the environment (keys, addresses) and lets none of it out: neither into an error nor
+into a record.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from optimizer.embedded import EmbeddedModel
+from optimizer.errors import ModelError, ProviderError
+from optimizer.records import Completion, Request
+
+ATTEMPTS = 4  # a call that meets a passing fault is made again, after 1, 2 and 4 seconds
+PATIENCE = 60.0  # the longest wait that a provider's Retry-After is granted, in seconds
+
+
+class Model(Protocol):
+    """Completes prompts."""
+
+    @property
+    def name(self) -> str:
+        """What results.db and the reports call it."""
+
+    @property
+    def address(self) -> str:
+        """Where it is reached, if not at its provider's usual place; part of what makes two calls equal."""
+
+    @property
+    def price(self) -> tuple[float, float] | None:
+        """US dollars per prompt token and per completion token; None if not known."""
+
+    def complete(self, request: Request) -> Completion:
+        """Make one call. A passing failure comes back as a completion with an `error`.
+
+        Raises
+        ------
+        ProviderError
+            If every further call would fail in the same way: a key or a quota.
+        """
+
+
+def open_model(
+    name: str,
+    *,
+    api_base: str = "",
+    price: tuple[float, float] | None = None,
+    timeout: float = 60.0,
+) -> Model:
+    """Open a model by its LiteLLM name, or "embedded".
+
+    Parameters
+    ----------
+    name
+        "embedded", or provider/model as LiteLLM writes it.
+    api_base
+        Address of an OpenAI-compatible server, where the provider needs one.
+    price
+        US dollars per million prompt tokens and per million completion tokens, over the price table's.
+    timeout
+        Seconds that one attempt may take.
+
+    Raises
+    ------
+    ModelError
+        If the name has no provider that LiteLLM knows, or its key is not set.
+    """
+    if name in {"embedded", "phrasetune/embedded"}:
+        return EmbeddedModel()
+    per_token = (price[0] / 1e6, price[1] / 1e6) if price else known_price(name)
+    return LiteLLMModel(name, api_base, per_token, timeout)
+
+
+class LiteLLMModel:
+    """Any model behind LiteLLM. Importing LiteLLM takes seconds, so it waits for the first model of this kind."""
+
+    def __init__(self, name: str, address: str, price: tuple[float, float] | None, timeout: float) -> None:
+        self.name, self.address, self.price = name, address, price
+        self._timeout = timeout
+        self._litellm = _import_litellm()
+        self._check()
+
+    def _check(self) -> None:
+        try:
+            self._litellm.get_llm_provider(self.name, api_base=self.address or None)
+        except Exception:  # noqa: BLE001 - whatever LiteLLM raises here, the name is what is wrong
+            raise ModelError(
+                f"unknown model {self.name!r}; allowed: embedded, or provider/model as LiteLLM names it, such as "
+                "openai/gpt-4o-mini, anthropic/claude-3-5-haiku-latest, ollama_chat/llama3.1 or "
+                "hosted_vllm/my-model with api_base. Put the provider before the name."
+            ) from None
+        missing = self._litellm.validate_environment(self.name)["missing_keys"]
+        keys = [key for key in missing if key.endswith(("_KEY", "_TOKEN", "_ID"))]
+        if keys and not self.address:
+            raise ModelError(
+                f"model {self.name!r} needs {' and '.join(keys)} in the environment. "
+                f"Set it (export {keys[0]}=…), or name another model; `embedded` needs no key."
+            )
+
+    def complete(self, request: Request) -> Completion:
+        """Make one call, and again where the fault may pass."""
+        for attempt in range(ATTEMPTS):
+            started = time.monotonic()
+            try:
+                response = self._call(request)
+            except Exception as error:  # noqa: BLE001 - sorted below; LiteLLM has no common base class
+                self._raise_if_final(error)
+                if attempt == ATTEMPTS - 1 or not _passing(error):
+                    return Completion("", seconds=time.monotonic() - started, error=_said(error))
+                time.sleep(min(PATIENCE, _retry_after(error) or 2.0**attempt))
+            else:
+                return self._completion(response, time.monotonic() - started)
+        raise AssertionError  # the loop returns
+
+    def _call(self, request: Request) -> Any:  # noqa: ANN401 - LiteLLM's response
+        key = {"api_key": os.environ.get("OPENAI_API_KEY", "none")} if self.address else {}
+        return self._litellm.completion(
+            model=self.name,
+            messages=[message.to_dict() for message in request.messages],
+            temperature=request.settings.temperature,
+            max_tokens=request.settings.max_tokens,
+            api_base=self.address or None,
+            timeout=self._timeout,
+            num_retries=0,
+            max_retries=0,
+            drop_params=True,
+            **key,
+        )
+
+    def _completion(self, response: Any, seconds: float) -> Completion:  # noqa: ANN401
+        if not response.choices:
+            return Completion("", seconds=seconds, error="the provider returned no choice")
+        choice, usage = response.choices[0], getattr(response, "usage", None)
+        prompt_tokens = int(getattr(usage, "prompt_tokens", 0) or 0)
+        completion_tokens = int(getattr(usage, "completion_tokens", 0) or 0)
+        per_prompt, per_completion = self.price or (0.0, 0.0)
+        return Completion(
+            choice.message.content or "",
+            prompt_tokens,
+            completion_tokens,
+            prompt_tokens * per_prompt + completion_tokens * per_completion,
+            seconds,
+            str(choice.finish_reason or "stop"),
+            error="content filter" if choice.finish_reason == "content_filter" else "",
+        )
+
+    def _raise_if_final(self, error: Exception) -> None:
+        """Stop where every further call would fail alike."""
+        errors = self._litellm.exceptions
+        said = _said(error)
+        if isinstance(error, errors.AuthenticationError | errors.PermissionDeniedError):
+            raise ProviderError(f"{self.name}: the provider refuses the key ({said}). Check the key; then resume.")
+        if isinstance(error, errors.NotFoundError):
+            raise ProviderError(f"{self.name}: the provider does not know this model ({said}). Check its name.")
+        if "insufficient_quota" in str(error):
+            raise ProviderError(f"{self.name}: the quota is used up ({said}). Top it up; then resume.")
+
+
+def _passing(error: Exception) -> bool:
+    """Whether the same call may succeed later."""
+    status = getattr(error, "status_code", None)
+    return status in {408, 409, 425, 429} or status is None or int(status) >= 500
+
+
+def _retry_after(error: Exception) -> float:
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    try:
+        return float(headers.get("retry-after", 0))
+    except ValueError:
+        return 0.0
+
+
+def _said(error: Exception) -> str:
+    """Say in one line what went wrong, with nothing in it that looks like a key."""
+    text = re.sub(r"(sk-|key[-_ ]?|bearer )[\w*.-]{6,}", "[hidden]", str(error), flags=re.IGNORECASE)
+    return f"{type(error).__name__}: {text.splitlines()[0][:200] if text else 'no message'}"
+
+
+def _import_litellm() -> Any:  # noqa: ANN401 - untyped package
+    # Before the import: no cost map from the network, no .env file that could redirect a key.
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    os.environ["LITELLM_MODE"] = "PRODUCTION"
+    import litellm
+
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    return litellm
+
+
+def register_embedded() -> None:
+    """Make `litellm.completion(model="phrasetune/embedded", …)` answer with the embedded model."""
+    litellm = _import_litellm()
+    from litellm import CustomLLM, ModelResponse
+
+    from search_spaces.prompt import Message, Settings
+
+    class Embedded(CustomLLM):  # type: ignore[misc]
+        def completion(self, *_: Any, **call: Any) -> Any:  # noqa: ANN401
+            asked = call.get("optional_params") or {}
+            settings = Settings(float(asked.get("temperature", 0.0)), int(asked.get("max_tokens", 256)))
+            messages = tuple(Message(m["role"], _content(m["content"])) for m in call["messages"])
+            done = EmbeddedModel().complete(Request(messages, settings))
+            response = call.get("model_response") or ModelResponse()
+            response.model = "phrasetune/embedded"
+            response.choices[0].message.content = done.text
+            response.choices[0].finish_reason = done.finish_reason
+            response.usage = litellm.Usage(
+                prompt_tokens=done.prompt_tokens,
+                completion_tokens=done.completion_tokens,
+                total_tokens=done.prompt_tokens + done.completion_tokens,
+            )
+            return response
+
+        async def acompletion(self, *_: Any, **call: Any) -> Any:  # noqa: ANN401
+            import asyncio
+
+            return await asyncio.to_thread(self.completion, **call)
+
+    if all(entry["provider"] != "phrasetune" for entry in litellm.custom_provider_map):
+        litellm.custom_provider_map.append({"provider": "phrasetune", "custom_handler": Embedded()})
+        litellm.utils.custom_llm_setup()
+
+
+def _content(content: Any) -> str:  # noqa: ANN401 - text, or a list of parts
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content or [])
+
+
+def known_price(name: str) -> tuple[float, float] | None:
+    """Look a price up in LiteLLM's table, without importing LiteLLM: US dollars per token."""
+    table = _price_table()
+    entry = table.get(name) or table.get(name.split("/", 1)[-1])
+    if not entry or entry.get("input_cost_per_token") is None:
+        return None
+    return float(entry["input_cost_per_token"]), float(entry.get("output_cost_per_token") or 0.0)
+
+
+@cache
+def _price_table() -> Mapping[str, Any]:
+    spec = importlib.util.find_spec("litellm")
+    if spec is None or not spec.submodule_search_locations:
+        return {}
+    path = Path(spec.submodule_search_locations[0]) / "model_prices_and_context_window_backup.json"
+    table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return table

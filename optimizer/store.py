@@ -1,0 +1,440 @@
+"""results.db: opening, migrating, writing, reading. The door of sqlite-utils, and the only room with SQL.
+
+One SQLite file in WAL mode. What its tables hold is said beside each column in `migrations/`. Knows nothing of
+how a run is made: records come in, records go out. Reading loads no package beyond the standard library.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from optimizer.errors import StoreError
+from optimizer.records import (
+    Comparison,
+    Completion,
+    Contender,
+    Dataset,
+    Kind,
+    Outcome,
+    Run,
+    State,
+    TrainedModel,
+    Trial,
+    Verdict,
+)
+from search_spaces.prompt import Example, Prompt, digest
+
+if TYPE_CHECKING:
+    import sqlite_utils
+
+APPLICATION_ID = 1885892212  # "phrt": tells our file from any other SQLite file
+BUSY_SECONDS = 30  # other processes may hold the file for a bulk insert
+
+
+class Store:
+    """A results.db.
+
+    Parameters
+    ----------
+    path
+        The file; it is made, readable by its owner alone, if `create`.
+    create
+        Whether a missing file is made; otherwise it is an error.
+    paid
+        Whether completions cost money: then each is on disk before it is used, also after a power cut.
+
+    Raises
+    ------
+    StoreError
+        If the file is missing, is not ours, is newer than this program, is damaged or cannot be opened.
+    """
+
+    def __init__(self, path: str | Path, *, create: bool = False, paid: bool = False) -> None:
+        self.path = Path(path)
+        _check(self.path, create=create)
+        try:
+            self.conn = sqlite3.connect(self.path, timeout=BUSY_SECONDS)
+            self.conn.row_factory = sqlite3.Row
+            self._adopt()
+            if create:
+                self.conn.execute("PRAGMA journal_mode = WAL")
+                self.conn.execute(f"PRAGMA synchronous = {'FULL' if paid else 'NORMAL'}")
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"{self.path}: cannot be used as results database ({error}). "
+                "Check that the folder is writable and the disk not full, or name another file with --db."
+            ) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.conn.close()
+
+    def _adopt(self) -> None:
+        """Bring the schema up to date, or refuse the file."""
+        owner = self._pragma("application_id")
+        version = self._pragma("user_version")
+        tables = self.conn.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
+        if tables and owner != APPLICATION_ID:
+            raise StoreError(
+                f"{self.path}: an SQLite file of another program; it was left as it is. Name another file with --db."
+            )
+        migrations = sorted(
+            (item for item in resources.files("optimizer").joinpath("migrations").iterdir() if item.name[0].isdigit()),
+            key=lambda item: item.name,
+        )
+        if version > len(migrations):
+            raise StoreError(
+                f"{self.path}: written by a newer phrasetune (schema {version}; this one knows {len(migrations)}). "
+                "Upgrade phrasetune, or name another file with --db."
+            )
+        for migration in migrations[version:]:
+            self.conn.executescript(migration.read_text(encoding="utf-8"))
+
+    def _pragma(self, name: str) -> int:
+        return int(self.conn.execute(f"PRAGMA {name}").fetchone()[0])
+
+    @cached_property
+    def db(self) -> sqlite_utils.Database:
+        """The writing side."""
+        import sqlite_utils
+
+        return sqlite_utils.Database(self.conn)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write all or nothing."""
+        with self.db.atomic():
+            yield
+
+    def _insert(self, table: str, rows: Iterable[Mapping[str, Any]], *, replace: bool = False) -> None:
+        self.db.table(table).insert_all((dict(row) for row in rows), replace=replace, ignore=not replace)
+
+    def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        return self.conn.execute(sql, values).fetchall()
+
+    # --- the ledger ---------------------------------------------------------------------------------------
+
+    def find_completions(self, keys: Sequence[str]) -> dict[str, Completion]:
+        """Look up which of these completions were bought already."""
+        found: dict[str, Completion] = {}
+        for start in range(0, len(keys), 500):  # SQLite's oldest limit on `?` is 999
+            part = keys[start : start + 500]
+            marks = ", ".join("?" * len(part))
+            for row in self._rows(f"SELECT * FROM completions WHERE key IN ({marks})", *part):  # noqa: S608 - marks only
+                found[row["key"]] = Completion(
+                    row["text"],
+                    row["prompt_tokens"],
+                    row["completion_tokens"],
+                    row["cost"],
+                    row["seconds"],
+                    row["finish_reason"],
+                )
+        return found
+
+    def add_completions(self, run: int, model: str, completions: Mapping[str, Completion]) -> None:
+        """Write completions down; they are on disk when this returns."""
+        bought = _now()
+        rows = [
+            {
+                "key": key,
+                "model": model,
+                "text": c.text,
+                "finish_reason": c.finish_reason,
+                "prompt_tokens": c.prompt_tokens,
+                "completion_tokens": c.completion_tokens,
+                "cost": c.cost,
+                "seconds": c.seconds,
+                "run": run,
+                "bought": bought,
+            }
+            for key, c in completions.items()
+        ]
+        with self.together():
+            self._insert("completions", rows)
+
+    def spent(self, run: int) -> tuple[int, float]:
+        """Read how many completions a run has bought, and for how much."""
+        row = self._rows("SELECT COUNT(*), COALESCE(SUM(cost), 0) FROM completions WHERE run = ?", run)[0]
+        return int(row[0]), float(row[1])
+
+    # --- runs ---------------------------------------------------------------------------------------------
+
+    def start_run(self, run: Run, config: str) -> int:
+        """Write a new run down and return its id; `config` is a digest of all that decides its course."""
+        row = {"name": run.name, "config": config, "task": _json(run.task), "model": run.model}
+        row |= {"metric": run.metric, "data": run.data, "status": "running", "started": _now()}
+        key = self.db.table("runs").insert(row).last_pk
+        assert isinstance(key, int)
+        return key
+
+    def unfinished_run(self, config: str) -> int | None:
+        """Find the latest run of the same configuration that was not finished."""
+        rows = self._rows("SELECT id, status FROM runs WHERE config = ? ORDER BY id DESC LIMIT 1", config)
+        return int(rows[0]["id"]) if rows and rows[0]["status"] != "finished" else None
+
+    def update_run(self, run: int, **values: object) -> None:
+        """Change columns of a run; `status` other than "running" also writes the time."""
+        if values.get("status") not in {None, "running"}:
+            values["finished"] = _now()
+        self.db.table("runs").update(run, values)
+
+    def add_examples(self, data: str, dataset: Dataset, ood: Sequence[Example] = ()) -> None:
+        """Write the rows down under the digest of the data, once."""
+        if self._rows("SELECT 1 FROM examples WHERE data = ? LIMIT 1", data):
+            return
+        splits = {"train": dataset.train, "dev": dataset.dev, "test": dataset.test, "ood": tuple(ood)}
+        with self.together():
+            self._insert(
+                "examples",
+                (
+                    {
+                        "data": data,
+                        "id": example.id,
+                        "split": split,
+                        "position": position,
+                        "inputs": _json(dict(example.inputs)),
+                        "targets": _json(example.targets),
+                        "slices": _json(dataset.slices.get(example.id, {})),
+                    }
+                    for split, rows in splits.items()
+                    for position, example in enumerate(rows)
+                ),
+            )
+
+    def examples(self, data: str, split: str) -> list[Example]:
+        """Read the rows of one split."""
+        rows = self._rows("SELECT * FROM examples WHERE data = ? AND split = ? ORDER BY position", data, split)
+        return [
+            Example(row["id"], tuple(json.loads(row["inputs"]).items()), tuple(json.loads(row["targets"])))
+            for row in rows
+        ]
+
+    def slices(self, data: str, split: str) -> dict[str, dict[str, str]]:
+        """Read the columns that scores are reported by: example id -> {column: value}."""
+        rows = self._rows("SELECT id, slices FROM examples WHERE data = ? AND split = ?", data, split)
+        return {row["id"]: json.loads(row["slices"]) for row in rows}
+
+    def open_test(self, data: str, run: int) -> int:
+        """Record that a run opens the test split, and return how many runs have opened it by now."""
+        with self.together():
+            self._insert("openings", [{"data": data, "run": run, "opened": _now()}])
+        return int(self._rows("SELECT COUNT(*) FROM openings WHERE data = ?", data)[0][0])
+
+    # --- trials -------------------------------------------------------------------------------------------
+
+    def save_trial(self, run: int, trial: Trial, text: str) -> None:
+        """Write a trial with its outcomes down; `text` is the prompt as a person reads it."""
+        low, high = trial.interval or (None, None)
+        with self.together():
+            prompt = self._save_prompt(trial.prompt, text)
+            row = {"run": run, "number": trial.number, "prompt": prompt, "params": _json(trial.params)}
+            row |= {"state": trial.state.value, "score": trial.score, "low": low, "high": high, "n": trial.n}
+            row |= {"steps": _json(trial.steps), "reason": trial.reason, "seconds": trial.seconds}
+            self._insert("prompt_trials", [row], replace=True)
+            rows = ({"run": run, "trial": trial.number, **_outcome_row(o)} for o in trial.outcomes)
+            self._insert("outcomes", rows, replace=True)
+
+    def _save_prompt(self, prompt: Prompt, text: str) -> str:
+        data = prompt.to_dict()
+        key = digest(data)
+        if prompt.nearest:
+            data["pool"] = digest(data["demos"])
+            self._insert("pools", [{"digest": data["pool"], "json": _json(data.pop("demos"))}])
+        self._insert("prompts", [{"digest": key, "json": _json(data), "text": text}])
+        return key
+
+    def _prompt(self, text: str) -> Prompt:
+        data = json.loads(text)
+        if pool := data.pop("pool", None):
+            data["demos"] = json.loads(self._rows("SELECT json FROM pools WHERE digest = ?", pool)[0]["json"])
+        return Prompt.from_dict(data)
+
+    def trials(self, run: int, *, outcomes: bool = True) -> list[Trial]:
+        """Read the trials of a run, in order."""
+        sql = """SELECT t.*, p.json FROM prompt_trials t JOIN prompts p ON p.digest = t.prompt
+                 WHERE run = ? ORDER BY number"""
+        return [
+            Trial(
+                row["number"],
+                json.loads(row["params"]),
+                self._prompt(row["json"]),
+                State(row["state"]),
+                row["score"],
+                None if row["low"] is None else (row["low"], row["high"]),
+                row["n"],
+                {int(n): score for n, score in json.loads(row["steps"]).items()},
+                self.outcomes(run, row["number"]) if outcomes else (),
+                row["reason"],
+                row["seconds"],
+            )
+            for row in self._rows(sql, run)
+        ]
+
+    def outcomes(self, run: int, trial: int) -> tuple[Outcome, ...]:
+        """Read the outcomes of a trial on the dev rows."""
+        sql = f"SELECT o.*, {_PRICE} FROM outcomes o {_BOUGHT} WHERE run = ? AND trial = ?"  # noqa: S608 - constants
+        return tuple(_outcome(row) for row in self._rows(sql, run, trial))
+
+    def prompt_text(self, run: int, trial: int) -> str:
+        """Read a trial's prompt as a person reads it."""
+        sql = "SELECT text FROM prompts p JOIN prompt_trials t ON t.prompt = p.digest WHERE run = ? AND number = ?"
+        return str(self._rows(sql, run, trial)[0]["text"])
+
+    def trial_costs(self, run: int) -> dict[int, tuple[int, float]]:
+        """Read the calls and the cost of each trial."""
+        rows = self._rows("SELECT trial, calls, cost FROM cost_per_trial WHERE run = ?", run)
+        return {row["trial"]: (row["calls"], row["cost"]) for row in rows}
+
+    # --- the verdict --------------------------------------------------------------------------------------
+
+    def save_baseline(self, run: int, trained: TrainedModel) -> None:
+        """Write the trained rival down."""
+        row = {"run": run, "detail": trained.detail, "params": _json(trained.params), "curve": _json(trained.curve)}
+        row |= {"dev_score": trained.dev_score, "model": trained.blob}
+        with self.together():
+            self._insert("baselines", [row], replace=True)
+
+    def baseline(self, run: int) -> TrainedModel | None:
+        """Read the trained rival of a run."""
+        for row in self._rows("SELECT * FROM baselines WHERE run = ?", run):
+            params, curve = json.loads(row["params"]), tuple(json.loads(row["curve"]))
+            return TrainedModel(row["detail"], params, curve, row["dev_score"], row["model"])
+        return None
+
+    def save_verdict(self, run: int, verdict: Verdict) -> None:
+        """Write a verdict with its contenders down."""
+        row = {"run": run, "metric": verdict.metric, "sentence": verdict.sentence, "opened": verdict.opened}
+        with self.together():
+            self._insert("verdicts", [row], replace=True)
+            for position, c in enumerate(verdict.contenders):
+                row = {"run": run, "name": c.name, "position": position, "score": c.score, "n": c.n}
+                row |= {"low": c.interval[0], "high": c.interval[1], "cost_per_1000": c.cost_per_1000}
+                row |= {"ms_per_1000": c.ms_per_1000, "train_rows": c.train_rows, "detail": c.detail}
+                self._insert("contenders", [row], replace=True)
+                rows = ({"run": run, "name": c.name, **_outcome_row(o)} for o in c.outcomes)
+                self._insert("contender_outcomes", rows, replace=True)
+            for d in verdict.comparisons:
+                row = {"run": run, "a": d.a, "b": d.b, "difference": d.difference, "low": d.interval[0]}
+                row |= {"high": d.interval[1], "p_value": d.p_value, "test": d.test}
+                self._insert("comparisons", [row], replace=True)
+
+    def verdict(self, run: int) -> Verdict | None:
+        """Read the verdict of a run, if it has come to one."""
+        contenders = [
+            Contender(
+                row["name"],
+                row["score"],
+                (row["low"], row["high"]),
+                row["n"],
+                self._contender_outcomes(run, row["name"]),
+                row["cost_per_1000"],
+                row["ms_per_1000"],
+                row["train_rows"],
+                row["detail"],
+            )
+            for row in self._rows("SELECT * FROM contenders WHERE run = ? ORDER BY position", run)
+        ]
+        comparisons = [
+            Comparison(row["a"], row["b"], row["difference"], (row["low"], row["high"]), row["p_value"], row["test"])
+            for row in self._rows("SELECT * FROM comparisons WHERE run = ? ORDER BY rowid", run)
+        ]
+        for row in self._rows("SELECT * FROM verdicts WHERE run = ?", run):
+            return Verdict(row["metric"], tuple(contenders), tuple(comparisons), row["sentence"], row["opened"])
+        return None
+
+    def _contender_outcomes(self, run: int, name: str) -> tuple[Outcome, ...]:
+        sql = f"SELECT o.*, {_PRICE} FROM contender_outcomes o {_BOUGHT} WHERE run = ? AND name = ?"  # noqa: S608 - constants
+        return tuple(_outcome(row) for row in self._rows(sql, run, name))
+
+    # --- history ------------------------------------------------------------------------------------------
+
+    def runs(self) -> list[Run]:
+        """Read all runs, the latest first."""
+        return [
+            Run(
+                row["id"],
+                row["name"],
+                json.loads(row["task"]),
+                row["model"],
+                row["metric"],
+                row["data"],
+                row["status"],
+                row["started"],
+                row["finished"] or "",
+                row["winner"],
+                row["reason"],
+                row["bought"],
+                row["reused"],
+                row["cost"],
+            )
+            for row in self._rows("SELECT * FROM runs ORDER BY id DESC")
+        ]
+
+    def run(self, run: int | None = None) -> Run:
+        """Read one run: the latest, if none is named."""
+        runs = self.runs()
+        for candidate in runs:
+            if run is None or candidate.id == run:
+                return candidate
+        if not runs:
+            raise StoreError(f"{self.path}: holds no run yet. Start one with `phrasetune tune TASK`.")
+        known = ", ".join(str(r.id) for r in runs)
+        raise StoreError(f"{self.path}: has no run {run}; allowed: {known}.")
+
+
+# An outcome's price stands with its completion.
+_PRICE = "c.prompt_tokens + c.completion_tokens AS tokens, c.cost, c.seconds, c.text"
+_BOUGHT = "LEFT JOIN completions c ON c.key = o.completion"
+
+
+def _check(path: Path, *, create: bool) -> None:
+    """Refuse what is no SQLite file before anything is opened, so that it stays untouched."""
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                head = file.read(16)
+            if head and head != b"SQLite format 3\0":
+                raise StoreError(f"{path}: not an SQLite file; it was left as it is. Name another file with --db.")
+            if create or head:
+                return
+        if path.exists() and not path.is_file():
+            raise StoreError(f"{path}: not a file. Name a file with --db.")
+        if not create:
+            raise StoreError(f"{path}: no results here. Run `phrasetune tune TASK` first, or name the file with --db.")
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be opened ({error.strerror}). Name another file with --db.") from None
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _outcome_row(outcome: Outcome) -> dict[str, object]:
+    row: dict[str, object] = {"example": outcome.example_id, "kind": outcome.kind.value, "score": outcome.score}
+    return row | {"answer": outcome.answer, "completion": outcome.completion_key}
+
+
+def _outcome(row: sqlite3.Row) -> Outcome:
+    key, tokens, cost, seconds = row["completion"], row["tokens"] or 0, row["cost"] or 0.0, row["seconds"] or 0.0
+    kind = Kind(row["kind"])
+    return Outcome(row["example"], kind, row["score"], row["answer"], key, tokens, cost, seconds, row["text"] or "")

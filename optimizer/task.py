@@ -1,0 +1,219 @@
+"""A task file: task.toml -> Task, validated, with the file and the key that is wrong.
+
+Knows what a task may say, not what is in its data.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from optimizer.errors import TaskError, one_of
+from optimizer.scoring import METRICS
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class About(_Section):
+    """`[task]`: what is wanted.
+
+    `labels` is the closed list of answers of a classification (read from the data when left out), as names or as
+    a table of names and descriptions.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]{1,80}$")]
+    kind: Literal["classification", "extraction", "qa", "generation"] = "classification"
+    description: str = ""
+    labels: list[Name] | dict[Name, str] = []
+    metric: str = ""
+
+    @model_validator(mode="after")
+    def _known_metric(self) -> About:
+        suited = [name for name, metric in METRICS.items() if self.kind in metric.kinds]
+        if self.metric and self.metric not in suited:
+            raise ValueError(one_of("metric", self.metric, suited, f"(for {self.kind})"))
+        return self
+
+
+class Data(_Section):
+    """`[data]`: where the rows are and what their columns mean.
+
+    `group` keeps rows of equal value together in one split; `slices` are columns to report the scores by.
+    """
+
+    file: Name
+    inputs: Annotated[list[Name], Field(min_length=1)]
+    target: Name
+    answers: str = ""
+    id: str = ""
+    group: str = ""
+    slices: list[str] = []
+    split_column: str = ""
+    train: Fraction = 0.5
+    dev: Fraction = 0.25
+    test: Fraction = 0.25
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _whole(self) -> Data:
+        if abs(self.train + self.dev + self.test - 1) > 1e-6:
+            total = self.train + self.dev + self.test
+            raise ValueError(f"train + dev + test = {total:g}; they must sum to 1")
+        return self
+
+
+class Price(_Section):
+    """`[model.price]`: US dollars for a million tokens, where the price table is wrong or silent."""
+
+    input: Annotated[float, Field(ge=0)]
+    output: Annotated[float, Field(ge=0)]
+
+
+class ModelSpec(_Section):
+    """`[model]`: which model completes, and how it is reached. Keys come from the environment, never from here."""
+
+    name: Name = "embedded"
+    api_base: str = ""
+    price: Price | None = None
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    workers: Annotated[int, Field(gt=0, le=256)] = 8
+    timeout: Annotated[float, Field(gt=0)] = 60.0
+
+
+class Search(_Section):
+    """`[search]`: how long and how to look.
+
+    `block` is the number of dev rows scored before a trial is judged again; 0 means no limit.
+    """
+
+    sampler: Literal["tpe", "random"] = "tpe"
+    trials: Annotated[int, Field(gt=0)] = 40
+    max_calls: Annotated[int, Field(ge=0)] = 0
+    max_usd: Annotated[float, Field(ge=0)] = 0.0
+    block: Annotated[int, Field(gt=0)] = 16
+    seed: int = 0
+
+
+class Baseline(_Section):
+    """`[baseline]`: how long to search the trained rival's hyperparameters."""
+
+    trials: Annotated[int, Field(gt=0)] = 15
+    seconds: Annotated[float, Field(gt=0)] = 60.0
+
+
+class Task(_Section):
+    """A whole task file. Paths are relative to `folder`."""
+
+    task: About
+    data: Data
+    model: ModelSpec = ModelSpec()
+    search: Search = Search()
+    baseline: Baseline = Baseline()
+    space: dict[str, Any] = {}
+    seed: dict[str, Any] = {}
+    folder: Path = Field(default=Path(), exclude=True)
+
+    @property
+    def data_file(self) -> Path:
+        """Where the rows are."""
+        return self.folder / self.data.file
+
+    @property
+    def metric(self) -> str:
+        """The objective: the one named, or the usual one of the kind."""
+        usual = {"classification": "accuracy", "extraction": "slot_f1", "qa": "exact_match", "generation": "rouge_l"}
+        return self.task.metric or usual[self.task.kind]
+
+
+def load_task(path: str | Path) -> Task:
+    """Read and validate a task file.
+
+    Raises
+    ------
+    TaskError
+        If the file cannot be read, is no TOML, or holds a key or value that is not allowed. The message names
+        the file and the line or key.
+    """
+    path = Path(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise TaskError(f"{path}: no such task file. Make one with `phrasetune init DATA_FILE`.") from None
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{path}: not UTF-8 (byte {error.start}). Save the file as UTF-8.") from None
+    except OSError as error:
+        raise TaskError(f"{path}: cannot be read ({error.strerror}). Name a readable task file.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise TaskError(f"{path}: not valid TOML: {error}. Mend that line.") from None
+    return check_task(content, str(path)).model_copy(update={"folder": path.parent})
+
+
+def check_task(content: Mapping[str, Any], source: str) -> Task:
+    """Validate the content of a task file; `source` is what an error names.
+
+    Raises
+    ------
+    TaskError
+        If it holds a key or value that is not allowed.
+    """
+    if "folder" in content:
+        raise TaskError(f"{source}: {one_of('section', 'folder', _sections())}")
+    try:
+        return Task.model_validate(content)
+    except ValidationError as error:
+        raise TaskError(_worded(source, error)) from None
+
+
+def _sections() -> list[str]:
+    return [name for name in Task.model_fields if name != "folder"]
+
+
+def _worded(source: str, error: ValidationError) -> str:
+    """One line for each thing that is wrong."""
+    return "\n".join(f"{source}: {_complaint(detail)}" for detail in error.errors())
+
+
+def _complaint(detail: Any) -> str:  # noqa: ANN401 - pydantic's own shape
+    # pydantic also names the member of a union that it tried, such as "list[constrained-str]".
+    where = ".".join(str(part) for part in detail["loc"] if "[" not in str(part))
+    if detail["type"] == "extra_forbidden":
+        return _unknown_key(where)
+    if detail["type"] == "missing":
+        return f"`{where}` is missing. Add it{_hint(where)}."
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "value_error":
+        return f"`{where}`: {message}" if where else message
+    given = "" if isinstance(detail["input"], dict) else f" = {detail['input']!r}"
+    return f"`{where}`{given}: {message[0].lower()}{message[1:]}."
+
+
+def _unknown_key(where: str) -> str:
+    *parents, key = where.split(".")
+    model: Any = Task
+    for parent in parents:
+        annotation = model.model_fields[parent].annotation
+        model = Price if parent == "price" else annotation
+    allowed = [name for name in model.model_fields if name != "folder"]
+    section = ".".join(parents)
+    return one_of(f"key in [{section}]" if section else "section", key, allowed)
+
+
+def _hint(where: str) -> str:
+    hints = {
+        "task": ": a [task] section with name and kind",
+        "data": ": a [data] section with file, inputs and target",
+        "task.name": ', such as name = "support"',
+        "data.file": ": the name of the data file, relative to the task file",
+        "data.inputs": ', such as inputs = ["text"]',
+        "data.target": ", the column with the wanted answer",
+    }
+    return hints.get(where, "")
