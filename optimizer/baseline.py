@@ -1,0 +1,222 @@
+"""The cheap trained rival: the same rows, the same objective, scored by the same code. The door of scikit-learn.
+
+With labels: TF-IDF of words and characters and a linear classifier, trained epoch by epoch while the dev score is
+watched. Without labels: the answer of the nearest training row. Knows nothing of prompts or of the test rows.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Protocol
+
+import numpy as np
+
+from optimizer.records import Outcome, TrainedModel
+from optimizer.scoring import Metric, score, summarise
+from search_spaces.prompt import Example
+from search_spaces.space import Chooser, Value
+
+EPOCHS = 40  # the most passes over the training rows
+PATIENCE = 5  # epochs without a better dev score before training stops
+WORDS = {"ngram_range": (1, 2), "sublinear_tf": True, "max_features": 10_000}
+CHARACTERS = {"analyzer": "char_wb", "ngram_range": (2, 5), "sublinear_tf": True, "max_features": 20_000}
+
+
+class Minimal(Protocol):
+    """Searches hyperparameters; `search.best_hyperparameters` fits."""
+
+    def __call__(
+        self, objective: Callable[[Chooser], float], *, trials: int, seconds: float, seed: int
+    ) -> dict[str, Value]:
+        """Return the best parameters found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How long the rival's hyperparameters are searched."""
+
+    trials: int = 15
+    seconds: float = 60.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """A trained rival at work: `answer` maps texts, shape (n,), to answers, shape (n,)."""
+
+    trained: TrainedModel
+    answer: Callable[[Sequence[str]], list[str]]
+
+    def outcomes(self, examples: Sequence[Example], metric: Metric) -> tuple[Outcome, ...]:
+        """Score it on examples with the prompts' own code. `seconds` is the mean time of a row in the batch."""
+        started = time.perf_counter()
+        answers = self.answer([example.text for example in examples])
+        each = (time.perf_counter() - started) / max(1, len(examples))
+        return tuple(
+            Outcome(example.id, *score(metric, answer, example), answer, seconds=each)
+            for example, answer in zip(examples, answers, strict=True)
+        )
+
+
+def train(
+    rows: Sequence[Example],
+    dev: Sequence[Example],
+    metric: Metric,
+    search: Minimal,
+    *,
+    labelled: bool,
+    budget: Budget = Budget(),
+) -> Rival:
+    """Train the rival on the training rows, choosing its hyperparameters and its last epoch on the dev rows.
+
+    Parameters
+    ----------
+    rows, dev
+        Training and dev rows; the same that the prompts draw their demos from and are chosen on.
+    metric
+        The objective.
+    search
+        Searches the hyperparameters.
+    labelled
+        Whether the answers are a closed list; otherwise the rival retrieves.
+    budget
+        How long to search.
+    """
+    if not labelled or len({row.target for row in rows}) < 2:
+        return _retrieval(rows, dev, metric)
+    features = _Features(rows, dev)
+
+    def objective(chooser: Chooser) -> float:
+        return max(_fit(features, _choose(chooser), metric, budget.seed)[1])
+
+    params = search(objective, trials=budget.trials, seconds=budget.seconds, seed=budget.seed)
+    model, curve = _fit(features, params, metric, budget.seed)
+    pipeline = features.pipeline(str(params["features"]), model)
+    trained = TrainedModel(
+        f"TF-IDF ({params['features']}) + linear model, {len(curve)} epochs",
+        params,
+        tuple(curve),
+        max(curve),
+        _dump(pipeline),
+    )
+    return Rival(trained, _answers(pipeline))
+
+
+def load(trained: TrainedModel) -> Rival:
+    """Bring a trained rival back from its skops file; nothing in it is executed."""
+    import skops.io
+
+    assert trained.blob is not None
+    return Rival(trained, _answers(skops.io.loads(trained.blob, trusted=[])))
+
+
+def _choose(chooser: Chooser) -> dict[str, Value]:
+    """The rival's hyperparameters."""
+    return {
+        "features": chooser.suggest_categorical("features", ["words", "characters", "both"]),
+        "log10_alpha": chooser.suggest_float("log10_alpha", -6.0, -2.5),
+        "class_weight": chooser.suggest_categorical("class_weight", ["none", "balanced"]),
+    }
+
+
+class _Features:
+    """The texts as vectors: made once per kind of feature and shared by all trials."""
+
+    def __init__(self, rows: Sequence[Example], dev: Sequence[Example]) -> None:
+        self.rows, self.dev = rows, dev
+        self.targets = np.array([row.target for row in rows])
+        self.vectors = cache(self._vectors)
+
+    def _vectors(self, kind: str) -> tuple[Any, Any, Any]:
+        """Fitted vectorizer, training matrix and dev matrix."""
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.pipeline import make_union
+
+        parts = [TfidfVectorizer(**WORDS)] if kind != "characters" else []
+        parts += [TfidfVectorizer(**CHARACTERS)] if kind != "words" else []
+        vectorizer = make_union(*parts)
+        training = vectorizer.fit_transform([row.text for row in self.rows])
+        return vectorizer, training, vectorizer.transform([row.text for row in self.dev])
+
+    def pipeline(self, kind: str, model: Any) -> Any:  # noqa: ANN401 - scikit-learn is untyped
+        """Join the fitted vectorizer and the model."""
+        from sklearn.pipeline import make_pipeline, make_union
+
+        parts = [_light(part) for _, part in self.vectors(kind)[0].transformer_list]
+        return make_pipeline(make_union(*parts), model)
+
+
+def _light(vectorizer: Any) -> Any:  # noqa: ANN401
+    """Copy a fitted vectorizer with its terms as one array: skops writes a dict's items as a file each."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    terms = np.array(vectorizer.get_feature_names_out(), dtype=str)
+    light = TfidfVectorizer(**{**vectorizer.get_params(), "vocabulary": terms, "max_features": None})
+    light.idf_ = vectorizer.idf_
+    return light
+
+
+def _fit(features: _Features, params: Mapping[str, Value], metric: Metric, seed: int) -> tuple[Any, list[float]]:
+    """Train by epochs, stop when the dev score no longer rises, and keep the best epoch."""
+    from sklearn.linear_model import SGDClassifier
+    from sklearn.utils.class_weight import compute_sample_weight
+
+    _, training, dev = features.vectors(str(params["features"]))
+    model = SGDClassifier(loss="log_loss", alpha=10.0 ** float(params["log10_alpha"]), random_state=seed)
+    weights = compute_sample_weight("balanced" if params["class_weight"] == "balanced" else None, features.targets)
+    labels = np.unique(features.targets)
+    rng = np.random.default_rng(seed)
+    curve: list[float] = []
+    best: tuple[float, Any] = (-1.0, None)
+    examples = {example.id: example for example in features.dev}
+    for _ in range(EPOCHS):
+        order = rng.permutation(len(features.targets))
+        model.partial_fit(training[order], features.targets[order], classes=labels, sample_weight=weights[order])
+        outcomes = [
+            Outcome(example.id, *score(metric, str(answer), example), str(answer))
+            for example, answer in zip(features.dev, model.predict(dev), strict=True)
+        ]
+        curve.append(summarise(metric, outcomes, examples) or 0.0)
+        if curve[-1] > best[0]:
+            best = (curve[-1], (model.coef_.copy(), model.intercept_.copy()))
+        if len(curve) - 1 - int(np.argmax(curve)) >= PATIENCE:
+            break
+    model.coef_, model.intercept_ = best[1]
+    return model, curve
+
+
+def _answers(pipeline: Any) -> Callable[[Sequence[str]], list[str]]:  # noqa: ANN401
+    def answer(texts: Sequence[str]) -> list[str]:
+        return [str(label) for label in pipeline.predict(list(texts))]
+
+    return answer
+
+
+def _dump(model: Any) -> bytes:  # noqa: ANN401
+    import skops.io
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return bytes(skops.io.dumps(model, compression=zipfile.ZIP_DEFLATED))
+
+
+def _retrieval(rows: Sequence[Example], dev: Sequence[Example], metric: Metric) -> Rival:
+    """Answer as the nearest training row does: what can be had without a model where the answers are open."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+
+    vectorizer = TfidfVectorizer(**CHARACTERS)
+    nearest = KNeighborsClassifier(n_neighbors=1, metric="cosine", algorithm="brute")
+    pipeline = make_pipeline(vectorizer, nearest)
+    pipeline.fit([row.text for row in rows], [row.target for row in rows])
+    pipeline.steps[0] = ("vectorizer", _light(vectorizer))
+    detail = "answer of the nearest training row (no linear model serves where the answers are open)"
+    draft = Rival(TrainedModel(detail, {}, (), 0.0), _answers(pipeline))
+    dev_score = summarise(metric, draft.outcomes(dev, metric), {e.id: e for e in dev}) or 0.0
+    return Rival(TrainedModel(detail, {}, (), dev_score, _dump(pipeline)), draft.answer)

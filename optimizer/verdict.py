@@ -1,0 +1,118 @@
+"""The verdict: seed prompt, best prompt and trained rival on the sealed test rows, under one objective.
+
+Every contender is scored by the same code on the same rows, once. Knows nothing of how they were found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from optimizer.errors import ProviderError
+from optimizer.records import Comparison, Contender, Outcome, Verdict
+from optimizer.scoring import Metric, compare, interval, summarise
+from optimizer.stats import smallest_gain
+from search_spaces.prompt import Example
+
+SEED, BEST, RIVAL = "seed prompt", "best prompt", "trained baseline"
+LEVEL = 0.05  # a difference is said to be shown below this p-value
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A contender before it is judged. `priced` tells a cost of zero from one that is not known."""
+
+    name: str
+    outcomes: tuple[Outcome, ...]
+    train_rows: int
+    detail: str
+    priced: bool = True
+
+
+def decide(entries: Sequence[Entry], rows: Sequence[Example], metric: Metric, *, opened: int, seed: int) -> Verdict:
+    """Judge the contenders.
+
+    Parameters
+    ----------
+    entries
+        The seed prompt first; then the best prompt, unless it is the seed prompt; then the trained rival.
+    rows
+        The sealed test rows.
+    metric
+        The objective.
+    opened
+        How many runs have opened these test rows, this one included.
+    seed
+        Of the resampling.
+    """
+    examples = {row.id: row for row in rows}
+    rng = np.random.default_rng(seed)
+    contenders = tuple(_contender(entry, examples, metric, rng) for entry in entries)
+    by_name = {entry.name: entry for entry in entries}
+    pairs = [(BEST, SEED), (BEST, RIVAL), (SEED, RIVAL)]
+    pairs = [pair for pair in pairs if set(pair) <= set(by_name)]
+    comparisons = tuple(
+        compare(metric, by_name[a].outcomes, by_name[b].outcomes, examples, rng, (a, b)) for a, b in pairs
+    )
+    sentence = " ".join(_sentences(contenders, comparisons, metric))
+    return Verdict(metric.name, contenders, comparisons, sentence, opened)
+
+
+def _contender(entry: Entry, examples: Mapping[str, Example], metric: Metric, rng: np.random.Generator) -> Contender:
+    scored = [outcome for outcome in entry.outcomes if outcome.score is not None]
+    value = summarise(metric, scored, examples)
+    if value is None:
+        raise ProviderError(f"{entry.name}: every call failed ({entry.outcomes[0].text}). Nothing can be compared.")
+    return Contender(
+        entry.name,
+        value,
+        interval(metric, scored, examples, rng),
+        len(scored),
+        entry.outcomes,
+        float(np.mean([outcome.cost for outcome in scored])) * 1000 if entry.priced else None,
+        float(np.mean([outcome.seconds for outcome in scored])) * 1000 * 1000,
+        entry.train_rows,
+        entry.detail,
+    )
+
+
+def _sentences(contenders: Sequence[Contender], comparisons: Sequence[Comparison], metric: Metric) -> list[str]:
+    """Say what was shown, and what was not."""
+    found = {(comparison.a, comparison.b): comparison for comparison in comparisons}
+    scores = {contender.name: contender.score for contender in contenders}
+    gain, rivalry = found.get((BEST, SEED)), found.get((BEST, RIVAL)) or found.get((SEED, RIVAL))
+    said = [_gain(gain)] if gain else ["The search found no prompt better than the seed prompt."]
+    if rivalry:
+        said.append(_rivalry(rivalry, scores, contenders[0].n, metric))
+    return said
+
+
+def _gain(gain: Comparison) -> str:
+    if gain.p_value >= LEVEL:
+        return f"No improvement over the seed prompt is shown: {_figures(gain)}."
+    if gain.difference > 0:
+        return f"The search improved on the seed prompt by {_figures(gain)}."
+    return f"The chosen prompt is worse than the seed prompt on the test rows: {_figures(gain)}."
+
+
+def _rivalry(rivalry: Comparison, scores: Mapping[str, float], n: int, metric: Metric) -> str:
+    ours, theirs = f"{rivalry.a} ({100 * scores[rivalry.a]:.1f} %)", f"{rivalry.b} ({100 * scores[rivalry.b]:.1f} %)"
+    if rivalry.p_value >= LEVEL:
+        least = 100 * smallest_gain(n)
+        return (
+            f"No difference shown between {ours} and {theirs} in {metric.name} on {n} test rows: {_figures(rivalry)}; "
+            f"so few rows show differences from about {least:.0f} points."
+        )
+    if rivalry.difference > 0:
+        return f"The {ours} beats the {theirs} in {metric.name} by {_figures(rivalry)}."
+    return f"The {theirs} beats the {ours} in {metric.name}: {_figures(rivalry)}."
+
+
+def _figures(comparison: Comparison) -> str:
+    low, high = comparison.interval
+    return (
+        f"{100 * comparison.difference:+.1f} points "
+        f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f}, p = {comparison.p_value:.2g})"
+    )
