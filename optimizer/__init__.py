@@ -1,0 +1,58 @@
+"""phrasetune: prompts as hyperparameters, and the answer to "fine-tune or prompt?".
+
+The public door, lazy: a name is imported when it is first used.
+
+    from optimizer import tune, load_task, history, export
+    tuned = tune("task.toml")
+    tuned.verdict.sentence
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from optimizer.version import __version__
+
+if TYPE_CHECKING:
+    from optimizer.archive import History, export, history
+    from optimizer.errors import PhrasetuneError
+    from optimizer.journey import Tuned, Watch, tune
+    from optimizer.models import register_embedded
+    from optimizer.task import load_task
+
+__all__ = [
+    "History",
+    "PhrasetuneError",
+    "Tuned",
+    "Watch",
+    "__version__",
+    "export",
+    "history",
+    "load_task",
+    "register_embedded",
+    "tune",
+]
+
+_HOME = {
+    "History": "archive",
+    "PhrasetuneError": "errors",
+    "Tuned": "journey",
+    "Watch": "journey",
+    "export": "archive",
+    "history": "archive",
+    "load_task": "task",
+    "register_embedded": "models",
+    "tune": "journey",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever is asked for
+    if name not in _HOME:
+        raise AttributeError(f"module 'optimizer' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"optimizer.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

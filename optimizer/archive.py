@@ -1,0 +1,200 @@
+"""What a results.db tells: its runs, trials, prompts and verdicts; and a winner handed on.
+
+Reads records out of the store and hands them to the rooms that show or export them. Buys nothing, and loads no
+heavy package unless a prompt must be rendered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optimizer.errors import InputError
+from optimizer.records import Run, State, Trial, Verdict
+from optimizer.report import Change, Story, changes
+from optimizer.store import Store
+from search_spaces.prompt import Example
+from search_spaces.rendering import Renderer
+
+if TYPE_CHECKING:
+    from optimizer.exports import Exported
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A trial as a person looks at it: its prompt, the seed prompt, and the dev rows it fixed and broke."""
+
+    run: Run
+    trial: Trial
+    prompt: str
+    seed_prompt: str
+    fixed: Sequence[Change]
+    broken: Sequence[Change]
+
+
+class History:
+    """The runs of a results.db.
+
+    Parameters
+    ----------
+    db
+        The file; it must exist.
+
+    Raises
+    ------
+    StoreError
+        If the file is missing, is not ours or is newer than this program.
+    """
+
+    def __init__(self, db: str | Path = "results.db") -> None:
+        self._db = Path(db)
+        Store(self._db).close()
+
+    def runs(self) -> list[Run]:
+        """All runs, the latest first."""
+        with Store(self._db) as store:
+            return store.runs()
+
+    def run(self, run: int | None = None) -> Run:
+        """One run; the latest if none is named."""
+        with Store(self._db) as store:
+            return store.run(run)
+
+    def trials(self, run: int | None = None) -> list[Trial]:
+        """The trials of a run in order, without their outcomes."""
+        with Store(self._db) as store:
+            return store.trials(store.run(run).id, outcomes=False)
+
+    def costs(self, run: int | None = None) -> Mapping[int, tuple[int, float]]:
+        """Trial number -> (calls, US dollars)."""
+        with Store(self._db) as store:
+            return store.trial_costs(store.run(run).id)
+
+    def verdict(self, run: int | None = None) -> Verdict | None:
+        """The verdict of a run, if it has come to one."""
+        with Store(self._db) as store:
+            return store.verdict(store.run(run).id)
+
+    def show(self, trial: int | None = None, run: int | None = None) -> Shown:
+        """A trial of a run, the winner if none is named, beside the seed prompt.
+
+        Raises
+        ------
+        InputError
+            If the run has no such trial, or no winner yet.
+        """
+        with Store(self._db) as store:
+            found = store.run(run)
+            chosen = _choose(store.trials(found.id, outcomes=False), found, trial)
+            dev = {example.id: example for example in store.examples(found.data, "dev")}
+            seed, outcomes = store.outcomes(found.id, 0), store.outcomes(found.id, chosen.number)
+            fixed, broken = changes(seed, outcomes, dev)
+            texts = store.prompt_text(found.id, chosen.number), store.prompt_text(found.id, 0)
+            return Shown(found, chosen, *texts, fixed, broken)
+
+    def story(self, run: int | None = None) -> Story:
+        """Collect all that a report tells of a run."""
+        shown = self.show(run=run)
+        with Store(self._db) as store:
+            return Story(
+                shown.run,
+                store.trials(shown.run.id, outcomes=False),
+                store.trial_costs(shown.run.id),
+                store.verdict(shown.run.id),
+                shown.prompt,
+                shown.seed_prompt,
+                store.slices(shown.run.data, "test"),
+                (list(shown.fixed), list(shown.broken)),
+            )
+
+    def trained_model(self, run: int | None = None) -> bytes:
+        """The trained rival of a run as a skops file.
+
+        Raises
+        ------
+        InputError
+            If the run has trained none.
+        """
+        with Store(self._db) as store:
+            found = store.run(run)
+            trained = store.baseline(found.id)
+        if trained is None or trained.blob is None:
+            raise InputError(
+                f"run {found.id} has no trained baseline ({found.status}). Finish it with `phrasetune tune`."
+            )
+        return trained.blob
+
+    def prompt_and_rows(self, trial: int | None, run: int | None) -> tuple[Trial, list[Example]]:
+        """Read a trial and the dev rows of its run: what an export is made from and proven on."""
+        with Store(self._db) as store:
+            found = store.run(run)
+            return _choose(store.trials(found.id, outcomes=False), found, trial), store.examples(found.data, "dev")
+
+
+def _choose(trials: Sequence[Trial], run: Run, number: int | None) -> Trial:
+    """The trial of that number; without one the winner, or the best so far of a run that has none yet."""
+    if number is None:
+        complete = [trial for trial in trials if trial.state is State.COMPLETE]
+        leader = max(complete, key=lambda trial: trial.score or 0.0, default=None)
+        number = run.winner if run.winner is not None else leader.number if leader else 0
+    for trial in trials:
+        if trial.number == number:
+            return trial
+    known = f"0 to {len(trials) - 1}" if trials else "none"
+    raise InputError(f"run {run.id} has no trial {number}; it has {known}. See `phrasetune history --run {run.id}`.")
+
+
+def history(db: str | Path = "results.db") -> History:
+    """Open the history of a results.db."""
+    return History(db)
+
+
+def export(  # noqa: PLR0913 - each names one thing
+    format_name: str,
+    *,
+    trial: int | None = None,
+    run: int | None = None,
+    db: str | Path = "results.db",
+    folder: str | Path = ".",
+    name: str = "",
+    force: bool = False,
+) -> Exported:
+    """Write a prompt, the winner if no trial is named, in the format of another tool.
+
+    What was written is loaded back and compared byte for byte with what the prompt renders to, before it is
+    reported as written.
+
+    Parameters
+    ----------
+    format_name
+        One of `optimizer.exports.FORMATS`.
+    trial, run
+        Which prompt; the winner of the latest run by default.
+    db
+        The results database.
+    folder, name
+        Where to write; the name has a default for each format, and cannot leave the folder.
+    force
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    ExportError
+        If the format is not known or cannot carry the prompt, or the file exists.
+    """
+    from optimizer.exports import Target
+    from optimizer.exports import export as write
+
+    chosen, rows = History(db).prompt_and_rows(trial, run)
+    return write(chosen.prompt, format_name, Target(Path(folder), name, force), renderer_for(chosen), rows)
+
+
+def renderer_for(trial: Trial) -> Renderer:
+    """Make a renderer that holds the trial's template; DSPy is loaded only for its own."""
+    if not trial.prompt.template.startswith("dspy-"):
+        return Renderer()
+    from optimizer.programs import adapter_templates
+
+    return Renderer(adapter_templates())

@@ -1,0 +1,110 @@
+"""A first task file for a data file: what was guessed, with comments that say how to change it.
+
+Writes text; reads nothing and asks nobody.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from optimizer.columns import Guess
+
+TEMPLATE = """\
+# What phrasetune guessed from {file}. Everything may be changed; `phrasetune space {path}` shows what it leads to.
+
+[task]
+name = {name}
+kind = {kind}                # classification, extraction, qa or generation
+metric = {metric}            # {metrics}
+# One sentence saying what is wanted. It becomes a wording of the search, often the best one.
+description = ""
+{labels}
+[data]
+file = {data}
+inputs = {inputs}            # the columns that the model sees
+target = {target}            # the column with the wanted answer
+{roles}seed = 0                     # of the splits
+{shares}
+[model]
+name = "embedded"            # or any LiteLLM name: "openai/gpt-4o-mini", "ollama_chat/llama3.1", "hosted_vllm/…"
+# api_base = "http://localhost:8000/v1"
+# price = {{ input = 0.15, output = 0.60 }}   # US dollars per million tokens, where the price table is silent
+
+[search]
+trials = 40
+# max_calls = 4000           # hard caps; the verdict's calls are kept back from them
+# max_usd = 5.0
+seed = 0
+
+# [space]                    # lock, narrow or extend any dimension; `phrasetune space` lists them
+# template = ["plain", "chat"]
+# demos = "balanced"
+# k = [0, 4, 8]
+# instruction = {{ add = ["My own wording of the task."] }}
+
+# [seed]                     # the prompt to start from and to be compared with
+# instruction = "task"
+"""
+
+
+def draft(guess: Guess, *, file: str, path: str, name: str, metrics: Sequence[str]) -> str:
+    """Write a commented task file.
+
+    Parameters
+    ----------
+    guess
+        What the columns seem to mean.
+    file, path
+        The data file as the task file should name it, and the task file itself.
+    name
+        Of the task.
+    metrics
+        The metrics that suit the kind.
+    """
+    roles = [
+        ("answers", guess.answers_column, "a JSON list of all accepted answers"),
+        ("id", guess.id_column, "names the rows"),
+        ("split_column", guess.split_column, "says train, dev or test"),
+        ("group", guess.group_column, "rows of equal value stay in one split"),
+    ]
+    lines = [f"{_pad(key, column)}# {about}\n" for key, column, about in roles if column]
+    if guess.slices:
+        lines.append(f"slices = {_list(guess.slices)}      # columns to report the scores by\n")
+    shares = "train = 0.5\ndev = 0.25\ntest = 0.25                  # sealed until the verdict\n"
+    return TEMPLATE.format(
+        file=file,
+        path=path,
+        name=_text(name),
+        kind=_text(guess.kind),
+        metric=_text(guess.metric),
+        metrics=", ".join(metrics),
+        labels=_labels(guess),
+        data=_text(file),
+        inputs=_list(guess.inputs),
+        target=_text(guess.target),
+        roles="".join(lines),
+        shares="" if guess.split_column else shares,
+    )
+
+
+def _labels(guess: Guess) -> str:
+    """The labels as a table, for a description of each."""
+    if not guess.labels:
+        return ""
+    rows = "".join(f'{_text(label)} = ""\n' for label in guess.labels)
+    about = "# The closed list of answers. Describe each in a few words: descriptions can be part of the prompt."
+    return f"\n{about}\n[task.labels]\n{rows}"
+
+
+def _pad(key: str, value: str) -> str:
+    return f"{key} = {_text(value)}".ljust(29)
+
+
+def _text(value: str) -> str:
+    # A JSON string is a TOML basic string, but for DEL, which JSON leaves as it is.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _list(values: Sequence[str]) -> str:
+    return "[" + ", ".join(_text(value) for value in values) + "]"

@@ -1,0 +1,103 @@
+"""The live view of a run, on stderr: drawn for a terminal, silent elsewhere.
+
+Stands on the command line's floor: it draws the events that the engine yields.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from optimizer.records import BlockScored, Event, Stage, State, Trial, TrialEnded
+from optimizer.report import dollars, params_text, percent, spread
+
+SHOWN = 8  # ended trials in view
+
+
+class LiveView:
+    """Draws events as they come.
+
+    Parameters
+    ----------
+    quiet
+        Draw nothing, also in a terminal.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True)
+        self._on = self._console.is_terminal and not quiet
+        self._live = Live(console=self._console, refresh_per_second=8, transient=True)
+        self._started = time.monotonic()
+        self._stage = Stage("starting")
+        self._block: BlockScored | None = None
+        self._ended: deque[Trial] = deque(maxlen=SHOWN)
+        self._best: Trial | None = None
+        self._done = self._planned = 0
+        self._cost = 0.0
+
+    def __enter__(self) -> Self:
+        if self._on:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._on:
+            self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Take an event in and draw."""
+        if isinstance(event, Stage):
+            self._stage, self._block = event, None
+        elif isinstance(event, BlockScored):
+            self._block = event
+        else:
+            self._end(event)
+        if self._on:
+            self._live.update(self._draw())
+
+    def say(self, text: str) -> None:
+        """Write a line above the view; to a terminal only."""
+        if self._on:
+            self._console.print(Text(text))
+
+    def _end(self, event: TrialEnded) -> None:
+        trial = event.trial
+        self._ended.append(trial)
+        self._done, self._planned = trial.number + 1, event.planned
+        self._cost += sum(outcome.cost for outcome in trial.outcomes)
+        if event.best == trial.number:
+            self._best = trial
+
+    def _draw(self) -> Group:
+        seconds = time.monotonic() - self._started
+        left = f", about {self._left(seconds):.0f} s left" if self._done and self._stage.name == "search" else ""
+        head = Text(f"{self._stage.name}: {self._stage.detail}  ({seconds:.0f} s{left})", style="bold")
+        lines: list[Text | Table] = [head]
+        if self._best:
+            best = f"leader: trial {self._best.number}, {percent(self._best.score)} ({spread(self._best.interval)})"
+            lines.append(Text(f"{best}; spent {dollars(self._cost)}", style="green"))
+        if self._block:
+            b = self._block
+            seen = f"trial {b.number}: {b.n}/{b.of} rows, {percent(b.score)} ({spread(b.interval)})"
+            lines.append(Text(f"{seen}  {params_text(b.params)}", overflow="ellipsis"))
+        lines.append(self._table())
+        return Group(*lines)
+
+    def _left(self, seconds: float) -> float:
+        return seconds / self._done * (self._planned - self._done)
+
+    def _table(self) -> Table:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for name in ("trial", "score", "rows", "state", "why"):
+            table.add_column(name, no_wrap=True)
+        for trial in self._ended:
+            style = "green" if trial is self._best else "" if trial.state is State.COMPLETE else "dim"
+            cells = (str(trial.number), percent(trial.score), str(trial.n), trial.state.value, trial.reason)
+            table.add_row(*map(Text, cells), style=style)
+        return table

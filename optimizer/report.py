@@ -1,0 +1,289 @@
+"""Records -> tables, text and HTML. Takes records, opens nothing, prints nothing.
+
+A `Grid` is a table before it is drawn: the command line draws it in a terminal, the page as HTML, and both show
+the same figures.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from optimizer.records import Comparison, Contender, Outcome, Run, State, Trial, Verdict
+from search_spaces.prompt import Example
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table: a title, column names, and rows of texts."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def percent(value: float | None) -> str:
+    """Write a score in [0, 1]."""
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def spread(interval: tuple[float, float] | None) -> str:
+    """Write a 95 % interval of a score."""
+    return "–" if interval is None else f"{100 * interval[0]:.1f}–{100 * interval[1]:.1f}"
+
+
+def dollars(value: float | None) -> str:
+    """Write an amount; what is not known is not zero."""
+    if value is None:
+        return "unknown"
+    return "$0" if value == 0 else f"${value:.4f}" if value < 1 else f"${value:,.2f}"
+
+
+def runs_grid(runs: Sequence[Run]) -> Grid:
+    """Show the runs, the latest first."""
+    rows = tuple(
+        (
+            str(run.id),
+            run.name,
+            run.model,
+            run.metric,
+            run.status,
+            run.started.replace("T", " ").removesuffix("+00:00"),
+            "–" if run.winner is None else str(run.winner),
+            f"{run.bought:,}",
+            f"{run.reused:,}",
+            dollars(run.cost),
+        )
+        for run in runs
+    )
+    columns = ("run", "task", "model", "metric", "status", "started (UTC)", "winner", "bought", "reused", "cost")
+    return Grid("Runs", columns, rows)
+
+
+def trials_grid(run: Run, trials: Sequence[Trial], costs: Mapping[int, tuple[int, float]]) -> Grid:
+    """Show trials: parameters, score with n and interval, cost, state and why it was stopped."""
+    rows = tuple(
+        (
+            f"{trial.number}{' *' if trial.number == run.winner else ''}",
+            percent(trial.score),
+            spread(trial.interval),
+            str(trial.n),
+            trial.state.value,
+            dollars(costs.get(trial.number, (0, 0.0))[1]),
+            params_text(trial.params),
+            trial.reason,
+        )
+        for trial in trials
+    )
+    columns = ("trial", run.metric, "95 %", "rows", "state", "cost", "parameters", "why it ended")
+    return Grid(f"Run {run.id}: {run.name} on {run.model} (* = winner)", columns, rows)
+
+
+def params_text(params: Mapping[str, Any]) -> str:
+    """Write parameters in a line, leaving out what says nothing."""
+    return " ".join(f"{name}={value}" for name, value in params.items() if value not in ("none", "off", 0.0))
+
+
+def verdict_grid(verdict: Verdict) -> Grid:
+    """Show the contenders on the sealed test rows."""
+    rows = tuple(_contender_row(contender) for contender in verdict.contenders)
+    columns = ("contender", verdict.metric, "95 %", "rows", "cost / 1,000", "ms / 1,000", "train rows", "what it is")
+    return Grid("Verdict on the sealed test rows", columns, rows)
+
+
+def _contender_row(contender: Contender) -> tuple[str, ...]:
+    return (
+        contender.name,
+        percent(contender.score),
+        spread(contender.interval),
+        str(contender.n),
+        dollars(contender.cost_per_1000),
+        f"{contender.ms_per_1000:,.0f}",
+        str(contender.train_rows),
+        contender.detail,
+    )
+
+
+def comparisons_grid(verdict: Verdict) -> Grid:
+    """Show the paired comparisons."""
+    rows = tuple(_comparison_row(comparison) for comparison in verdict.comparisons)
+    return Grid("Paired comparisons", ("comparison", "points", "95 %", "p", "test"), rows)
+
+
+def _comparison_row(comparison: Comparison) -> tuple[str, ...]:
+    return (
+        f"{comparison.a} − {comparison.b}",
+        f"{100 * comparison.difference:+.1f}",
+        f"{100 * comparison.interval[0]:+.1f} to {100 * comparison.interval[1]:+.1f}",
+        f"{comparison.p_value:.2g}",
+        comparison.test,
+    )
+
+
+def slices_grid(verdict: Verdict, slices: Mapping[str, Mapping[str, str]], column: str) -> Grid:
+    """Show the contenders' mean row scores by the values of a column. `slices` maps row id -> {column: value}."""
+    values = sorted({row[column] for row in slices.values() if column in row})
+    rows = tuple((value, *_slice_cells(verdict, slices, column, value)) for value in values)
+    return Grid(f"By {column}", (column, "rows", *(contender.name for contender in verdict.contenders)), rows)
+
+
+def _slice_cells(verdict: Verdict, slices: Mapping[str, Mapping[str, str]], column: str, value: str) -> tuple[str, ...]:
+    scores = [
+        [o.score for o in c.outcomes if o.score is not None and slices.get(o.example_id, {}).get(column) == value]
+        for c in verdict.contenders
+    ]
+    means = [percent(sum(scored) / len(scored)) if scored else "–" for scored in scores]
+    return (str(len(scores[0]) if scores else 0), *means)
+
+
+def prompt_diff(seed: str, other: str) -> str:
+    """Show how a prompt's text differs from the seed prompt's: a unified diff, or an empty text."""
+    lines = difflib.unified_diff(seed.splitlines(), other.splitlines(), "seed prompt", "this prompt", lineterm="")
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A dev row on which a trial and the seed prompt part ways."""
+
+    example_id: str
+    text: str
+    wanted: str
+    seed_answer: str
+    answer: str
+
+
+def changes(
+    seed: Sequence[Outcome], other: Sequence[Outcome], examples: Mapping[str, Example]
+) -> tuple[list[Change], list[Change]]:
+    """List the rows that a trial fixed and those that it broke, against the seed prompt on the same rows."""
+    before = {outcome.example_id: outcome for outcome in seed}
+    fixed: list[Change] = []
+    broken: list[Change] = []
+    for outcome in other:
+        old = before.get(outcome.example_id)
+        if old is None or old.score is None or outcome.score is None or old.score == outcome.score:
+            continue
+        example = examples[outcome.example_id]
+        said = (old.answer or "(unreadable)", outcome.answer or "(unreadable)")
+        change = Change(example.id, example.text, example.target, *said)
+        (fixed if outcome.score > old.score else broken).append(change)
+    return fixed, broken
+
+
+def changes_grid(title: str, rows: Sequence[Change], most: int) -> Grid:
+    """Show fixed or broken rows."""
+    shown = tuple((row.example_id, row.text, row.wanted, row.seed_answer, row.answer) for row in rows[:most])
+    return Grid(f"{title}: {len(rows)}", ("row", "text", "wanted", "seed prompt said", "this prompt says"), shown)
+
+
+# --- machine-readable -------------------------------------------------------------------------------------
+
+
+def trial_record(trial: Trial, cost: tuple[int, float] = (0, 0.0)) -> dict[str, Any]:
+    """Give a trial as JSON takes it, without its outcomes."""
+    return {
+        "trial": trial.number,
+        "state": trial.state.value,
+        "score": trial.score,
+        "interval": trial.interval,
+        "rows": trial.n,
+        "calls": cost[0],
+        "cost": cost[1],
+        "params": dict(trial.params),
+        "steps": {str(n): score for n, score in trial.steps.items()},
+        "reason": trial.reason,
+        "seconds": trial.seconds,
+    }
+
+
+def run_record(run: Run) -> dict[str, Any]:
+    """Give a run as JSON takes it."""
+    return asdict(run)
+
+
+def verdict_record(verdict: Verdict | None) -> dict[str, Any] | None:
+    """Give a verdict as JSON takes it, without its outcomes."""
+    if verdict is None:
+        return None
+    record = asdict(verdict)
+    for contender in record["contenders"]:
+        del contender["outcomes"]
+    return record
+
+
+# --- the page ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """All that the page tells of a run."""
+
+    run: Run
+    trials: Sequence[Trial]
+    costs: Mapping[int, tuple[int, float]]
+    verdict: Verdict | None
+    prompt: str
+    seed_prompt: str
+    slices: Mapping[str, Mapping[str, str]]
+    changed: tuple[list[Change], list[Change]]
+
+
+def page(story: Story) -> str:
+    """Draw a run as one HTML page that loads nothing: every text in it is escaped, scripts are forbidden."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("optimizer", "."), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("report.html").render(
+        run=story.run,
+        verdict=story.verdict,
+        grids=_grids(story),
+        curve=_curve(story.trials),
+        bars=_bars(story.verdict),
+        prompt=story.prompt,
+        diff=prompt_diff(story.seed_prompt, story.prompt),
+        trials=trials_grid(story.run, sorted(story.trials, key=_best_first), story.costs),
+        changed=(
+            changes_grid("Rows the winner fixed", story.changed[0], 50),
+            changes_grid("Rows the winner broke", story.changed[1], 50),
+        ),
+    )
+
+
+def _grids(story: Story) -> list[Grid]:
+    if story.verdict is None:
+        return []
+    columns = sorted({column for row in story.slices.values() for column in row})
+    by_slice = [slices_grid(story.verdict, story.slices, column) for column in columns]
+    return [verdict_grid(story.verdict), comparisons_grid(story.verdict), *by_slice]
+
+
+def _best_first(trial: Trial) -> tuple[bool, float, int]:
+    return (trial.state is not State.COMPLETE, -(trial.score or 0.0), trial.number)
+
+
+def _bars(verdict: Verdict | None) -> list[dict[str, Any]]:
+    """Place each contender's score and interval on a line of 0 to 100."""
+    if verdict is None:
+        return []
+    return [
+        {"name": c.name, "score": 100 * c.score, "low": 100 * c.interval[0], "high": 100 * c.interval[1]}
+        for c in verdict.contenders
+    ]
+
+
+def _curve(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Place each trial by its number and score, with the best score so far."""
+    points: list[dict[str, Any]] = []
+    best = 0.0
+    for trial in trials:
+        if trial.score is None:
+            continue
+        complete = trial.state is State.COMPLETE
+        best = max(best, trial.score) if complete else best
+        points.append({"x": trial.number, "y": 100 * trial.score, "best": 100 * best, "complete": complete})
+    return points
