@@ -1,0 +1,129 @@
+"""Values -> the texts of cells, and the names of columns: what JSON, Parquet and data frames have in common.
+
+Knows no file and no table. Numbers keep the digits that were written, booleans are "true" and "false", null is
+"", and nested values are compact JSON with sorted keys, so that equal values have equal texts.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+
+from optimizer.errors import DataError
+
+# Characters of a value that an error repeats.
+SHOWN = 60
+
+
+class Number(str):
+    """A JSON number as it was written: 1.0 stays "1.0", and no digit of an id is lost to a float."""
+
+    __slots__ = ()
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return found
+
+
+def _constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON; write null for a missing value")
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=Number, parse_float=Number, parse_constant=_constant)
+
+
+def read_list(text: str) -> list[str] | None:
+    """Read a cell that holds a JSON list, its items as texts; None if it holds anything else."""
+    try:
+        value = DECODER.decode(text)
+        return [as_text("", "", item) for item in value] if isinstance(value, list) else None
+    except (ValueError, RecursionError, DataError):
+        return None
+
+
+def shown(text: str) -> str:
+    """Quote a text as errors do, cut where it is long."""
+    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
+
+
+def kind(value: object) -> str:
+    """Name the type of a decoded value as a reader of JSON would."""
+    names = {dict: "an object", list: "a list", Number: "a number", str: "a text", bool: "a boolean"}
+    return names.get(type(value), "null" if value is None else f"a {type(value).__name__}")
+
+
+def as_text(where: str, column: str, value: object) -> str:
+    """Write a value as the text that stands for it in a prompt.
+
+    Raises
+    ------
+    DataError
+        If the text could not be sent to a model: half a character, a NUL, nesting without end.
+    """
+    try:
+        text = _plain(value)
+        text.encode()
+    except RecursionError as error:
+        raise DataError(f"{where}: column {column!r} is nested too deeply. Give it a text.") from error
+    except UnicodeError as error:
+        raise DataError(
+            f"{where}: column {column!r} holds half a character (a lone surrogate or broken bytes), which cannot "
+            "be sent. Remove it, or write the file as UTF-8."
+        ) from error
+    if "\0" in text:
+        raise DataError(f"{where}: column {column!r} holds a NUL character, which cannot be sent. Remove it.")
+    return text
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, str):
+        return str(value)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""  # NaN is how data frames write a missing value
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, (int, float, list, tuple, Mapping)):
+        return _compact(value)
+    return str(value)  # dates and decimals, which JSON has not
+
+
+def _compact(value: object) -> str:
+    """Write compact JSON with sorted keys, and numbers as they were read."""
+    if isinstance(value, Number):
+        return str(value)
+    if isinstance(value, Mapping):
+        pairs = sorted(((str(key), item) for key, item in value.items()), key=lambda pair: pair[0])
+        return "{" + ",".join(f"{_compact(key)}:{_compact(item)}" for key, item in pairs) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(_compact, value)) + "]"
+    if isinstance(value, float) and math.isnan(value):
+        return "null"
+    if value is None or isinstance(value, (str, int, float)):
+        return json.dumps(value, ensure_ascii=False)
+    return json.dumps(_plain(value), ensure_ascii=False)
+
+
+def check_names(path: str, names: Sequence[str]) -> None:
+    """Raise DataError unless there are columns, every one with a name of its own."""
+    if not names:
+        raise DataError(f"{path}: its rows have no columns. Name at least an input and a target column.")
+    first: dict[str, int] = {}
+    for position, name in enumerate(names, start=1):
+        as_text(path, name, name)  # a name is sent like any text
+        if not name.strip():
+            raise DataError(
+                f"{path}: column {position} of {len(names)} has no name. Give every column a name; if it is pandas' "
+                "index, save with index=False."
+            )
+        if name in first:
+            raise DataError(
+                f"{path}: column {name!r} stands twice in the header ({first[name]} and {position}). "
+                "Rename or remove one."
+            )
+        first[name] = position

@@ -1,0 +1,134 @@
+"""Table -> Examples, and the door to the rooms of data.
+
+Behind the door: `tables` reads files, `columns` guesses what each column means, `splits` divides, `overlap` finds
+rows that are the same. Knows no prompt, no model and no score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optimizer.cells import read_list, shown
+from optimizer.columns import Guess, guess
+from optimizer.errors import DataError, one_of
+from optimizer.overlap import Audit, audit
+from optimizer.splits import SplitPlan, split
+from optimizer.tables import Table, read_table, table_from
+from search_spaces.prompt import Example
+
+__all__ = [
+    "Audit",
+    "Guess",
+    "SplitPlan",
+    "Table",
+    "audit",
+    "guess",
+    "read_table",
+    "split",
+    "table_from",
+    "to_examples",
+]
+
+
+def to_examples(
+    table: Table,
+    *,
+    inputs: Sequence[str],
+    target: str,
+    id_column: str = "",
+    labels: Sequence[str] = (),
+    answers_column: str = "",
+) -> tuple[Example, ...]:
+    """Make one example of every row, in the table's order.
+
+    Parameters
+    ----------
+    table
+        The rows.
+    inputs, target
+        Columns that are asked, in order, and the one that is answered; an empty target is for rows whose answer is
+        not known. White space around their texts is removed.
+    id_column
+        A column of unique names; if empty, rows are called "r1", "r2", ...
+    labels
+        The closed list of targets, if there is one.
+    answers_column
+        A column with a JSON list of all accepted answers, of which the target is the preferred one; if it is the
+        target column itself, the first of the list is preferred.
+
+    Raises
+    ------
+    DataError
+        If a column is missing, a target or all inputs of a row are empty, a target is not among the labels or an
+        id stands twice.
+    """
+    _check_roles(table, inputs, target, id_column, answers_column)
+    ids = _ids(table, id_column)
+    examples = []
+    for row, cells in enumerate(table.rows):
+        texts = tuple((name, cells[name].strip()) for name in inputs)
+        targets = _targets(table, row, target, answers_column)
+        examples.append(Example(ids[row], texts, targets))
+    fix = "Write the wanted answer, or remove the row."
+    empty = [row for row, e in enumerate(examples) if target and not e.targets]
+    table.refuse(empty, f"column {target!r} is empty", fix)
+    blank = [row for row, e in enumerate(examples) if not any(text for _, text in e.inputs)]
+    table.refuse(blank, f"nothing stands in {', '.join(map(repr, inputs))}", "Write the text, or remove the row.")
+    if labels:
+        _check_labels(table, examples, labels)
+    return tuple(examples)
+
+
+def _check_roles(table: Table, inputs: Sequence[str], target: str, id_column: str, answers_column: str) -> None:
+    if not inputs:
+        raise DataError(f"{table.path}: no input column was named; allowed: {', '.join(table.columns)}. Name one.")
+    roles = [*(("input", name) for name in inputs), ("target", target), ("id", id_column), ("answers", answers_column)]
+    for role, name in roles:
+        if name or role == "input":
+            table.check_column(name, role)
+    for name in inputs:
+        if name in {target, answers_column} or list(inputs).count(name) > 1:
+            raise DataError(
+                f"{table.path}: column {name!r} has two roles; an input can be neither the answer nor an input twice. "
+                "Name another column."
+            )
+
+
+def _ids(table: Table, column: str) -> list[str]:
+    if not column:
+        return [f"r{number}" for number in range(1, len(table.rows) + 1)]
+    ids = [row[column].strip() for row in table.rows]
+    fix = "Give every row an id of its own, or leave the id column out."
+    table.refuse([row for row, id_ in enumerate(ids) if not id_], f"the id in {column!r} is empty", fix)
+    first: dict[str, int] = {}
+    for row, id_ in enumerate(ids):
+        if first.setdefault(id_, row) != row:
+            raise DataError(f"{table.place(row)}: the id {shown(id_)} stands at {table.place(first[id_])} too. {fix}")
+    return ids
+
+
+def _targets(table: Table, row: int, target: str, answers_column: str) -> tuple[str, ...]:
+    """All accepted answers, the preferred one first; none if the target is empty."""
+    if not target:
+        return ()
+    cells = table.rows[row]
+    preferred = cells[target].strip()
+    if not answers_column or not preferred:
+        return (preferred,) if preferred else ()
+    text = cells[answers_column].strip()
+    answers = read_list(text) if text else []
+    if answers is None:
+        raise DataError(
+            f"{table.place(row)}: column {answers_column!r} holds {shown(text)}; allowed is a JSON list of texts. "
+            'Write ["one answer", "another"].'
+        )
+    found = [answer.strip() for answer in answers]
+    return tuple(dict.fromkeys(text for text in ([] if target == answers_column else [preferred]) + found if text))
+
+
+def _check_labels(table: Table, examples: Sequence[Example], labels: Sequence[str]) -> None:
+    allowed = set(labels)
+    strange = [row for row, e in enumerate(examples) if not allowed.issuperset(e.targets)]
+    if strange:
+        given = next(t for t in examples[strange[0]].targets if t not in allowed)
+        table.refuse(strange, one_of("label", given, list(labels)).rstrip("."), "Correct it, or declare the label.")
