@@ -1,0 +1,352 @@
+"""Is A better than B on the same rows? Arrays in, numbers out.
+
+Knows rows and scores only: no prompt, model, record or metric. Scores lie in [0, 1], and higher is better. An
+interval is two-sided. Random generators are passed in, and the same one gives the same interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Interval = tuple[float, float]
+Floats = NDArray[np.float64]
+Statistic = Callable[[NDArray[np.intp]], Floats]  # row numbers [..., m] -> one value for each [...]
+SwapStatistic = Callable[[NDArray[np.bool_]], Floats]  # which rows are swapped [..., n] -> one difference each
+
+RESAMPLES = 2000  # the limits' own random error is then about a twentieth of the interval's width
+PERMUTATIONS = 9999  # the error of a p-value near 0.05 is then 0.002
+EXACT_ROWS = 12  # 4,096 ways to swap: fewer than PERMUTATIONS, so exactness is also cheaper
+BATCH = 2**20  # numbers held at once: 8 MB an array whatever the number of rows
+TINY = 1e-9  # two means of the same scores in another order may differ by rounding
+
+_NORMAL = NormalDist()
+
+
+# --- one contender ----------------------------------------------------------------------------------------
+
+
+def wilson(successes: float, n: int, *, level: float = 0.95) -> Interval:
+    """Interval of a share: Wilson (1927), the score interval. (0, 1) without rows.
+
+    `successes` may be a sum of scores: a score in [0, 1] varies at most as much as a 0/1 score of equal mean
+    (Bhatia and Davis 2000), so the interval is then too wide rather than too narrow.
+    """
+    if n == 0:
+        return (0.0, 1.0)
+    z, share = _critical(level), successes / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(max(0.0, share * (1 - share)) / n + z * z / (4 * n * n))
+    # At 0 and 1 the limit is the share itself, but for rounding.
+    return (min(max(0.0, centre - half), share), max(min(1.0, centre + half), share))
+
+
+def mean_interval(scores: ArrayLike, rng: np.random.Generator, *, level: float = 0.95) -> Interval:
+    """Interval of the mean of `scores` [n]: Wilson for 0/1 scores, else the BCa bootstrap.
+
+    Equal scores give the bootstrap nothing to resample, yet a few of them prove little: Wilson then stands in,
+    as the widest that their mean allows.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    n, total = len(scores), float(scores.sum())
+    if np.isin(scores, (0.0, 1.0)).all() or np.ptp(scores) < TINY:
+        return wilson(total, n, level=level)
+    resampled = _resampled(lambda rows: scores[rows].mean(axis=-1), n, rng, RESAMPLES)
+    return _bca(total / n, resampled, (total - scores) / (n - 1), level)
+
+
+def statistic_interval(
+    statistic: Statistic, n: int, rng: np.random.Generator, *, resamples: int = RESAMPLES, level: float = 0.95
+) -> Interval:
+    """Interval in [0, 1] of a statistic of a whole set, such as macro-F1: the BCa bootstrap over rows.
+
+    Parameters
+    ----------
+    statistic
+        Takes row numbers [..., m], each in [0, n), repeats allowed; returns one value for each [...].
+    n
+        Number of rows.
+    rng
+        Draws the rows.
+    resamples
+        Number of resampled sets.
+    level
+        Confidence.
+
+    Returns
+    -------
+    tuple of float
+        Lower and upper limit. Where all resamples agree (every row is right, say), Wilson stands in, with the
+        statistic as a share of `n`: right for a mean, a fair guess for the rest.
+    """
+    if n == 0:
+        return (0.0, 1.0)
+    observed = float(statistic(np.arange(n)))
+    resampled = _resampled(statistic, n, rng, resamples)
+    if np.ptp(resampled) < TINY:
+        return wilson(n * observed, n, level=level)
+    others = np.arange(n - 1)
+    left_out = [
+        statistic(others + (others >= rows[:, None]))  # all rows but one, for each of a batch of rows
+        for rows in np.array_split(np.arange(n), math.ceil(n * n / BATCH))
+    ]
+    return _bca(observed, resampled, np.concatenate(left_out), level)
+
+
+# --- two contenders on the same rows ----------------------------------------------------------------------
+
+# Two prompts agree on most rows, so that most differences are 0, and BCa limits of so few others are too narrow: in
+# simulations where 60 to 90 % of 50 to 100 rows agreed they covered 83 to 93 %, Student's limits 95 to 98 %.
+
+
+def paired_interval(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> Interval:
+    """Interval of mean(a) - mean(b), scores [n] of the same rows: Tango for 0/1 scores, else Student's t.
+
+    Equal differences have no spread; Tango then stands in, as the widest that their mean allows.
+    """
+    differences = _differences(a, b)
+    n = len(differences)
+    if _signs_only(differences) or np.ptp(differences) < TINY:
+        gains, losses = np.maximum(differences, 0).sum(), np.maximum(-differences, 0).sum()
+        return _tango(float(gains), float(losses), n, level)
+    error = float(differences.std(ddof=1)) / math.sqrt(n)
+    return _symmetric(float(differences.mean()), error, n, level)
+
+
+def paired_statistic_interval(
+    difference: Statistic, n: int, rng: np.random.Generator, *, resamples: int = RESAMPLES, level: float = 0.95
+) -> Interval:
+    """Interval in [-1, 1] of the difference of a statistic of a whole set; parameters as `statistic_interval`.
+
+    `difference` takes row numbers [..., m] and returns the value of one contender less that of the other. Its
+    standard error is the bootstrap's (Efron and Tibshirani 1993, algorithm 6.1), its limits Student's.
+    """
+    if n == 0:
+        return (-1.0, 1.0)
+    observed = float(difference(np.arange(n)))
+    error = float(_resampled(difference, n, rng, resamples).std(ddof=1))
+    if error < TINY:
+        return _tango(n * max(observed, 0.0), n * max(-observed, 0.0), n, level)
+    return _symmetric(observed, error, n, level)
+
+
+def mcnemar(a: ArrayLike, b: ArrayLike) -> float:
+    """Two-sided p of equal shares, 0/1 scores [n] of the same rows: McNemar (1947), exact; 1 if no row differs."""
+    differences = _differences(a, b)
+    gains, losses = int((differences > 0).sum()), int((differences < 0).sum())
+    return min(1.0, 2 * _half_tail(max(gains, losses), gains + losses))
+
+
+def paired_permutation(a: ArrayLike, b: ArrayLike, rng: np.random.Generator, *, resamples: int = PERMUTATIONS) -> float:
+    """Two-sided p of equal means, scores [n] of the same rows: Fisher's (1935) test of flipped signs.
+
+    Every pattern of signs is tried where at most 12 rows differ; parameters as `swap_permutation`.
+    """
+    differences = _differences(a, b)
+    differences = differences[differences != 0]
+    return swap_permutation(
+        lambda swapped: (1.0 - 2.0 * swapped) @ differences / max(1, len(differences)),
+        len(differences),
+        rng,
+        resamples=resamples,
+    )
+
+
+def swap_permutation(
+    statistic: SwapStatistic, n: int, rng: np.random.Generator, *, resamples: int = PERMUTATIONS
+) -> float:
+    """Two-sided p that two contenders' answers could as well belong to each other, row by row.
+
+    Parameters
+    ----------
+    statistic
+        Takes which rows are swapped [..., n]; returns the difference between the contenders for each [...].
+    n
+        Number of rows that may be swapped; those where the contenders agree can be left out.
+    rng
+        Draws the swaps. Not used where `n` is at most 12: every swap is tried then.
+    resamples
+        Number of random swaps.
+
+    Returns
+    -------
+    float
+        p in (0, 1]. With random swaps the observed pattern counts as one of them (Phipson and Smyth 2010), so
+        that p is never 0.
+    """
+    least = abs(float(statistic(np.zeros(n, dtype=np.bool_)))) - TINY
+    if n <= EXACT_ROWS:
+        every = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+        return float(np.mean(np.abs(statistic(every.astype(np.bool_))) >= least))
+    extreme = 1
+    for size in _batches(resamples, n):
+        swapped = rng.integers(2, size=(size, n), dtype=np.bool_)
+        extreme += int((np.abs(statistic(swapped)) >= least).sum())
+    return extreme / (resamples + 1)
+
+
+def worse_than(differences: ArrayLike) -> float:
+    """One-sided p that the mean of `differences` [n] (candidate - incumbent) is below 0: small means worse.
+
+    The exact sign test for differences of 0/1 scores, else Student's t. It holds for one look at the rows; a
+    race that looks after every block errs more often. Takes about 20 microseconds for 100 rows.
+    """
+    differences = np.asarray(differences, dtype=np.float64)
+    losses, unequal = int((differences < 0).sum()), int(np.count_nonzero(differences))
+    if _signs_only(differences):
+        return _half_tail(losses, unequal)
+    # No test of flipped signs could say less: without it two equal small losses would be proof.
+    least = 0.5**unequal
+    deviation = float(differences.std(ddof=1)) if len(differences) > 1 else 0.0
+    if deviation < TINY:
+        return least if losses else 1.0
+    t = float(differences.mean()) / deviation * math.sqrt(len(differences))
+    return max(least, _student(t, len(differences) - 1))
+
+
+# --- before anything is bought ----------------------------------------------------------------------------
+
+
+def smallest_gain(n: int, *, flips: float = 0.25, power: float = 0.8, level: float = 0.95) -> float:
+    """Smallest gain in accuracy that `n` paired rows show with this power; 1 if they show none.
+
+    Parameters
+    ----------
+    n
+        Number of rows that both prompts answer.
+    flips
+        Share of rows on which exactly one of the two prompts is right; at least the gain itself.
+    power
+        Probability that the test finds the gain.
+    level
+        1 - the two-sided error rate of the test.
+
+    Returns
+    -------
+    float
+        A difference of shares in (0, 1].
+
+    Notes
+    -----
+    Connor (1987), solved for the difference instead of n. We add half a row, because the exact test rejects less
+    often than the paper's normal one. Its exact power is then 0.79 to 0.87 where 0.8 is asked (0.75 to 0.79
+    without), for 20 to 1,000 rows and flips of 0.05 to 0.4.
+    """
+
+    def hidden(gain: float) -> bool:
+        unequal = n * max(flips, gain)
+        return n * gain < 0.5 + _critical(level) * math.sqrt(unequal) + _NORMAL.inv_cdf(power) * math.sqrt(
+            unequal - n * gain * gain
+        )
+
+    return _last(hidden, 0.0, 1.0)
+
+
+# --- parts ------------------------------------------------------------------------------------------------
+
+
+def _critical(level: float) -> float:
+    return _NORMAL.inv_cdf((1 + level) / 2)
+
+
+def _differences(a: ArrayLike, b: ArrayLike) -> Floats:
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if a.shape != b.shape:
+        raise ValueError(f"scores of the same rows are needed, not of {len(a)} and {len(b)}")
+    differences: Floats = a - b
+    return differences
+
+
+def _signs_only(differences: Floats) -> bool:
+    return bool((differences == np.sign(differences)).all())
+
+
+def _last(holds: Callable[[float], bool], inside: float, outside: float) -> float:
+    """Bisect to the last point on the way from `inside` to `outside` at which `holds`."""
+    for _ in range(50):
+        middle = (inside + outside) / 2
+        inside, outside = (middle, outside) if holds(middle) else (inside, middle)
+    return (inside + outside) / 2
+
+
+def _tango(gains: float, losses: float, n: int, level: float) -> Interval:
+    """Score interval of a paired difference of shares: Tango (1998); it inverts McNemar's test."""
+    if n == 0:
+        return (-1.0, 1.0)
+    critical = _critical(level)
+
+    def within(delta: float) -> bool:
+        # The share of losses that is likeliest if the difference is delta: the root of 2n q^2 + linear q + constant.
+        linear = (2 * n - gains + losses) * delta - gains - losses
+        constant = -losses * delta * (1 - delta)
+        q = (math.sqrt(max(0.0, linear * linear - 8 * n * constant)) - linear) / (4 * n)
+        return bool((gains - losses - n * delta) ** 2 <= critical**2 * n * (2 * q + delta * (1 - delta)))
+
+    observed = (gains - losses) / n
+    return (_last(within, observed, -1.0), _last(within, observed, 1.0))
+
+
+def _half_tail(k: int, n: int) -> float:
+    """P(X >= k) for X ~ Binomial(n, 1/2), exact."""
+    ways = math.comb(n, k)
+    total = 0
+    for i in range(k, n + 1):
+        total += ways
+        ways = ways * (n - i) // (i + 1)
+    return total / (1 << n)
+
+
+def _student(t: float, freedom: int) -> float:
+    """P(T <= t): the finite series of Abramowitz and Stegun, 26.7.3 and 26.7.4; from 200 on, 26.7.8."""
+    if freedom > 200:
+        return _NORMAL.cdf(t * (1 - 1 / (4 * freedom)) / math.sqrt(1 + t * t / (2 * freedom)))
+    angle = math.atan(t / math.sqrt(freedom))
+    odd = freedom % 2
+    term = math.cos(angle) if odd else 1.0
+    total = 0.0
+    for i in range(2 + odd, freedom + 1, 2):
+        total += term
+        term *= math.cos(angle) ** 2 * (i - 1) / i
+    inner = math.sin(angle) * total
+    return 0.5 + (angle + inner) / math.pi if odd else 0.5 + inner / 2
+
+
+def _symmetric(observed: float, error: float, n: int, level: float) -> Interval:
+    """Student's limits in [-1, 1] around a difference with a standard error from `n` rows."""
+    tail = (1 + level) / 2
+    half = error * _last(lambda t: _student(t, n - 1) < tail, 0.0, 1e4)
+    return (max(-1.0, observed - half), min(1.0, observed + half))
+
+
+def _batches(resamples: int, n: int) -> Iterator[int]:
+    """Split resamples of `n` rows into sizes that fit in memory."""
+    size = max(1, BATCH // max(1, n))
+    for start in range(0, resamples, size):
+        yield min(size, resamples - start)
+
+
+def _resampled(statistic: Statistic, n: int, rng: np.random.Generator, resamples: int) -> Floats:
+    return np.concatenate([statistic(rng.integers(n, size=(size, n))) for size in _batches(resamples, n)])
+
+
+def _bca(observed: float, resampled: Floats, left_out: Floats, level: float) -> Interval:
+    """Bias-corrected, accelerated limits: Efron and Tibshirani (1993), eqs. 14.9-14.15; else percentiles.
+
+    scipy.stats.bootstrap computes the same, but takes 0.6 s to import, warns where there is no spread, and holds
+    n x (n - 1) numbers. The limits always enclose what was observed, which theirs need not.
+    """
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    below = float(np.mean(resampled < observed - TINY) + np.mean(resampled <= observed + TINY)) / 2
+    pull = left_out.mean() - left_out
+    squares = float((pull**2).sum())
+    if 0 < below < 1 and squares > 0:
+        bias, acceleration = _NORMAL.inv_cdf(below), float((pull**3).sum()) / (6 * squares**1.5)
+        shifted = [bias + _NORMAL.inv_cdf(tail) for tail in tails]
+        if all(acceleration * z < 1 for z in shifted):
+            tails = [_NORMAL.cdf(bias + z / (1 - acceleration * z)) for z in shifted]
+    low, high = np.quantile(resampled, tails)
+    return (min(float(low), observed), max(float(high), observed))
