@@ -1,0 +1,104 @@
+"""A prompt as a DSPy program, loaded again as a user of DSPy would load it.
+
+Exact for a prompt that was tuned with one of DSPy's adapters; any other is laid out anew, and said to be.
+DSPy is loaded when a prompt is exported, not before.
+"""
+
+from __future__ import annotations
+
+import json
+import keyword
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from inspect import cleandoc
+from pathlib import Path
+
+from optimizer.errors import ExportError
+from optimizer.exports.files import CACHE
+from optimizer.exports.messages import fixed_turns
+from optimizer.exports.proof import Draft, Exporter, difference
+from search_spaces.prompt import Example, Prompt
+from search_spaces.rendering import Renderer
+
+OWN_LAYOUT = (
+    "DSPy's ChatAdapter lays the prompt out in its own way: the messages differ from those that were scored, "
+    "so measure it again before you rely on the score."
+)
+NO_SETTINGS = "It is without temperature and max_tokens; give them to dspy.LM."
+
+
+def _draft(prompt: Prompt, renderer: Renderer) -> Draft:
+    from optimizer import programs
+
+    fixed_turns(prompt, renderer)
+    for name in (*prompt.inputs, prompt.output):
+        if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
+            raise ExportError(
+                f"field {name!r} cannot be a field of a DSPy signature; only Python names are allowed, without a "
+                "leading underscore. Rename the column, or export as messages or python. Nothing was left behind."
+            )
+    exact = prompt.template in programs.NAMES
+    laid_out = prompt if exact else replace(prompt, template="dspy-chat")
+    try:
+        files = programs.program_files(laid_out)
+    except Exception as error:
+        raise _refused(error) from error
+    return Draft(
+        files,
+        laid_out,
+        renderer if exact else Renderer(programs.adapter_templates()),
+        "exact" if exact else "partial",
+        NO_SETTINGS if exact else f"{OWN_LAYOUT} {NO_SETTINGS}",
+    )
+
+
+def _refused(error: Exception) -> ExportError:
+    """Word what DSPy raised, which may be anything."""
+    return ExportError(
+        f"DSPy refuses this prompt ({type(error).__name__}: {error}); its field names may clash with DSPy's own. "
+        "Rename the columns, or export as messages or python. Nothing was left behind."
+    )
+
+
+def _check(path: Path, draft: Draft, probes: Sequence[Example]) -> str:
+    from optimizer import programs
+
+    fault = _state_fault(json.loads((path / "program.json").read_bytes()), draft.prompt)
+    if fault:
+        return fault
+    try:
+        return difference(
+            lambda inputs: [message.to_dict() for message in programs.render_program(str(path), inputs)],
+            draft,
+            probes,
+        )
+    except Exception as error:
+        raise _refused(error) from error
+    finally:
+        shutil.rmtree(path / CACHE, ignore_errors=True)
+
+
+def _state_fault(state: dict[str, object], prompt: Prompt) -> str:
+    """Say whether the instruction and the demos are there.
+
+    DSPy cleans an instruction as Python cleans a docstring, and writes its own where there is none.
+    """
+    from optimizer.programs import signature_texts
+
+    signature, demos = state["signature"], state["demos"]
+    assert isinstance(signature, dict)
+    assert isinstance(demos, list)
+    wanted = cleandoc(signature_texts(prompt)[0])
+    if wanted and cleandoc(str(signature["instructions"])) != cleandoc(wanted):
+        return "the instruction is another"
+    shown = [({name: demo[name] for name in prompt.inputs}, demo[prompt.output]) for demo in demos]
+    return "" if shown == [(dict(demo.inputs), demo.target) for demo in prompt.demos] else "the demos are others"
+
+
+DSPY = Exporter(
+    about="a DSPy program: a folder with program.json and program.py",
+    usual_name="dspy_program",
+    draft=_draft,
+    check=_check,
+)

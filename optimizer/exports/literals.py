@@ -1,0 +1,62 @@
+"""Texts, numbers, tuples and dicts as Python source that is exact first and readable second.
+
+Knows no prompt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+WIDTH = 110  # columns of a line; escapes may pass it
+INDENT = "    "
+
+Value = str | float | bool | tuple["Value", ...] | Mapping[str, "Value"]
+
+
+def literal(value: Value, depth: int = 0) -> str:
+    """Write a value, over several lines where one is not enough.
+
+    A long text becomes one literal a line of its own, in brackets. What does not print is escaped, so that the
+    source holds no line separator, no control character and nothing that changes its direction.
+    """
+    flat = _flat(value)
+    if len(INDENT) * depth + len(flat) <= WIDTH:
+        return flat
+    if isinstance(value, str):
+        room = WIDTH - len(INDENT) * (depth + 1) - 2
+        lines = [_quoted(piece) for piece in _pieces(value, room)]
+        return _bracketed("(", lines, ")", depth) if len(lines) > 1 else flat
+    if isinstance(value, Mapping):
+        lines = [f"{_quoted(key)}: {literal(item, depth + 1)}," for key, item in value.items()]
+        return _bracketed("{", lines, "}", depth)
+    assert isinstance(value, tuple)
+    return _bracketed("(", [f"{literal(item, depth + 1)}," for item in value], ")", depth)
+
+
+def _flat(value: Value) -> str:
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_quoted(key)}: {_flat(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, tuple):
+        return "(" + ", ".join(map(_flat, value)) + ("," if len(value) == 1 else "") + ")"
+    return repr(value)
+
+
+def _bracketed(opening: str, lines: list[str], closing: str, depth: int) -> str:
+    inner, outer = "\n" + INDENT * (depth + 1), "\n" + INDENT * depth
+    return opening + "".join(inner + line for line in lines) + outer + closing
+
+
+def _quoted(text: str) -> str:
+    """Prefer double quotes, as formatters do."""
+    shown = repr(text)
+    return shown if "'" in text or '"' in text else f'"{shown[1:-1]}"'
+
+
+def _pieces(text: str, room: int) -> list[str]:
+    """Cut a text after its line ends, and a long line after a blank."""
+    lines = re.findall(r"[^\n]*\n|[^\n]+", text)
+    fitting = re.compile(rf".{{1,{room}}}\Z|.{{1,{room}}}(?<=\s)|.{{1,{room}}}", re.DOTALL)
+    return [piece for line in lines for piece in fitting.findall(line)]

@@ -1,0 +1,274 @@
+"""A prompt as a Python module that needs the standard library alone: `render(...)`, `parse(text)`, SETTINGS.
+
+A prompt whose examples are the nearest to the input takes its pool of examples and our retrieval with it. Our
+functions go in as they are written here, so that they cannot drift apart. Knows nothing of files' names and places.
+"""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+
+from optimizer.errors import ExportError
+from optimizer.exports.literals import Value, literal
+from optimizer.exports.parts import NUMBER_PART, Pool, cut_pool, parts, tokens
+from optimizer.exports.proof import NASTY, Draft, Exporter, difference, is_fixed
+from search_spaces import demos, templates
+from search_spaces.prompt import Example, Prompt
+from search_spaces.rendering import Renderer
+from search_spaces.templates import ChatTemplate, TextTemplate, titled
+
+NO_PARSE = "It has no parse(): this template's answers are read by other code."
+OWN_EXAMPLE = (
+    "It holds the {n} training rows that the examples are chosen from, as texts. An input that is one of them is "
+    "shown itself as an example; in the search it was not."
+)
+
+OPENING = '''\
+"""A prompt tuned by phrasetune, as a module that needs the standard library alone.
+
+`render({usage})` returns the messages to send; SETTINGS is to be sent with them.{reading}
+"""
+
+from __future__ import annotations
+'''
+
+PARSES = "\n`parse(text)` reads the answer out of a completion."
+
+# What the sources need, and how to see that they do.
+IMPORTS = {
+    r"\bjson\.": "import json",
+    r"\bmath\.": "import math",
+    r"\bre\.[a-z]": "import re",
+    r"\bCounter\(": "from collections import Counter, defaultdict",
+    r"\bSequence\[": "from collections.abc import Sequence",
+    r"@cache": "from functools import cache",
+}
+
+LEGEND = '# A text stands for itself; {"role": ...} opens a message, and {"slot": ...} is the place of an input.'
+
+CHECK = '''
+def _check(inputs: dict[str, str]) -> None:
+    """Refuse inputs that are missing, unknown or no texts."""
+    for name in INPUTS:
+        if name not in inputs:
+            raise TypeError(f"render() misses the input {name!r}")
+    for name, value in inputs.items():
+        if name not in INPUTS:
+            raise TypeError(f"render() got an unknown input {name!r}")
+        if not isinstance(value, str):
+            raise TypeError(f"the input {name!r} must be a text, not {type(value).__name__}")
+'''
+
+MESSAGES = '''
+def _messages(parts: Sequence[str | dict[str, str]], inputs: dict[str, str]) -> list[dict[str, str]]:
+    """Join the parts, each input put into its slots."""
+    messages: list[dict[str, str]] = []
+    for part in parts:
+        if isinstance(part, str):
+            messages[-1]["content"] += part
+        elif "role" in part:
+            messages.append({"role": part["role"], "content": ""})
+        else:
+            messages[-1]["content"] += inputs[part["slot"]]
+    return messages
+'''
+
+RENDER = '''
+def render(**inputs: str) -> list[dict[str, str]]:
+    """Return the messages to send. Every input is given by its name, as a text."""
+    _check(inputs)
+    return _messages(PROMPT, inputs)
+'''
+
+RENDER_NEAREST = '''
+def render(**inputs: str) -> list[dict[str, str]]:
+    """Return the messages to send, with the examples that are most similar to the inputs.
+
+    Every input is given by its name, as a text.
+    """
+    _check(inputs)
+    parts = [*BEFORE]
+    for {each}:
+        parts += {piece}
+    return _messages([*parts, *AFTER], inputs)
+
+
+def _nearest(inputs: dict[str, str]) -> list[int]:
+    """Positions of the examples to show, in the order in which they are shown."""
+    found = _index().rank("\\n".join(inputs[name] for name in INPUTS), SHOWN){order}
+    return found
+
+
+@cache
+def _index() -> TextIndex:
+    """Weigh the words of the examples, once."""
+    return TextIndex([example["text"] for example in EXAMPLES])
+'''
+
+PARSE = '''
+class Prompt:
+    """What reading an answer needs to know."""
+
+    output = {output}
+    labels = {labels}
+    reasoning = {reasoning}
+
+
+def parse(text: str) -> str | None:
+    """Read the answer out of a completion; None if there is none to be read."""
+    {steps}
+
+
+def _read(text: str) -> str | None:
+    found = {reader}(Prompt(), text)
+    return {answer}
+'''
+
+UNWRAPPED = "return _read({text})"
+UNWRAPPED_OR_WHOLE = """\
+found = _read({text})
+    return _read(text) if found is None else found  # the words may be the answer's own"""
+
+
+def _draft(prompt: Prompt, renderer: Renderer) -> Draft:
+    pool = None if is_fixed(prompt) else cut_pool(prompt, renderer.templates[prompt.template])
+    reading = _reading(prompt, renderer)
+    if pool is None:
+        code = [RENDER, CHECK, MESSAGES, *reading]
+        texts: dict[str, Value] = {"PROMPT": parts(tokens(renderer.turns(prompt)))}
+    else:
+        code = [*_retrieval(prompt, pool), CHECK, MESSAGES, *reading]
+        texts = {"SHOWN": prompt.nearest, "BEFORE": pool.before, "AFTER": pool.after}
+    text = "\n".join(
+        [
+            OPENING.format(usage=_usage(prompt), reading=PARSES * bool(reading)),
+            *(line for sign, line in IMPORTS.items() if any(re.search(sign, source) for source in code)),
+            "",
+            *_constants({"INPUTS": prompt.inputs, "SETTINGS": asdict(prompt.settings)}),
+            "",
+            LEGEND,
+            *_constants(texts),
+            "",
+            "",
+            "\n\n\n".join(source.strip() for source in code),
+            *([] if pool is None else ["", "", *_constants({"EXAMPLES": _examples(prompt, pool)})]),
+            "",
+        ]
+    )
+    notes = [*([] if reading else [NO_PARSE]), *([OWN_EXAMPLE.format(n=len(prompt.demos))] if pool else [])]
+    return Draft(text, prompt, renderer, note=" ".join(notes))
+
+
+def _usage(prompt: Prompt) -> str:
+    plain = all(name.isidentifier() and name.isascii() and not keyword.iskeyword(name) for name in prompt.inputs)
+    return ", ".join(f"{name}=..." for name in prompt.inputs) if plain else "**inputs"
+
+
+def _constants(values: Mapping[str, Value]) -> list[str]:
+    return [f"{name} = {literal(value)}" for name, value in values.items()]
+
+
+def _retrieval(prompt: Prompt, pool: Pool) -> list[str]:
+    """Write the functions that choose the examples, with what this prompt needs of them."""
+    each, piece = "position in _nearest(inputs)", 'EXAMPLES[position]["parts"]'
+    if pool.numbered:
+        each = "number, position in enumerate(_nearest(inputs), start=1)"
+        piece = f"[str(number) if part == {literal(NUMBER_PART)} else part for part in {piece}]"
+    order = "\n    found.reverse()  # the most similar stands last" if prompt.nearest_last else ""
+    if pool.mixed:
+        order += '\n    found.sort(key=lambda position: not EXAMPLES[position]["early"])'
+    render = RENDER_NEAREST.format(each=each, piece=piece, order=order)
+    return [render, _source(demos, "TextIndex"), _source(demos, "terms")]
+
+
+def _source(room: ModuleType, name: str) -> str:
+    """Return the source of one of our functions, which an installation may have left out."""
+    try:
+        return inspect.getsource(getattr(room, name))
+    except OSError:
+        raise ExportError(
+            f"the source of {room.__name__}.{name} is not to be found, and a module needs it; phrasetune must be "
+            "installed with its sources. Install it again, or export as messages. Nothing was left behind."
+        ) from None
+
+
+def _examples(prompt: Prompt, pool: Pool) -> tuple[Value, ...]:
+    rows = zip(prompt.demos, pool.pieces, pool.early, strict=True)
+    if pool.mixed:
+        return tuple({"text": demo.text, "early": early, "parts": piece} for demo, piece, early in rows)
+    return tuple({"text": demo.text, "parts": piece} for demo, piece, _ in rows)
+
+
+def _reading(prompt: Prompt, renderer: Renderer) -> list[str]:
+    """Write the functions that read an answer, if the template is one whose reading we know by heart."""
+    template = renderer.templates[prompt.template]
+    if type(template) not in {ChatTemplate, TextTemplate}:
+        return []
+    reader = {"json": "_read_json", "tagged": "_read_tagged"}.get(prompt.answer_format, "_read_bare")
+    names = [reader, *(["match_label", "_letters", "_spaced"] if prompt.labels else [])]
+    parse = PARSE.format(
+        output=literal(prompt.output),
+        labels=literal(prompt.labels, depth=1),
+        reasoning=prompt.reasoning,
+        steps=_unwrapping(prompt, template) if isinstance(template, TextTemplate) else UNWRAPPED.format(text="text"),
+        reader=reader,
+        answer="match_label(found, Prompt.labels) if found is not None else None" if prompt.labels else "found or None",
+    )
+    return [parse, *(_source(templates, name) for name in names)]
+
+
+def _unwrapping(prompt: Prompt, template: TextTemplate) -> str:
+    """Write how the words around a worked answer are taken off one that repeats them, as `TextTemplate.parse` does."""
+    name = prompt.output.lower().replace(" ", "_") if template.tags else titled(prompt.output)
+    opening, closing = (side.replace("{name}", name) for side in template.worked.split("{value}"))
+    suffix = f".removesuffix({literal(closing)})" if closing else ""
+    steps = UNWRAPPED_OR_WHOLE if prompt.labels or prompt.reasoning or prompt.answer_format != "bare" else UNWRAPPED
+    return steps.format(text=f"text.strip().removeprefix({literal(opening)}){suffix}")
+
+
+def _check(path: Path, draft: Draft, probes: Sequence[Example]) -> str:
+    module = ModuleType("phrasetune_exported_prompt")
+    source = path.read_bytes().decode()
+    code = compile(source, str(path), "exec", dont_inherit=True)
+    exec(code, module.__dict__)  # noqa: S102 - nothing but our own functions and literals
+    if asdict(draft.prompt.settings) != module.SETTINGS or draft.prompt.inputs != module.INPUTS:
+        return "the settings or the names of the inputs are others"
+    for text in _completions(draft, probes) if hasattr(module, "parse") else ():
+        if module.parse(text) != draft.renderer.parse(draft.prompt, text):
+            return f"parse() reads another answer out of {text!r}"
+    pool = () if is_fixed(draft.prompt) else draft.prompt.demos  # asked for its own text, each example shows up
+    return difference(lambda inputs: module.render(**inputs), draft, [*probes, *pool])
+
+
+def _completions(draft: Draft, probes: Sequence[Example]) -> Iterator[str]:
+    """Completions to read: worked answers, plain and with words around them, and nasty texts."""
+    prompt, template = draft.prompt, draft.renderer.templates[draft.prompt.template]
+    targets = {*prompt.labels, *(row.target for row in (*prompt.demos, *probes)), *NASTY}
+    name = titled(prompt.output)
+    for target in sorted(targets):
+        answer = template.answer(prompt, target, "Because it is so.")
+        around = (
+            "{}",
+            " {}\n",
+            f"{name}: {{}}",
+            f"**{name}:** {{}}",
+            "<answer>{}</answer>",
+            "So I say {}.",
+            "Answer: {}",
+        )
+        yield from (shape.replace("{}", answer) for shape in around)
+        yield from (target, answer.swapcase())
+
+
+PYTHON = Exporter(
+    about="a Python module without dependencies: render(...), parse(text), SETTINGS",
+    usual_name="prompt.py",
+    draft=_draft,
+    check=_check,
+)

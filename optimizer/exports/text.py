@@ -1,0 +1,187 @@
+"""For people: a prompt as plain text to paste, and as Markdown to read.
+
+An input is shown by a mark that stands nowhere else in the prompt, so that the file can be cut into its texts and
+slots again; that is also how it is checked. Knows nothing of files' names and places.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from optimizer.errors import ExportError
+from optimizer.exports.messages import fixed_turns
+from optimizer.exports.proof import Draft, Exporter, difference
+from search_spaces.prompt import Example, Prompt, Slot, Turn, fill
+from search_spaces.rendering import Renderer
+from search_spaces.templates import turn as joined_turn
+
+# Tried in this order; the widest is wider than any text that was not written to collide with it.
+BRACKETS = (("{", "}"), *(("<" * width, ">" * width) for width in range(2, 9)))
+HEADING_WIDTHS = range(1, 9)
+ROLES = ("system", "user", "assistant")
+NO_SETTINGS = "It is without temperature and max_tokens."
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """How the inputs are marked: the mark of every input by name."""
+
+    by_name: dict[str, str]
+
+    def body(self, turn: Turn) -> str:
+        """Write a turn as one text."""
+        return "".join(self.by_name[part.name] if isinstance(part, Slot) else part for part in turn.parts)
+
+    def cut(self, role: str, body: str) -> Turn:
+        """Inverse of `body`."""
+        names = {mark: name for name, mark in self.by_name.items()}
+        marks = "|".join(re.escape(mark) for mark in sorted(names, key=len, reverse=True))
+        pieces = re.split(f"({marks})", body) if marks else [body]
+        return joined_turn(role, *(Slot(names[piece]) if piece in names else piece for piece in pieces))
+
+
+def choose_marks(turns: Sequence[Turn], inputs: Iterable[str]) -> Marks:
+    """Find marks that stand nowhere in the texts.
+
+    Raises
+    ------
+    ExportError
+        If there are none.
+    """
+    names = list(inputs)
+    for opening, closing in BRACKETS:
+        marks = Marks({name: f"{opening}{name}{closing}" for name in names})
+        if all(marks.cut(turn.role, marks.body(turn)) == joined_turn(turn.role, *turn.parts) for turn in turns):
+            return marks
+    raise ExportError(
+        f"the prompt holds every mark that its inputs could have, from {{{names[0]}}} on; a text needs one that "
+        "stands nowhere else. Export it as messages or python. Nothing was left behind."
+    )
+
+
+def _note(prompt: Prompt, marks: Marks) -> str:
+    name = prompt.inputs[0]
+    usual = f"{{{name}}}"
+    if marks.by_name[name] == usual:
+        return ""
+    return f" The inputs are marked as {marks.by_name[name]}, since {usual} stands in the prompt."
+
+
+# --- plain text -------------------------------------------------------------------------------------------
+
+
+def _text_draft(prompt: Prompt, renderer: Renderer) -> Draft:
+    turns = fixed_turns(prompt, renderer)
+    marks = choose_marks(turns, prompt.inputs)
+    width = _heading_width(turns, marks)
+    note = NO_SETTINGS + _note(prompt, marks)
+    if width > 1:
+        note += f" The roles are headed {_heading('user', width)}, since [user] or another role stands in the prompt."
+    return Draft(_write_text(turns, marks, width), prompt, renderer, note=note)
+
+
+def _heading(role: str, width: int) -> str:
+    return "[" * width + role + "]" * width
+
+
+def _heading_width(turns: Sequence[Turn], marks: Marks) -> int:
+    """Find how many brackets a role needs for no line of the prompt to look like one."""
+    wanted = [(turn.role, marks.body(turn)) for turn in turns]
+    for width in HEADING_WIDTHS:
+        if _read_text(_write_text(turns, marks, width), width, [turn.role for turn in turns]) == wanted:
+            return width
+    raise ExportError(
+        "the prompt holds lines like every heading that its roles could have, from [user] on; a text needs one "
+        "that stands nowhere else. Export it as messages or python. Nothing was left behind."
+    )
+
+
+def _write_text(turns: Sequence[Turn], marks: Marks, width: int) -> str:
+    return "\n\n".join(f"{_heading(turn.role, width)}\n{marks.body(turn)}" for turn in turns) + "\n"
+
+
+def _read_text(text: str, width: int, roles: Iterable[str]) -> list[tuple[str, str]]:
+    names = "|".join(re.escape(role) for role in sorted({*ROLES, *roles}))
+    opening, closing = re.escape("[" * width), re.escape("]" * width)
+    _, *pieces = re.split(rf"^{opening}({names}){closing}\n", text, flags=re.MULTILINE)
+    bodies = [body.removesuffix("\n\n") for body in pieces[1:-1:2]] + [body.removesuffix("\n") for body in pieces[-1:]]
+    return list(zip(pieces[::2], bodies, strict=True))
+
+
+def _text_check(path: Path, draft: Draft, probes: Sequence[Example]) -> str:
+    turns = draft.renderer.turns(draft.prompt)
+    marks = choose_marks(turns, draft.prompt.inputs)
+    found = _read_text(path.read_bytes().decode(), _heading_width(turns, marks), [turn.role for turn in turns])
+    return _compare(found, marks, draft, probes)
+
+
+def _compare(found: Iterable[tuple[str, str]], marks: Marks, draft: Draft, probes: Sequence[Example]) -> str:
+    cut = [marks.cut(role, body) for role, body in found]
+    return difference(lambda inputs: [message.to_dict() for message in fill(cut, inputs)], draft, probes)
+
+
+TEXT = Exporter(
+    about="plain text with [user] headings and {inputs}, to read and to paste",
+    usual_name="prompt.txt",
+    draft=_text_draft,
+    check=_text_check,
+)
+
+
+# --- Markdown ---------------------------------------------------------------------------------------------
+
+BLOCK = re.compile(r"^## \d+\. ([^\n]*)\n\n(`{3,})text\n(.*?)\n\2\n", re.MULTILINE | re.DOTALL)
+
+
+def _markdown_draft(prompt: Prompt, renderer: Renderer) -> Draft:
+    turns = fixed_turns(prompt, renderer)
+    marks = choose_marks(turns, prompt.inputs)
+    facts = {
+        "template": _code(prompt.template),
+        "inputs": ", ".join(_code(mark) for mark in marks.by_name.values()),
+        "answer": _code(prompt.output),
+        "labels": str(len(prompt.labels)) if prompt.labels else "open answers",
+        "answer format": _code(prompt.answer_format),
+        "reasoning": "yes" if prompt.reasoning else "no",
+        "examples": str(len(prompt.demos)),
+        "temperature": str(prompt.settings.temperature),
+        "max_tokens": str(prompt.settings.max_tokens),
+    }
+    lines = ["# Prompt", "", "| parameter | value |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in facts.items()]
+    blocks = [_block(number, turn.role, marks.body(turn)) for number, turn in enumerate(turns, start=1)]
+    return Draft("\n".join([*lines, "", *blocks]), prompt, renderer, note=_note(prompt, marks).strip())
+
+
+def _block(number: int, role: str, body: str) -> str:
+    """Fence a message with more backticks than it holds in a row (CommonMark 0.31, section 4.5)."""
+    fence = "`" * max(3, 1 + _longest_run(body))
+    return f"## {number}. {role}\n\n{fence}text\n{body}\n{fence}\n"
+
+
+def _code(text: str) -> str:
+    """Write a name as code in a cell of a table."""
+    text = " ".join(text.split()).replace("|", "\\|")
+    fence = "`" * (1 + _longest_run(text))
+    return f"{fence}{text}{fence}" if len(fence) == 1 else f"{fence} {text} {fence}"
+
+
+def _longest_run(text: str) -> int:
+    return max((len(run) for run in re.findall("`+", text)), default=0)
+
+
+def _markdown_check(path: Path, draft: Draft, probes: Sequence[Example]) -> str:
+    marks = choose_marks(draft.renderer.turns(draft.prompt), draft.prompt.inputs)
+    blocks = BLOCK.findall(path.read_bytes().decode())
+    return _compare([(role, body) for role, _, body in blocks], marks, draft, probes)
+
+
+MARKDOWN = Exporter(
+    about="Markdown to read: a table of the settings, and each message in a fence",
+    usual_name="prompt.md",
+    draft=_markdown_draft,
+    check=_markdown_check,
+)
