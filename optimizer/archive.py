@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer.errors import InputError
+from optimizer.errors import ExportError, InputError, one_of
 from optimizer.records import Run, State, Trial, Verdict
 from optimizer.report import Change, Story, changes
 from optimizer.store import Store
@@ -184,9 +184,11 @@ def export(  # noqa: PLR0913 - each names one thing
     ExportError
         If the format is not known or cannot carry the prompt, or the file exists.
     """
-    from optimizer.exports import Target
+    from optimizer.exports import FORMATS, Target
     from optimizer.exports import export as write
 
+    if format_name not in FORMATS:
+        raise ExportError(one_of("export format", format_name, list(FORMATS)))
     chosen, rows = History(db).prompt_and_rows(trial, run)
     return write(chosen.prompt, format_name, Target(Path(folder), name, force), renderer_for(chosen), rows)
 

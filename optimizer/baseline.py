@@ -23,6 +23,7 @@ from search_spaces.space import Chooser, Value
 
 EPOCHS = 40  # the most passes over the training rows
 PATIENCE = 5  # epochs without a better dev score before training stops
+TRUSTED = ["scipy.sparse._csr.csr_matrix"]  # holds the training rows of the retrieving rival; arrays, no code
 WORDS = {"ngram_range": (1, 2), "sublinear_tf": True, "max_features": 10_000}
 CHARACTERS = {"analyzer": "char_wb", "ngram_range": (2, 5), "sublinear_tf": True, "max_features": 20_000}
 
@@ -112,7 +113,7 @@ def load(trained: TrainedModel) -> Rival:
     import skops.io
 
     assert trained.blob is not None
-    return Rival(trained, _answers(skops.io.loads(trained.blob, trusted=[])))
+    return Rival(trained, _answers(skops.io.loads(trained.blob, trusted=TRUSTED)))
 
 
 def _choose(chooser: Chooser) -> dict[str, Value]:
@@ -158,6 +159,7 @@ def _light(vectorizer: Any) -> Any:  # noqa: ANN401
     terms = np.array(vectorizer.get_feature_names_out(), dtype=str)
     light = TfidfVectorizer(**{**vectorizer.get_params(), "vocabulary": terms, "max_features": None})
     light.idf_ = vectorizer.idf_
+    del light.vocabulary_  # the dict again; it is made anew from the array at the first use
     return light
 
 
@@ -214,7 +216,9 @@ def _retrieval(rows: Sequence[Example], dev: Sequence[Example], metric: Metric) 
     vectorizer = TfidfVectorizer(**CHARACTERS)
     nearest = KNeighborsClassifier(n_neighbors=1, metric="cosine", algorithm="brute")
     pipeline = make_pipeline(vectorizer, nearest)
-    pipeline.fit([row.text for row in rows], [row.target for row in rows])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that there are nearly as many answers as rows is the point
+        pipeline.fit([row.text for row in rows], [row.target for row in rows])
     pipeline.steps[0] = ("vectorizer", _light(vectorizer))
     detail = "answer of the nearest training row (no linear model serves where the answers are open)"
     draft = Rival(TrainedModel(detail, {}, (), 0.0), _answers(pipeline))

@@ -1,4 +1,4 @@
-"""A first task file for a data file: what was guessed, with comments that say how to change it.
+"""A first task file for a data file, with comments that say how to change it, and what the rows can show.
 
 Writes text; reads nothing and asks nobody.
 """
@@ -6,9 +6,16 @@ Writes text; reads nothing and asks nobody.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 
 from optimizer.columns import Guess
+from optimizer.overlap import audit
+from optimizer.records import Dataset
+from optimizer.stats import smallest_gain
+
+SHOWN_LABELS = 12
+SHOWN_LEAKS = 5
 
 TEMPLATE = """\
 # What phrasetune guessed from {file}. Everything may be changed; `phrasetune space {path}` shows what it leads to.
@@ -108,3 +115,33 @@ def _text(value: str) -> str:
 
 def _list(values: Sequence[str]) -> str:
     return "[" + ", ".join(_text(value) for value in values) + "]"
+
+
+# --- what the rows can show -------------------------------------------------------------------------------
+
+
+def facts(data: Dataset, labels: Sequence[str]) -> list[str]:
+    """Say what the splits hold, what is odd in them, and how small a gain they can show. One text a line."""
+    found = audit(data)
+    said = [f"rows: {len(data.train)} train, {len(data.dev)} dev, {len(data.test)} test (sealed until the verdict)"]
+    said += [f"note: {note}" for note in data.notes]
+    said += [
+        f"exact duplicates: {len(found.duplicates)} groups, each kept in one split; {len(found.conflicts)} disagree",
+        f"near-duplicates: {len(found.near)} pairs; {len(found.leaks)} of them stand in two different splits",
+    ]
+    said += [f"  {one} ~ {other} ({100 * likeness:.0f} % alike)" for one, other, likeness in found.leaks[:SHOWN_LEAKS]]
+    if labels:
+        said.append(_balance(data, labels))
+    dev, test = 100 * smallest_gain(len(data.dev)), 100 * smallest_gain(len(data.test))
+    said.append(
+        f"power: {len(data.dev)} dev rows show gains from about {dev:.0f} points, {len(data.test)} test rows from "
+        f"about {test:.0f} (80 % power, for two prompts that disagree on a quarter of the rows)"
+    )
+    return said
+
+
+def _balance(data: Dataset, labels: Sequence[str]) -> str:
+    rows = [*data.train, *data.dev, *data.test]
+    counts = Counter(row.target for row in rows).most_common(SHOWN_LABELS)
+    shares = ", ".join(f"{label} {100 * count / len(rows):.0f} %" for label, count in counts)
+    return f"labels: {len(labels)}: {shares}{', …' if len(labels) > SHOWN_LABELS else ''}"

@@ -21,7 +21,7 @@ from optimizer.ledger import Budget, Ledger
 from optimizer.mirror import mirror, study_name
 from optimizer.models import Model, open_model
 from optimizer.records import Dataset, Event, Outcome, Run, Stage, Trial, TrialEnded, Verdict
-from optimizer.scoring import get_metric, interval, summarise
+from optimizer.scoring import get_metric, interval, score, summarise
 from optimizer.store import Store
 from optimizer.tables import read_table
 from optimizer.task import Task, load_task
@@ -121,6 +121,8 @@ def read_rows(task: Task) -> tuple[Dataset, tuple[str, ...]]:
     shares = {"train": task.data.train, "dev": task.data.dev, "test": task.data.test}
     plan = SplitPlan(shares, task.data.seed, task.data.split_column, task.data.group, stratify=closed)
     labels = tuple(task.task.labels) or tuple(sorted({example.target for example in examples}))
+    for example in examples:
+        score(get_metric(task.metric), example.target, example)  # a target that the metric cannot read is refused here
     return split(examples, table, plan, slices=task.data.slices), labels if closed else ()
 
 
@@ -177,6 +179,11 @@ def task_model(task: Task) -> Model:
     return open_model(spec.name, api_base=spec.api_base, price=price, timeout=spec.timeout)
 
 
+def _workers(model: Model, task: Task) -> int:
+    """Calls at a time. In this process a call takes about a millisecond, and threads would only take turns."""
+    return 0 if model.name == "embedded" else task.model.workers
+
+
 @dataclass
 class _Journey:
     """One run, from its first trial to its verdict."""
@@ -194,9 +201,9 @@ class _Journey:
         self.evaluate = Evaluator(self.ledger, plan.renderer, get_metric(task.metric))
         try:
             found = self._search(replay)
-            self.watch.event(Stage("baseline", "training the rival on the same rows"))
+            self._stage("baseline", "training the rival on the same rows")
             rival = self._rival()
-            self.watch.event(Stage("verdict", f"opening the {len(plan.data.test)} sealed test rows"))
+            self._stage("verdict", f"opening the {len(plan.data.test)} sealed test rows")
             ruling, reason = self._verdict(found, rival)
         except BaseException as error:
             self._leave("interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed", str(error))
@@ -223,23 +230,26 @@ class _Journey:
         options = self.plan.task.search
         calls, usd = self.store.spent(self.id)
         budget = Budget(options.max_calls, options.max_usd, calls, usd, held_calls=2 * len(self.plan.data.test))
-        # In this process a call takes about a millisecond: threads would only take turns.
-        workers = 1 if self.model.name == "embedded" else self.plan.task.model.workers
-        return Ledger(self.model, self.store, self.id, budget, workers, self.watch.stop)
+        return Ledger(self.model, self.store, self.id, budget, _workers(self.model, self.plan.task), self.watch.stop)
 
     def _search(self, replay: Sequence[Trial]) -> search.Found:
         options = self.plan.task.search
         space = self.plan.space
-        self.watch.event(Stage("search", f"{space.size:,.0f} prompts, {len(self.plan.data.dev)} dev rows"))
+        self._stage("search", f"{space.size:,.0f} prompts, {len(self.plan.data.dev)} dev rows")
         return search.run(
             space,
             self.evaluate,
             self.plan.data.dev,
-            get_metric(self.plan.task.metric),
-            search.Options(options.sampler, options.trials, options.block, options.seed),
+            search.Options(self.evaluate.metric, options.sampler, options.trials, options.block, options.seed),
             replay=replay,
             hooks=search.Hooks(self._event, self._keep),
         )
+
+    def _stage(self, name: str, detail: str) -> None:
+        """Announce a part of the journey, unless the user has stopped it."""
+        if self.watch.stop.is_set():
+            raise Interrupted("stopped")
+        self.watch.event(Stage(name, detail))
 
     def _event(self, event: Event) -> None:
         if isinstance(event, TrialEnded) and event.trial.outcomes:
@@ -362,8 +372,7 @@ def predict_file(
     metric = get_metric(run.metric)
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
         trial = store.trials(run.id, outcomes=False)[run.winner]
-        workers = 1 if model.name == "embedded" else task.model.workers
-        ledger = Ledger(model, store, run.id, workers=workers, stop=(watch or Watch()).stop)
+        ledger = Ledger(model, store, run.id, workers=_workers(model, task), stop=(watch or Watch()).stop)
         evaluate = Evaluator(ledger, renderer_for(trial), metric)
         answers = tuple(answer for _, _, answer in evaluate.answer(trial.prompt, rows))
         outcomes = evaluate(trial.prompt, rows) if scored else ()

@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from optimizer.errors import BudgetSpent, Interrupted, ModelError
@@ -64,6 +65,9 @@ class Budget:
 class Ledger:
     """Buys completions of one model.
 
+    With `workers` calls go out so many at a time and each is written down as it arrives. With none they are made
+    in this thread and written down together: for a model in this process, whose calls cost nothing.
+
     `stop` is set from outside to end the buying: calls in flight are awaited and written down, then
     `Interrupted` is raised.
     """
@@ -72,7 +76,7 @@ class Ledger:
     book: Book
     run: int
     budget: Budget = field(default_factory=Budget)
-    workers: int = 1
+    workers: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
     bought: int = 0
     reused: int = 0
@@ -98,12 +102,13 @@ class Ledger:
         ProviderError
             If the provider refuses every call.
         """
+        self._raise_if_stopped()
         keys = [self.key(request) for request in requests]
         known = self.book.find_completions(keys)
         self.reused += sum(key in known for key in keys)
         missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
         if missing:
-            known |= self._buy_here(missing) if self.workers == 1 else self._buy_in_threads(missing)
+            known |= self._buy_in_threads(missing) if self.workers else self._buy_here(missing)
         return [(key, known[key]) for key in keys]
 
     def key(self, request: Request) -> str:
@@ -113,14 +118,14 @@ class Ledger:
             self.model.name,
             self.model.address,
             [(message.role, message.content) for message in request.messages],
-            settings.temperature,
+            float(settings.temperature),  # 0 and 0.0 are the same call
             settings.max_tokens,
             request.sample,
         ]
         return hashlib.sha256(json.dumps(parts, ensure_ascii=True).encode()).hexdigest()[:32]
 
     def _buy_here(self, missing: Mapping[str, Request]) -> dict[str, Completion]:
-        """One after the other in this thread: for a model in this process, whose calls cost nothing."""
+        """Buy one after the other in this thread."""
         done: dict[str, Completion] = {}
         try:
             for key, request in missing.items():
@@ -175,9 +180,10 @@ class Ledger:
         return most
 
     def _pay(self, request: Request, reserved: float) -> Completion:
+        started = time.perf_counter()
         completion = self.model.complete(request)
         self.budget.settle(reserved, completion.cost)
-        return completion
+        return completion if completion.seconds else replace(completion, seconds=time.perf_counter() - started)
 
     def _write(self, completions: Mapping[str, Completion]) -> None:
         answered = {key: completion for key, completion in completions.items() if not completion.error}

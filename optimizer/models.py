@@ -89,9 +89,10 @@ class LiteLLMModel:
         self.name, self.address, self.price = name, address, price
         self._timeout = timeout
         self._litellm = _import_litellm()
-        self._check()
+        self._key = self._check()
 
-    def _check(self) -> None:
+    def _check(self) -> dict[str, str]:
+        """Refuse a name or a missing key; return what LiteLLM must be told of the key, beside the environment."""
         try:
             self._litellm.get_llm_provider(self.name, api_base=self.address or None)
         except Exception:  # noqa: BLE001 - whatever LiteLLM raises here, the name is what is wrong
@@ -107,6 +108,7 @@ class LiteLLMModel:
                 f"model {self.name!r} needs {' and '.join(keys)} in the environment. "
                 f"Set it (export {keys[0]}=…), or name another model; `embedded` needs no key."
             )
+        return {"api_key": "none"} if keys else {}  # a server of one's own may want no key, but LiteLLM wants one
 
     def complete(self, request: Request) -> Completion:
         """Make one call, and again where the fault may pass."""
@@ -124,7 +126,6 @@ class LiteLLMModel:
         raise AssertionError  # the loop returns
 
     def _call(self, request: Request) -> Any:  # noqa: ANN401 - LiteLLM's response
-        key = {"api_key": os.environ.get("OPENAI_API_KEY", "none")} if self.address else {}
         return self._litellm.completion(
             model=self.name,
             messages=[message.to_dict() for message in request.messages],
@@ -135,7 +136,7 @@ class LiteLLMModel:
             num_retries=0,
             max_retries=0,
             drop_params=True,
-            **key,
+            **self._key,
         )
 
     def _completion(self, response: Any, seconds: float) -> Completion:  # noqa: ANN401
@@ -146,7 +147,8 @@ class LiteLLMModel:
         completion_tokens = int(getattr(usage, "completion_tokens", 0) or 0)
         per_prompt, per_completion = self.price or (0.0, 0.0)
         return Completion(
-            choice.message.content or "",
+            # Half a surrogate pair, as a cut answer may end with, cannot be written down: it becomes "?".
+            (choice.message.content or "").encode(errors="replace").decode(),
             prompt_tokens,
             completion_tokens,
             prompt_tokens * per_prompt + completion_tokens * per_completion,
@@ -157,14 +159,16 @@ class LiteLLMModel:
 
     def _raise_if_final(self, error: Exception) -> None:
         """Stop where every further call would fail alike."""
-        errors = self._litellm.exceptions
-        said = _said(error)
-        if isinstance(error, errors.AuthenticationError | errors.PermissionDeniedError):
-            raise ProviderError(f"{self.name}: the provider refuses the key ({said}). Check the key; then resume.")
-        if isinstance(error, errors.NotFoundError):
-            raise ProviderError(f"{self.name}: the provider does not know this model ({said}). Check its name.")
-        if "insufficient_quota" in str(error):
-            raise ProviderError(f"{self.name}: the quota is used up ({said}). Top it up; then resume.")
+        # By status and body: LiteLLM's classes and wordings for the same refusal differ between providers.
+        status = getattr(error, "status_code", None)
+        spent = status == 402 or "insufficient_quota" in f"{error} {getattr(error, 'body', '')}"
+        for met, what, remedy in (
+            (status in {401, 403}, "the provider refuses the key", "Check the key; then resume."),
+            (status == 404, "the provider does not know this model", "Check its name."),
+            (spent, "the quota is used up", "Top it up; then resume."),
+        ):
+            if met:
+                raise ProviderError(f"{self.name}: {what} ({_said(error)}). {remedy}") from None
 
 
 def _passing(error: Exception) -> bool:
@@ -174,16 +178,20 @@ def _passing(error: Exception) -> bool:
 
 
 def _retry_after(error: Exception) -> float:
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    headers = getattr(error, "litellm_response_headers", None) or {}
     try:
-        return float(headers.get("retry-after", 0))
+        return max(0.0, float(headers.get("retry-after", 0)))
     except ValueError:
         return 0.0
 
 
 def _said(error: Exception) -> str:
     """Say in one line what went wrong, with nothing in it that looks like a key."""
-    text = re.sub(r"(sk-|key[-_ ]?|bearer )[\w*.-]{6,}", "[hidden]", str(error), flags=re.IGNORECASE)
+    text = str(error)
+    for name, value in os.environ.items():
+        if name.endswith(("_KEY", "_TOKEN", "_SECRET")) and len(value) >= 8:
+            text = text.replace(value, "[hidden]")
+    text = re.sub(r"(sk-|key[-_ ]?|bearer )[\w*.-]{6,}", "[hidden]", text, flags=re.IGNORECASE)
     return f"{type(error).__name__}: {text.splitlines()[0][:200] if text else 'no message'}"
 
 

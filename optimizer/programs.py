@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from search_spaces.prompt import Example, Message, Prompt, Slot, Turn
-from search_spaces.templates import Template, label_lines, match_label, turn
+from search_spaces.templates import Template, label_lines, match_label, read_answer, turn
 
 NAMES = ("dspy-chat", "dspy-json", "dspy-xml")
+
+# What DSPy's signatures, and pydantic below them, do not take as the name of a field, or as its beginning.
+RESERVED = frozenset("fields input_fields output_fields instructions signature model_config".split())
+PROTECTED = ("model_dump", "model_validate")
 
 
 class AdapterTemplate:
@@ -31,14 +36,15 @@ class AdapterTemplate:
         """Let the adapter format marks in place of the inputs, and cut its last message at the marks."""
         shown = [_demo_fields(prompt, demo) for demo in demos]
         marks = _marks(prompt, json.dumps([prompt.instruction, prompt.notes, shown], ensure_ascii=False))
-        messages = self.adapter.format(_signature(prompt), shown, marks)
+        names = field_names(prompt)
+        messages = self.adapter.format(_signature(prompt), shown, {names[name]: mark for name, mark in marks.items()})
         turns = [turn(message["role"], message["content"]) for message in messages[:-1]]
         last = messages[-1]
         return (*turns, Turn(last["role"], _cut(last["content"], marks)))
 
     def answer(self, prompt: Prompt, target: str, reasoning: str = "") -> str:
         """Write a worked answer as the adapter shows it in a demo."""
-        fields = {prompt.output: target}
+        fields = {field_names(prompt)[prompt.output]: target}
         if prompt.reasoning:
             fields = {"reasoning": reasoning, **fields}
         return str(self.adapter.format_assistant_message_content(_signature(prompt), fields))
@@ -49,12 +55,13 @@ class AdapterTemplate:
 
         try:
             fields = self.adapter.parse(_signature(prompt), text)
-        except (AdapterParseError, ValueError, KeyError):
+        except (AdapterParseError, ValueError, KeyError, RecursionError):
             return None
-        found = fields.get(prompt.output)
-        if found is None:
-            return None
-        found = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+        name = field_names(prompt)[prompt.output]
+        found = str(fields[name])
+        if self.id == "dspy-json":  # DSPy writes an object within the object as Python does; we leave it JSON
+            wanted = replace(prompt, output=name, labels=(), answer_format="json")
+            found = read_answer(wanted, text) or found
         return match_label(found, prompt.labels) if prompt.labels else found or None
 
 
@@ -76,7 +83,24 @@ def _make_signature(inputs: tuple[str, ...], output: str, listed: str, instructi
 
 def _signature(prompt: Prompt) -> Any:  # noqa: ANN401
     instruction, listed = signature_texts(prompt)
-    return _make_signature(prompt.inputs, prompt.output, listed, instruction, prompt.reasoning)
+    names = field_names(prompt)
+    inputs = tuple(names[name] for name in prompt.inputs)
+    return _make_signature(inputs, names[prompt.output], listed, instruction, prompt.reasoning)
+
+
+def field_names(prompt: Prompt) -> dict[str, str]:
+    """Name each field as DSPy takes it: the column "Product category" becomes the field "Product_category"."""
+    taken = {"reasoning"} if prompt.reasoning else set()
+    names: dict[str, str] = {}
+    for name in (*prompt.inputs, prompt.output):
+        field = "".join(c if f"a{c}".isidentifier() else "_" for c in name)
+        if not field[:1].isalpha() or field in RESERVED or field.startswith(PROTECTED):
+            field = f"field_{field}"
+        while field in taken:
+            field += "_"
+        taken.add(field)
+        names[name] = field
+    return names
 
 
 def signature_texts(prompt: Prompt) -> tuple[str, str]:
@@ -95,7 +119,8 @@ def signature_texts(prompt: Prompt) -> tuple[str, str]:
 
 
 def _demo_fields(prompt: Prompt, demo: Example) -> dict[str, str]:
-    fields = {**dict(demo.inputs), prompt.output: demo.target}
+    names = field_names(prompt)
+    fields = {names[name]: value for name, value in (*demo.inputs, (prompt.output, demo.target)) if name in names}
     return {**fields, "reasoning": demo.reasoning} if prompt.reasoning and demo.reasoning else fields
 
 
@@ -131,10 +156,17 @@ def program_files(prompt: Prompt) -> dict[str, str]:
     -------
     dict
         "program.json" and "program.py".
+
+    Raises
+    ------
+    ValueError
+        If DSPy does not take the name of a field.
     """
     import dspy
     from dspy.utils.saving import get_dependency_versions
 
+    if unfit := [name for name, field in field_names(prompt).items() if name != field]:
+        raise ValueError(f"{unfit[0]!r} cannot name a field of a signature")
     predictor = dspy.Predict(_signature(prompt))
     predictor.demos = [_demo_fields(prompt, demo) for demo in prompt.demos]
     state = predictor.dump_state(json_mode=True)
@@ -149,6 +181,7 @@ def program_files(prompt: Prompt) -> dict[str, str]:
 def _program_module(prompt: Prompt) -> str:
     instruction, listed = signature_texts(prompt)
     adapter = {"dspy-json": "JSONAdapter", "dspy-xml": "XMLAdapter"}.get(prompt.template, "ChatAdapter")
+    fallback = "" if adapter == "JSONAdapter" else "use_json_adapter_fallback=False"
     fields = [f'    "{name}": (str, dspy.InputField()),' for name in prompt.inputs]
     if prompt.reasoning:
         fields.append('    "reasoning": (str, dspy.OutputField()),')
@@ -166,7 +199,7 @@ def _program_module(prompt: Prompt) -> str:
             *fields,
             "}",
             f"INSTRUCTION = {instruction!r}",
-            f"ADAPTER = dspy.{adapter}()",
+            f"ADAPTER = dspy.{adapter}({fallback})  # the prompt was scored without a second try",
             "",
             "",
             "def load(path=Path(__file__).with_name('program.json')):",

@@ -6,7 +6,9 @@ the same figures.
 
 from __future__ import annotations
 
+import csv
 import difflib
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -89,20 +91,19 @@ def params_text(params: Mapping[str, Any]) -> str:
 def verdict_grid(verdict: Verdict) -> Grid:
     """Show the contenders on the sealed test rows."""
     rows = tuple(_contender_row(contender) for contender in verdict.contenders)
-    columns = ("contender", verdict.metric, "95 %", "rows", "cost / 1,000", "ms / 1,000", "train rows", "what it is")
+    columns = ("contender", verdict.metric, "95 %", "rows", "$ / 1,000", "ms / 1,000", "train rows")
     return Grid("Verdict on the sealed test rows", columns, rows)
 
 
 def _contender_row(contender: Contender) -> tuple[str, ...]:
     return (
-        contender.name,
+        f"{contender.name} ({contender.detail})" if contender.name == "best prompt" else contender.name,
         percent(contender.score),
         spread(contender.interval),
         str(contender.n),
         dollars(contender.cost_per_1000),
         f"{contender.ms_per_1000:,.0f}",
         str(contender.train_rows),
-        contender.detail,
     )
 
 
@@ -212,6 +213,16 @@ def verdict_record(verdict: Verdict | None) -> dict[str, Any] | None:
     for contender in record["contenders"]:
         del contender["outcomes"]
     return record
+
+
+def answers_csv(rows: Sequence[Example], answers: Sequence[str | None], columns: Sequence[str]) -> str:
+    """Write rows with their answers as CSV: id, inputs, answer; an answer that could not be had is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", *columns])
+    for row, answer in zip(rows, answers, strict=True):
+        writer.writerow([row.id, *(value for _, value in row.inputs), answer or ""])
+    return text.getvalue()
 
 
 # --- the page ---------------------------------------------------------------------------------------------

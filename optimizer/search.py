@@ -23,13 +23,13 @@ import numpy as np
 
 from optimizer.errors import BudgetSpent, InputError, one_of
 from optimizer.records import BlockScored, Event, Outcome, State, Trial, TrialEnded
-from optimizer.scoring import Metric, summarise
+from optimizer.scoring import METRICS, Metric, summarise
 from optimizer.stats import wilson, worse_than
 from search_spaces.prompt import Example, Prompt
 from search_spaces.space import Chooser, Space, Value
 
 ALPHA = 0.05  # a trial is raced out when the rows say "worse" this surely
-KEEP = 0.5  # the share of trials that successive halving lets pass a rung
+KEEP = 1 / 3  # the share of trials that successive halving lets pass a rung (Li et al. use 1/4)
 RUNGS = (1 / 8, 1 / 4, 1 / 2)  # shares of the dev rows at which trials are halved
 ENOUGH = 4  # trials that must have reached a rung before it halves: of fewer, half is luck
 TRIES = 30  # asks in a row that bring only prompts tried before: then the space is taken as exhausted
@@ -41,8 +41,9 @@ Evaluate = Callable[[Prompt, Sequence[Example]], Sequence[Outcome]]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to look: the sampler ("tpe" or "random"), how many trials, rows per block, and the seed."""
+    """What to maximize and how to look: sampler ("tpe" or "random"), trials, rows per block, seed."""
 
+    metric: Metric = METRICS["accuracy"]
     sampler: str = "tpe"
     trials: int = 40
     block: int = 16
@@ -70,7 +71,6 @@ def run(
     space: Space,
     evaluate: Evaluate,
     rows: Sequence[Example],
-    metric: Metric,
     options: Options = Options(),
     *,
     replay: Sequence[Trial] = (),
@@ -86,10 +86,8 @@ def run(
         (prompt, rows) -> one outcome per row. It may raise `BudgetSpent` to end the search.
     rows
         The dev rows.
-    metric
-        The objective; larger is better.
     options
-        How to look.
+        What to maximize and how to look.
     replay
         The trials of an interrupted search, in order.
     hooks
@@ -102,7 +100,7 @@ def run(
     InputError
         If the sampler is not known, or no row of the seed prompt could be scored.
     """
-    race = _Race(space, evaluate, _in_turn(rows, options.seed), metric, options, hooks)
+    race = _Race(space, evaluate, _in_turn(rows, options.seed), options, hooks)
     for trial in replay:
         race.enter(trial)
     reason = f"all {options.trials} trials are done"
@@ -135,7 +133,6 @@ class _Race:
     space: Space
     evaluate: Evaluate
     rows: Sequence[Example]
-    metric: Metric
     options: Options
     hooks: Hooks
     trials: list[Trial] = field(default_factory=list)
@@ -192,9 +189,9 @@ class _Race:
                     reason=_failure(outcomes),
                     seconds=time.monotonic() - started,
                 )
-            running = summarise(self.metric, outcomes, self._examples) or 0.0
+            running = summarise(self.options.metric, outcomes, self._examples) or 0.0
             steps[len(outcomes)] = running
-            interval = wilson(round(sum(scored)), len(scored))
+            interval = wilson(sum(scored), len(scored))
             of = len(self.rows)
             self.hooks.event(BlockScored(trial.number, trial.params, len(outcomes), of, running, interval))
             # The seed prompt is always scored in full: without it nobody could say "no improvement".

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -36,7 +37,7 @@ from search_spaces.prompt import Example, Prompt, digest
 if TYPE_CHECKING:
     import sqlite_utils
 
-APPLICATION_ID = 1885892212  # "phrt": tells our file from any other SQLite file
+APPLICATION_ID = 1885892212  # "phnt": tells our file from any other SQLite file
 BUSY_SECONDS = 30  # other processes may hold the file for a bulk insert
 
 
@@ -64,10 +65,14 @@ class Store:
         try:
             self.conn = sqlite3.connect(self.path, timeout=BUSY_SECONDS)
             self.conn.row_factory = sqlite3.Row
-            self._adopt()
-            if create:
-                self.conn.execute("PRAGMA journal_mode = WAL")
-                self.conn.execute(f"PRAGMA synchronous = {'FULL' if paid else 'NORMAL'}")
+            try:
+                self._adopt()
+                if create:
+                    self._use_wal()
+                    self.conn.execute(f"PRAGMA synchronous = {'FULL' if paid else 'NORMAL'}")
+            except BaseException:
+                self.conn.close()
+                raise
         except sqlite3.Error as error:
             raise StoreError(
                 f"{self.path}: cannot be used as results database ({error}). "
@@ -86,10 +91,11 @@ class Store:
 
     def _adopt(self) -> None:
         """Bring the schema up to date, or refuse the file."""
+        # The tables first: another process may be making the same file, and says whose it is with its tables.
+        tables = self.conn.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
         owner = self._pragma("application_id")
         version = self._pragma("user_version")
-        tables = self.conn.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
-        if tables and owner != APPLICATION_ID:
+        if owner != APPLICATION_ID and (tables or owner):
             raise StoreError(
                 f"{self.path}: an SQLite file of another program; it was left as it is. Name another file with --db."
             )
@@ -102,8 +108,26 @@ class Store:
                 f"{self.path}: written by a newer phrasetune (schema {version}; this one knows {len(migrations)}). "
                 "Upgrade phrasetune, or name another file with --db."
             )
-        for migration in migrations[version:]:
-            self.conn.executescript(migration.read_text(encoding="utf-8"))
+        for number, migration in enumerate(migrations[version:], start=version + 1):
+            try:
+                self.conn.executescript(migration.read_text(encoding="utf-8"))
+            except sqlite3.OperationalError:
+                self.conn.rollback()
+                if self._pragma("user_version") < number:  # else another process was quicker
+                    raise
+
+    def _use_wal(self) -> None:
+        """Let others read while one writes; SQLite does not wait here for one that is writing, so we do."""
+        until = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                self.conn.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
 
     def _pragma(self, name: str) -> int:
         return int(self.conn.execute(f"PRAGMA {name}").fetchone()[0])
@@ -118,8 +142,14 @@ class Store:
     @contextmanager
     def together(self) -> Iterator[None]:
         """Write all or nothing."""
-        with self.db.atomic():
-            yield
+        if self.conn.in_transaction:
+            with self.db.atomic():
+                yield
+        else:
+            # Immediate: a lock that is asked for after a first read is refused at once where others write too.
+            self.conn.execute("BEGIN IMMEDIATE")
+            with self.conn:
+                yield
 
     def _insert(self, table: str, rows: Iterable[Mapping[str, Any]], *, replace: bool = False) -> None:
         self.db.table(table).insert_all((dict(row) for row in rows), replace=replace, ignore=not replace)
@@ -136,32 +166,15 @@ class Store:
             part = keys[start : start + 500]
             marks = ", ".join("?" * len(part))
             for row in self._rows(f"SELECT * FROM completions WHERE key IN ({marks})", *part):  # noqa: S608 - marks only
-                found[row["key"]] = Completion(
-                    row["text"],
-                    row["prompt_tokens"],
-                    row["completion_tokens"],
-                    row["cost"],
-                    row["seconds"],
-                    row["finish_reason"],
-                )
+                found[row["key"]] = Completion(*(row[name] for name in _COMPLETION))
         return found
 
     def add_completions(self, run: int, model: str, completions: Mapping[str, Completion]) -> None:
         """Write completions down; they are on disk when this returns."""
         bought = _now()
         rows = [
-            {
-                "key": key,
-                "model": model,
-                "text": c.text,
-                "finish_reason": c.finish_reason,
-                "prompt_tokens": c.prompt_tokens,
-                "completion_tokens": c.completion_tokens,
-                "cost": c.cost,
-                "seconds": c.seconds,
-                "run": run,
-                "bought": bought,
-            }
+            {"key": key, "model": model, "run": run, "bought": bought}
+            | {name: getattr(c, name) for name in _COMPLETION}
             for key, c in completions.items()
         ]
         with self.together():
@@ -178,7 +191,8 @@ class Store:
         """Write a new run down and return its id; `config` is a digest of all that decides its course."""
         row = {"name": run.name, "config": config, "task": _json(run.task), "model": run.model}
         row |= {"metric": run.metric, "data": run.data, "status": "running", "started": _now()}
-        key = self.db.table("runs").insert(row).last_pk
+        with self.together():
+            key = self.db.table("runs").insert(row).last_pk
         assert isinstance(key, int)
         return key
 
@@ -191,7 +205,8 @@ class Store:
         """Change columns of a run; `status` other than "running" also writes the time."""
         if values.get("status") not in {None, "running"}:
             values["finished"] = _now()
-        self.db.table("runs").update(run, values)
+        with self.together():
+            self.db.table("runs").update(run, values)
 
     def add_examples(self, data: str, dataset: Dataset, ood: Sequence[Example] = ()) -> None:
         """Write the rows down under the digest of the data, once."""
@@ -287,7 +302,7 @@ class Store:
 
     def outcomes(self, run: int, trial: int) -> tuple[Outcome, ...]:
         """Read the outcomes of a trial on the dev rows."""
-        sql = f"SELECT o.*, {_PRICE} FROM outcomes o {_BOUGHT} WHERE run = ? AND trial = ?"  # noqa: S608 - constants
+        sql = f"SELECT o.*, {_PRICE} FROM outcomes o {_BOUGHT} WHERE o.run = ? AND trial = ?"  # noqa: S608 - constants
         return tuple(_outcome(row) for row in self._rows(sql, run, trial))
 
     def prompt_text(self, run: int, trial: int) -> str:
@@ -358,32 +373,16 @@ class Store:
         return None
 
     def _contender_outcomes(self, run: int, name: str) -> tuple[Outcome, ...]:
-        sql = f"SELECT o.*, {_PRICE} FROM contender_outcomes o {_BOUGHT} WHERE run = ? AND name = ?"  # noqa: S608 - constants
+        sql = f"SELECT o.*, {_PRICE} FROM contender_outcomes o {_BOUGHT} WHERE o.run = ? AND name = ?"  # noqa: S608 - constants
         return tuple(_outcome(row) for row in self._rows(sql, run, name))
 
     # --- history ------------------------------------------------------------------------------------------
 
     def runs(self) -> list[Run]:
         """Read all runs, the latest first."""
-        return [
-            Run(
-                row["id"],
-                row["name"],
-                json.loads(row["task"]),
-                row["model"],
-                row["metric"],
-                row["data"],
-                row["status"],
-                row["started"],
-                row["finished"] or "",
-                row["winner"],
-                row["reason"],
-                row["bought"],
-                row["reused"],
-                row["cost"],
-            )
-            for row in self._rows("SELECT * FROM runs ORDER BY id DESC")
-        ]
+        sql = """SELECT id, name, task, model, metric, data, status, started, COALESCE(finished, '') AS finished,
+                 winner, reason, bought, reused, cost FROM runs ORDER BY id DESC"""
+        return [Run(**{**dict(row), "task": json.loads(row["task"])}) for row in self._rows(sql)]
 
     def run(self, run: int | None = None) -> Run:
         """Read one run: the latest, if none is named."""
@@ -396,6 +395,8 @@ class Store:
         known = ", ".join(str(r.id) for r in runs)
         raise StoreError(f"{self.path}: has no run {run}; allowed: {known}.")
 
+
+_COMPLETION = ("text", "prompt_tokens", "completion_tokens", "cost", "seconds", "finish_reason")
 
 # An outcome's price stands with its completion.
 _PRICE = "c.prompt_tokens + c.completion_tokens AS tokens, c.cost, c.seconds, c.text"

@@ -5,12 +5,13 @@ Knows what a task may say, not what is in its data.
 
 from __future__ import annotations
 
+import reprlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from optimizer.errors import TaskError, one_of
 from optimizer.scoring import METRICS
@@ -23,6 +24,16 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def _shape(labels: object) -> str | None:
+    return "list" if isinstance(labels, list) else "table" if isinstance(labels, dict) else None
+
+
+Labels = Annotated[
+    Annotated[list[Name], Tag("list")] | Annotated[dict[Name, str], Tag("table")],
+    Discriminator(_shape, "no_labels", "must be a list of names, or a table of names and descriptions"),
+]
+
+
 class About(_Section):
     """`[task]`: what is wanted.
 
@@ -33,7 +44,7 @@ class About(_Section):
     name: Annotated[str, Field(pattern=r"^[\w.-]{1,80}$")]
     kind: Literal["classification", "extraction", "qa", "generation"] = "classification"
     description: str = ""
-    labels: list[Name] | dict[Name, str] = []
+    labels: Labels = []
     metric: str = ""
 
     @model_validator(mode="after")
@@ -145,13 +156,20 @@ def load_task(path: str | Path) -> Task:
     """
     path = Path(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise TaskError(f"{path}: no such task file. Make one with `phrasetune init DATA_FILE`.") from None
     except UnicodeDecodeError as error:
         raise TaskError(f"{path}: not UTF-8 (byte {error.start}). Save the file as UTF-8.") from None
     except OSError as error:
         raise TaskError(f"{path}: cannot be read ({error.strerror}). Name a readable task file.") from None
+    return parse_task(text, path)
+
+
+def parse_task(text: str, path: Path) -> Task:
+    """Validate the text of the task file at a path; see `load_task`."""
+    try:
+        content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise TaskError(f"{path}: not valid TOML: {error}. Mend that line.") from None
     return check_task(content, str(path)).model_copy(update={"folder": path.parent})
@@ -183,21 +201,39 @@ def _worded(source: str, error: ValidationError) -> str:
 
 
 def _complaint(detail: Any) -> str:  # noqa: ANN401 - pydantic's own shape
-    # pydantic also names the member of a union that it tried, such as "list[constrained-str]".
-    where = ".".join(str(part) for part in detail["loc"] if "[" not in str(part))
-    if detail["type"] == "extra_forbidden":
-        return _unknown_key(where)
-    if detail["type"] == "missing":
+    loc, kind = list(detail["loc"]), detail["type"]
+    if loc[:2] == ["task", "labels"]:
+        # pydantic names the shape of the labels there, and says last if a key is meant and not its value.
+        del loc[2:3], loc[3 if loc[-1] == "[key]" else len(loc) :]
+    if kind == "extra_forbidden":
+        return _unknown_key(loc)
+    where = ".".join(map(str, loc))
+    if kind == "missing":
         return f"`{where}` is missing. Add it{_hint(where)}."
-    message = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "value_error":
-        return f"`{where}`: {message}" if where else message
-    given = "" if isinstance(detail["input"], dict) else f" = {detail['input']!r}"
-    return f"`{where}`{given}: {message[0].lower()}{message[1:]}."
+    if kind == "value_error":
+        return f"`{where}`: {detail['msg'].removeprefix('Value error, ')}"
+    given = "" if isinstance(detail["input"], dict) else f" = {reprlib.repr(detail['input'])}"
+    allowed = _ALLOWED.get(kind) or detail["msg"].replace("Input should", "must")
+    return f"`{where}`{given}: {allowed}."
 
 
-def _unknown_key(where: str) -> str:
-    *parents, key = where.split(".")
+# What is allowed, where pydantic's own words speak of its classes or of Python.
+_ALLOWED = {
+    "model_type": "must be a section with keys of its own",
+    "dict_type": "must be a section with keys of its own",
+    "list_type": 'must be a list, such as ["text"]',
+    "string_type": "must be a text in quotes",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "too_short": "must name at least one",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most 200 characters",
+    "string_pattern_mismatch": "must be 1 to 80 letters, digits or any of _ . -",
+}
+
+
+def _unknown_key(loc: list[Any]) -> str:
+    *parents, key = loc
     model: Any = Task
     for parent in parents:
         annotation = model.model_fields[parent].annotation

@@ -103,7 +103,7 @@ def _rivalry(rivalry: Comparison, scores: Mapping[str, float], n: int, metric: M
         least = 100 * smallest_gain(n)
         return (
             f"No difference shown between {ours} and {theirs} in {metric.name} on {n} test rows: {_figures(rivalry)}; "
-            f"so few rows show differences from about {least:.0f} points."
+            f"{n} rows can show differences from about {least:.0f} points."
         )
     if rivalry.difference > 0:
         return f"The {ours} beats the {theirs} in {metric.name} by {_figures(rivalry)}."

@@ -64,7 +64,7 @@ def _log_odds(counts: Counter[str], total: Counter[str], size: int) -> list[str]
     here, there = counts.total(), size - counts.total()
     scores: dict[str, float] = {}
     for word, n in counts.items():
-        if total[word] < 2:  # a word of a single row describes that row, not the label
+        if total[word] in {1, size}:  # a word of a single row describes that row; the only word of all, none
             continue
         prior = PRIOR * total[word] / size
         a, b = n + prior, total[word] - n + prior

@@ -229,7 +229,8 @@ class Space:
         ]
         facts = [self.facts.kind, self.facts.inputs, self.facts.output, self.facts.labels]
         rows = [example.to_dict() for example in self.pool.examples]
-        return digest([dimensions, facts, dict(self.facts.label_notes), self.facts.max_tokens, self._words, rows])
+        made = [dict(self.facts.label_notes), self.facts.max_tokens, self._words, self._terms, self._answer_tokens]
+        return digest([dimensions, facts, made, rows])
 
 
 def _limited(rows: Sequence[Example]) -> list[Example]:
@@ -270,7 +271,7 @@ def load_space(facts: Facts, changes: Mapping[str, Any] | None = None, seed: Map
             raise DimensionError(f"[seed] has no dimension {name!r}; allowed: {', '.join(declared)}")
         if not declared[name].holds(value):
             raise DimensionError(f"[seed] {name} = {value!r}; allowed: {_allowed(declared[name])}")
-        declared[name] = replace(declared[name], seed=value)
+        declared[name] = replace(declared[name], seed=type(declared[name].seed)(value))
     return Space(list(declared.values()), facts)
 
 
@@ -298,7 +299,7 @@ def _fit(dimension: Dimension, facts: Facts) -> Dimension:
 
 def _change(dimension: Dimension, change: Any) -> Dimension:  # noqa: ANN401 - it comes from a TOML file
     if not isinstance(change, Mapping):
-        return _only(dimension, change if isinstance(change, list) else [change])
+        return _only(dimension, _listed(change))
     if unknown := set(change) - {"only", "drop", "add", "low", "high"}:
         raise DimensionError(
             f"[space.{dimension.name}] has no key {min(unknown)!r}; allowed: only, drop, add, low, high"
@@ -306,19 +307,28 @@ def _change(dimension: Dimension, change: Any) -> Dimension:  # noqa: ANN401 - i
     if "low" in change or "high" in change:
         return _range(dimension, change)
     if "only" in change:
-        dimension = _only(dimension, change["only"])
+        dimension = _only(dimension, _listed(change["only"]))
+    if not dimension.choices and change:
+        raise DimensionError(
+            f"[space.{dimension.name}] is a range of {_allowed(dimension)}; allowed: only, low and high"
+        )
     if "drop" in change:
-        _check(dimension, change["drop"])
-        dimension = _narrow(dimension, [c for c in dimension.choices if c not in change["drop"]])
+        dropped = _listed(change["drop"])
+        _check(dimension, dropped)
+        dimension = _narrow(dimension, [c for c in dimension.choices if c not in dropped])
     return _add(dimension, change["add"]) if "add" in change else dimension
+
+
+def _listed(value: Any) -> list[Any]:  # noqa: ANN401
+    return value if isinstance(value, list) else [value]
 
 
 def _only(dimension: Dimension, values: list[Any]) -> Dimension:
     if not values:
         raise DimensionError(f"[space] {dimension.name} is empty; allowed: {_allowed(dimension)}")
     if _numeric(dimension):
-        _check_numbers(dimension, values)
-        return _narrow(replace(dimension, low=None, high=None), list(dict.fromkeys(values)))
+        numbers = _checked_numbers(dimension, values)
+        return _narrow(replace(dimension, low=None, high=None), list(dict.fromkeys(numbers)))
     _check(dimension, values)
     return _narrow(dimension, list(dict.fromkeys(values)))
 
@@ -334,8 +344,8 @@ def _narrow(dimension: Dimension, choices: list[Value]) -> Dimension:
 
 def _add(dimension: Dimension, added: Any) -> Dimension:  # noqa: ANN401
     if _numeric(dimension):
-        _check_numbers(dimension, added)
-        return replace(dimension, choices=tuple(dict.fromkeys([*dimension.choices, *added])))
+        numbers = _checked_numbers(dimension, _listed(added))
+        return replace(dimension, choices=tuple(dict.fromkeys([*dimension.choices, *numbers])))
     if not dimension.texts:
         raise DimensionError(f"[space.{dimension.name}] takes no `add`; allowed: {_allowed(dimension)}")
     if isinstance(added, list):
@@ -348,11 +358,11 @@ def _add(dimension: Dimension, added: Any) -> Dimension:  # noqa: ANN401
 
 
 def _range(dimension: Dimension, change: Mapping[str, Any]) -> Dimension:
-    numbers = [number for number in (change.get("low"), change.get("high")) if number is not None]
-    if not _numeric(dimension) or len(numbers) != 2:
-        raise DimensionError(f"[space.{dimension.name}] a range needs numbers as low and high")
-    _check_numbers(dimension, numbers)
-    low, high = numbers
+    if not _numeric(dimension):
+        raise DimensionError(f"[space.{dimension.name}] takes no range; allowed: {_allowed(dimension)}")
+    if set(change) != {"low", "high"}:
+        raise DimensionError(f"[space.{dimension.name}] a range needs low and high, and nothing else")
+    low, high = _checked_numbers(dimension, [change["low"], change["high"]])
     if low > high:
         raise DimensionError(f"[space.{dimension.name}] low = {low} is above high = {high}")
     inside = isinstance(dimension.seed, int | float) and low <= dimension.seed <= high
@@ -363,18 +373,19 @@ def _numeric(dimension: Dimension) -> bool:
     return not isinstance(dimension.seed, str)
 
 
-def _check_numbers(dimension: Dimension, values: Any) -> None:  # noqa: ANN401
+def _checked_numbers(dimension: Dimension, values: list[Any]) -> list[Any]:
+    """Return the numbers as the dimension has them: 1 is 1.0 among real numbers."""
     whole = isinstance(dimension.seed, int)
-    allowed = "whole numbers from 0" if whole else "numbers from 0 to 2"
-    values = values if isinstance(values, list) else [values]
+    allowed, most = ("whole numbers from 0", float("inf")) if whole else ("numbers from 0 to 2", 2.0)
     for value in values:
         fits = isinstance(value, int) if whole else isinstance(value, int | float)
-        if not fits or isinstance(value, bool) or value < 0 or (not whole and value > 2):
+        if not fits or isinstance(value, bool) or not 0 <= value <= most:
             raise DimensionError(f"[space] {dimension.name} = {value!r}; allowed: {allowed}")
+    return values if whole else [float(value) for value in values]
 
 
-def _check(dimension: Dimension, values: Any) -> None:  # noqa: ANN401
-    for value in values if isinstance(values, list) else [values]:
+def _check(dimension: Dimension, values: list[Any]) -> None:
+    for value in values:
         if not dimension.holds(value):
             raise DimensionError(f"[space] {dimension.name} = {value!r}; allowed: {_allowed(dimension)}")
 

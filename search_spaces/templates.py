@@ -1,7 +1,8 @@
 """A template lays a prompt out as turns, and reads the answer back: two sides of one contract.
 
-For every template `parse(prompt, answer(prompt, target)) == target`. Four are here, made of text alone; others
-(DSPy's adapters) keep the same contract elsewhere and are handed in. Knows nothing of models or scores.
+For every template `parse(prompt, answer(prompt, target)) == target`, for any target without white space around it
+and without the words and marks that stand around the template's own answers. Four are here, made of text alone;
+others (DSPy's adapters) keep the same contract elsewhere and are handed in. Knows nothing of models or scores.
 """
 
 from __future__ import annotations
@@ -66,9 +67,9 @@ def match_label(text: str, labels: Sequence[str]) -> str | None:
     text = text.strip()
     if text in labels:
         return text
-    by_letters: dict[str, str] = {_letters(label): label for label in labels}
-    if len(by_letters) == len(labels) and _letters(text) in by_letters:
-        return by_letters[_letters(text)]
+    letters, by_letters = _letters(text), {_letters(label): label for label in labels}
+    if letters and len(by_letters) == len(labels) and letters in by_letters:
+        return by_letters[letters]
     bare = _spaced(text)
     named = [label for label in labels if _spaced(label).strip() and _spaced(label) in bare]
     longest = [a for a in named if not any(a != b and _spaced(a) in _spaced(b) for b in named)]
@@ -90,7 +91,7 @@ def _read_bare(prompt: Prompt, text: str) -> str | None:
         if cue:
             return text[cue[-1].end() :].strip()
         return text.rsplit("\n", 1)[-1] if prompt.labels else None
-    if prompt.labels:
+    if prompt.labels and text not in prompt.labels:
         return re.sub(rf"^\W*{re.escape(prompt.output)}\W*?:", "", text, flags=re.IGNORECASE)
     return text
 
@@ -112,6 +113,8 @@ def _read_tagged(prompt: Prompt, text: str) -> str | None:
     opening, closing = f"<{prompt.output}>", f"</{prompt.output}>"
     after = text.rfind("</reasoning>") + 1
     start, end = text.find(opening, after), text.rfind(closing)
+    if start < 0:  # the reasoning came after the answer, or the answer speaks of reasoning
+        start = text.find(opening)
     if start < 0:
         return None
     start += len(opening)
@@ -184,7 +187,7 @@ class TextTemplate:
         before, after = self.query.split("{body}")
         parts.append(before)
         for position, name in enumerate(prompt.inputs):
-            opening, closing = _write(self.field, name=self._name(name)).split("{value}")
+            opening, closing = (_write(side, name=self._name(name)) for side in self.field.split("{value}"))
             parts += ["\n" if position else "", opening, Slot(name), closing]
         parts += [after, _write(self.cue, name=self._name(prompt.output))]
         return (turn("user", *parts),)
@@ -195,8 +198,12 @@ class TextTemplate:
 
     def parse(self, prompt: Prompt, text: str) -> str | None:
         """Read an answer, also one that repeats the words around the worked answers."""
-        opening, closing = _write(self.worked, name=self._name(prompt.output)).split("{value}")
-        return read_answer(prompt, text.strip().removeprefix(opening).removesuffix(closing))
+        name = self._name(prompt.output)
+        opening, closing = (_write(side, name=name) for side in self.worked.split("{value}"))
+        found = read_answer(prompt, text.strip().removeprefix(opening).removesuffix(closing))
+        if found is None and (prompt.labels or prompt.reasoning or prompt.answer_format != "bare"):
+            return read_answer(prompt, text)  # the words may be the answer's own, such as the tag of a field "answer"
+        return found
 
     def _section(self, title: str, body: str) -> str:
         gap = "\n" if "\n" in body else " "

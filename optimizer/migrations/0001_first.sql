@@ -29,7 +29,7 @@ CREATE TABLE examples (                  -- the rows of the data
   targets TEXT NOT NULL,                 -- JSON list of accepted answers
   slices TEXT NOT NULL DEFAULT '{}',     -- JSON object: column -> value
   PRIMARY KEY (data, split, id)
-) WITHOUT ROWID;
+);
 
 CREATE TABLE prompts (
   digest TEXT PRIMARY KEY,
@@ -56,7 +56,7 @@ CREATE TABLE prompt_trials (             -- one prompt tried in a run; number 0 
   reason TEXT NOT NULL,                  -- why it was stopped
   seconds REAL NOT NULL,
   PRIMARY KEY (run, number)
-) WITHOUT ROWID;
+);
 
 CREATE TABLE outcomes (                  -- one prompt on one dev row
   run INTEGER NOT NULL,
@@ -68,7 +68,7 @@ CREATE TABLE outcomes (                  -- one prompt on one dev row
   completion TEXT NOT NULL,              -- completions.key
   PRIMARY KEY (run, trial, example),
   FOREIGN KEY (run, trial) REFERENCES prompt_trials (run, number)
-) WITHOUT ROWID;
+);
 
 CREATE TABLE completions (               -- the ledger: a completion is bought once
   key TEXT PRIMARY KEY,                  -- digest of model, address, messages, settings and sample index
@@ -81,7 +81,7 @@ CREATE TABLE completions (               -- the ledger: a completion is bought o
   seconds REAL NOT NULL,
   run INTEGER NOT NULL,                  -- the run that bought it
   bought TEXT NOT NULL                   -- when
-) WITHOUT ROWID;
+);
 CREATE INDEX completions_by_run ON completions (run);
 
 CREATE TABLE openings (                  -- when the sealed test split was opened, and for whom
@@ -89,7 +89,7 @@ CREATE TABLE openings (                  -- when the sealed test split was opene
   run INTEGER NOT NULL REFERENCES runs (id),
   opened TEXT NOT NULL,
   PRIMARY KEY (data, run)
-) WITHOUT ROWID;
+);
 
 CREATE TABLE baselines (                 -- the trained rival of a run
   run INTEGER PRIMARY KEY REFERENCES runs (id),
@@ -113,7 +113,7 @@ CREATE TABLE contenders (                -- who was compared on the test rows
   train_rows INTEGER NOT NULL,
   detail TEXT NOT NULL,
   PRIMARY KEY (run, name)
-) WITHOUT ROWID;
+);
 
 CREATE TABLE contender_outcomes (        -- a contender on one test row
   run INTEGER NOT NULL,
@@ -125,7 +125,7 @@ CREATE TABLE contender_outcomes (        -- a contender on one test row
   completion TEXT NOT NULL,
   PRIMARY KEY (run, name, example),
   FOREIGN KEY (run, name) REFERENCES contenders (run, name)
-) WITHOUT ROWID;
+);
 
 CREATE TABLE comparisons (               -- contender a minus contender b on the same test rows
   run INTEGER NOT NULL REFERENCES runs (id),
@@ -173,6 +173,6 @@ JOIN (SELECT o.run, o.trial, o.example, o.score, o.answer, 'dev' AS split FROM o
 JOIN examples e ON e.data = r.data AND e.split = s.split AND e.id = s.example
 WHERE s.score > w.score;
 
-PRAGMA application_id = 1885892212;      -- "phrt"
+PRAGMA application_id = 1885892212;      -- "phnt"
 PRAGMA user_version = 1;
 COMMIT;

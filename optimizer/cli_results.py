@@ -1,0 +1,216 @@
+"""The commands that look at results and take them along: history, show, export, predict, report.
+
+Each parses, calls one function, draws. `cli` puts them into the command line.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from optimizer.errors import ExportError
+from optimizer.options import db_option, json_option, run_option
+from optimizer.terminal import err, next_step, out, out_csv, out_grid, out_json, stoppable
+
+if TYPE_CHECKING:
+    from optimizer.exports import Exported
+    from optimizer.records import Trial
+
+
+@click.command()
+@db_option
+@run_option
+@click.option("--all", "everything", is_flag=True, help="List the runs only.")
+@click.option("--state", type=click.Choice(["complete", "pruned", "failed"]), help="Only trials that ended so.")
+@click.option("--min-score", type=float, help="Only trials of at least this score, in 0 to 1.")
+@click.option("--sort", type=click.Choice(["number", "score", "cost"]), default="number", show_default=True)
+@click.option("--limit", type=click.IntRange(1), help="At most so many trials.")
+@json_option
+@click.option("--csv", "as_csv", is_flag=True, help="CSV on stdout.")
+def history(db: str, run: int | None, everything: bool, as_json: bool, as_csv: bool, **filters: Any) -> None:  # noqa: ANN401
+    """List the runs, and the trials of one: parameters, score with n and interval, cost, state, why it ended."""
+    from optimizer.archive import History
+    from optimizer.report import run_record, runs_grid, trial_record, trials_grid, verdict_record
+
+    records = History(db)
+    runs = records.runs()
+    if not runs or everything:
+        draw = out_csv if as_csv else out_grid
+        out_json([run_record(r) for r in runs]) if as_json else draw(runs_grid(runs))
+        return
+    chosen = records.run(run)
+    costs = records.costs(chosen.id)
+    trials = _filtered(records.trials(chosen.id), costs, **filters)
+    if as_json:
+        verdict = verdict_record(records.verdict(chosen.id))
+        listed = [trial_record(trial, costs.get(trial.number, (0, 0.0))) for trial in trials]
+        out_json({"runs": [run_record(r) for r in runs], "run": chosen.id, "trials": listed, "verdict": verdict})
+        return
+    if as_csv:
+        out_csv(trials_grid(chosen, trials, costs))
+        return
+    if run is None:
+        out_grid(runs_grid(runs))
+        out()
+    out_grid(trials_grid(chosen, trials, costs))
+    found = records.verdict(chosen.id)
+    if found:
+        out(f"\nVerdict: {found.sentence}")
+    best = chosen.winner if chosen.winner is not None else 0
+    next_step(f"phrasetune show {best} --run {chosen.id}" + ("" if db == "results.db" else f" --db {db}"))
+
+
+def _filtered(
+    trials: Sequence[Trial],
+    costs: Mapping[int, tuple[int, float]],
+    *,
+    state: str | None,
+    min_score: float | None,
+    sort: str,
+    limit: int | None,
+) -> list[Trial]:
+    kept = [
+        trial
+        for trial in trials
+        if (state is None or trial.state == state)
+        and (min_score is None or (trial.score is not None and trial.score >= min_score))
+    ]
+    if sort == "score":
+        kept.sort(key=lambda trial: -(trial.score or 0.0))
+    if sort == "cost":
+        kept.sort(key=lambda trial: -costs.get(trial.number, (0, 0.0))[1])
+    return kept[:limit]
+
+
+@click.command()
+@click.argument("trial", type=int, required=False)
+@run_option
+@db_option
+@click.option("--rows", default=5, show_default=True, type=click.IntRange(0), help="Fixed and broken rows to list.")
+@json_option
+def show(trial: int | None, run: int | None, db: str, rows: int, as_json: bool) -> None:
+    """Show TRIAL (the winner by default): its prompt, how it differs from the seed prompt, rows fixed and broken."""
+    from dataclasses import asdict
+
+    from optimizer.archive import History
+    from optimizer.report import changes_grid, params_text, percent, prompt_diff, spread, trial_record
+
+    shown = History(db).show(trial, run)
+    t = shown.trial
+    if as_json:
+        changed = {"fixed": [asdict(c) for c in shown.fixed], "broken": [asdict(c) for c in shown.broken]}
+        out_json({"run": shown.run.id, **trial_record(t), "prompt": shown.prompt, **changed})
+        return
+    score = f"{shown.run.metric} {percent(t.score)} ({spread(t.interval)}) on {t.n} dev rows"
+    out(f"run {shown.run.id}, trial {t.number}: {score}")
+    out(f"{t.state.value}: {t.reason}")
+    out(f"{params_text(t.params)}\n")
+    out(shown.prompt)
+    if t.number:
+        out("\nDifference to the seed prompt:\n")
+        out(prompt_diff(shown.seed_prompt, shown.prompt) or "(none in the text)")
+        out()
+        out_grid(changes_grid("Rows fixed", shown.fixed, rows))
+        out()
+        out_grid(changes_grid("Rows broken", shown.broken, rows))
+    where = "" if db == "results.db" else f" --db {db}"
+    next_step(f"phrasetune export --format python --trial {t.number} --run {shown.run.id}{where}")
+
+
+@click.command()
+@click.option("--format", "format_name", help="The format; see --list.")
+@click.option("--list", "listing", is_flag=True, help="List the formats.")
+@click.option("--trial", type=int, help="Number of the trial; the winner by default.")
+@run_option
+@db_option
+@click.option("--folder", type=click.Path(), default=".", show_default=True, help="Where to write.")
+@click.option("-o", "--output", default="", help="Name of the file; it cannot leave the folder.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def export(format_name: str | None, listing: bool, trial: int | None, run: int | None, **where: Any) -> None:  # noqa: ANN401
+    """Write the winner, or TRIAL, for other tools; each file is loaded back and compared byte for byte.
+
+    The format `skops` writes the trained baseline instead.
+    """
+    from optimizer.archive import History
+    from optimizer.archive import export as write_export
+    from optimizer.exports import FORMATS, Target, write_bytes
+
+    about = {name: entry.about for name, entry in FORMATS.items()}
+    about["skops"] = "the trained baseline of the run, as a skops file"
+    if listing or format_name is None:
+        for name, text in about.items():
+            out(f"{name:10} {text}")
+        next_step("phrasetune export --format python")
+        if listing:
+            return
+        raise ExportError(f"no format was named; allowed: {', '.join(about)}. Name one with --format.")
+    folder, name, force, db = Path(where["folder"]), where["output"], where["force"], where["db"]
+    if format_name == "skops":
+        model = History(db).trained_model(run)
+        path = write_bytes(model, Target(folder, name or "baseline.skops", force))
+        out(f"{path}: written")
+    else:
+        say_written(write_export(format_name, trial=trial, run=run, db=db, folder=folder, name=name, force=force))
+    next_step("phrasetune predict NEW_ROWS.csv")
+
+
+def say_written(written: Exported) -> None:
+    """Say which files were written, and how faithfully."""
+    for path in written.files:
+        out(f"{path}: written; loaded back: {written.fidelity}{'; ' + written.note if written.note else ''}")
+
+
+@click.command()
+@click.argument("file", type=click.Path())
+@run_option
+@db_option
+@click.option("-o", "--output", type=click.Path(), help="CSV file to write; stdout by default.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def predict(file: str, run: int | None, db: str, output: str | None, force: bool) -> None:
+    """Apply the winner to the rows in FILE; a CSV of ids and answers, and the score where the rows have a target."""
+    from optimizer.archive import History
+    from optimizer.exports import Target, write_bytes
+    from optimizer.journey import Watch, predict_file
+    from optimizer.report import answers_csv, percent, spread
+
+    target = Target(Path(output).parent, Path(output).name, force) if output else None
+    if target:
+        target.check()
+    stop = threading.Event()
+    with stoppable(stop, err):
+        done = predict_file(Path(file), History(db).run(run), db=db, watch=Watch(stop=stop))
+    text = answers_csv(done.rows, done.answers, (*done.inputs, done.target))
+    if target:
+        err(f"{write_bytes(text.encode(), target)}: written")
+    else:
+        click.echo(text, nl=False)
+    missing = sum(answer is None for answer in done.answers)
+    bought = f"{done.bought} completions bought, {done.reused} reused"
+    err(f"{len(done.rows)} rows, {missing} without a readable answer; {bought}")
+    if done.score is not None:
+        err(f"{done.metric}: {percent(done.score)} (95 % interval {spread(done.interval)})")
+
+
+@click.command()
+@run_option
+@db_option
+@click.option("-o", "--output", type=click.Path(), default="report.html", show_default=True)
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def report(run: int | None, db: str, output: str, force: bool) -> None:
+    """Write a run as one HTML page that loads nothing from elsewhere."""
+    write_report(db, run, Path(output), force=force)
+    next_step(f"open {output}")
+
+
+def write_report(db: str, run: int | None, path: Path, *, force: bool) -> None:
+    """Write a run as a page."""
+    from optimizer.archive import History
+    from optimizer.exports import Target, write_bytes
+    from optimizer.report import page
+
+    written = write_bytes(page(History(db).story(run)).encode(), Target(path.parent, path.name, force))
+    out(f"{written}: written")

@@ -1,0 +1,83 @@
+"""The terminal: lines, tables, JSON, CSV, the next step, and Ctrl-C. Stands on the command line's floor.
+
+Control characters that come with the data are made visible, so that no row can move the cursor or colour the screen.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from optimizer.report import Grid
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def out(text: str = "") -> None:
+    """Write a line to stdout."""
+    click.echo(CONTROL.sub("\N{REPLACEMENT CHARACTER}", text))
+
+
+def err(text: str) -> None:
+    """Write a line to stderr."""
+    click.echo(CONTROL.sub("\N{REPLACEMENT CHARACTER}", text), err=True)
+
+
+def out_json(value: object) -> None:
+    """Write JSON to stdout."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def out_grid(grid: Grid) -> None:
+    """Draw a table to the width of the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    title = Text(grid.title, style="bold")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    for name in grid.columns:
+        table.add_column(name, overflow="fold")
+    for row in grid.rows:
+        table.add_row(*(Text(CONTROL.sub("\N{REPLACEMENT CHARACTER}", cell)) for cell in row))
+    Console().print(table)
+
+
+def out_csv(grid: Grid) -> None:
+    """Write a table as CSV; a cell that a spreadsheet would take for a formula is marked as text."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(grid.columns)
+    writer.writerows([f"'{cell}" if cell[:1] in {"=", "+", "@", "\t"} else cell for cell in row] for row in grid.rows)
+
+
+def next_step(*commands: str) -> None:
+    """End an output with what to do next."""
+    out("\nNext: " + "\n      ".join(commands))
+
+
+@contextmanager
+def stoppable(stop: threading.Event, say: Callable[[str], None]) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM set `stop`, and the second interrupt."""
+
+    def handle(_number: int, _frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        say("stopping: waiting for the calls in flight (Ctrl-C again to leave them)")
+
+    held = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)

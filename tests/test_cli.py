@@ -1,0 +1,306 @@
+"""The command line: what each command prints, and one clear error with exit code 2 for bad input."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.small_task import write_task
+
+ROOT = Path(__file__).resolve().parents[1]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Run:
+    """Run phrasetune in an empty folder, as a user would."""
+
+    def run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "optimizer.cli", *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert code == done.returncode, done.stderr or done.stdout
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def results(tmp_path: Path, finished: Path) -> Path:
+    """A copy of the finished run's database as results.db, with its task beside it."""
+    for name in ("results.db", "task.toml", "rows.csv"):
+        shutil.copy(finished.parent / name, tmp_path / name)
+    return tmp_path / "results.db"
+
+
+def test_version_and_help(cli: Run) -> None:
+    """The version is the package's; the help names every command."""
+    assert re.fullmatch(r"phrasetune, version \d+\.\d+\.\d+\n", cli("--version").stdout)
+    helped = cli("--help").stdout
+    for command in ("demo", "export", "history", "init", "predict", "report", "show", "space", "tune"):
+        assert f"\n  {command} " in helped
+
+
+def test_init_says_what_the_rows_hold_and_can_show(cli: Run, tmp_path: Path) -> None:
+    """Splits, duplicates, leaks, balance and power are printed, and the task file can be used as it is."""
+    write_task(tmp_path)
+    (tmp_path / "task.toml").unlink()
+
+    said = cli("init", "rows.csv").stdout
+
+    for fact in (
+        "task.toml: classification of text -> label, judged by accuracy",
+        "rows: 100 train, 50 dev, 50 test (sealed until the verdict)",
+        "exact duplicates: 0 groups",
+        "near-duplicates: 0 pairs",
+        "labels: 8: ",
+        "power: 50 dev rows show gains from about",
+        "Next: edit task.toml",
+    ):
+        assert fact in said
+    assert "prompts." in cli("space", "task.toml").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (
+            "rows.tsv",
+            "text\tlabel\n" + "".join(f"row {i} is {'good' if i % 2 else 'bad'}\t{i % 2}\n" for i in range(40)),
+        ),
+        ("rows.jsonl", "".join(json.dumps({"text": f"row {i}", "label": "ab"[i % 2]}) + "\n" for i in range(40))),
+        ("rows.json", json.dumps([{"text": f"row {i}", "label": "ab"[i % 2]} for i in range(40)])),
+    ],
+)
+def test_init_reads_every_format(cli: Run, tmp_path: Path, name: str, content: str) -> None:
+    """TSV, JSONL and JSON lead to a task file that `space` accepts."""
+    (tmp_path / name).write_text(content, encoding="utf-8")
+
+    cli("init", name)
+
+    assert "Search space" in cli("space", "task.toml").stdout
+
+
+def test_init_reads_parquet(cli: Run, tmp_path: Path) -> None:
+    """A Parquet file is read with the extra."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(
+        pa.table({"text": [f"row {i}" for i in range(40)], "label": ["a", "b"] * 20}), tmp_path / "rows.parquet"
+    )
+
+    assert "rows: 20 train, 10 dev, 10 test" in cli("init", "rows.parquet").stdout
+
+
+def test_init_warns_of_rows_that_would_leak(cli: Run, tmp_path: Path) -> None:
+    """Near-duplicates that stand in two splits are named."""
+    rows = [f"the quick brown fox number {i // 2} jumps over the very lazy dog today{'!' * (i % 2)}" for i in range(80)]
+    lines = "".join(f"{text},{'ab'[i % 3 == 0]}\n" for i, text in enumerate(rows))
+    (tmp_path / "rows.csv").write_text("text,label\n" + lines, encoding="utf-8")
+
+    said = cli("init", "rows.csv").stdout
+
+    assert re.search(r"near-duplicates: [1-9]\d* pairs; [1-9]\d* of them stand in two different splits", said)
+
+
+def test_space_prints_the_space_and_a_rendered_prompt(cli: Run, tmp_path: Path) -> None:
+    """The dimensions, the size, and the seed prompt with a row in it."""
+    write_task(tmp_path)
+
+    said, machine = cli("space", "task.toml").stdout, json.loads(cli("space", "task.toml", "--json").stdout)
+
+    assert "template" in said
+    assert "Route the message to the team that should handle it." in said
+    assert f"{machine['size']:,} prompts" in said
+    assert machine["dimensions"]["template"] == ["plain", "markdown", "xml", "chat"]
+    assert machine["rendered"][0]["content"].endswith("Label:")
+
+
+def test_tune_prints_a_verdict_and_what_to_do_next(cli: Run, tmp_path: Path) -> None:
+    """Stdout ends with the verdict and the next commands; without a terminal stderr stays empty."""
+    write_task(tmp_path)
+
+    done = cli("tune", "task.toml", "--trials", "4")
+
+    assert "Verdict on the sealed test rows" in done.stdout
+    assert "Verdict: " in done.stdout
+    assert "all 4 trials are done" in done.stdout
+    assert "Next: phrasetune show" in done.stdout
+    assert done.stderr == ""
+
+
+def test_tune_speaks_json(cli: Run, tmp_path: Path) -> None:
+    """With --json stdout is one JSON document: run, best trial, verdict."""
+    write_task(tmp_path)
+
+    found = json.loads(cli("tune", "task.toml", "--trials", "3", "--json").stdout)
+
+    assert found["run"]["status"] == "finished"
+    assert {"seed prompt", "trained baseline"} <= {c["name"] for c in found["verdict"]["contenders"]}
+    assert found["best"]["rows"] == 50
+
+
+def test_ctrl_c_drains_and_prints_the_line_that_resumes(tmp_path: Path) -> None:
+    """SIGINT ends the run with 130 and the resume line; that line finishes the run without buying anything twice."""
+    write_task(tmp_path, search={"trials": 400})
+    command = [sys.executable, "-m", "optimizer.cli", "tune", "task.toml"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as child:
+        _wait_for_trials(tmp_path / "results.db", 3)
+        child.send_signal(signal.SIGINT)
+        _, said = child.communicate(timeout=30)
+
+    assert child.returncode == 130
+    assert "Resume with: phrasetune tune task.toml" in said
+    with sqlite3.connect(tmp_path / "results.db") as db:
+        assert db.execute("SELECT status FROM runs").fetchall() == [("interrupted",)]
+
+
+def _wait_for_trials(path: Path, n: int) -> None:
+    for _ in range(3000):
+        time.sleep(0.02)
+        if path.exists():
+            try:
+                with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+                    if db.execute("SELECT COUNT(*) FROM prompt_trials").fetchone()[0] >= n:
+                        return
+            except sqlite3.OperationalError:  # the tables are not there yet
+                continue
+    raise AssertionError("the run did not begin")
+
+
+def test_history_lists_runs_and_trials(cli: Run, results: Path) -> None:
+    """Runs, trials with score, n, interval, cost, state and reason, and the verdict."""
+    said = cli("history").stdout
+
+    for fact in ("Runs", "small", "embedded", "complete", "pruned", "scored on all 50 dev rows", "Verdict: ", "Next: "):
+        assert fact in said
+
+
+def test_history_filters_sorts_and_limits(cli: Run, results: Path) -> None:
+    """The filters hold for JSON and CSV alike."""
+    found = json.loads(cli("history", "--json", "--state", "complete", "--sort", "score").stdout)
+    rows = list(csv.DictReader(io.StringIO(cli("history", "--csv", "--state", "complete", "--limit", "1").stdout)))
+    scores = [trial["score"] for trial in found["trials"]]
+
+    assert sorted(scores, reverse=True) == scores
+    assert {"complete"} == {trial["state"] for trial in found["trials"]}
+    assert len(rows) == 1
+    assert rows[0]["state"] == "complete"
+    assert json.loads(cli("history", "--json", "--min-score", "1.01").stdout)["trials"] == []
+
+
+def test_show_tells_a_prompt_and_its_rows(cli: Run, results: Path) -> None:
+    """The prompt as text, the difference to the seed prompt, and the rows fixed and broken."""
+    said = cli("show").stdout
+    machine = json.loads(cli("show", "--json").stdout)
+
+    assert machine["prompt"] in said
+    assert "--- seed prompt" in said
+    assert f"Rows fixed: {len(machine['fixed'])}" in said
+    assert f"Rows broken: {len(machine['broken'])}" in said
+    assert machine["fixed"]
+
+
+def test_export_writes_predict_answers_report_draws(cli: Run, results: Path, tmp_path: Path) -> None:
+    """The winner leaves the house as a module, answers rows, and is drawn as a page."""
+    assert "prompt.py: written; loaded back: exact" in cli("export", "--format", "python").stdout
+    assert "baseline.skops: written" in cli("export", "--format", "skops").stdout
+    assert "python" in cli("export", "--list").stdout
+    said = cli("predict", "rows.csv", "-o", "answers.csv").stderr
+    cli("report")
+
+    answers = list(csv.DictReader(io.StringIO((tmp_path / "answers.csv").read_text(encoding="utf-8"))))
+    assert len(answers) == 200
+    assert "accuracy: " in said
+    assert "Content-Security-Policy" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_documented_questions_are_answered(results: Path) -> None:
+    """The three views answer with plain SQL: best trials, cost per trial, rows the winner broke."""
+    with sqlite3.connect(results) as db:
+        best = db.execute("SELECT trial, score, state FROM best_trials WHERE run = 1 LIMIT 1").fetchone()
+        winner = db.execute("SELECT winner FROM runs").fetchone()[0]
+        costs = db.execute("SELECT trial, calls FROM cost_per_trial ORDER BY trial LIMIT 1").fetchone()
+        broken = db.execute("SELECT COUNT(*) FROM rows_the_winner_broke WHERE seed_answer = winner_answer").fetchone()
+
+    assert (winner, "complete") == (best[0], best[2])
+    assert costs == (0, 50)
+    assert broken == (0,)
+
+
+BAD_INPUT = [
+    (["init", "missing.csv"], "missing.csv", "no such file"),
+    (["init", "latin.csv"], "latin.csv", "UTF-8"),
+    (["init", "ragged.csv"], "ragged.csv", "3"),
+    (["init", "rows.xyz"], "rows.xyz", ".csv"),
+    (["init", "one_label.csv"], "label", "one"),
+    (["init", "empty_target.csv"], "label", "empty"),
+    (["init", "few.csv"], "rows", ""),
+    (["tune", "missing.toml"], "missing.toml", "phrasetune init"),
+    (["tune", "bad_column.toml"], "texts", "text"),
+    (["tune", "bad_metric.toml"], "acuracy", "accuracy"),
+    (["tune", "bad_key.toml"], "modle", "model"),
+    (["tune", "task.toml", "--model", "nonsense"], "nonsense", "embedded"),
+    (["tune", "task.toml", "--sampler", "tpee"], "tpee", "tpe"),
+    (["tune", "task.toml", "--db", "rows.csv"], "rows.csv", "SQLite"),
+    (["tune", "task.toml", "--db", "foreign.db"], "foreign.db", "another program"),
+    (["tune", "task.toml", "--db", "newer.db"], "newer.db", "newer phrasetune"),
+    (["tune", "task.toml", "--db", "no/such/folder.db"], "no/such/folder.db", "cannot be opened"),
+    (["history"], "results.db", "phrasetune tune"),
+    (["history", "--db", "foreign.db"], "foreign.db", "another program"),
+    (["show", "--db", "newer.db"], "newer.db", "newer phrasetune"),
+    (["export", "--format", "pyton"], "pyton", "python"),
+    (["space", "bad_space.toml"], "templat", "template"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "given", "allowed"), BAD_INPUT, ids=[" ".join(case[0]) for case in BAD_INPUT])
+def test_bad_input_gets_one_clear_error(
+    cli: Run, tmp_path: Path, arguments: list[str], given: str, allowed: str
+) -> None:
+    """Exit code 2, a message that names what was given and what is allowed, and no file touched."""
+    _lay_traps(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    said = cli(*arguments, *(["-o", "new.toml"] if arguments[0] == "init" else []), code=2).stderr
+
+    assert said.startswith(("phrasetune: ", "Usage: "))
+    assert given in said
+    assert allowed in said
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def _lay_traps(folder: Path) -> None:
+    task = write_task(folder).read_text(encoding="utf-8")
+    (folder / "latin.csv").write_bytes("text,label\ncafé,a\n".encode("latin-1"))
+    (folder / "ragged.csv").write_text("text,label\nfine,a\nbroken,b,c\n", encoding="utf-8")
+    (folder / "rows.xyz").write_text("text\n", encoding="utf-8")
+    (folder / "one_label.csv").write_text("text,label\n" + "".join(f"row {i},a\n" for i in range(40)), encoding="utf-8")
+    (folder / "empty_target.csv").write_text("text,label\nfine,a\nno answer,\nok,b\n", encoding="utf-8")
+    (folder / "few.csv").write_text("text,label\nx,a\ny,b\n", encoding="utf-8")
+    (folder / "bad_column.toml").write_text(task.replace('["text"]', '["texts"]'), encoding="utf-8")
+    (folder / "bad_metric.toml").write_text(task.replace("[data]", 'metric = "acuracy"\n[data]'), encoding="utf-8")
+    (folder / "bad_key.toml").write_text(task + '\n[modle]\nname = "x"\n', encoding="utf-8")
+    (folder / "bad_space.toml").write_text(task.replace("template =", "templat ="), encoding="utf-8")
+    with sqlite3.connect(folder / "foreign.db") as db:
+        db.execute("CREATE TABLE theirs (x)")
+    with sqlite3.connect(folder / "newer.db") as db:
+        db.executescript("PRAGMA application_id = 1885892212; CREATE TABLE runs (x); PRAGMA user_version = 99;")

@@ -1,0 +1,176 @@
+"""The house: who may import whom, which package stands behind which door, and what must never be."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted([*ROOT.glob("optimizer/**/*.py"), *ROOT.glob("search_spaces/**/*.py")])
+NAMES = [str(path.relative_to(ROOT)) for path in FILES]
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in zip(NAMES, FILES, strict=True)}
+
+# Package -> the rooms whose door it is.
+DOORS = {
+    "click": {f"optimizer/{room}.py" for room in ("cli", "cli_results", "options", "terminal")},
+    "dspy": {"optimizer/programs.py"},
+    "jinja2": {"optimizer/report.py"},
+    "litellm": {"optimizer/models.py"},
+    "optuna": {"optimizer/search.py", "optimizer/mirror.py"},
+    "pyarrow": {"optimizer/tables.py"},
+    "pydantic": {"optimizer/task.py"},
+    "rich": {"optimizer/terminal.py", "optimizer/live.py"},
+    "sklearn": {"optimizer/baseline.py"},
+    "skops": {"optimizer/baseline.py"},
+    "sqlite3": {"optimizer/store.py"},
+    "sqlite_utils": {"optimizer/store.py"},
+}
+NEVER = {"pickle", "joblib", "cloudpickle", "marshal", "shelve"}
+
+# Room -> rooms of ours that it must not import.
+APART = {
+    "optimizer.store": {"search", "evaluate", "models", "journey", "ledger"},
+    "optimizer.search": {"store", "models", "evaluate", "ledger", "journey"},
+    "optimizer.report": {"store", "archive", "journey"},
+    "optimizer.stats": {"records", "models", "store", "scoring", "task", "journey"},
+    "optimizer.baseline": {"search", "store", "models", "evaluate"},
+    "optimizer.verdict": {"search", "store", "models", "evaluate", "journey"},
+}
+
+
+def module(name: str) -> str:
+    """Turn a file's name into its module's."""
+    return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def imports(tree: ast.AST) -> set[str]:
+    """List the modules that a file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def test_search_spaces_know_nothing_else() -> None:
+    """`search_spaces` imports the standard library and itself alone."""
+    for name, tree in TREES.items():
+        if name.startswith("search_spaces/"):
+            roots = {item.split(".")[0] for item in imports(tree)}
+
+            assert not roots - set(sys.stdlib_module_names) - {"search_spaces"}, name
+
+
+@pytest.mark.parametrize("package", [*DOORS, *NEVER])
+def test_every_package_stays_behind_its_door(package: str) -> None:
+    """A third-party package is imported by its own rooms alone; pickle by none."""
+    users = {name for name, tree in TREES.items() if package in {item.split(".")[0] for item in imports(tree)}}
+
+    assert users <= DOORS.get(package, set())
+
+
+def test_every_third_party_package_has_a_door() -> None:
+    """No room imports a package that the table of doors does not know."""
+    known = set(sys.stdlib_module_names) | set(DOORS) | {"optimizer", "search_spaces", "numpy"}
+    for name, tree in TREES.items():
+        assert not {item.split(".")[0] for item in imports(tree)} - known, name
+
+
+@pytest.mark.parametrize("room", APART)
+def test_rooms_that_must_not_meet_do_not(room: str) -> None:
+    """Records and callables pass between them, not imports."""
+    tree = TREES[room.replace(".", "/") + ".py"]
+
+    assert not imports(tree) & {f"optimizer.{other}" for other in APART[room]}
+
+
+def test_exports_take_records_only() -> None:
+    """No exporter opens the database or a model."""
+    for name, tree in TREES.items():
+        if name.startswith("optimizer/exports/"):
+            assert not imports(tree) & {f"optimizer.{room}" for room in ("store", "archive", "models", "journey")}, name
+
+
+def test_no_import_goes_round_in_a_circle() -> None:
+    """The rooms' imports have an order."""
+    ours = {module(name) for name in NAMES}
+    graph = {module(name): (imports(tree) & ours) - {module(name)} for name, tree in TREES.items()}
+    graph["optimizer"] = set()  # the public door names every room, but opens none before it is asked
+    graph = {name: {other for other in others if other != "optimizer"} for name, others in graph.items()}
+    while leaves := {name for name, others in graph.items() if not others}:
+        graph = {name: others - leaves for name, others in graph.items() if name not in leaves}
+
+    assert graph == {}
+
+
+def test_only_the_command_line_prints() -> None:
+    """No print() below the command line, and none in it either: it has one function that writes."""
+    for name, tree in TREES.items():
+        calls = {
+            node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
+
+        assert "print" not in calls, name
+
+
+def test_the_environment_is_read_by_models_alone() -> None:
+    """os.environ stands in no other room."""
+    for name, tree in TREES.items():
+        touched = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)} & {"environ", "getenv"}
+
+        assert not touched or name in {"optimizer/models.py", "optimizer/cli.py"}, name
+
+
+def test_the_test_split_is_out_of_reach_of_the_search() -> None:
+    """No room that searches, proposes or shows demos names a test split."""
+    for name in ("optimizer/search.py", "search_spaces/demos.py", "search_spaces/space.py", "optimizer/baseline.py"):
+        attributes = {node.attr for node in ast.walk(TREES[name]) if isinstance(node, ast.Attribute)}
+
+        assert "test" not in attributes, name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_file_says_what_it_is_and_stays_readable(name: str) -> None:
+    """A docstring, at most 450 lines, and no function above 60."""
+    tree = TREES[name]
+    lines = (ROOT / name).read_text(encoding="utf-8").count("\n")
+    longest = [
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (node.end_lineno or 0) - node.lineno > 60
+    ]
+
+    assert ast.get_docstring(tree)
+    assert lines <= 450
+    assert longest == []
+
+
+def test_the_command_line_starts_light() -> None:
+    """Importing it loads no heavy package."""
+    heavy = ["litellm", "dspy", "optuna", "sklearn", "scipy", "numpy", "sqlite_utils", "pydantic", "rich"]
+    code = f"import sys, optimizer.cli; print([name for name in {heavy!r} if name in sys.modules])"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", [["history"], ["show"]])
+def test_looking_at_results_stays_light(command: list[str], finished: Path) -> None:
+    """`history` and `show` load none of the packages that search, train or call."""
+    heavy = ["litellm", "dspy", "optuna", "sklearn", "scipy", "numpy", "sqlite_utils", "pydantic"]
+    code = (
+        "import sys, optimizer.cli as cli\n"
+        f"cli.main({[*command, '--db', str(finished)]!r}, standalone_mode=False)\n"
+        f"print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stderr.strip() == "[]"

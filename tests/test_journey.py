@@ -1,0 +1,305 @@
+"""The whole journey on the embedded model, and what must hold on the way: sealed rows, nothing bought twice."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import optuna
+import pytest
+
+from optimizer import history, tune
+from optimizer.embedded import EmbeddedModel
+from optimizer.errors import InputError, Interrupted, ModelError
+from optimizer.journey import Watch, predict_file, prepare
+from optimizer.records import Completion, Event, Request, Stage, State, Trial
+from optimizer.task import load_task
+from tests.small_task import write_task
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass
+class Watched:
+    """The embedded model at a price, keeping every request that it is sent."""
+
+    name: str = "watched"
+    address: str = ""
+    price: tuple[float, float] | None = (1e-6, 2e-6)
+    asked: list[str] = field(default_factory=list)
+
+    def complete(self, request: Request) -> Completion:
+        """Answer as the embedded model does, and charge for it."""
+        self.asked.append("\n".join(message.content for message in request.messages))
+        done = EmbeddedModel().complete(request)
+        cost = done.prompt_tokens * 1e-6 + done.completion_tokens * 2e-6
+        return Completion(done.text, done.prompt_tokens, done.completion_tokens, cost, 0.001)
+
+
+def facts(trials: tuple[Trial, ...] | list[Trial]) -> list[tuple[object, ...]]:
+    """Say of each trial what must be equal in equal runs."""
+    return [(t.number, dict(t.params), t.state, t.score, t.n, dict(t.steps), t.reason) for t in trials]
+
+
+def test_the_journey_ends_with_a_verdict_on_the_same_rows(tmp_path: Path) -> None:
+    """Seed prompt, best prompt and baseline are judged on exactly the sealed test rows."""
+    task = write_task(tmp_path)
+
+    tuned = tune(task, db=tmp_path / "r.db")
+
+    test = {example.id for example in prepare(task).data.test}
+    assert tuned.verdict
+    assert [c.name for c in tuned.verdict.contenders] == ["seed prompt", "best prompt", "trained baseline"]
+    assert all({outcome.example_id for outcome in c.outcomes} == test for c in tuned.verdict.contenders)
+    assert tuned.best.score == max(t.score or 0 for t in tuned.trials if t.state is State.COMPLETE)
+    assert tuned.run.status == "finished"
+    assert tuned.run.bought > 0
+
+
+def test_a_second_run_buys_nothing(tmp_path: Path) -> None:
+    """The same task on the same database finds every completion in the ledger, and comes to the same end."""
+    task = write_task(tmp_path)
+
+    first, second = (tune(task, db=tmp_path / "r.db") for _ in range(2))
+
+    assert second.run.bought == 0
+    assert facts(first.trials) == facts(second.trials)
+    assert first.verdict
+    assert second.verdict
+    assert first.verdict.sentence == second.verdict.sentence
+    assert (first.verdict.opened, second.verdict.opened) == (1, 2)
+
+
+def test_no_test_row_is_sent_before_the_verdict(tmp_path: Path) -> None:
+    """Test rows reach the model only after the search, and no dev or test row is ever shown as a demo."""
+    task = write_task(tmp_path, marked=True)
+    model, sent_before = Watched(), []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Stage) and event.name == "verdict":
+            sent_before.extend(model.asked)
+
+    tune(task, db=tmp_path / "r.db", model=model, watch=Watch(watch))
+
+    data = prepare(task).data
+    marks = {split: {row.text.split()[-1] for row in getattr(data, split)} for split in ("dev", "test")}
+    assert sent_before
+    assert not [mark for mark in marks["test"] if any(mark in text for text in sent_before)]
+    # A request holds the marks of its demos and of its own row: at most one that is not a training row's.
+    for text in model.asked:
+        assert (
+            sum(word in marks["dev"] | marks["test"] for word in text.replace("<", " ").replace('"', " ").split()) == 1
+        )
+
+
+@pytest.mark.parametrize("after", [3, 100, 333])
+def test_a_stopped_run_is_resumed_to_the_same_end(tmp_path: Path, after: int) -> None:
+    """A run stopped after some calls and started again equals one that was left alone, call for call."""
+    task = write_task(tmp_path)
+    whole = tune(task, db=tmp_path / "whole.db", model=Watched())
+
+    @dataclass
+    class Stopping(Watched):
+        watch: Watch = field(default_factory=Watch)
+
+        def complete(self, request: Request) -> Completion:
+            if len(self.asked) == after:
+                self.watch.stop.set()
+            return super().complete(request)
+
+    stopping = Stopping()
+    with pytest.raises(Interrupted):
+        tune(task, db=tmp_path / "r.db", model=stopping, watch=stopping.watch)
+    assert history(tmp_path / "r.db").run().status == "interrupted"
+
+    model = Watched()
+    resumed = tune(task, db=tmp_path / "r.db", model=model)
+
+    assert len(history(tmp_path / "r.db").runs()) == 1
+    assert facts(whole.trials) == facts(resumed.trials)
+    assert whole.run.bought == resumed.run.bought == len(stopping.asked) + len(model.asked)
+    assert not Counter(stopping.asked) & Counter(model.asked)
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from optimizer import tune
+from tests.test_journey import Watched
+
+class Logged(Watched):
+    def complete(self, request):
+        done = super().complete(request)
+        fd = os.open(sys.argv[3], os.O_APPEND | os.O_CREAT | os.O_WRONLY)
+        os.write(fd, (str(hash((request.messages, request.settings))) + "\\n").encode())
+        os.close(fd)
+        return done
+
+tune(Path(sys.argv[1]), db=Path(sys.argv[2]), model=Logged())
+"""
+
+
+@pytest.mark.parametrize("after", [20, 150])
+def test_a_killed_run_loses_at_most_what_was_in_flight(tmp_path: Path, after: int) -> None:
+    """After kill -9, at most the calls in flight are bought again, and the run comes to the same end."""
+    task = write_task(tmp_path)
+    whole = tune(task, db=tmp_path / "whole.db", model=Watched())
+    log, db = tmp_path / "calls.log", tmp_path / "r.db"
+    command = [sys.executable, "-c", KILLED, str(task), str(db), str(log)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment) as child:
+        while not log.exists() or log.read_text().count("\n") < after:
+            assert child.poll() is None
+            time.sleep(0.002)
+        child.send_signal(signal.SIGKILL)
+
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+
+    calls = Counter(log.read_text().split())
+    workers = load_task(task).model.workers
+    assert calls.total() - len(calls) <= workers
+    assert facts(whole.trials) == facts(history(db).trials())
+    with sqlite3.connect(db) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert [(len(calls),)] == connection.execute("SELECT COUNT(*) FROM completions").fetchall()
+
+
+def test_a_cap_on_calls_is_kept_and_leaves_enough_for_the_verdict(tmp_path: Path) -> None:
+    """The search ends early, so that the test rows can still be scored within the cap."""
+    task = write_task(tmp_path, search={"max_calls": 400, "trials": 30})
+    model = Watched()
+
+    tuned = tune(task, db=tmp_path / "r.db", model=model)
+
+    assert len(model.asked) <= 400
+    assert tuned.verdict
+    assert tuned.run.reason.startswith("the budget of 400 calls is used up")
+
+
+def test_a_cap_on_dollars_is_kept(tmp_path: Path) -> None:
+    """What is spent never passes the cap, by the model's own account."""
+    task = write_task(tmp_path, search={"max_usd": 0.02, "trials": 30})
+
+    tuned = tune(task, db=tmp_path / "r.db", model=Watched())
+
+    assert 0 < tuned.run.cost <= 0.02
+    assert "the budget of $0.02 is used up" in tuned.run.reason
+
+
+def test_a_cap_on_dollars_needs_a_price(tmp_path: Path) -> None:
+    """A model without a known price is refused before the first call."""
+    task = write_task(tmp_path, search={"max_usd": 1.0})
+    model = Watched(price=None)
+
+    with pytest.raises(ModelError, match="has no known price"):
+        tune(task, db=tmp_path / "r.db", model=model)
+
+    assert model.asked == []
+
+
+def test_other_rows_are_another_run(tmp_path: Path) -> None:
+    """A run that was stopped is not resumed when the rows have changed."""
+    task = write_task(tmp_path)
+    watch = Watch()
+    watch.stop.set()
+    with pytest.raises(Interrupted):
+        tune(task, db=tmp_path / "r.db", watch=watch)
+    rows = (tmp_path / "rows.csv").read_text(encoding="utf-8")
+    (tmp_path / "rows.csv").write_text(rows.rsplit("\n", 2)[0] + "\n", encoding="utf-8")
+
+    tune(task, db=tmp_path / "r.db")
+
+    assert [run.status for run in history(tmp_path / "r.db").runs()] == ["finished", "interrupted"]
+
+
+def test_optuna_reads_the_trials(tmp_path: Path) -> None:
+    """Every finished trial stands in Optuna's own tables, with its value, state and steps."""
+    tuned = tune(write_task(tmp_path), db=tmp_path / "r.db")
+
+    study = optuna.load_study(study_name="small-1", storage=f"sqlite:///{tmp_path / 'r.db'}")
+
+    assert len(tuned.trials) == len(study.trials)
+    assert tuned.best.score == study.best_value
+    mirrored = {trial.user_attrs["trial"]: trial for trial in study.trials}
+    for trial in tuned.trials:
+        assert trial.state.value.upper() == mirrored[trial.number].state.name
+        assert dict(trial.steps) == mirrored[trial.number].intermediate_values
+
+
+def test_the_winner_answers_new_rows(tmp_path: Path) -> None:
+    """New rows get an answer each, and a score where they have a target; asking again buys nothing."""
+    tune(write_task(tmp_path), db=tmp_path / "r.db")
+    run = history(tmp_path / "r.db").run()
+    new = tmp_path / "new.csv"
+    new.write_text("text,label\nI was charged twice,billing\nThe app crashes,bug\n", encoding="utf-8")
+    bare = tmp_path / "bare.csv"
+    bare.write_text("text\nplease cancel my plan\n", encoding="utf-8")
+
+    first, again = (predict_file(new, run, db=tmp_path / "r.db") for _ in range(2))
+    without = predict_file(bare, run, db=tmp_path / "r.db")
+
+    labels = set(prepare(tmp_path / "task.toml").labels)
+    assert set(first.answers) <= labels
+    assert first.score is not None
+    assert (first.bought, again.bought) == (2, 0)
+    assert None is without.score
+    assert len(without.answers) == 1
+
+
+def test_rows_without_the_prompts_input_are_refused(tmp_path: Path) -> None:
+    """A file that lacks the input column gets one clear error."""
+    tune(write_task(tmp_path), db=tmp_path / "r.db")
+    new = tmp_path / "new.csv"
+    new.write_text("message\nhello\n", encoding="utf-8")
+
+    with pytest.raises(InputError, match="text"):
+        predict_file(new, history(tmp_path / "r.db").run(), db=tmp_path / "r.db")
+
+
+def test_open_answers_get_a_rival_that_says_what_it_is(tmp_path: Path) -> None:
+    """Without labels the rival retrieves, and the verdict's detail says so."""
+    with (tmp_path / "rows.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["question", "answer"])
+        rows.writerows([f"what is {a} plus {b}", str(a + b)] for a in range(9) for b in range(9))
+    (tmp_path / "task.toml").write_text(
+        '[task]\nname = "sums"\nkind = "qa"\n[data]\nfile = "rows.csv"\ninputs = ["question"]\ntarget = "answer"\n'
+        '[search]\ntrials = 4\n[space]\ntemplate = ["plain", "chat"]\n',
+        encoding="utf-8",
+    )
+
+    tuned = tune(tmp_path / "task.toml", db=tmp_path / "r.db")
+
+    assert tuned.verdict
+    assert tuned.verdict.metric == "exact_match"
+    assert "nearest training row" in tuned.verdict.contenders[-1].detail
+
+
+def test_slots_are_extracted_under_their_own_metric(tmp_path: Path) -> None:
+    """An extraction task runs from rows of JSON answers to a verdict in slot F1."""
+    rows = [
+        {"text": f"book a table for {n} in {city}", "answer": {"party": str(n), "city": city}}
+        for n in range(2, 14)
+        for city in ("Rome", "Oslo", "Lima", "Bonn")
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (tmp_path / "task.toml").write_text(
+        '[task]\nname = "slots"\nkind = "extraction"\n[data]\nfile = "rows.jsonl"\ninputs = ["text"]\n'
+        'target = "answer"\n[search]\ntrials = 4\n[space]\ntemplate = ["plain", "xml"]\n',
+        encoding="utf-8",
+    )
+
+    tuned = tune(tmp_path / "task.toml", db=tmp_path / "r.db")
+
+    assert tuned.verdict
+    assert tuned.verdict.metric == "slot_f1"
+    assert 0 < tuned.verdict.contenders[-1].score < 1

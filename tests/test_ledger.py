@@ -1,0 +1,647 @@
+"""A completion is bought once, written down at once, and never beyond a cap, whatever goes wrong meanwhile."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from optimizer.errors import BudgetSpent, Interrupted, ModelError, ProviderError
+from optimizer.ledger import Budget, Ledger
+from optimizer.records import Completion, Request
+from optimizer.store import Store
+from search_spaces.prompt import Message, Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+PRICE = (0.001, 0.01)  # US dollars per token: prices at which a few calls are seen
+
+every_way = pytest.mark.parametrize("workers", [0, 1, 8])
+
+
+def ask(text: str | int, *, sample: int = 0, max_tokens: int = 8) -> Request:
+    return Request((Message("user", str(text)),), Settings(0.0, max_tokens), sample)
+
+
+def asked(request: Request) -> str:
+    return request.messages[0].content
+
+
+def answer(request: Request) -> Completion:
+    """Answer at the highest price that a call of this size can have: a token a byte, and every token allowed."""
+    prompt = sum(len(message.content.encode()) + 8 for message in request.messages)
+    cost = prompt * PRICE[0] + request.settings.max_tokens * PRICE[1]
+    return Completion(f"re: {asked(request)}", prompt, request.settings.max_tokens, cost, 0.01)
+
+
+@dataclass
+class Oracle:
+    """A model that answers as it is told and keeps its own books: `calls` made, and those `answered`."""
+
+    act: Callable[[int, Request], Completion] = lambda _, request: answer(request)
+    price: tuple[float, float] | None = PRICE
+    name: str = "oracle"
+    address: str = ""
+    calls: list[str] = field(default_factory=list)
+    answered: list[str] = field(default_factory=list)
+    usd: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def complete(self, request: Request) -> Completion:
+        """Count the call, act, and count the answer."""
+        with self.lock:
+            self.calls.append(asked(request))
+            number = len(self.calls)
+        completion = self.act(number, request)
+        with self.lock:
+            self.usd += completion.cost
+            if not completion.error:
+                self.answered.append(asked(request))
+        return completion
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "results.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    with Store(path, create=True) as opened:
+        yield opened
+
+
+def on_disk(path: Path) -> list[str]:
+    """The texts that another connection finds, sorted."""
+    with Store(path) as reader:
+        return sorted(row["text"] for row in reader.conn.execute("SELECT text FROM completions"))
+
+
+def written(model: Oracle) -> list[str]:
+    """The texts that should be found: all that was answered."""
+    return sorted(f"re: {text}" for text in model.answered)
+
+
+# --- once -------------------------------------------------------------------------------------------------
+
+
+@every_way
+def test_the_same_request_is_bought_once(store: Store, workers: int) -> None:
+    """Asked again it is looked up, with the same key and the same figures."""
+    model = Oracle()
+    ledger = Ledger(model, store, 1, workers=workers)
+
+    first = ledger.complete([ask("a"), ask("b")])
+    again = ledger.complete([ask("b"), ask("a")])
+
+    assert sorted(model.calls) == ["a", "b"]
+    assert first[::-1] == again
+    assert (ledger.bought, ledger.reused) == (2, 2)
+
+
+@every_way
+def test_answers_come_in_the_order_of_the_requests(store: Store, workers: int) -> None:
+    """With those known already among them."""
+    ledger = Ledger(Oracle(), store, 1, workers=workers)
+    ledger.complete([ask(5), ask(17)])
+
+    done = ledger.complete([ask(i) for i in range(30)])
+
+    assert [f"re: {i}" for i in range(30)] == [completion.text for _, completion in done]
+    assert [ledger.key(ask(i)) for i in range(30)] == [key for key, _ in done]
+
+
+@every_way
+def test_equal_requests_of_one_batch_are_bought_once(store: Store, workers: int) -> None:
+    """Each gets the answer."""
+    model = Oracle()
+
+    done = Ledger(model, store, 1, workers=workers).complete([ask("a"), ask("b"), ask("a"), ask("a")])
+
+    assert sorted(model.calls) == ["a", "b"]
+    assert [completion.text for _, completion in done] == ["re: a", "re: b", "re: a", "re: a"]
+
+
+@every_way
+def test_nothing_asked_is_nothing_bought(store: Store, workers: int) -> None:
+    """An empty batch is answered by an empty list."""
+    model = Oracle()
+
+    assert Ledger(model, store, 1, workers=workers).complete([]) == []
+    assert model.calls == []
+
+
+def test_two_ledgers_on_one_store_buy_once(store: Store) -> None:
+    """Also for different runs."""
+    model = Oracle()
+
+    first = Ledger(model, store, 1).complete([ask("a")])
+    second = Ledger(model, store, 2).complete([ask("a")])
+
+    assert model.calls == ["a"]
+    assert first == second
+    assert store.spent(2) == (0, 0)
+
+
+def test_a_later_process_buys_nothing_again(path: Path) -> None:
+    """What another process bought is found under the same key."""
+    code = (
+        "import sys; sys.path.insert(0, 'tests'); from test_ledger import *\n"
+        "with Store(sys.argv[1], create=True) as store:\n"
+        "    Ledger(Oracle(), store, 1, workers=2).complete([ask(i) for i in range(5)])\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, check=True)
+    model = Oracle()
+
+    with Store(path, create=True) as store:
+        done = Ledger(model, store, 2).complete([ask(i) for i in range(6)])
+
+    assert model.calls == ["5"]
+    assert [f"re: {i}" for i in range(6)] == [completion.text for _, completion in done]
+
+
+def test_two_that_buy_at_the_same_time_end_with_one_copy(path: Path) -> None:
+    """Both go on: a completion that stands already is left as it stands."""
+    both = threading.Barrier(2)
+    requests = [ask(i) for i in range(20)]
+    done: dict[int, list[tuple[str, Completion]]] = {}
+
+    def buy(run: int) -> None:
+        with Store(path, create=True) as store:
+            both.wait()
+            done[run] = Ledger(Oracle(), store, run, workers=1).complete(requests)
+
+    buyers = [threading.Thread(target=buy, args=(run,)) for run in (1, 2)]
+    for buyer in buyers:
+        buyer.start()
+    for buyer in buyers:
+        buyer.join()
+
+    assert done[1] == done[2]
+    assert sorted(f"re: {i}" for i in range(20)) == on_disk(path)
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> tuple[str, str, Request]:
+    """A model's name and address, and what it is asked: from so few that equal ones are met."""
+    few = st.sampled_from(["", "a", "b", "é"])
+    said = draw(st.lists(st.builds(Message, st.sampled_from(["user", "system"]), few), min_size=1, max_size=2))
+    asking = Settings(draw(st.sampled_from([0, 0.0, 0.5, 1])), draw(st.sampled_from([8, 9])))
+    return draw(few), draw(few), Request(tuple(said), asking, draw(st.integers(0, 1)))
+
+
+@given(calls(), calls())
+@settings(max_examples=300)
+def test_two_calls_share_a_key_exactly_if_they_are_the_same(
+    one: tuple[str, str, Request], other: tuple[str, str, Request]
+) -> None:
+    """Model, address, messages, settings and sample decide, and nothing else."""
+    keys = [Ledger(Oracle(name=name, address=address), Nowhere(), 1).key(r) for name, address, r in (one, other)]
+
+    assert (one == other) == (keys[0] == keys[1])
+    assert [len(key) for key in keys] == [32, 32]
+
+
+@pytest.mark.parametrize(
+    "different",
+    [
+        (Oracle(name="another"), ask("a")),
+        (Oracle(address="http://127.0.0.1:1/v1"), ask("a")),
+        (Oracle(), ask("a ")),
+        (Oracle(), ask("a", sample=1)),
+        (Oracle(), ask("a", max_tokens=9)),
+        (Oracle(), replace(ask("a"), settings=Settings(0.1, 8))),
+        (Oracle(), replace(ask("a"), messages=(Message("system", "a"),))),
+        (Oracle(), replace(ask("a"), messages=(Message("user", "a"), Message("user", "")))),
+    ],
+)
+def test_whatever_could_change_the_answer_is_bought_apart(store: Store, different: tuple[Oracle, Request]) -> None:
+    """Model, address, text, role, number of messages, settings, sample."""
+    model, request = different
+    Ledger(Oracle(), store, 1).complete([ask("a")])
+
+    Ledger(replace(model, calls=[]), store, 1).complete([request])
+
+    assert store.spent(1)[0] == 2
+
+
+# --- at once ----------------------------------------------------------------------------------------------
+
+
+@every_way
+def test_everything_is_on_disk_when_the_answers_are_given(store: Store, path: Path, workers: int) -> None:
+    """Another connection finds it."""
+    model = Oracle()
+
+    Ledger(model, store, 1, workers=workers).complete([ask(i) for i in range(20)])
+
+    assert written(model) == on_disk(path)
+    assert len(model.answered) == 20
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_what_has_landed_is_on_disk_before_the_next_call(store: Store, path: Path, workers: int) -> None:
+    """Of the calls before it, at most those still in flight are missing."""
+    found: list[int] = []
+
+    def look(number: int, request: Request) -> Completion:
+        found.append(number - len(on_disk(path)))
+        return answer(request)
+
+    Ledger(Oracle(look), store, 1, workers=workers).complete([ask(i) for i in range(20)])
+
+    assert len(found) == 20
+    assert max(found) <= workers
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_process_that_is_killed_loses_only_what_was_in_flight(path: Path, workers: int) -> None:
+    """Nothing that had been answered before the last call went out is paid for again."""
+    code = (
+        "import os, signal, sys; sys.path.insert(0, 'tests'); from test_ledger import *\n"
+        "def act(number, request):\n"
+        "    if number == 9: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return answer(request)\n"
+        "with Store(sys.argv[1], create=True, paid=True) as store:\n"
+        "    Ledger(Oracle(act), store, 1, workers=int(sys.argv[2])).complete([ask(i) for i in range(12)])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path), str(workers)], cwd=ROOT, check=False)
+    kept = on_disk(path)
+    model = Oracle()
+
+    with Store(path, create=True) as store:
+        Ledger(model, store, 1, workers=workers).complete([ask(i) for i in range(12)])
+
+    assert done.returncode == -9
+    assert 9 - workers <= len(kept) <= 8
+    assert len(model.calls) == 12 - len(kept)
+
+
+# --- caps -------------------------------------------------------------------------------------------------
+
+
+@every_way
+def test_the_cap_on_calls_is_reached_and_not_passed(store: Store, path: Path, workers: int) -> None:
+    """What was bought until then is written down; a larger cap goes on from there."""
+    model = Oracle()
+
+    with pytest.raises(BudgetSpent, match=r"^the budget of 7 calls is used up$"):
+        Ledger(model, store, 1, Budget(max_calls=7), workers).complete([ask(i) for i in range(20)])
+
+    assert len(model.calls) == 7
+    assert written(model) == on_disk(path)
+
+    calls, usd = store.spent(1)
+    Ledger(model, store, 1, Budget(20, 0.0, calls, usd), workers).complete([ask(i) for i in range(20)])
+
+    assert len(model.calls) == 20
+
+
+@every_way
+def test_calls_kept_for_the_verdict_are_not_spent_before(store: Store, workers: int) -> None:
+    """They are there when they are released."""
+    model = Oracle()
+    budget = Budget(max_calls=10, held_calls=4)
+    ledger = Ledger(model, store, 1, budget, workers)
+
+    with pytest.raises(BudgetSpent, match=r"the budget of 10 calls is used up but for 4 kept for the verdict"):
+        ledger.complete([ask(i) for i in range(10)])
+    assert len(model.calls) == 6
+
+    budget.held_calls = 0
+    ledger.complete([ask(i) for i in range(10)])
+
+    assert len(model.calls) == 10
+
+
+@every_way
+def test_dollars_kept_for_the_verdict_are_not_spent_before(store: Store, workers: int) -> None:
+    """They are there when they are released."""
+    model = Oracle()
+    each = answer(ask(1)).cost
+    budget = Budget(max_usd=each * 10.5, held_usd=each * 4)
+    ledger = Ledger(model, store, 1, budget, workers)
+
+    with pytest.raises(BudgetSpent, match=r"kept for the verdict\)$"):
+        ledger.complete([ask(i) for i in range(10)])
+    assert len(model.calls) == 6
+
+    budget.held_usd = 0.0
+    ledger.complete([ask(i) for i in range(10)])
+
+    assert len(model.calls) == 10
+
+
+@every_way
+def test_what_stands_in_the_ledger_costs_no_budget(store: Store, workers: int) -> None:
+    """A spent budget still reads what was bought."""
+    ledger = Ledger(Oracle(), store, 1, Budget(max_calls=3), workers)
+    first = ledger.complete([ask(i) for i in range(3)])
+
+    assert first == ledger.complete([ask(i) for i in range(3)])
+
+
+class Nowhere:
+    """A book that forgets, for tests of the budget alone."""
+
+    def find_completions(self, keys: object) -> dict[str, Completion]:
+        """Know nothing."""
+        return {}
+
+    def add_completions(self, run: int, model: str, completions: object) -> None:
+        """Keep nothing."""
+
+
+sizes = st.lists(st.tuples(st.text(max_size=40), st.integers(1, 30)), min_size=1, max_size=12, unique_by=lambda t: t[0])
+
+
+@given(sizes, st.integers(0, 30), st.floats(0.01, 3), st.sampled_from([0, 1, 8]), st.floats(0, 1))
+@settings(max_examples=60)
+def test_no_cap_is_ever_passed(
+    drawn: list[tuple[str, int]], max_calls: int, max_usd: float, workers: int, share: float
+) -> None:
+    """By the model's own books, though every call may cost all that its size allows; a refusal has its reason."""
+    model = Oracle(lambda _, request: replace(answer(request), cost=answer(request).cost * share))
+    ledger = Ledger(model, Nowhere(), 1, Budget(max_calls, max_usd), workers)
+    requests = [ask(text, max_tokens=size) for text, size in drawn]
+    refused = False
+    try:
+        ledger.complete(requests)
+    except BudgetSpent:
+        refused = True
+
+    assert model.usd <= max_usd + 1e-9
+    assert not max_calls or len(model.calls) <= max_calls
+    assert pytest.approx(model.usd) == ledger.budget.usd
+    assert abs(ledger.budget.reserved) < 1e-9
+    assert refused == (len(model.calls) < len(drawn))
+    if refused:
+        most = sum(answer(request).cost for request in requests)
+        assert most > max_usd or len(model.calls) == max_calls
+
+
+def test_a_dollar_cap_needs_a_known_price(store: Store) -> None:
+    """It is refused before the first call; a cap on calls needs none."""
+    model = Oracle(price=None)
+
+    with pytest.raises(ModelError, match=r"'oracle' has no known price, so a cap of \$2\.5 cannot be kept\. Give its"):
+        Ledger(model, store, 1, Budget(max_usd=2.5))
+    assert model.calls == []
+
+    Ledger(model, store, 1, Budget(max_calls=1)).complete([ask("a")])
+
+    assert model.calls == ["a"]
+
+
+# --- stopping ---------------------------------------------------------------------------------------------
+
+
+@every_way
+def test_a_stop_loses_nothing(store: Store, path: Path, workers: int) -> None:
+    """Calls in flight are awaited and written down; the next run buys only the rest."""
+    stop = threading.Event()
+
+    def act(number: int, request: Request) -> Completion:
+        if number == 5:
+            stop.set()
+        return answer(request)
+
+    model = Oracle(act)
+    with pytest.raises(Interrupted):
+        Ledger(model, store, 1, workers=workers, stop=stop).complete([ask(i) for i in range(30)])
+
+    assert 5 <= len(model.calls) <= 5 + workers
+    assert written(model) == on_disk(path)
+
+    Ledger(model, store, 1, workers=workers).complete([ask(i) for i in range(30)])
+
+    assert sorted(map(str, range(30))) == sorted(model.calls)
+
+
+def test_calls_in_flight_at_a_stop_are_written_down(store: Store, path: Path) -> None:
+    """Three are under way when the stop comes; all three arrive, and none goes out after them."""
+    stop, all_under_way = threading.Event(), threading.Barrier(3)
+
+    def act(_: int, request: Request) -> Completion:
+        all_under_way.wait(5)
+        stop.set()
+        return answer(request)
+
+    model = Oracle(act)
+    with pytest.raises(Interrupted):
+        Ledger(model, store, 1, workers=3, stop=stop).complete([ask(i) for i in range(30)])
+
+    assert on_disk(path) == ["re: 0", "re: 1", "re: 2"]
+    assert len(model.calls) == 3
+
+
+@every_way
+def test_a_stop_before_the_first_call_buys_nothing(store: Store, workers: int) -> None:
+    """Not even what is known is handed out: the run is to end."""
+    stop = threading.Event()
+    stop.set()
+    model = Oracle()
+
+    with pytest.raises(Interrupted):
+        Ledger(model, store, 1, workers=workers, stop=stop).complete([ask("a")])
+
+    assert model.calls == []
+
+
+# --- failing ----------------------------------------------------------------------------------------------
+
+
+@every_way
+def test_a_failed_call_is_given_back_and_not_written_down(store: Store, path: Path, workers: int) -> None:
+    """Later it is asked again; what it cost is counted."""
+    model = Oracle(
+        lambda number, request: Completion("", cost=0.25, error="no answer") if number == 1 else answer(request)
+    )
+    ledger = Ledger(model, store, 1, workers=workers)
+
+    (_, failed), (_, same) = ledger.complete([ask("a"), ask("a")])
+
+    assert (failed.error, same) == ("no answer", failed)
+    assert on_disk(path) == []
+    assert (ledger.bought, ledger.budget.usd) == (0, 0.25)
+
+    ((_, done),) = ledger.complete([ask("a")])
+
+    assert done.text == "re: a"
+    assert model.calls == ["a", "a"]
+
+
+@every_way
+@pytest.mark.parametrize("error", [ProviderError("no more"), ZeroDivisionError("a bug")], ids=["refusal", "bug"])
+def test_an_error_that_is_raised_takes_no_answer_with_it(
+    store: Store, path: Path, workers: int, error: Exception
+) -> None:
+    """It ends the buying; what others answer meanwhile is written down."""
+
+    def act(number: int, request: Request) -> Completion:
+        if number == 4:
+            raise error
+        return answer(request)
+
+    model = Oracle(act)
+    ledger = Ledger(model, store, 1, workers=workers)
+    with pytest.raises(type(error), match=str(error)):
+        ledger.complete([ask(i) for i in range(30)])
+
+    assert 4 <= len(model.calls) <= 4 + workers
+    assert written(model) == on_disk(path)
+    assert len(model.answered) == len(model.calls) - 1
+    assert abs(ledger.budget.reserved) < 1e-9 or not workers
+
+
+def test_calls_in_flight_at_an_error_are_written_down(store: Store, path: Path) -> None:
+    """The refusal of one comes while two others are under way; both arrive."""
+    all_under_way, refused = threading.Barrier(3), threading.Event()
+
+    def act(number: int, request: Request) -> Completion:
+        all_under_way.wait(5)
+        if number == 1:
+            refused.set()
+            raise ProviderError("no more")
+        refused.wait(5)
+        return answer(request)
+
+    model = Oracle(act)
+    with pytest.raises(ProviderError, match="no more"):
+        Ledger(model, store, 1, workers=3).complete([ask(i) for i in range(3)])
+
+    assert len(model.answered) == 2
+    assert written(model) == on_disk(path)
+
+
+# --- all of it together -----------------------------------------------------------------------------------
+
+
+class Buying(RuleBasedStateMachine):
+    """Batches, failures, refusals, stops, caps and new processes in any order, against an oracle's books."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.model = Oracle(self.act)
+        self.failing: set[str] = set()
+        self.refused: set[str] = set()
+        self.stop_in = 0
+        self.caps = (0, 0.0)
+        self.paid: set[str] = set()
+        self.failed_usd = 0.0
+        self.store = Store(self.folder / "results.db", create=True)
+        self.open_ledger()
+
+    def teardown(self) -> None:
+        """Leave nothing behind."""
+        self.store.close()
+        shutil.rmtree(self.folder)
+
+    def open_ledger(self) -> None:
+        """Start as a resumed run does: with what the store says was spent."""
+        calls, usd = self.store.spent(1)
+        self.stop = threading.Event()
+        self.ledger = Ledger(self.model, self.store, 1, Budget(*self.caps, calls, usd), 1, self.stop)
+
+    def act(self, _: int, request: Request) -> Completion:
+        """Do what the rules have arranged for this call."""
+        with self.model.lock:
+            self.stop_in -= 1
+            if self.stop_in == 0:
+                self.stop.set()
+        if asked(request) in self.refused:
+            raise ProviderError(asked(request))
+        if asked(request) in self.failing:
+            return Completion("", error="failed")
+        return replace(answer(request), cost=answer(request).cost / 2)
+
+    @rule(texts=st.lists(st.sampled_from("abcdefgh"), max_size=8), workers=st.sampled_from([0, 1, 3]))
+    def send(self, texts: list[str], workers: int) -> None:
+        """Ask for a batch, and compare what comes with the oracle's books."""
+        self.ledger.workers = workers
+        before, missing = len(self.model.calls), set(texts) - self.paid
+        trouble: Exception | None = None
+        try:
+            done = self.ledger.complete([ask(text) for text in texts])
+        except (BudgetSpent, Interrupted, ProviderError) as error:
+            trouble = error
+        made = self.model.calls[before:]
+
+        assert len(set(made)) == len(made)
+        assert set(made) <= missing
+        self.paid |= set(made) - self.failing - self.refused
+        if trouble is None:
+            assert set(made) == missing
+            for text, (_, completion) in zip(texts, done, strict=True):
+                assert (f"re: {text}" if text in self.paid else "") == completion.text
+                assert (text in self.paid) == (not completion.error)
+        elif isinstance(trouble, ProviderError):
+            assert str(trouble) in self.refused & set(made)
+        elif isinstance(trouble, Interrupted):
+            assert self.stop.is_set()
+        else:
+            assert any(self.caps)
+
+    @rule(text=st.sampled_from("abcdefgh"))
+    def fail(self, text: str) -> None:
+        """Let every call for this text fail."""
+        self.failing |= {text}
+
+    @rule(text=st.sampled_from("abcdefgh"))
+    def refuse(self, text: str) -> None:
+        """Let the provider refuse at this text."""
+        self.refused |= {text}
+
+    @rule()
+    def mend(self) -> None:
+        """Let every call succeed again."""
+        self.failing, self.refused = set(), set()
+
+    @rule(calls=st.integers(1, 4))
+    def stop_soon(self, calls: int) -> None:
+        """Let the user stop the run within a call."""
+        self.stop_in = calls
+
+    @rule()
+    def reopen(self) -> None:
+        """Go on in another process."""
+        self.store.close()
+        self.store = Store(self.folder / "results.db", create=True)
+        self.stop_in = 0
+        self.open_ledger()
+
+    @rule(calls=st.integers(0, 6), usd=st.sampled_from([0.0, 0.1, 0.5]))
+    def cap(self, calls: int, usd: float) -> None:
+        """Allow so much more, or anything."""
+        budget = self.ledger.budget
+        self.caps = (calls and budget.calls + calls, usd and budget.usd + usd)
+        budget.max_calls, budget.max_usd = self.caps
+
+    @invariant()
+    def all_that_was_answered_is_on_disk(self) -> None:
+        """Once each, and nothing else."""
+        assert sorted(f"re: {text}" for text in self.paid) == on_disk(self.folder / "results.db")
+        assert sorted(self.paid) == sorted(self.model.answered)
+
+    @invariant()
+    def no_cap_is_passed(self) -> None:
+        """Nor is the budget's count behind the books."""
+        budget = self.ledger.budget
+        assert not budget.max_calls or budget.calls <= budget.max_calls
+        assert not budget.max_usd or budget.usd <= budget.max_usd + 1e-9
+        assert budget.usd == pytest.approx(self.model.usd)
+        assert budget.calls >= len(self.paid)
+
+
+Buying.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestBuying = Buying.TestCase

@@ -1,0 +1,479 @@
+"""Models complete through LiteLLM against a real server: retried, refused, priced, and silent about keys."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from server import Body, ChatServer, Fault, filtered, malformed, no_choice, quota, reset, slow, status
+
+from optimizer import models
+from optimizer.embedded import EmbeddedModel, complete_text
+from optimizer.errors import ModelError, PhrasetuneError, ProviderError
+from optimizer.ledger import Ledger
+from optimizer.models import ATTEMPTS, Model, known_price, open_model, register_embedded
+from optimizer.records import Completion, Request, Run
+from optimizer.store import Store
+from search_spaces.prompt import Message, Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+CANARY = "sk-canary-0123456789"
+BARE = "canary.0123456789"  # a key that does not look like one
+PRICE = (2.0, 8.0)  # US dollars for a million tokens
+REQUEST = Request((Message("system", "Say what it is."), Message("user", "the blue bird é")), Settings(0.0, 33))
+
+
+@pytest.fixture(scope="module")
+def litellm() -> Iterator[Any]:
+    """LiteLLM, imported once (it takes seconds), with the keys of several providers in the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.endswith(("_API_KEY", "_API_BASE", "_BASE_URL"))]:
+            patch.delenv(name)
+        for name in ("LITELLM_LOCAL_MODEL_COST_MAP", "LITELLM_MODE"):
+            patch.setenv(name, os.environ.get(name, "changed below, restored after"))
+        patch.setenv("OPENAI_API_KEY", CANARY)
+        patch.setenv("MISTRAL_API_KEY", BARE)
+        yield models._import_litellm()
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that a model has waited between its attempts, without waiting them."""
+    waited: list[float] = []
+    clock = SimpleNamespace(sleep=waited.append, monotonic=time.monotonic)
+    monkeypatch.setattr(models, "time", clock)
+    return waited
+
+
+@pytest.fixture
+def model(litellm: Any, server: ChatServer, waits: list[float]) -> Model:
+    """A model behind LiteLLM, at the server on loopback."""
+    return open_model("openai/test-model", api_base=server.url, price=PRICE, timeout=10)
+
+
+def leaks(error: BaseException) -> str:
+    """All that a person could come to read of an error."""
+    return f"{error} {error!r} {''.join(traceback.format_exception(error))}"
+
+
+def in_a_new_process(code: str) -> str:
+    """What a fresh interpreter prints."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+# --- an answer --------------------------------------------------------------------------------------------
+
+
+def test_a_completion_has_the_text_the_tokens_and_the_cost(model: Model, server: ChatServer) -> None:
+    """Text and usage are the server's; the cost is the usage at the price that was given."""
+    done = model.complete(REQUEST)
+
+    text = complete_text(REQUEST.messages, max_tokens=33)
+    prompt, completion = 30 // 4, len(text) // 4
+    assert Completion(text, prompt, completion, done.cost, done.seconds, "stop", "") == done
+    assert pytest.approx((prompt * PRICE[0] + completion * PRICE[1]) / 1e6) == done.cost
+    assert done.seconds > 0
+
+
+def test_the_request_is_sent_as_it_stands(model: Model, server: ChatServer) -> None:
+    """Messages and settings arrive unchanged, with the key in the header alone."""
+    model.complete(REQUEST)
+
+    asked = server.log[0]
+    expected = {
+        "model": "test-model",
+        "messages": [message.to_dict() for message in REQUEST.messages],
+        "temperature": 0.0,
+        "max_tokens": 33,
+    }
+    assert expected == {name: asked.body[name] for name in expected}
+    assert asked.headers["Authorization"] == f"Bearer {CANARY}"
+    assert CANARY not in str(asked.body)
+    assert "stream" not in asked.body
+
+
+def test_a_model_says_its_name_its_address_and_its_price(model: Model, server: ChatServer) -> None:
+    """The price is per token; the key is nowhere in what it says of itself."""
+    assert model.name == "openai/test-model"
+    assert server.url == model.address
+    assert model.price == (2e-6, 8e-6)
+    assert CANARY not in f"{model!r} {vars(model)}"
+
+
+def test_an_unknown_price_is_none_and_costs_nothing(litellm: Any, server: ChatServer) -> None:
+    """What cannot be known is not made up."""
+    model = open_model("openai/test-model", api_base=server.url)
+
+    assert model.price is None
+    assert model.complete(REQUEST).cost == 0
+
+
+def test_half_a_surrogate_pair_becomes_a_question_mark(model: Model, server: ChatServer, tmp_path: Path) -> None:
+    """An answer that was cut within an emoji can be written down, and costs its price."""
+    server.brain = lambda _: "cut \ud83d"
+
+    with Store(tmp_path / "results.db", create=True) as store:
+        (key, done), *_ = Ledger(model, store, 1, workers=1).complete([REQUEST])
+
+        assert done.text == "cut ?"
+        assert done == store.find_completions([key])[key]
+
+
+def test_many_at_once_each_get_their_own_answer(model: Model, server: ChatServer, tmp_path: Path) -> None:
+    """Eight threads share one model; answers come back in order."""
+    server.brain = lambda body: body["messages"][0]["content"][::-1]
+    requests = [Request((Message("user", f"number {i}"),), Settings()) for i in range(40)]
+
+    with Store(tmp_path / "results.db", create=True) as store:
+        done = Ledger(model, store, 1, workers=8).complete(requests)
+
+    assert [f"number {i}"[::-1] for i in range(40)] == [completion.text for _, completion in done]
+    assert len(server.log) == 40
+
+
+# --- faults that pass -------------------------------------------------------------------------------------
+
+PASSING: dict[str, Fault] = {
+    "429": status(429),
+    "429 in time": status(429, retry_after=3),
+    "500": status(500),
+    "502": status(502),
+    "503": status(503),
+    "408": status(408),
+    "reset": reset(),
+    "malformed": malformed(),
+}
+passing = pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
+
+
+@passing
+@pytest.mark.parametrize("times", [1, ATTEMPTS - 1])
+def test_a_passing_fault_is_tried_again(model: Model, server: ChatServer, fault: Fault, times: int) -> None:
+    """The same request is sent until it is answered, and the answer is as good as any."""
+    server.misbehave(fault, *range(1, times + 1))
+
+    done = model.complete(REQUEST)
+
+    assert complete_text(REQUEST.messages, max_tokens=33) == done.text
+    assert not done.error
+    assert list(range(1, times + 2)) == [asked.attempt for asked in server.log]
+
+
+@passing
+def test_a_fault_that_does_not_pass_becomes_an_error(model: Model, server: ChatServer, fault: Fault) -> None:
+    """After the last attempt the completion says why it is none; it has no text and no cost."""
+    server.misbehave(fault)
+
+    done = model.complete(REQUEST)
+
+    assert len(server.log) == ATTEMPTS
+    assert done.error
+    assert "\n" not in done.error
+    assert (done.text, done.cost, done.prompt_tokens) == ("", 0.0, 0)
+
+
+def test_the_waits_grow(model: Model, server: ChatServer, waits: list[float]) -> None:
+    """A second, two, four; none after the last attempt."""
+    server.misbehave(status(500))
+
+    model.complete(REQUEST)
+
+    assert waits == [1.0, 2.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("said", "waited"),
+    [(7, 7.0), (0.5, 0.5), (9999, 60.0), (-1, 1.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 1.0), ("soon", 1.0)],
+)
+def test_the_provider_says_how_long_to_wait(
+    model: Model, server: ChatServer, waits: list[float], said: str | float, waited: float
+) -> None:
+    """Seconds in Retry-After are granted, up to a minute; anything else is as if it were not there."""
+    server.misbehave(status(429, retry_after=said), 1)
+
+    model.complete(REQUEST)
+
+    assert [waited] == waits
+
+
+def test_a_slow_answer_is_not_waited_for(litellm: Any, server: ChatServer, waits: list[float]) -> None:
+    """An attempt ends with its time; the next one succeeds."""
+    server.misbehave(slow(5), 1)
+    model = open_model("openai/test-model", api_base=server.url, price=PRICE, timeout=0.25)
+
+    done = model.complete(REQUEST)
+
+    assert not done.error
+    assert len(server.log) == 2
+
+
+def test_a_server_that_is_not_there_is_an_error(litellm: Any, waits: list[float]) -> None:
+    """No connection is a fault that may pass: it raises nothing."""
+    model = open_model("openai/test-model", api_base="http://127.0.0.1:9/v1", price=PRICE, timeout=5)
+
+    done = model.complete(REQUEST)
+
+    assert "Connection error" in done.error
+    assert len(waits) == ATTEMPTS - 1
+
+
+# --- answers that are none --------------------------------------------------------------------------------
+
+
+def test_an_empty_list_of_choices_is_an_error(model: Model, server: ChatServer) -> None:
+    """It is not tried again: the provider did answer."""
+    server.misbehave(no_choice())
+
+    assert model.complete(REQUEST).error == "the provider returned no choice"
+    assert len(server.log) == 1
+
+
+def test_a_filtered_answer_is_an_error_that_costs_its_price(model: Model, server: ChatServer) -> None:
+    """The provider charges for it, so it counts."""
+    server.misbehave(filtered())
+
+    done = model.complete(REQUEST)
+
+    assert (done.text, done.error, done.finish_reason) == ("", "content filter", "content_filter")
+    assert done.cost > 0
+    assert len(server.log) == 1
+
+
+@pytest.mark.parametrize("code", [400, 413, 422])
+def test_a_request_that_is_wrong_is_not_repeated(model: Model, server: ChatServer, code: int) -> None:
+    """It says nothing of the next request, so it is an error of this one alone."""
+    server.misbehave(status(code, said="too long for this model"))
+
+    done = model.complete(REQUEST)
+
+    assert "too long for this model" in done.error
+    assert len(server.log) == 1
+
+
+# --- refusals ---------------------------------------------------------------------------------------------
+
+FINAL: dict[str, tuple[Fault, str]] = {
+    "401": (status(401), "the provider refuses the key"),
+    "403": (status(403), "the provider refuses the key"),
+    "404": (status(404), "the provider does not know this model"),
+    "402": (status(402), "the quota is used up"),
+    "quota": (quota(), "the quota is used up"),
+}
+
+
+@pytest.mark.parametrize("name", ["openai/test-model", "mistral/test-model"])
+@pytest.mark.parametrize("case", FINAL)
+def test_a_refusal_of_every_call_is_raised_at_once(
+    litellm: Any, server: ChatServer, waits: list[float], case: str, name: str
+) -> None:
+    """One request shows that no other would fare better, whichever way LiteLLM words it."""
+    fault, what = FINAL[case]
+    server.misbehave(fault)
+    model = open_model(name, api_base=server.url, price=PRICE)
+
+    with pytest.raises(ProviderError, match=f"^{name}: {what} \\(") as caught:
+        model.complete(REQUEST)
+
+    assert len(server.log) == 1
+    assert waits == []
+    assert str(caught.value).count("\n") == 0
+
+
+# --- keys -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "key"), [("openai/test-model", CANARY), ("mistral/test-model", BARE)])
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 429, 500])
+def test_no_key_leaves_by_an_error(
+    litellm: Any, server: ChatServer, waits: list[float], code: int, name: str, key: str
+) -> None:
+    """Also where the provider repeats the key, and whatever it looks like."""
+    server.misbehave(status(code, said=f"Incorrect API key provided: {key}. Bearer {key} is {{not}} known."))
+    model = open_model(name, api_base=server.url, price=PRICE)
+
+    try:
+        said = repr(model.complete(REQUEST))
+    except ProviderError as error:
+        said = leaks(error)
+
+    assert "[hidden]" in said
+    assert key not in said
+
+
+@pytest.mark.parametrize("shape", ["sk-other-98765432", "Bearer abcdefghijkl", "api key: key-abcdefghijkl"])
+def test_what_looks_like_a_key_is_hidden_too(model: Model, server: ChatServer, shape: str) -> None:
+    """It may be a key that is not in the environment."""
+    server.misbehave(status(400, said=f"no such thing: {shape}"))
+
+    said = model.complete(REQUEST).error
+
+    assert shape.rsplit(maxsplit=1)[-1] not in said
+    assert "[hidden]" in said
+
+
+def test_no_key_is_written_down(model: Model, server: ChatServer, tmp_path: Path) -> None:
+    """Not a byte of it is in results.db or beside it, after an answer, an error and a refusal that repeat it."""
+    server.misbehave(status(500, said=f"{CANARY} failed"), *range(2, 2 + ATTEMPTS))
+    server.misbehave(status(401, said=f"{CANARY} refused"), 2 + ATTEMPTS)
+    requests = [Request((Message("user", text),), Settings()) for text in ("one", "two", "three")]
+    with Store(tmp_path / "results.db", create=True, paid=True) as store:
+        run = store.start_run(Run(0, "t", {}, model.name, "accuracy", "d", "running", ""), "c")
+        with pytest.raises(ProviderError) as caught:
+            Ledger(model, store, run, workers=1).complete(requests)
+        store.update_run(run, status="failed", reason=str(caught.value))
+        written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+
+    assert b"refuses the key" in written
+    assert CANARY.encode() not in written
+
+
+def test_a_provider_gets_its_own_key_alone(
+    litellm: Any, server: ChatServer, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address given does not send one provider's key to another."""
+    for name, key in [("openai/m", CANARY), ("mistral/m", BARE)]:
+        open_model(name, api_base=server.url, price=PRICE).complete(REQUEST)
+
+        assert f"Bearer {key}" == server.log[-1].headers["Authorization"]
+    for name in ("hosted_vllm/m", "lm_studio/m", "groq/m"):
+        open_model(name, api_base=server.url, price=PRICE).complete(REQUEST)
+
+        assert CANARY not in str(server.log[-1].headers)
+    monkeypatch.delenv("OPENAI_API_KEY")
+    done = open_model("openai/m", api_base=server.url, price=PRICE).complete(REQUEST)
+
+    assert not done.error
+    assert server.log[-1].headers["Authorization"] == "Bearer none"
+
+
+@pytest.mark.parametrize("name", ["", "nonsense", "my-own-model", "foo/bar"])
+def test_an_unknown_name_is_refused_with_names_that_are_known(litellm: Any, name: str) -> None:
+    """Before anything is sent."""
+    with pytest.raises(ModelError, match=rf"^unknown model '{name}'; allowed: embedded, or provider/model") as caught:
+        open_model(name)
+
+    assert "Put the provider before the name." in str(caught.value)
+    assert isinstance(caught.value, PhrasetuneError)
+
+
+def test_a_missing_key_is_named(litellm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message says which variable to set, and that one model needs none."""
+    monkeypatch.delenv("OPENAI_API_KEY")
+
+    with pytest.raises(ModelError, match=r"'openai/gpt-4o-mini' needs OPENAI_API_KEY in the environment\. Set it \("):
+        open_model("openai/gpt-4o-mini")
+    with pytest.raises(ModelError, match=r"needs ANTHROPIC_API_KEY in the environment"):
+        open_model("anthropic/claude-3-5-haiku-latest")
+
+
+def test_a_model_of_this_machine_needs_no_key(litellm: Any) -> None:
+    """Providers without keys open without one."""
+    assert open_model("ollama_chat/llama3.1").name == "ollama_chat/llama3.1"
+
+
+# --- prices -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "mistral", "ollama"])
+def test_a_known_price_is_litellms(litellm: Any, provider: str) -> None:
+    """With the provider before the name or without."""
+    listed = {
+        name: (float(entry["input_cost_per_token"]), float(entry["output_cost_per_token"]))
+        for name, entry in litellm.model_cost.items()
+        if entry.get("litellm_provider") == provider and "output_cost_per_token" in entry and name != "sample_spec"
+    }
+
+    assert listed
+    for name, price in listed.items():
+        assert price == known_price(name)
+        assert price == known_price(f"{provider}/{name}")
+
+
+@pytest.mark.parametrize("name", ["", "nonsense", "openai/no-such-model", "openai/", "sample_spec/x"])
+def test_an_unknown_price_is_none(name: str) -> None:
+    """No model, no price."""
+    assert known_price(name) is None
+
+
+def test_a_price_is_read_without_loading_litellm() -> None:
+    """Nor is LiteLLM loaded for the embedded model."""
+    code = (
+        "import sys; from optimizer.models import known_price, open_model;"
+        "print(known_price('openai/gpt-4o-mini'), open_model('embedded').price, 'litellm' in sys.modules)"
+    )
+
+    assert f"{known_price('openai/gpt-4o-mini')} (0.0, 0.0) False" == in_a_new_process(code)
+    assert known_price("openai/gpt-4o-mini") is not None
+
+
+# --- the embedded model -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["embedded", "phrasetune/embedded"])
+def test_the_embedded_model_opens_by_name(name: str) -> None:
+    """It has what every model has, and costs nothing."""
+    model = open_model(name)
+
+    assert (model.name, model.address, model.price) == ("embedded", "", (0.0, 0.0))
+    assert complete_text(REQUEST.messages, max_tokens=33) == model.complete(REQUEST).text
+
+
+@pytest.fixture
+def registered(litellm: Any) -> Iterator[Any]:
+    """LiteLLM with the embedded model among its providers, and without it afterwards."""
+    before, providers = list(litellm.custom_provider_map), list(litellm.provider_list)
+    custom = list(litellm._custom_providers)
+    register_embedded()
+    yield litellm
+    litellm.custom_provider_map[:], litellm.provider_list[:], litellm._custom_providers[:] = before, providers, custom
+
+
+def as_bodies(request: Request) -> list[dict[str, str]]:
+    return [message.to_dict() for message in request.messages]
+
+
+@pytest.mark.parametrize("max_tokens", [2, 256])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_litellm_answers_with_the_embedded_model(registered: Any, max_tokens: int, temperature: float) -> None:
+    """Same text, same usage, same reason to end."""
+    request = Request(REQUEST.messages, Settings(temperature, max_tokens))
+    done = EmbeddedModel().complete(request)
+
+    response = registered.completion(
+        model="phrasetune/embedded", messages=as_bodies(request), temperature=temperature, max_tokens=max_tokens
+    )
+
+    choice, usage = response.choices[0], response.usage
+    assert (done.text, done.finish_reason) == (choice.message.content, choice.finish_reason)
+    assert (done.prompt_tokens, done.completion_tokens) == (usage.prompt_tokens, usage.completion_tokens)
+    assert done.prompt_tokens + done.completion_tokens == usage.total_tokens
+
+
+def test_litellm_answers_so_later_too(registered: Any) -> None:
+    """The asynchronous door gives the same answer, and parts of a message count as one text."""
+    parts = [{"type": "text", "text": "the blue "}, {"type": "text", "text": "bird é"}]
+    messages: list[Body] = [as_bodies(REQUEST)[0], {"role": "user", "content": parts}]
+
+    response = asyncio.run(registered.acompletion(model="phrasetune/embedded", messages=messages))
+
+    assert EmbeddedModel().complete(Request(REQUEST.messages, Settings(0.0, 256))).text == (
+        response.choices[0].message.content
+    )
+
+
+def test_registering_twice_changes_nothing(registered: Any) -> None:
+    """One entry for the provider."""
+    register_embedded()
+
+    assert sum(entry["provider"] == "phrasetune" for entry in registered.custom_provider_map) == 1

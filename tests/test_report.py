@@ -1,0 +1,142 @@
+"""Tables, differences and the page: the same figures everywhere, and no text of the data that is not just text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from optimizer import history
+from optimizer.records import Kind, Outcome
+from optimizer.report import changes, changes_grid, dollars, page, prompt_diff, trials_grid, verdict_record
+from search_spaces.prompt import Example
+
+PAYLOADS = [
+    "<script>alert(1)</script>",
+    "</script><img src=x onerror=alert(1)>",
+    '"><svg onload=alert(1)>',
+    "{{ 7 * 7 }}{% raw %}",
+    "</title></style><iframe src=//evil.example>",
+    "javascript:alert(1)//' onclick='x",
+]
+
+
+class Tags(HTMLParser):
+    """Collects a page's tags and attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take a tag in."""
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+def test_the_page_tells_the_run(finished: Path) -> None:
+    """Verdict, contenders, slices, the prompt and all trials stand in the page."""
+    story = history(finished).story()
+
+    text = page(story)
+
+    assert story.verdict
+    for contender in story.verdict.contenders:
+        assert contender.name in text
+        assert f"{100 * contender.score:.1f} %" in text
+    assert "By channel" in text
+    assert f"<td>{story.trials[-1].number}</td>" in text
+
+
+def test_the_page_loads_nothing_and_runs_nothing(finished: Path) -> None:
+    """No script, no outside address, and a policy that forbids both."""
+    text = page(history(finished).story())
+    parsed = Tags(text)
+
+    assert not parsed.tags & {"script", "img", "iframe", "link", "object"}
+    assert not {name for name in parsed.attributes if name in {"src", "href"} or name.startswith("on")}
+    assert "default-src 'none'" in text
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_hostile_texts_stay_texts(finished: Path, payload: str) -> None:
+    """Names, prompts, reasons, rows and answers that hold markup are shown, not obeyed."""
+    story = history(finished).story()
+    assert story.verdict
+    plain = Tags(page(story))
+    hostile = replace(
+        story,
+        run=replace(story.run, name=payload, model=payload, reason=payload),
+        prompt=payload,
+        seed_prompt="seed " + payload,
+        trials=[replace(trial, reason=payload, params={"template": payload}) for trial in story.trials],
+        verdict=replace(story.verdict, sentence=payload),
+        slices={id_: {payload: payload} for id_ in story.slices},
+        changed=([replace(change, text=payload, answer=payload) for change in story.changed[0]], []),
+    )
+
+    text = page(hostile)
+
+    assert (plain.tags, plain.attributes) == (Tags(text).tags, Tags(text).attributes)
+    assert payload not in text or not re.search(r"[<>\"]", payload)
+
+
+def test_fixed_and_broken_rows_are_those_that_changed() -> None:
+    """Rows are compared where both have a score; unreadable answers are named."""
+    rows = {f"r{i}": Example(f"r{i}", (("text", f"t{i}"),), ("a",)) for i in range(4)}
+    seed = [
+        Outcome("r0", Kind.WRONG, 0.0, "b"),
+        Outcome("r1", Kind.RIGHT, 1.0, "a"),
+        Outcome("r2", Kind.RIGHT, 1.0, "a"),
+        Outcome("r3", Kind.ERROR, None, None),
+    ]
+    other = [
+        Outcome("r0", Kind.RIGHT, 1.0, "a"),
+        Outcome("r1", Kind.UNPARSED, 0.0, None),
+        Outcome("r2", Kind.RIGHT, 1.0, "a"),
+        Outcome("r3", Kind.RIGHT, 1.0, "a"),
+    ]
+
+    fixed, broken = changes(seed, other, rows)
+
+    assert [(c.example_id, c.seed_answer, c.answer) for c in fixed] == [("r0", "b", "a")]
+    assert [(c.example_id, c.seed_answer, c.answer) for c in broken] == [("r1", "a", "(unreadable)")]
+    assert changes_grid("Broken", broken, 5).title == "Broken: 1"
+
+
+def test_a_diff_shows_only_what_differs() -> None:
+    """Equal prompts have no diff; another line is shown with its sign."""
+    assert prompt_diff("same\ntext", "same\ntext") == ""
+    assert "-old" in prompt_diff("a\nold", "a\nnew").splitlines()
+    assert "+new" in prompt_diff("a\nold", "a\nnew").splitlines()
+
+
+def test_amounts_that_are_not_known_are_not_zero() -> None:
+    """An unknown price is said to be unknown."""
+    assert [dollars(x) for x in (None, 0, 0.0012, 1234.5)] == ["unknown", "$0", "$0.0012", "$1,234.50"]
+
+
+def test_tables_name_the_winner_and_every_reason(finished: Path) -> None:
+    """The winner is marked, and each trial says why it ended."""
+    records = history(finished)
+    run = records.run()
+
+    grid = trials_grid(run, records.trials(), records.costs())
+
+    assert [f"{run.winner} *"] == [row[0] for row in grid.rows if "*" in row[0]]
+    assert all(row[-1] for row in grid.rows)
+
+
+def test_the_json_of_a_verdict_holds_no_rows(finished: Path) -> None:
+    """Outcomes stay in the database."""
+    record = verdict_record(history(finished).verdict())
+
+    assert record
+    assert {"metric", "contenders", "comparisons", "sentence", "opened"} == set(record)
+    assert "outcomes" not in record["contenders"][0]
+    assert None is verdict_record(None)

@@ -1,0 +1,100 @@
+"""The verdict: the same rows, intervals, paired tests, and one plain sentence that claims no more than was shown."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from optimizer.errors import ProviderError
+from optimizer.records import Kind, Outcome
+from optimizer.scoring import METRICS
+from optimizer.verdict import BEST, RIVAL, SEED, Entry, decide
+from search_spaces.prompt import Example
+
+ROWS = [Example(f"x{i}", (("text", str(i)),), ("yes",)) for i in range(200)]
+ACCURACY = METRICS["accuracy"]
+
+
+def entry(name: str, share: float, seed: int = 0, **changes: object) -> Entry:
+    """A contender that is right on a share of the rows."""
+    right = set(random.Random(f"{name} {seed}").sample(range(200), round(200 * share)))
+    outcomes = tuple(
+        Outcome(row.id, Kind.RIGHT if i in right else Kind.WRONG, float(i in right), "yes", cost=2e-6, seconds=0.01)
+        for i, row in enumerate(ROWS)
+    )
+    return Entry(name, outcomes, 10, "detail", **changes)  # type: ignore[arg-type]
+
+
+def test_a_clear_gain_and_a_clear_rival_are_said() -> None:
+    """The sentence names who wins, by how much, and how sure that is."""
+    verdict = decide([entry(SEED, 0.3), entry(BEST, 0.6), entry(RIVAL, 0.9)], ROWS, ACCURACY, opened=1, seed=0)
+
+    assert "The search improved on the seed prompt by +30.0 points" in verdict.sentence
+    assert "The trained baseline (90.0 %) beats the best prompt (60.0 %) in accuracy: -30.0 points" in verdict.sentence
+    assert "p = " in verdict.sentence
+
+
+def test_no_difference_shown_is_a_verdict() -> None:
+    """What the rows cannot tell apart is not told apart."""
+    verdict = decide([entry(SEED, 0.6), entry(BEST, 0.62), entry(RIVAL, 0.63)], ROWS, ACCURACY, opened=1, seed=0)
+
+    assert "No improvement over the seed prompt is shown: +2.0 points" in verdict.sentence
+    assert "No difference shown between best prompt (62.0 %) and trained baseline (63.0 %)" in verdict.sentence
+    assert "200 rows can show differences from about 10 points" in verdict.sentence
+
+
+def test_a_winner_that_is_the_seed_prompt_is_no_improvement() -> None:
+    """With nothing better found, the seed prompt meets the rival itself."""
+    verdict = decide([entry(SEED, 0.8), entry(RIVAL, 0.4)], ROWS, ACCURACY, opened=1, seed=0)
+
+    assert verdict.sentence.startswith("The search found no prompt better than the seed prompt.")
+    assert "The seed prompt (80.0 %) beats the trained baseline (40.0 %)" in verdict.sentence
+
+
+def test_a_prompt_that_is_worse_on_the_test_rows_is_said_to_be() -> None:
+    """A loss against the seed prompt is not hidden."""
+    verdict = decide([entry(SEED, 0.8), entry(BEST, 0.4), entry(RIVAL, 0.4)], ROWS, ACCURACY, opened=1, seed=0)
+
+    assert "The chosen prompt is worse than the seed prompt on the test rows: -40.0 points" in verdict.sentence
+
+
+def test_costs_and_times_are_per_thousand_rows() -> None:
+    """Mean cost and time of a row, times 1,000; an unknown price is not zero."""
+    entries = [entry(SEED, 0.5), entry(BEST, 0.5, priced=False), entry(RIVAL, 0.5)]
+
+    verdict = decide(entries, ROWS, ACCURACY, opened=1, seed=0)
+
+    assert [c.cost_per_1000 and round(c.cost_per_1000, 9) for c in verdict.contenders] == [0.002, None, 0.002]
+    assert [round(c.ms_per_1000, 6) for c in verdict.contenders] == [10_000.0] * 3
+
+
+def test_failed_calls_are_left_out_of_every_figure() -> None:
+    """A contender is scored on the rows that it could answer, and its n says so."""
+    failing = entry(BEST, 1.0)
+    outcomes = (Outcome("x0", Kind.ERROR, None, None, text="gone"), *failing.outcomes[1:])
+
+    verdict = decide(
+        [entry(SEED, 0.5), Entry(BEST, outcomes, 0, ""), entry(RIVAL, 0.5)], ROWS, ACCURACY, opened=1, seed=0
+    )
+
+    assert (verdict.contenders[1].n, verdict.contenders[1].score) == (199, 1.0)
+
+
+def test_a_contender_that_failed_on_every_row_stops_the_verdict() -> None:
+    """Nothing is compared with nothing."""
+    failed = Entry(BEST, tuple(Outcome(row.id, Kind.ERROR, None, None, text="no route") for row in ROWS), 0, "")
+
+    with pytest.raises(ProviderError, match="best prompt: every call failed \\(no route\\)"):
+        decide([entry(SEED, 0.5), failed, entry(RIVAL, 0.5)], ROWS, ACCURACY, opened=1, seed=0)
+
+
+def test_the_claims_are_rarely_wrong_where_nothing_differs() -> None:
+    """Of 200 verdicts on equals, at most 6 % of the rivalries claim a winner."""
+    claims = 0
+    for seed in range(200):
+        entries = [entry(SEED, 0.6, seed), entry(RIVAL, 0.6 + random.Random(seed).choice([-0.01, 0.0, 0.01]), seed)]
+        verdict = decide(entries, ROWS, ACCURACY, opened=1, seed=seed)
+        claims += "beats" in verdict.sentence
+
+    assert claims <= 12
