@@ -20,6 +20,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from optimizer.embedded import complete_text
 from search_spaces.prompt import Example, Message, Prompt, fill
@@ -174,19 +175,24 @@ def score(bench: Bench, recipe: Recipe, seed: int) -> tuple[float, list[float]]:
     return right / len(bench.dev), seconds
 
 
-def draw(rng: random.Random, most: int) -> Recipe:
-    """Draw a recipe at random."""
-    picker = rng.choice(PICKERS)
-    return Recipe(
-        template=rng.choice(sorted(BUILT_IN)),
-        wording=rng.choice(sorted(WORDINGS)),
-        listing=rng.choice(LISTINGS),
-        place=rng.choice(("instruction", "query")),
-        picker=picker,
-        k=0 if picker == "none" else rng.choice([k for k in (1, 2, 4, 8, 16) if k <= most]),
-        answer=rng.choice(("bare", "json", "tagged")),
-        reasoning=rng.random() < 0.5,
-    )
+def draw(rng: random.Random, count: int, most: int) -> list[Recipe]:
+    """Draw recipes at random, every value of an ingredient about as often as the others."""
+
+    def deal(values: Sequence[Any]) -> list[Any]:
+        return rng.sample(list(values) * -(-count // len(values)), count)
+
+    columns = {
+        "template": deal(sorted(BUILT_IN)),
+        "wording": deal(sorted(WORDINGS)),
+        "listing": deal(LISTINGS),
+        "place": deal(("instruction", "query")),
+        "picker": deal(PICKERS),
+        "k": deal([k for k in (1, 2, 4, 8, 16) if k <= most]),
+        "answer": deal(("bare", "json", "tagged")),
+        "reasoning": deal((False, True)),
+    }
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return [Recipe(**{**row, "k": 0 if row["picker"] == "none" else row["k"]}) for row in rows]
 
 
 def ladder(bench: Bench, most: int) -> None:
@@ -249,7 +255,7 @@ def main() -> None:
     bench = Bench(train, dev, labels, telling_terms(train, TERMS), nearest(train))
     majority = Counter(row.target for row in dev).most_common(1)[0][1] / len(dev)
     print(f"{len(train)} train rows, {len(dev)} dev rows, {len(labels)} labels, most common label {majority:.3f}")
-    recipes = [draw(rng, args.demos) for _ in range(args.prompts)]
+    recipes = draw(rng, args.prompts, args.demos)
     report([(recipe, *score(bench, recipe, seed)) for seed, recipe in enumerate(recipes)])
     ladder(bench, args.demos)
 

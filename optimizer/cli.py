@@ -105,13 +105,21 @@ def space(task: str, as_json: bool) -> None:
     next_step(f"phrasetune tune {task}")
 
 
+def _condition(plan: Plan, name: str, values: tuple[object, ...]) -> str:
+    """Say in the shorter way which values of a dimension are meant."""
+    others = [value for value in plan.space[name].choices if value not in values]
+    if others and len(others) < len(values):
+        return f"{name} is not {' or '.join(map(str, others))}"
+    return f"{name} is {' or '.join(map(str, values))}"
+
+
 def _space_grid(plan: Plan) -> Grid:
     from optimizer.report import Grid
 
     rows = []
     for d in plan.space.dimensions:
         values = ", ".join(map(str, d.choices)) or f"{d.low} to {d.high}"
-        only = "; ".join(f"{name} is {' or '.join(map(str, values))}" for name, values in d.when.items())
+        only = "; ".join(_condition(plan, name, values) for name, values in d.when.items())
         rows.append((d.name, values, str(d.seed), d.about, only))
     return Grid("Search space", ("dimension", "values", "seed", "what it is", "only when"), tuple(rows))
 

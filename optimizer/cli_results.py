@@ -44,19 +44,21 @@ def history(db: str, run: int | None, everything: bool, as_json: bool, as_csv: b
         return
     chosen = records.run(run)
     costs = records.costs(chosen.id)
-    trials = _filtered(records.trials(chosen.id), costs, **filters)
+    every = records.trials(chosen.id)
+    trials = _filtered(every, costs, **filters)
+    grid = trials_grid(chosen, trials, costs, every[0].params if every else {})
     if as_json:
         verdict = verdict_record(records.verdict(chosen.id))
         listed = [trial_record(trial, costs.get(trial.number, (0, 0.0))) for trial in trials]
         out_json({"runs": [run_record(r) for r in runs], "run": chosen.id, "trials": listed, "verdict": verdict})
         return
     if as_csv:
-        out_csv(trials_grid(chosen, trials, costs))
+        out_csv(grid)
         return
     if run is None:
         out_grid(runs_grid(runs))
         out()
-    out_grid(trials_grid(chosen, trials, costs))
+    out_grid(grid)
     found = records.verdict(chosen.id)
     if found:
         out(f"\nVerdict: {found.sentence}")

@@ -22,15 +22,15 @@ TEMPLATE = """\
 
 [task]
 name = {name}
-kind = {kind}                # classification, extraction, qa or generation
-metric = {metric}            # {metrics}
+{kind}# classification, extraction, qa or generation
+{metric}# {metrics}
 # One sentence saying what is wanted. It becomes a wording of the search, often the best one.
 description = ""
 {labels}
 [data]
 file = {data}
-inputs = {inputs}            # the columns that the model sees
-target = {target}            # the column with the wanted answer
+{inputs}# the columns that the model sees
+{target}# the column with the wanted answer
 {roles}seed = 0                     # of the splits
 {shares}
 [model]
@@ -75,21 +75,21 @@ def draft(guess: Guess, *, file: str, path: str, name: str, metrics: Sequence[st
         ("split_column", guess.split_column, "says train, dev or test"),
         ("group", guess.group_column, "rows of equal value stay in one split"),
     ]
-    lines = [f"{_pad(key, column)}# {about}\n" for key, column, about in roles if column]
+    lines = [f"{_pad(key, _text(column))}# {about}\n" for key, column, about in roles if column]
     if guess.slices:
-        lines.append(f"slices = {_list(guess.slices)}      # columns to report the scores by\n")
+        lines.append(f"{_pad('slices', _list(guess.slices))}# columns to report the scores by\n")
     shares = "train = 0.5\ndev = 0.25\ntest = 0.25                  # sealed until the verdict\n"
     return TEMPLATE.format(
         file=file,
         path=path,
         name=_text(name),
-        kind=_text(guess.kind),
-        metric=_text(guess.metric),
+        kind=_pad("kind", _text(guess.kind)),
+        metric=_pad("metric", _text(guess.metric)),
         metrics=", ".join(metrics),
         labels=_labels(guess),
         data=_text(file),
-        inputs=_list(guess.inputs),
-        target=_text(guess.target),
+        inputs=_pad("inputs", _list(guess.inputs)),
+        target=_pad("target", _text(guess.target)),
         roles="".join(lines),
         shares="" if guess.split_column else shares,
     )
@@ -105,7 +105,8 @@ def _labels(guess: Guess) -> str:
 
 
 def _pad(key: str, value: str) -> str:
-    return f"{key} = {_text(value)}".ljust(29)
+    """Leave room before a comment, so that comments stand in line."""
+    return f"{key} = {value}".ljust(28) + " "
 
 
 def _text(value: str) -> str:

@@ -52,7 +52,7 @@ def runs_grid(runs: Sequence[Run]) -> Grid:
             run.model,
             run.metric,
             run.status,
-            run.started.replace("T", " ").removesuffix("+00:00"),
+            run.started[:16].replace("T", " "),
             "–" if run.winner is None else str(run.winner),
             f"{run.bought:,}",
             f"{run.reused:,}",
@@ -64,8 +64,10 @@ def runs_grid(runs: Sequence[Run]) -> Grid:
     return Grid("Runs", columns, rows)
 
 
-def trials_grid(run: Run, trials: Sequence[Trial], costs: Mapping[int, tuple[int, float]]) -> Grid:
-    """Show trials: parameters, score with n and interval, cost, state and why it was stopped."""
+def trials_grid(
+    run: Run, trials: Sequence[Trial], costs: Mapping[int, tuple[int, float]], seed: Mapping[str, Any]
+) -> Grid:
+    """Show trials: score with n and interval, state, cost, parameters other than the seed prompt's, why it ended."""
     rows = tuple(
         (
             f"{trial.number}{' *' if trial.number == run.winner else ''}",
@@ -74,12 +76,14 @@ def trials_grid(run: Run, trials: Sequence[Trial], costs: Mapping[int, tuple[int
             str(trial.n),
             trial.state.value,
             dollars(costs.get(trial.number, (0, 0.0))[1]),
-            params_text(trial.params),
+            params_text({name: value for name, value in trial.params.items() if seed.get(name) != value})
+            if trial.number
+            else "(seed prompt)",
             trial.reason,
         )
         for trial in trials
     )
-    columns = ("trial", run.metric, "95 %", "rows", "state", "cost", "parameters", "why it ended")
+    columns = ("trial", run.metric, "95 %", "rows", "state", "cost", "unlike the seed prompt", "why it ended")
     return Grid(f"Run {run.id}: {run.name} on {run.model} (* = winner)", columns, rows)
 
 
@@ -257,7 +261,7 @@ def page(story: Story) -> str:
         bars=_bars(story.verdict),
         prompt=story.prompt,
         diff=prompt_diff(story.seed_prompt, story.prompt),
-        trials=trials_grid(story.run, sorted(story.trials, key=_best_first), story.costs),
+        trials=trials_grid(story.run, sorted(story.trials, key=_best_first), story.costs, story.trials[0].params),
         changed=(
             changes_grid("Rows the winner fixed", story.changed[0], 50),
             changes_grid("Rows the winner broke", story.changed[1], 50),

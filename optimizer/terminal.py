@@ -20,6 +20,7 @@ import click
 if TYPE_CHECKING:
     from optimizer.report import Grid
 
+SHORT = 18  # a column of shorter cells is never folded: the long ones make room
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -46,8 +47,9 @@ def out_grid(grid: Grid) -> None:
 
     title = Text(grid.title, style="bold")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
-    for name in grid.columns:
-        table.add_column(name, overflow="fold")
+    for position, name in enumerate(grid.columns):
+        widest = max((len(row[position]) for row in grid.rows), default=0)
+        table.add_column(name, overflow="fold", no_wrap=widest <= SHORT)
     for row in grid.rows:
         table.add_row(*(Text(CONTROL.sub("\N{REPLACEMENT CHARACTER}", cell)) for cell in row))
     Console().print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from itertools import combinations
@@ -131,9 +132,10 @@ def test_hardness_is_the_share_of_neighbours_with_another_answer() -> None:
     assert [round(share, 9) for share in POOL.hardness] == [0.0] * 12 + [0.6] * 6
 
 
-def test_hardness_of_a_lonely_row_is_none() -> None:
-    """A row without neighbours is not hard."""
+def test_hardness_is_told_from_the_neighbours_that_there_are() -> None:
+    """A row without neighbours is not hard; one with a single neighbour is, if that one disagrees."""
     assert DemoPool([row(0, "alone", "a")]).hardness == [0.0]
+    assert DemoPool([row(0, "one", "a"), row(1, "one", "b")]).hardness == [1.0, 1.0]
 
 
 def test_hardest_prefers_rows_whose_neighbours_disagree() -> None:
@@ -187,7 +189,7 @@ def test_nearest_gives_as_many_as_there_are(k: int, number: int, known: bool) ->
 
 def test_terms_are_words_and_pieces_of_long_words() -> None:
     """Inflected words share pieces; case, signs and short words make none."""
-    assert terms("It's PAPER") == ["it", "s", "paper", "#pape", "#aper"]
+    assert terms("It's PAPER, four") == ["it", "s", "paper", "four", "#pape", "#aper"]
 
 
 def test_similarity_is_the_cosine_of_the_weights() -> None:
@@ -204,6 +206,15 @@ def test_rare_words_weigh_more() -> None:
     index = TextIndex(["common cat", "common dog", "common cow", "seldom hen"])
 
     assert index.rank("common seldom", 1) == [3]
+
+
+def test_weights_are_tf_idf() -> None:
+    """A term weighs 1 + ln of how often it stands there, times ln(1 + documents / documents that hold it)."""
+    first, second = TextIndex(["a a b", "b"]).vectors
+    a, b = (1 + math.log(2)) * math.log(1 + 2 / 1), math.log(1 + 2 / 2)
+
+    assert first == pytest.approx({"a": a / math.hypot(a, b), "b": b / math.hypot(a, b)})
+    assert second == pytest.approx({"b": 1.0})
 
 
 def test_similarity_speaks_of_pieces() -> None:

@@ -25,7 +25,7 @@ SAID = {
     "it fails": Completion("bug", 20, 1, 0.002, 0.5),
     "it crashes": Completion("praise", 21, 2, 0.003, 0.25),
     "it is there": Completion("I could not say.", 22, 5, 0.004, 0.75),
-    "it is rude": Completion("", 23, 0, 0.001, 0.1, "content_filter", "content filter"),
+    "it is rude": Completion("bug", 23, 0, 0.001, 0.1, "content_filter", "content filter"),
 }
 ROWS = tuple(Example(f"r{i}", (("text", text),), ("bug",)) for i, text in enumerate(SAID))
 

@@ -448,13 +448,15 @@ def test_calls_in_flight_at_a_stop_are_written_down(store: Store, path: Path) ->
 def test_a_stop_before_the_first_call_buys_nothing(store: Store, workers: int) -> None:
     """Not even what is known is handed out: the run is to end."""
     stop = threading.Event()
-    stop.set()
     model = Oracle()
+    ledger = Ledger(model, store, 1, workers=workers, stop=stop)
+    ledger.complete([ask("known")])
+    stop.set()
 
-    with pytest.raises(Interrupted):
-        Ledger(model, store, 1, workers=workers, stop=stop).complete([ask("a")])
-
-    assert model.calls == []
+    for text in ("known", "new"):
+        with pytest.raises(Interrupted):
+            ledger.complete([ask(text)])
+    assert model.calls == ["known"]
 
 
 # --- failing ----------------------------------------------------------------------------------------------

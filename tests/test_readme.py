@@ -50,7 +50,7 @@ def test_commands_and_examples_run_in_order(tmp_path: Path, server: ChatServer) 
                 timeout=300,
                 check=False,
             )
-            assert 0 == done.returncode, f"{block}\n{done.stdout}\n{done.stderr}"
+            assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
     for block in blocks("python"):
         done = subprocess.run(
             [sys.executable, "-c", block],
@@ -61,8 +61,8 @@ def test_commands_and_examples_run_in_order(tmp_path: Path, server: ChatServer) 
             timeout=300,
             check=False,
         )
-        assert 0 == done.returncode, f"{block}\n{done.stdout}\n{done.stderr}"
-    assert "billing" == done.stdout.strip().splitlines()[-1]
+        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+    assert done.stdout.strip().splitlines()[-1] == "billing"
     assert server.log, "the block with a real model must have called the server"
 
 
@@ -84,7 +84,7 @@ def test_the_task_file_example_is_valid() -> None:
 
     task = check_task(content, "README.md")
 
-    assert "support" == task.task.name
+    assert task.task.name == "support"
     assert {"task", "data", "model", "search", "baseline", "space", "seed"} == set(content)
 
 

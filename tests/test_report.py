@@ -126,7 +126,7 @@ def test_tables_name_the_winner_and_every_reason(finished: Path) -> None:
     records = history(finished)
     run = records.run()
 
-    grid = trials_grid(run, records.trials(), records.costs())
+    grid = trials_grid(run, records.trials(), records.costs(), records.trials()[0].params)
 
     assert [f"{run.winner} *"] == [row[0] for row in grid.rows if "*" in row[0]]
     assert all(row[-1] for row in grid.rows)

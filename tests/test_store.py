@@ -411,7 +411,8 @@ def test_trials_stand_in_order_and_belong_to_their_run(store: Store) -> None:
     first, second = store.start_run(RUN, "a"), store.start_run(RUN, "b")
     for run, number in [(first, 2), (second, 0), (first, 0), (first, 1)]:
         instruction = f"Sort it. {run} {number}"
-        trial = Trial(number, {}, replace(PROMPT, instruction=instruction), State.COMPLETE, 1.0, (0.5, 1.0), 4)
+        state = [State.PRUNED, State.FAILED, State.COMPLETE][number]
+        trial = Trial(number, {}, replace(PROMPT, instruction=instruction), state, 1.0, (0.5, 1.0), 4)
         store.save_trial(run, replace(trial, outcomes=four(store, run)), instruction)
 
     assert [trial.number for trial in store.trials(first)] == [0, 1, 2]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from optimizer.marks import CLOSED, STYLES, Mark, find_marks, key_of, outside, split_tail, values
+from optimizer.embedded.marks import CLOSED, STYLES, Mark, find_marks, key_of, outside, split_tail, values
 from search_spaces.prompt import Message
 
 
@@ -79,7 +79,6 @@ class Reading:
 
 MOST_ROWS = 1000  # rows without other marks are looked for so far back; more would be noise
 TURN_GAP = 24  # what chat formats put between two messages, as in "<|im_end|>\n<|im_start|>"
-
 
 _OPEN_TAG = re.compile(r"<[A-Za-z][\w.-]{0,30}>\Z")
 _ARROW = re.compile(r"(?:[=-]{1,2}>|\u2192)\Z")
@@ -301,11 +300,25 @@ def _read_tags(text: str, container: str) -> Reading:
     for mark in find_marks(text[start:], "tag")[1:]:
         if text.startswith("</", start + mark.end) and not (inner and mark.start < inner[-1].end):
             inner.append(mark)
+    marks = find_marks(text[:start], "tag")
+    given = _answer_tag(marks, inner[0].key) if inner else ""
+    inner = [mark for mark in inner if mark.key != given]  # the last row has no answer: one in it is its own words
     keys = frozenset(mark.key for mark in inner) or frozenset([key_of(container)])
     lead = inner[-1].key if inner else key_of(container)
-    shown, spans = _tagged_rows(text, find_marks(text[:start], "tag"), keys, lead)
+    shown, spans = _tagged_rows(text, marks, keys, lead)
     guide, early = outside(text[:start], spans)
     return Reading(values(text[start:], "tag", keys), shown, guide, early=early)
+
+
+def _answer_tag(marks: Sequence[Mark], first: str) -> str:
+    """Find the tag that closes the first row of an earlier pair; `first` is the tag that opens rows."""
+    leads = [at for at, mark in enumerate(marks) if mark.key == first][:2]
+    last = ""
+    edge = 0
+    for mark in marks[leads[0] : leads[1]] if len(leads) > 1 else []:
+        if mark.start >= edge and mark.end <= marks[leads[1]].start:
+            last, edge = mark.key, mark.end
+    return last if last != first else ""
 
 
 def _tagged_rows(

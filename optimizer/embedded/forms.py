@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from optimizer.reading import Reading
+from optimizer.embedded.reading import Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Label:
 
 
 _LISTED = re.compile(
-    r"^[ \t>#*<\[-]*(?:options?|labels?|categor\w*|classes|choices|answers|intents?|topics?|tags"
+    r"(?:^[ \t>#*<\[-]*|(?<=[.;!?] ))(?:options?|labels?|categor\w*|classes|choices|answers|intents?|topics?|tags"
     r"|possible[ \w]*|allowed[ \w]*|(?:valid|available)[ \w]*)[ \t>*\]]*:?[ \t>*]*\n?",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -41,7 +41,7 @@ _ONE_OF = re.compile(r"\bone of:?[ \t]*([^\n.]*;[^\n.]*)", re.IGNORECASE)
 _QUOTED = re.compile(r"(?<!\w)['\"\u2018\u201c`]([^'\"\u2019\u201d`\n<\[]{1,50})['\"\u2019\u201d`](?!\w)")
 _BETWEEN = re.compile(r"(?:[\s,;/|]|\bor\b|\band\b|\bas\b){1,12}")
 _SERIES = re.compile(
-    r"(?<![\w/-])[\w/-]+(?: [\w/-]+)?(?:, (?:as )?[\w/-]+(?: [\w/-]+)?)+,? (?:and|or|&) (?:as )?[\w/-]+"
+    r"(?<![\w/-])[\w/-]+(?: [\w/-]+)?(?:, (?:as )?[\w/-]+(?: [\w/-]+)?){1,100},? (?:and|or|&) (?:as )?[\w/-]+"
     r"|(?<![\w/-])[\w/-]+ or (?:as )?[\w/-]+"
 )
 _SAMPLE = re.compile(r"\{\s*\"[^{}\"]+\"\s*:(?:[^{}]|\{[^{}]*\})*\}")
@@ -63,7 +63,7 @@ def find_labels(guide: str, tail: str, answers: frozenset[str]) -> tuple[Label, 
         The shown answers: a list that holds none of them is a list of something else.
     """
     shown = {letters(answer) for answer in answers}
-    for found in (*_lists(guide, 0), *_lists(tail, len(guide))):
+    for _, found in sorted((*_lists(guide, 0), *_lists(tail, len(guide))), key=lambda ranked: ranked[0]):
         if not shown or shown & {letters(label.name) for label in found}:
             notes = _notes(guide, tuple(label.name for label in found))
             return tuple(Label(x.name, x.note or notes.get(x.name, ""), x.place) for x in found)
@@ -71,11 +71,15 @@ def find_labels(guide: str, tail: str, answers: frozenset[str]) -> tuple[Label, 
 
 
 @lru_cache(maxsize=256)
-def _lists(text: str, offset: int) -> tuple[tuple[Label, ...], ...]:
-    """Find every list of two labels or more, the plainest kind first."""
+def _lists(text: str, offset: int) -> tuple[tuple[int, tuple[Label, ...]], ...]:
+    """Find every list of two labels or more, with the rank of its kind: 0 is the plainest."""
     finders = (_from_sections, _from_literals, _from_bullets, _from_quotes, _from_series)
     unique = [{label.name: label for label in finder(text)}.values() for finder in finders]
-    return tuple(tuple(Label(x.name, x.note, offset + x.place) for x in found) for found in unique if len(found) > 1)
+    return tuple(
+        (rank, tuple(Label(x.name, x.note, offset + x.place) for x in found))
+        for rank, found in enumerate(unique)
+        if len(found) > 1
+    )
 
 
 @lru_cache(maxsize=256)
@@ -168,26 +172,25 @@ class Form:
         The fields in order, the answer's last; for "line" the word that opens the last line.
     reasoning
         Whether thoughts come before the answer.
-    opening, closing
-        What stands around every shown answer.
+    spread
+        Whether values stand on lines of their own.
     """
 
     kind: str
     names: tuple[str, ...] = ()
     reasoning: bool = False
-    opening: str = ""
-    closing: str = ""
+    spread: bool = False
 
     def write(self, answer: str, thought: str) -> str:
         """Write an answer; `thought` is used only where the form has room for it."""
         thoughts = [thought] * (len(self.names) - 1)
         if self.kind == "json":
-            indent = 2 if self.closing == "indent" else None
+            indent = 2 if self.spread else None
             return json.dumps(
                 dict(zip(self.names, [*thoughts, answer], strict=True)), ensure_ascii=False, indent=indent
             )
         if self.kind == "tags":
-            gap = self.opening
+            gap = "\n" if self.spread else ""
             pairs = zip(self.names, [*thoughts, answer], strict=True)
             return "\n".join(f"<{name}>{gap}{value}{gap}</{name}>" for name, value in pairs)
         if self.kind == "brackets":
@@ -241,7 +244,7 @@ def find_form(reading: Reading, answers: tuple[str, ...]) -> Form:
     if shown is None:
         return asked
     if shown.kind == asked.kind and asked.reasoning and not shown.reasoning:
-        return Form(asked.kind, (*asked.names[:-1], *shown.names[-1:]), True, shown.opening, shown.closing)
+        return Form(asked.kind, (*asked.names[:-1], *shown.names[-1:]), True, shown.spread)
     if shown.kind == "bare" and asked.kind == "line":
         return asked
     return shown
@@ -249,21 +252,22 @@ def find_form(reading: Reading, answers: tuple[str, ...]) -> Form:
 
 @lru_cache(maxsize=256)
 def _shown_form(guide: str, answers: tuple[str, ...]) -> Form:
+    """Tell the form that all shown answers share."""
     last = answers[-1].strip()
     objects = [_json_object(a.strip()) for a in answers]
     if all(objects):
         keys = [tuple(o) for o in objects if o]
         named = f'"{keys[-1][-1]}"' in guide or f"`{keys[-1][-1]}`" in guide
         if len({k[-1] for k in keys}) == 1 and (len(keys) > 1 or named):
-            indent = "indent" if "\n" in last else ""
-            return Form("json", max(keys, key=len), max(map(len, keys)) > 1, closing=indent)
+            return Form("json", max(keys, key=len), max(map(len, keys)) > 1, "\n" in last)
     if all(_BRACKETS.match(a.strip()) for a in answers):
         names = tuple(n for n in _BRACKETS.findall(last) if n != "completed")
-        return Form("brackets", names, len(names) > 1)
+        if names:
+            return Form("brackets", names, len(names) > 1)
     if all(re.fullmatch(r"<([A-Za-z][\w.-]*)>.*</[A-Za-z][\w.-]*>", a.strip(), re.DOTALL) for a in answers):
         rows = [tuple(m[1] for m in _TAG_PAIR.finditer(a)) for a in answers]
-        gap = "\n" if re.match(r"<[\w.-]+>\n", last) else ""
-        return Form("tags", max(rows, key=len), max(map(len, rows)) > 1, gap)
+        if all(rows):
+            return Form("tags", max(rows, key=len), max(map(len, rows)) > 1, bool(re.match(r"<[\w.-]+>\n", last)))
     cues = [_LAST_LINE.search(a) for a in answers]
     if all(cues):
         word = cues[-1][1] if cues[-1] else "Answer"

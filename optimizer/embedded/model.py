@@ -23,9 +23,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain, pairwise
 
-from optimizer.copying import carry_over, shows_spans
-from optimizer.forms import find_form, find_labels, letters, split_answer
-from optimizer.reading import Reading, read
+from optimizer.embedded.copying import carry_over, shows_spans
+from optimizer.embedded.forms import find_form, find_labels, letters, split_answer
+from optimizer.embedded.reading import Reading, read
 from optimizer.records import Completion, Request
 from search_spaces.prompt import Message
 
@@ -34,16 +34,17 @@ CHARACTERS_PER_TOKEN = 4  # the usual rule of thumb for English; there is no tok
 HALF_ATTENTION = 3000
 # Where an input begins is the fainter the fewer marks part it from the answer before. So an answer is credited with
 # part of the input before its own: BLUR, halved by so many characters of marks.
-BLUR = 0.8
+BLUR = 0.6
 HALF_BLUR = 8
 SHARPNESS = 2.0  # a demonstration twice as alike counts 2 ** SHARPNESS times as much
 GRAM = 0.4  # weight of a run of four letters against a whole word; lets "cancel" meet "cancellation"
 PAIR = 1.0  # weight of two words in a row
 ATTENTION = 1.3  # weight of a query's word that the instruction mentions too
 UNLIKE = 0.02  # likeness shared among all demonstrations alike, so that none of them is worth nothing
-DOUBT = 0.01  # the demonstrations' word counts half against the labels' where the closest is only so alike
-UNSHOWN = 0.003  # share of the votes left to an answer that no demonstration gives
+DOUBT = 0.015  # the demonstrations' word counts half against the labels' where the closest is only so alike
+UNSHOWN = 0.05  # share of the votes left to an answer that no demonstration gives
 LISTED = 0.2  # log-odds for one telling word shared with a label's name or description
+NAMED = 0.5  # a word of a label's name against one of its description: rows seldom say what they are
 # Attention goes where the wording points: to the examples, to what is said of the labels, to second thoughts. These
 # few words are all the English that it knows.
 STEER = {
@@ -231,7 +232,9 @@ def _weigh(case: _Case) -> dict[str, float]:
     shares, closest = _votes(case)
     odds = {name: 0.0 for name, _, _ in case.labels} | dict.fromkeys(shares, 0.0)
     if shares:
-        shown = (STEERED if "examples" in case.steer else 1.0) * closest / (closest + DOUBT)
+        # The fewer of the answers are shown, the closer an example must be to be believed.
+        doubt = DOUBT * len(odds) / len(shares)
+        shown = (STEERED if "examples" in case.steer else 1.0) * closest / (closest + doubt)
         odds = {answer: shown * math.log(shares.get(answer, 0.0) + UNSHOWN) for answer in odds}
     listed = LISTED * (STEERED if "labels" in case.steer else 1.0)
     for name, value in _shared(case).items():
@@ -271,11 +274,11 @@ def _shared(case: _Case) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, note, attention in case.labels:
         told: list[float] = []
-        for text in (name.replace("_", " "), note):
+        for text, trust in ((name.replace("_", " "), NAMED), (note, 1.0)):
             features = _features(text)
             for f in case.query.keys() & features.keys():
                 unusual = math.log2(1 + (len(texts) + 2) / (common.get(f, 0) + 2))
-                weight = rarity[f] * min(1.0, len(f) / SHORT) * unusual
+                weight = trust * rarity[f] * min(1.0, len(f) / SHORT) * unusual
                 told.append(features[f] * min(case.query[f], 1.0) * weight)
         found[name] = attention * math.fsum(told)
     return found

@@ -1,0 +1,64 @@
+"""The first task file: whatever the columns are called, it can be used as it is."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from optimizer.columns import Guess, guess
+from optimizer.drafting import draft, facts
+from optimizer.journey import read_rows
+from optimizer.tables import read_table
+from optimizer.task import parse_task
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+names = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=30)
+
+
+@given(names=st.lists(names, min_size=3, max_size=6, unique=True), labels=st.lists(names, min_size=2, unique=True))
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+def test_a_draft_is_a_valid_task_file(names: list[str], labels: list[str]) -> None:
+    """Column names and labels with quotes, newlines or any other character come back as they were."""
+    guessed = Guess(
+        (names[0],), names[1], names[2], "", "", tuple(names[3:]), "classification", tuple(labels), "accuracy", ""
+    )
+
+    text = draft(guessed, file="rows.csv", path="task.toml", name="x", metrics=["accuracy", "macro_f1"])
+
+    task = parse_task(text, Path("task.toml"))
+    assert [names[0]] == task.data.inputs
+    assert (names[1], names[2], names[3:]) == (task.data.target, task.data.id, task.data.slices)
+    assert labels == list(task.task.labels)
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the shared data sets are not here")
+@pytest.mark.parametrize("name", ["ag_news", "banking77", "gsm8k", "hatexplain", "scitldr", "sms_spam", "sst2"])
+def test_real_data_sets_lead_to_task_files_that_work(name: str, tmp_path: Path) -> None:
+    """From a real file to its splits without a word from the user, and with facts about the rows."""
+    path = SHARED / name / "train.jsonl"
+    guessed = guess(read_table(path))
+    text = draft(guessed, file=str(path), path="task.toml", name=name, metrics=[])
+
+    data, labels = read_rows(parse_task(text, tmp_path / "task.toml"))
+
+    said = "\n".join(facts(data, labels))
+    assert f"rows: {len(data.train)} train" in said
+    assert "power: " in said
+
+
+def test_facts_count_duplicates_and_disagreements(tmp_path: Path) -> None:
+    """Planted duplicates, and one that disagrees, are counted."""
+    rows = [(f"message number {i} about something else {i * 7}", "ab"[i % 2]) for i in range(40)]
+    rows += [rows[0], (rows[1][0], "a")]
+    with (tmp_path / "rows.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
+    guessed = guess(read_table(tmp_path / "rows.csv"))
+    text = draft(guessed, file="rows.csv", path="task.toml", name="x", metrics=[])
+
+    said = facts(*read_rows(parse_task(text, tmp_path / "task.toml")))
+
+    assert any(line.startswith("exact duplicates: 2 groups, each kept in one split; 1 disagree") for line in said)
