@@ -163,7 +163,9 @@ def export(format_name: str | None, listing: bool, trial: int | None, run: int |
 def say_written(written: Exported) -> None:
     """Say which files were written, and how faithfully."""
     for path in written.files:
-        out(f"{path}: written; loaded back: {written.fidelity}{'; ' + written.note if written.note else ''}")
+        out(f"{path}: written, loaded back: {written.fidelity}")
+    if written.note:
+        out(written.note)
 
 
 @click.command()

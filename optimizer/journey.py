@@ -35,19 +35,14 @@ NOT_COURSE = {"workers", "timeout"}  # settings that change how fast a run goes,
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A task made ready: its rows, its space, and what renders its prompts."""
+    """A task made ready: its rows, its space, what renders its prompts, and a digest of rows and splits."""
 
     task: Task
     data: Dataset
     labels: tuple[str, ...]
     space: Space
     renderer: Renderer
-
-    @property
-    def data_digest(self) -> str:
-        """Names the rows and their splits."""
-        splits = (self.data.train, self.data.dev, self.data.test)
-        return digest([[example.to_dict() for example in rows] for rows in splits])
+    data_digest: str
 
     @property
     def config(self) -> str:
@@ -103,7 +98,8 @@ def prepare(task: Task | str | Path) -> Plan:
         space = load_space(facts, task.space, task.seed)
     except DimensionError as error:
         raise TaskError(str(error)) from None
-    return Plan(task, data, labels, space, renderer(space))
+    rows = [[example.to_dict() for example in split] for split in (data.train, data.dev, data.test)]
+    return Plan(task, data, labels, space, renderer(space), digest(rows))
 
 
 def read_rows(task: Task) -> tuple[Dataset, tuple[str, ...]]:

@@ -9,8 +9,9 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -141,7 +142,7 @@ class Ledger:
         waiting = list(missing.items())[::-1]
         flying: dict[Future[Completion], tuple[str, float]] = {}
         trouble: BaseException | None = None
-        with ThreadPoolExecutor(self.workers) as threads:
+        with ThreadPoolExecutor(self.workers) as threads, self._rescue(flying):
             while flying or (waiting and trouble is None):
                 while waiting and len(flying) < self.workers and trouble is None:
                     key, request = waiting.pop()
@@ -154,11 +155,22 @@ class Ledger:
                     flying[threads.submit(self.model.complete, request)] = (key, reserved)
                 landed, _ = wait(flying, timeout=0.2, return_when=FIRST_COMPLETED)
                 for future in landed:
-                    key, reserved = flying.pop(future)
-                    trouble = self._land(future, key, reserved, done) or trouble
+                    trouble = self._land(future, *flying[future], done) or trouble
+                    del flying[future]
         if trouble is not None:
             raise trouble
         return done
+
+    @contextmanager
+    def _rescue(self, flying: Mapping[Future[Completion], tuple[str, float]]) -> Iterator[None]:
+        """Await and write down what is in flight when anything breaks the buying off, such as a second Ctrl-C."""
+        try:
+            yield
+        except BaseException:
+            wait(flying)
+            answered = {key: future.result() for future, (key, _) in flying.items() if not future.exception()}
+            self._write(answered)
+            raise
 
     def _land(
         self, future: Future[Completion], key: str, reserved: float, done: dict[str, Completion]

@@ -16,6 +16,7 @@ from functools import cached_property
 from search_spaces.prompt import Example
 
 NEIGHBOURS = 5  # rows that vote on how hard a row is: enough to outvote one odd neighbour
+RANKED = 33  # neighbours remembered per text: trials ask for the same rows with other numbers of demos
 HARD_SHARE = 4  # "hardest" draws among the HARD_SHARE * k hardest rows, so that its seed still matters
 
 
@@ -64,6 +65,7 @@ class DemoPool:
 
     def __init__(self, examples: Sequence[Example]) -> None:
         self.examples = tuple(examples)
+        self._ranked: dict[str, list[int]] = {}
 
     @cached_property
     def index(self) -> TextIndex:
@@ -82,7 +84,9 @@ class DemoPool:
 
     def nearest(self, text: str, k: int, *, but: str = "") -> tuple[Example, ...]:
         """The `k` rows most similar to a text, best first, leaving out the row whose id is `but`."""
-        ranked = (self.examples[p] for p in self.index.rank(text, k + 1))
+        if len(self._ranked.get(text, ())) < min(k + 1, len(self.examples)):
+            self._ranked[text] = self.index.rank(text, max(k + 1, RANKED))
+        ranked = (self.examples[p] for p in self._ranked[text][: k + 1])
         return tuple(example for example in ranked if example.id != but)[:k]
 
 

@@ -25,7 +25,9 @@ class Renderer:
     def __init__(self, templates: Mapping[str, Template] | None = None) -> None:
         self.templates: dict[str, Template] = {**built_in.BUILT_IN, **(templates or {})}
         self._turns: dict[Prompt, tuple[Turn, ...]] = {}
-        self._pools: dict[tuple[Example, ...], DemoPool] = {}
+        # By identity: hashing a pool of thousands of rows on each call would cost more than the look-up saves. The
+        # pool holds on to its rows, so an identity is never reused.
+        self._pools: dict[int, DemoPool] = {}
 
     def turns(self, prompt: Prompt) -> tuple[Turn, ...]:
         """Compile a prompt whose demos are fixed: the form in which it is exported."""
@@ -53,6 +55,7 @@ class Renderer:
         return self.templates[prompt.template].parse(prompt, text)
 
     def _pool(self, prompt: Prompt) -> DemoPool:
-        if prompt.demos not in self._pools:
-            self._pools[prompt.demos] = DemoPool(prompt.demos)
-        return self._pools[prompt.demos]
+        key = id(prompt.demos)
+        if key not in self._pools:
+            self._pools[key] = DemoPool(prompt.demos)
+        return self._pools[key]

@@ -221,7 +221,7 @@ def test_show_tells_a_prompt_and_its_rows(cli: Run, results: Path) -> None:
 
 def test_export_writes_predict_answers_report_draws(cli: Run, results: Path, tmp_path: Path) -> None:
     """The winner leaves the house as a module, answers rows, and is drawn as a page."""
-    assert "prompt.py: written; loaded back: exact" in cli("export", "--format", "python").stdout
+    assert "prompt.py: written, loaded back: exact" in cli("export", "--format", "python").stdout
     assert "baseline.skops: written" in cli("export", "--format", "skops").stdout
     assert "python" in cli("export", "--list").stdout
     said = cli("predict", "rows.csv", "-o", "answers.csv").stderr

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -647,3 +647,32 @@ class Buying(RuleBasedStateMachine):
 
 Buying.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 TestBuying = Buying.TestCase
+
+
+def test_calls_in_flight_are_written_down_when_the_buying_is_broken_off(tmp_path: Path) -> None:
+    """A second Ctrl-C, or any other break, still leaves what was paid for on disk."""
+    started = threading.Barrier(4, timeout=20)
+
+    class Together:
+        name, address, price = "together", "", (1e-6, 1e-6)
+
+        def complete(self, request: Request) -> Completion:
+            started.wait()  # all four calls are under way before any of them answers
+            return Completion(request.messages[0].content, cost=1e-6)
+
+    class Breaking(Store):
+        broken = False
+
+        def add_completions(self, run: int, model: str, completions: Mapping[str, Completion]) -> None:
+            if not self.broken:
+                self.broken = True
+                raise KeyboardInterrupt
+            super().add_completions(run, model, completions)
+
+    asked = [Request((Message("user", f"question {i}"),), Settings()) for i in range(4)]
+    with Breaking(tmp_path / "r.db", create=True) as store:
+        ledger = Ledger(Together(), store, 1, workers=4)
+        with pytest.raises(KeyboardInterrupt):
+            ledger.complete(asked)
+
+        assert len(store.find_completions([ledger.key(request) for request in asked])) == 4
