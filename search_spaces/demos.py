@@ -84,9 +84,10 @@ class DemoPool:
 
     def nearest(self, text: str, k: int, *, but: str = "") -> tuple[Example, ...]:
         """The `k` rows most similar to a text, best first, leaving out the row whose id is `but`."""
-        if len(self._ranked.get(text, ())) < min(k + 1, len(self.examples)):
-            self._ranked[text] = self.index.rank(text, max(k + 1, RANKED))
-        ranked = (self.examples[p] for p in self._ranked[text][: k + 1])
+        positions = self._ranked.get(text, [])
+        if len(positions) < min(k + 1, len(self.examples)):
+            positions = self._ranked[text] = self.index.rank(text, max(k + 1, RANKED))
+        ranked = (self.examples[p] for p in positions[: k + 1])
         return tuple(example for example in ranked if example.id != but)[:k]
 
 

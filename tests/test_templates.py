@@ -542,6 +542,167 @@ def test_turns_join_texts_and_leave_out_empty_ones() -> None:
     assert turn("user", "a", "", "b", Slot("x"), "", "c") == Turn("user", ("ab", Slot("x"), "c"))
 
 
+# --- the layouts, word for word ---------------------------------------------------------------------------
+
+PLAIN = """[user]
+Sort it.
+
+Options:
+- alpha beta: first
+- zeta
+
+Answer format: Respond with the main_topic only.
+
+Mail text: Hi
+there
+Sent to: you
+Main topic: zeta
+
+Mail text: A & b
+Sent to: me
+Main topic: alpha beta
+
+Mail text: <the mail>
+Sent to: <to>
+Main topic:"""
+
+MARKDOWN = """[user]
+## Task
+
+Sort it.
+
+## Answer format
+
+Respond with a JSON object of this form: {"reasoning": "...", "main_topic": "..."}
+
+## Example 1
+
+**Mail text:** Hi
+there
+**Sent to:** you
+**Main topic:** {"reasoning": "Greets.", "main_topic": "zeta"}
+
+## Example 2
+
+**Mail text:** A & b
+**Sent to:** me
+**Main topic:** {"reasoning": "Sums.", "main_topic": "alpha beta"}
+
+## Options
+
+alpha beta, zeta
+
+## Your turn
+
+**Mail text:** <the mail>
+**Sent to:** <to>
+**Main topic:**"""
+
+XML = """[user]
+<task>
+Sort it.
+</task>
+
+<options>
+alpha beta, zeta
+</options>
+
+<answer_format>
+First think it through between <reasoning> and </reasoning>. Give the main_topic between <main_topic> and </main_topic>.
+</answer_format>
+
+<example>
+<mail_text>Hi
+there</mail_text>
+<sent_to>you</sent_to>
+<answer><reasoning>Greets.</reasoning>
+<main_topic>zeta</main_topic></answer>
+</example>
+
+<example>
+<mail_text>A & b</mail_text>
+<sent_to>me</sent_to>
+<answer><reasoning>Sums.</reasoning>
+<main_topic>alpha beta</main_topic></answer>
+</example>
+
+<input>
+<mail_text><the mail></mail_text>
+<sent_to><to></sent_to>
+</input>"""
+
+CHAT = """[system]
+Sort it.
+
+Options: alpha beta, zeta
+
+Think step by step. Then write the main_topic on a last line that starts with "Answer:".
+[user]
+Mail text: Hi
+there
+Sent to: you
+[assistant]
+Greets.
+Answer: zeta
+[user]
+Mail text: A & b
+Sent to: me
+[assistant]
+Sums.
+Answer: alpha beta
+[user]
+Mail text: <the mail>
+Sent to: <to>"""
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "expected"),
+    [
+        ("plain", {"notes": ("first", "")}, PLAIN),
+        ("markdown", {"answer_format": "json", "reasoning": True, "label_place": "query"}, MARKDOWN),
+        ("xml", {"answer_format": "tagged", "reasoning": True}, XML),
+        ("chat", {"reasoning": True}, CHAT),
+    ],
+)
+def test_a_whole_prompt_reads_like_this(name: str, fields: dict[str, Any], expected: str) -> None:
+    """Every word and break of a built-in layout is meant: scores of another day are compared with these."""
+    demos = (
+        Example("1", (("mail_text", "Hi\nthere"), ("Sent to", "you")), ("zeta",), "Greets."),
+        Example("2", (("mail_text", "A & b"), ("Sent to", "me")), ("alpha beta",), "Sums."),
+    )
+    settled = {"instruction": "Sort it.", "inputs": ("mail_text", "Sent to"), "labels": ("alpha beta", "zeta")}
+    prompt = make(name, output="main_topic", demos=demos, **{**settled, **fields})
+    messages = fill(turns_of(prompt), {"mail_text": "<the mail>", "Sent to": "<to>"})
+
+    assert "\n".join(f"[{message.role}]\n{message.content}" for message in messages) == expected
+
+
+def test_a_chat_about_one_text_is_the_text() -> None:
+    """A single input is sent without a name; labels that belong to the row that is asked stand below it alone."""
+    demo = Example("1", (("text", "Hi"),), ("zeta",))
+    prompt = make("chat", inputs=("text",), labels=("a", "zeta"), label_place="query", notes=("x", ""), demos=(demo,))
+
+    assert [message.content for message in fill(turns_of(prompt), {"text": "Bye"})] == [
+        "Sort the text.\n\nRespond with the label only.",
+        "Hi",
+        "zeta",
+        "Bye\n\nOptions:\n- a: x\n- zeta",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer_format", "expected"),
+    [
+        ("bare", "Respond with the label only."),
+        ("json", 'Respond with a JSON object of this form: {"label": "..."}'),
+        ("tagged", "Give the label between <label> and </label>."),
+    ],
+)
+def test_the_answer_format_is_said_like_this(answer_format: str, expected: str) -> None:
+    """How to answer is said in one sentence, in the words in which answers are read."""
+    assert format_note(make("plain", answer_format)) == expected
+
+
 # --- completions as models write them ---------------------------------------------------------------------
 
 
@@ -584,6 +745,8 @@ def test_labels_that_letters_do_not_tell_apart_are_matched_exactly() -> None:
         ("xml", {}, "<answer>zeta</answer>", "zeta"),
         ("xml", {}, "<answer>zeta", "zeta"),
         ("chat", {}, "The label: zeta.", "zeta"),
+        ("chat", {}, "- LABEL: zeta", "zeta"),
+        ("chat", {"output": "zeta", "labels": ("zeta", "no")}, "zeta: no", "no"),
         ("plain", {"reasoning": True}, "no?\nC?\n**Answer:** zeta", "zeta"),
         ("plain", {"reasoning": True}, "Answer: no\nWait.\nAnswer: zeta", "zeta"),
         ("plain", {"reasoning": True}, "It could be no.\nzeta", "zeta"),
