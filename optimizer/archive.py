@@ -57,10 +57,10 @@ class History:
         with Store(self._db) as store:
             return store.runs()
 
-    def run(self, run: int | None = None) -> Run:
-        """One run; the latest if none is named."""
+    def run(self, run: int | None = None, *, won: bool = False) -> Run:
+        """One run; the latest if none is named, or with `won` the latest that has a winner."""
         with Store(self._db) as store:
-            return store.run(run)
+            return store.run(run, won=won)
 
     def trials(self, run: int | None = None) -> list[Trial]:
         """The trials of a run in order, without their outcomes."""
@@ -86,7 +86,7 @@ class History:
             If the run has no such trial, or no winner yet.
         """
         with Store(self._db) as store:
-            found = store.run(run)
+            found = store.run(run, won=True)
             chosen = _choose(store.trials(found.id, outcomes=False), found, trial)
             dev = {example.id: example for example in store.examples(found.data, "dev")}
             seed, outcomes = store.outcomes(found.id, 0), store.outcomes(found.id, chosen.number)
@@ -118,7 +118,7 @@ class History:
             If the run has trained none.
         """
         with Store(self._db) as store:
-            found = store.run(run)
+            found = store.run(run, won=True)
             trained = store.baseline(found.id)
         if trained is None or trained.blob is None:
             raise InputError(
@@ -129,7 +129,7 @@ class History:
     def prompt_and_rows(self, trial: int | None, run: int | None) -> tuple[Trial, list[Example]]:
         """Read a trial and the dev rows of its run: what an export is made from and proven on."""
         with Store(self._db) as store:
-            found = store.run(run)
+            found = store.run(run, won=True)
             return _choose(store.trials(found.id, outcomes=False), found, trial), store.examples(found.data, "dev")
 
 

@@ -6,6 +6,7 @@ watched. Without labels: the answer of the nearest training row. Knows nothing o
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 import zipfile
@@ -24,7 +25,7 @@ from search_spaces.space import Chooser, Value
 EPOCHS = 40  # the most passes over the training rows
 PATIENCE = 5  # epochs without a better dev score before training stops
 TRUSTED = ["scipy.sparse._csr.csr_matrix"]  # holds the training rows of the retrieving rival; arrays, no code
-WORDS = {"ngram_range": (1, 2), "sublinear_tf": True, "max_features": 10_000}
+WORDS = {"token_pattern": r"(?u)\b\w+\b", "ngram_range": (1, 2), "sublinear_tf": True, "max_features": 10_000}
 CHARACTERS = {"analyzer": "char_wb", "ngram_range": (2, 5), "sublinear_tf": True, "max_features": 20_000}
 
 
@@ -138,6 +139,9 @@ class _Features:
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.pipeline import make_union
 
+        # Texts without a single word character, such as emoji, have characters alone.
+        wordless = not any(re.search(r"\w", row.text) for row in self.rows)
+        kind = "characters" if wordless else kind
         parts = [TfidfVectorizer(**WORDS)] if kind != "characters" else []
         parts += [TfidfVectorizer(**CHARACTERS)] if kind != "words" else []
         vectorizer = make_union(*parts)

@@ -6,6 +6,8 @@ Nothing heavy is imported before a command needs it: `--help` and `history` star
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +72,10 @@ def init(file: str, output: str, force: bool) -> None:
     from optimizer.task import parse_task
 
     path = Path(output)
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such folder. Make it, or name another file with -o.")
+    if path.resolve() == Path(file).resolve():
+        raise InputError(f"{output} is the data file; it was left as it is. Name another file with -o.")
     guessed = guess(read_table(Path(file)))
     metrics = [name for name, metric in METRICS.items() if guessed.kind in metric.kinds]
     name = re.sub(r"[^\w.-]+", "-", Path(file).stem).strip("-") or "task"
@@ -139,7 +145,7 @@ def tune(task: str, db: str, as_json: bool, quiet: bool, **changes: Any) -> None
     """
     from optimizer.task import load_task
 
-    tuned = _tune(_changed(load_task(task), changes), db, again=f"phrasetune tune {task}", quiet=quiet or as_json)
+    tuned = _tune(_changed(load_task(task), changes), db, quiet=quiet or as_json)
     if as_json:
         _tuned_json(tuned)
         return
@@ -168,7 +174,7 @@ def _changed(task: Task, changes: dict[str, Any]) -> Task:
         raise InputError(str(error)) from None
 
 
-def _tune(task: Task, db: str, *, again: str, quiet: bool) -> Tuned:
+def _tune(task: Task, db: str, *, quiet: bool) -> Tuned:
     """Run a search with a live view; the first Ctrl-C stops it gently, the second at once."""
     from optimizer.journey import Watch
     from optimizer.journey import tune as run_tune
@@ -179,16 +185,18 @@ def _tune(task: Task, db: str, *, again: str, quiet: bool) -> Tuned:
         try:
             return run_tune(task, db=db, watch=Watch(view, stop))
         except Interrupted:
-            where = "" if db == "results.db" else f" --db {db}"
-            raise Interrupted(f"stopped; everything bought is in {db}. Resume with: {again}{where}") from None
+            again = shlex.join(["phrasetune", *sys.argv[1:]])  # with its options: they are part of what is resumed
+            raise Interrupted(f"stopped; everything bought is in {db}. Resume with: {again}") from None
 
 
 def _tuned_text(tuned: Tuned) -> None:
-    from optimizer.report import comparisons_grid, params_text, percent, spread, verdict_grid
+    from optimizer.report import comparisons_grid, dollars, params_text, percent, spread, verdict_grid
 
     run, best = tuned.run, tuned.best
+    for note in tuned.notes:
+        out(f"note: {note}")
     out(f"run {run.id}: {run.name} on {run.model}, {len(tuned.trials)} trials; {run.reason}")
-    out(f"completions: {run.bought:,} bought, {run.reused:,} reused from the ledger; ${run.cost:.4f} spent")
+    out(f"completions: {run.bought:,} bought, {run.reused:,} reused from the ledger; spent: {dollars(run.cost)}")
     out(
         f"best on dev: trial {best.number}, {run.metric} {percent(best.score)} ({spread(best.interval)}), seed prompt "
         f"{percent(tuned.trials[0].score)}; {params_text(best.params)}"
@@ -225,14 +233,16 @@ def demo(folder: str, db: str, quiet: bool) -> None:
     from optimizer.task import load_task
 
     place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    for name in ("task.toml", "support.csv", "library.csv"):
-        source = resources.files("optimizer").joinpath("demo", name)
-        if not (place / name).exists():
-            (place / name).write_bytes(source.read_bytes())
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        for name in ("task.toml", "support.csv", "library.csv"):
+            if not (place / name).exists():
+                (place / name).write_bytes(resources.files("optimizer").joinpath("demo", name).read_bytes())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written to ({error.strerror}). Name another folder.") from None
     out(f"{place / 'task.toml'}: 679 messages to a software company's support desk, 8 labels; model: embedded")
     task = place / "task.toml"
-    tuned = _tune(load_task(task), db, again=f"phrasetune demo {folder}", quiet=quiet)
+    tuned = _tune(load_task(task), db, quiet=quiet)
     _tuned_text(tuned)
     out()
     written = write_export("python", run=tuned.run.id, db=db, folder=place, force=True)

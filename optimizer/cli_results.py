@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from optimizer.errors import ExportError
+from optimizer.errors import ExportError, InputError
 from optimizer.options import db_option, json_option, run_option
 from optimizer.terminal import err, next_step, out, out_csv, out_grid, out_json, stoppable
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @run_option
 @click.option("--all", "everything", is_flag=True, help="List the runs only.")
 @click.option("--state", type=click.Choice(["complete", "pruned", "failed"]), help="Only trials that ended so.")
-@click.option("--min-score", type=float, help="Only trials of at least this score, in 0 to 1.")
+@click.option("--min-score", type=click.FloatRange(0, 1), help="Only trials of at least this score: 0.47 for 47 %.")
 @click.option("--sort", type=click.Choice(["number", "score", "cost"]), default="number", show_default=True)
 @click.option("--limit", type=click.IntRange(1), help="At most so many trials.")
 @json_option
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def history(db: str, run: int | None, everything: bool, as_json: bool, as_csv: bool, **filters: Any) -> None:  # noqa: ANN401
     """List the runs, and the trials of one: parameters, score with n and interval, cost, state, why it ended."""
     from optimizer.archive import History
-    from optimizer.report import run_record, runs_grid, trial_record, trials_grid, verdict_record
+    from optimizer.report import run_record, runs_grid, trial_record, trials_csv, trials_grid, verdict_record
 
     records = History(db)
     runs = records.runs()
@@ -53,7 +53,7 @@ def history(db: str, run: int | None, everything: bool, as_json: bool, as_csv: b
         out_json({"runs": [run_record(r) for r in runs], "run": chosen.id, "trials": listed, "verdict": verdict})
         return
     if as_csv:
-        out_csv(grid)
+        out_csv(trials_csv(trials, costs))
         return
     if run is None:
         out_grid(runs_grid(runs))
@@ -101,11 +101,13 @@ def show(trial: int | None, run: int | None, db: str, rows: int, as_json: bool) 
     from optimizer.archive import History
     from optimizer.report import changes_grid, params_text, percent, prompt_diff, spread, trial_record
 
-    shown = History(db).show(trial, run)
+    records = History(db)
+    shown = records.show(trial, run)
     t = shown.trial
     if as_json:
+        cost = records.costs(shown.run.id).get(t.number, (0, 0.0))
         changed = {"fixed": [asdict(c) for c in shown.fixed], "broken": [asdict(c) for c in shown.broken]}
-        out_json({"run": shown.run.id, **trial_record(t), "prompt": shown.prompt, **changed})
+        out_json({"run": shown.run.id, **trial_record(t, cost), "prompt": shown.prompt, **changed})
         return
     score = f"{shown.run.metric} {percent(t.score)} ({spread(t.interval)}) on {t.n} dev rows"
     out(f"run {shown.run.id}, trial {t.number}: {score}")
@@ -116,9 +118,10 @@ def show(trial: int | None, run: int | None, db: str, rows: int, as_json: bool) 
         out("\nDifference to the seed prompt:\n")
         out(prompt_diff(shown.seed_prompt, shown.prompt) or "(none in the text)")
         out()
-        out_grid(changes_grid("Rows fixed", shown.fixed, rows))
-        out()
-        out_grid(changes_grid("Rows broken", shown.broken, rows))
+        for title, changed_rows in (("Dev rows fixed", shown.fixed), ("Dev rows broken", shown.broken)):
+            grid = changes_grid(title, changed_rows, rows)
+            out_grid(grid) if grid.rows else out(grid.title)
+            out()
     where = "" if db == "results.db" else f" --db {db}"
     next_step(f"phrasetune export --format python --trial {t.number} --run {shown.run.id}{where}")
 
@@ -157,7 +160,7 @@ def export(format_name: str | None, listing: bool, trial: int | None, run: int |
         out(f"{path}: written")
     else:
         say_written(write_export(format_name, trial=trial, run=run, db=db, folder=folder, name=name, force=force))
-    next_step("phrasetune predict NEW_ROWS.csv")
+    next_step("phrasetune predict NEW_ROWS.csv" if trial is None and format_name != "skops" else "phrasetune report")
 
 
 def say_written(written: Exported) -> None:
@@ -184,19 +187,25 @@ def predict(file: str, run: int | None, db: str, output: str | None, force: bool
     target = Target(Path(output).parent, Path(output).name, force) if output else None
     if target:
         target.check()
+        if output and Path(output).resolve() == Path(file).resolve():
+            raise InputError(f"{output} is the file that is read; it was left as it is. Name another with -o.")
     stop = threading.Event()
     with stoppable(stop, err):
-        done = predict_file(Path(file), History(db).run(run), db=db, watch=Watch(stop=stop))
+        done = predict_file(Path(file), History(db).run(run, won=True), db=db, watch=Watch(stop=stop))
     text = answers_csv(done.rows, done.answers, (*done.inputs, done.target))
     if target:
         err(f"{write_bytes(text.encode(), target)}: written")
     else:
         click.echo(text, nl=False)
+    if target:
+        next_step("phrasetune report")
     missing = sum(answer is None for answer in done.answers)
     bought = f"{done.bought} completions bought, {done.reused} reused"
     err(f"{len(done.rows)} rows, {missing} without a readable answer; {bought}")
     if done.score is not None:
         err(f"{done.metric}: {percent(done.score)} (95 % interval {spread(done.interval)})")
+        if done.seen:
+            err(f"{done.seen} of the scored rows stood in the run's own data: this is not a score on new rows.")
 
 
 @click.command()

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-def to_examples(
+def to_examples(  # noqa: PLR0913 - the roles that a column can have
     table: Table,
     *,
     inputs: Sequence[str],
@@ -38,6 +38,7 @@ def to_examples(
     id_column: str = "",
     labels: Sequence[str] = (),
     answers_column: str = "",
+    unanswered: bool = False,
 ) -> tuple[Example, ...]:
     """Make one example of every row, in the table's order.
 
@@ -55,6 +56,8 @@ def to_examples(
     answers_column
         A column with a JSON list of all accepted answers, of which the target is the preferred one; if it is the
         target column itself, the first of the list is preferred.
+    unanswered
+        Whether rows may lack a target.
 
     Raises
     ------
@@ -70,7 +73,7 @@ def to_examples(
         targets = _targets(table, row, target, answers_column)
         examples.append(Example(ids[row], texts, targets))
     fix = "Write the wanted answer, or remove the row."
-    empty = [row for row, e in enumerate(examples) if target and not e.targets]
+    empty = [row for row, e in enumerate(examples) if target and not unanswered and not e.targets]
     table.refuse(empty, f"column {target!r} is empty", fix)
     blank = [row for row, e in enumerate(examples) if not any(text for _, text in e.inputs)]
     table.refuse(blank, f"nothing stands in {', '.join(map(repr, inputs))}", "Write the text, or remove the row.")

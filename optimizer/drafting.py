@@ -51,7 +51,7 @@ seed = 0
 # instruction = {{ add = ["My own wording of the task."] }}
 
 # [seed]                     # the prompt to start from and to be compared with
-# instruction = "task"
+# instruction = "task"       # the description above, once there is one
 """
 
 
@@ -133,12 +133,15 @@ def facts(data: Dataset, labels: Sequence[str]) -> list[str]:
     said += [f"  {one} ~ {other} ({100 * likeness:.0f} % alike)" for one, other, likeness in found.leaks[:SHOWN_LEAKS]]
     if labels:
         said.append(_balance(data, labels))
-    dev, test = 100 * smallest_gain(len(data.dev)), 100 * smallest_gain(len(data.test))
-    said.append(
-        f"power: {len(data.dev)} dev rows show gains from about {dev:.0f} points, {len(data.test)} test rows from "
-        f"about {test:.0f} (80 % power, for two prompts that disagree on a quarter of the rows)"
-    )
+    shown = [f"{len(rows)} {name} rows {_power(len(rows))}" for name, rows in (("dev", data.dev), ("test", data.test))]
+    said.append(f"power: {', '.join(shown)} (80 % power, for two prompts that disagree on a quarter of the rows)")
     return said
+
+
+def _power(n: int) -> str:
+    least = smallest_gain(n)
+    # Prompts that disagree on a quarter of the rows cannot differ by more than that.
+    return f"show gains from about {100 * least:.0f} points" if least <= 0.25 else "are too few to show any gain"
 
 
 def _balance(data: Dataset, labels: Sequence[str]) -> str:

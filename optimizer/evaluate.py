@@ -27,7 +27,7 @@ class Evaluator:
     def __call__(self, prompt: Prompt, examples: Sequence[Example]) -> tuple[Outcome, ...]:
         """Score a prompt on each example, in order."""
         answered = zip(examples, self.answer(prompt, examples), strict=True)
-        return tuple(self._outcome(example, *answer) for example, answer in answered)
+        return tuple(self.outcome(example, *answer) for example, answer in answered)
 
     def answer(self, prompt: Prompt, examples: Sequence[Example]) -> list[tuple[str, Completion, str | None]]:
         """Get the key, the completion and the answer read out of it, for each example, in order."""
@@ -37,7 +37,8 @@ class Evaluator:
             for key, completion in self.ledger.complete(requests)
         ]
 
-    def _outcome(self, example: Example, key: str, completion: Completion, answer: str | None) -> Outcome:
+    def outcome(self, example: Example, key: str, completion: Completion, answer: str | None) -> Outcome:
+        """Score what `answer` gave for an example."""
         if completion.error:
             kind, value, key, text = Kind.ERROR, None, "", completion.error
         else:

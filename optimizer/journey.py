@@ -17,7 +17,7 @@ from optimizer.archive import renderer_for
 from optimizer.data import SplitPlan, split, to_examples
 from optimizer.errors import BudgetSpent, InputError, Interrupted, TaskError
 from optimizer.evaluate import Evaluator
-from optimizer.ledger import Budget, Ledger
+from optimizer.ledger import Budget, Ledger, require_price
 from optimizer.mirror import mirror, study_name
 from optimizer.models import Model, open_model
 from optimizer.records import Dataset, Event, Outcome, Run, Stage, Trial, TrialEnded, Verdict
@@ -44,25 +44,26 @@ class Plan:
     renderer: Renderer
     data_digest: str
 
-    @property
-    def config(self) -> str:
-        """Names all that decides the course of a run."""
+    def config(self, model: Model) -> str:
+        """Name all that decides the course of a run with a model."""
         task = self.task.model_dump(mode="json")
         task["model"] = {name: value for name, value in task["model"].items() if name not in NOT_COURSE}
-        return digest([task, self.data_digest, self.space.digest, __version__])
+        identity = [model.name, model.address, model.price]
+        return digest([task, identity, self.data_digest, self.space.digest, __version__])
 
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
     """What `tune` returns: the run as results.db has it, its trials, the winner and the verdict.
 
-    `verdict` is None if the budget did not cover it.
+    `verdict` is None if the budget did not cover it; `notes` say what was odd in the rows.
     """
 
     run: Run
     trials: tuple[Trial, ...]
     best: Trial
     verdict: Verdict | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -164,6 +165,7 @@ def tune(
     watch.event(Stage("reading", "the task and its rows"))
     plan = prepare(task)
     model = model or task_model(plan.task)
+    require_price(model, plan.task.search.max_usd)
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
         return _Journey(plan, model, store, watch).walk()
 
@@ -195,8 +197,11 @@ class _Journey:
         self.id, replay = self._start()
         self.ledger = self._ledger()
         self.evaluate = Evaluator(self.ledger, plan.renderer, get_metric(task.metric))
+        self.costs: dict[int, float] = {}
         try:
-            found = self._search(replay)
+            found = self._found(replay) or self._search(replay)
+            # From here on the winner stands: a run that is resumed after the test rows were opened chooses no other.
+            store.update_run(self.id, winner=found.best.number, reason=found.reason)
             self._stage("baseline", "training the rival on the same rows")
             rival = self._rival()
             self._stage("verdict", f"opening the {len(plan.data.test)} sealed test rows")
@@ -204,14 +209,15 @@ class _Journey:
         except BaseException as error:
             self._leave("interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed", str(error))
             raise
-        store.update_run(self.id, status="finished", winner=found.best.number, reason=reason, **self._totals())
+        store.update_run(self.id, status="finished", reason=reason, **self._totals())
         self._mirror(found.trials)
-        return Tuned(store.run(self.id), found.trials, found.best, ruling)
+        return Tuned(store.run(self.id), found.trials, found.best, ruling, plan.data.notes)
 
     def _start(self) -> tuple[int, list[Trial]]:
         """Resume the unfinished run of this configuration, or start a new one."""
         plan = self.plan
-        unfinished = self.store.unfinished_run(plan.config)
+        config = plan.config(self.model)
+        unfinished = self.store.unfinished_run(config)
         if unfinished is not None:
             replay = self.store.trials(unfinished)
             self.store.update_run(unfinished, status="running")
@@ -220,7 +226,14 @@ class _Journey:
         task = plan.task.model_dump(mode="json")
         name, metric = plan.task.task.name, plan.task.metric
         new = Run(0, name, task, self.model.name, metric, plan.data_digest, "running", "")
-        return self.store.start_run(new, plan.config), []
+        return self.store.start_run(new, config), []
+
+    def _found(self, replay: Sequence[Trial]) -> search.Found | None:
+        """Return what the search of a resumed run had found, if it was over."""
+        run = self.store.run(self.id)
+        if run.winner is None:
+            return None
+        return search.Found(tuple(replay), replay[run.winner], run.reason)
 
     def _ledger(self) -> Ledger:
         options = self.plan.task.search
@@ -231,6 +244,7 @@ class _Journey:
     def _search(self, replay: Sequence[Trial]) -> search.Found:
         options = self.plan.task.search
         space = self.plan.space
+        self._hold(replay, max(replay, key=lambda trial: trial.score or 0.0, default=None))
         self._stage("search", f"{space.size:,.0f} prompts, {len(self.plan.data.dev)} dev rows")
         return search.run(
             space,
@@ -248,23 +262,35 @@ class _Journey:
         self.watch.event(Stage(name, detail))
 
     def _event(self, event: Event) -> None:
-        if isinstance(event, TrialEnded) and event.trial.outcomes:
-            # What the verdict will cost is known from what the dearest trial did cost.
-            mean = sum(outcome.cost for outcome in event.trial.outcomes) / len(event.trial.outcomes)
-            budget = self.ledger.budget
-            budget.held_usd = max(budget.held_usd, 2 * len(self.plan.data.test) * mean * 1.2)
+        if isinstance(event, TrialEnded):
+            leader = self.leader if event.best != event.trial.number else event.trial
+            self._hold([event.trial], leader)
         self.watch.event(event)
+
+    def _hold(self, trials: Sequence[Trial], leader: Trial | None) -> None:
+        """Keep back what the verdict will cost: the test rows at the mean price of the seed prompt and the leader."""
+        for trial in trials:
+            costs = [outcome.cost for outcome in trial.outcomes]
+            self.costs[trial.number] = sum(costs) / max(1, len(costs))
+        self.leader = leader
+        if leader is not None:
+            judged = self.costs.get(0, 0.0) + self.costs[leader.number]
+            self.ledger.budget.held_usd = judged * len(self.plan.data.test) * 1.2  # rows differ in length
 
     def _keep(self, trial: Trial) -> None:
         self.store.save_trial(self.id, trial, prompt_text(self.plan.renderer, trial))
         self.store.update_run(self.id, **self._totals())
 
     def _rival(self) -> baseline.Rival:
+        """Train the rival, or take the one that this run has trained before it was stopped."""
         plan, options = self.plan, self.plan.task.baseline
+        trained = self.store.baseline(self.id)
+        if trained is not None:
+            return baseline.load(trained)
         rival = baseline.train(
             plan.data.train,
             plan.data.dev,
-            get_metric(plan.task.metric),
+            self.evaluate.metric,
             search.best_hyperparameters,
             labelled=bool(plan.labels),
             budget=baseline.Budget(options.trials, options.seconds, plan.task.search.seed),
@@ -296,16 +322,25 @@ class _Journey:
         used = len(self.plan.data.train) if trial.params.get("labels") == "terms" else len(trial.prompt.demos)
         return verdict.Entry(name, outcomes, used, f"trial {trial.number}", priced=self.model.price is not None)
 
-    def _totals(self) -> dict[str, int | float]:
+    def _totals(self) -> dict[str, int | float | None]:
         calls, usd = self.store.spent(self.id)
-        return {"bought": calls, "reused": self.ledger.reused, "cost": usd}
+        return {"bought": calls, "reused": self.ledger.reused, "cost": usd if self.model.price else None}
 
     def _leave(self, status: str, reason: str) -> None:
-        self.store.update_run(self.id, status=status, reason=reason or "stopped", **self._totals())
+        self.store.update_run(self.id, status=status, **self._totals())
+        if self.store.run(self.id).winner is None:  # else the reason is why the search ended
+            self.store.update_run(self.id, reason=reason or "stopped")
+        if status == "interrupted":
+            self._mirror(self.store.trials(self.id, outcomes=False))
 
     def _mirror(self, trials: Sequence[Trial]) -> None:
+        """Copy the trials for Optuna's tools; a copy that fails must not cost the result."""
+        name = study_name(self.plan.task.task.name, self.id)
         self.watch.event(Stage("mirror", "copying the trials into Optuna's tables"))
-        mirror(self.store.path, study_name(self.plan.task.task.name, self.id), self.plan.space, trials)
+        try:
+            mirror(self.store.path, name, self.plan.space, trials)
+        except Exception as error:  # noqa: BLE001 - whatever Optuna's storage raises
+            self.watch.event(Stage("mirror", f"Optuna's tables could not be written: {error}"))
 
 
 def prompt_text(renderer: Renderer, trial: Trial) -> str:
@@ -327,7 +362,10 @@ def as_text(turns: Sequence[Turn]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """What `predict_file` returns: the rows with their answers, and the score where the rows have a target."""
+    """What `predict_file` returns: rows and answers, and the score over the rows that have a wanted answer.
+
+    `seen` counts scored rows that stood in the run's own data: on those the score is not one of new rows.
+    """
 
     rows: tuple[Example, ...]
     answers: tuple[str | None, ...]
@@ -336,6 +374,7 @@ class Predicted:
     metric: str
     score: float | None
     interval: tuple[float, float]
+    seen: int
     bought: int
     reused: int
 
@@ -355,25 +394,45 @@ def predict_file(
     if run.winner is None:
         raise InputError(f"run {run.id} has no winner ({run.status}). Finish it with `phrasetune tune`.")
     task = Task.model_validate(run.task)
-    table = read_table(path)
-    scored = task.data.target in table.columns
-    rows = to_examples(
-        table,
-        inputs=task.data.inputs,
-        target=task.data.target if scored else "",
-        id_column=task.data.id if task.data.id in table.columns else "",
-        answers_column=task.data.answers if scored else "",
-    )
     model = model or task_model(task)
+    if model.name != run.model:
+        raise InputError(f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Name that model.")
+    rows = _new_rows(path, task)
     metric = get_metric(run.metric)
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
         trial = store.trials(run.id, outcomes=False)[run.winner]
-        ledger = Ledger(model, store, run.id, workers=_workers(model, task), stop=(watch or Watch()).stop)
+        budget = Budget(task.search.max_calls, task.search.max_usd)
+        ledger = Ledger(model, store, run.id, budget, _workers(model, task), (watch or Watch()).stop)
         evaluate = Evaluator(ledger, renderer_for(trial), metric)
-        answers = tuple(answer for _, _, answer in evaluate.answer(trial.prompt, rows))
-        outcomes = evaluate(trial.prompt, rows) if scored else ()
+        answered = evaluate.answer(trial.prompt, rows)
+        seen = {row.text for name in ("train", "dev", "test") for row in store.examples(run.data, name)}
+    pairs = [(row, answer) for row, answer in zip(rows, answered, strict=True) if row.targets]
+    outcomes = [evaluate.outcome(row, *answer) for row, answer in pairs]
     examples = {row.id: row for row in rows}
-    between = interval(metric, outcomes, examples, np.random.default_rng(0))
-    value = summarise(metric, outcomes, examples) if scored else None
-    counts = (ledger.bought, len(rows) - ledger.bought)
-    return Predicted(rows, answers, trial.prompt.inputs, trial.prompt.output, metric.name, value, between, *counts)
+    return Predicted(
+        rows,
+        tuple(answer for _, _, answer in answered),
+        trial.prompt.inputs,
+        trial.prompt.output,
+        metric.name,
+        summarise(metric, outcomes, examples),
+        interval(metric, outcomes, examples, np.random.default_rng(0)),
+        sum(row.text in seen for row, _ in pairs),
+        ledger.bought,
+        ledger.reused,
+    )
+
+
+def _new_rows(path: Path, task: Task) -> tuple[Example, ...]:
+    """Read rows to be answered; those that have a wanted answer can be scored."""
+    table = read_table(path)
+    data = task.data
+    known = data.target in table.columns
+    return to_examples(
+        table,
+        inputs=data.inputs,
+        target=data.target if known else "",
+        id_column=data.id if data.id in table.columns else "",
+        answers_column=data.answers if known and data.answers in table.columns else "",
+        unanswered=True,
+    )

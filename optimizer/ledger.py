@@ -62,6 +62,15 @@ class Budget:
         self.usd += usd
 
 
+def require_price(model: Model, max_usd: float) -> None:
+    """Refuse a cap on dollars for a model whose price nobody knows."""
+    if max_usd and model.price is None:
+        raise ModelError(
+            f"model {model.name!r} has no known price, so a cap of ${max_usd:g} cannot be kept. "
+            "Give its price in [model.price], or cap the calls with max_calls."
+        )
+
+
 @dataclass
 class Ledger:
     """Buys completions of one model.
@@ -83,11 +92,7 @@ class Ledger:
     reused: int = 0
 
     def __post_init__(self) -> None:
-        if self.budget.max_usd and self.model.price is None:
-            raise ModelError(
-                f"model {self.model.name!r} has no known price, so a cap of ${self.budget.max_usd:g} cannot be kept. "
-                "Give its price in [model.price], or cap the calls with max_calls."
-            )
+        require_price(self.model, self.budget.max_usd)
 
     def complete(self, requests: Sequence[Request]) -> list[tuple[str, Completion]]:
         """Get a completion for each request, in order, with the key that it stands under.
@@ -149,7 +154,12 @@ class Ledger:
                     try:
                         self._raise_if_stopped()
                         reserved = self._reserve(request)
-                    except (Interrupted, BudgetSpent) as error:
+                    except BudgetSpent as error:
+                        # What is in flight has set its highest price aside: it may free money as it lands.
+                        waiting.append((key, request))
+                        trouble = None if flying else error
+                        break
+                    except Interrupted as error:
                         trouble = error
                         break
                     flying[threads.submit(self.model.complete, request)] = (key, reserved)

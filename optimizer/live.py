@@ -84,7 +84,8 @@ class LiveView:
             lines.append(Text(f"{best}; spent {dollars(self._cost)}", style="green"))
         if self._block:
             b = self._block
-            seen = f"trial {b.number}: {b.n}/{b.of} rows, {percent(b.score)} ({spread(b.interval)})"
+            between = f" ({spread(b.interval)})" if b.interval else ""
+            seen = f"trial {b.number}: {b.n}/{b.of} rows, {percent(b.score)}{between}"
             lines.append(Text(f"{seen}  {params_text(b.params)}", overflow="ellipsis"))
         lines.append(self._table())
         return Group(*lines)

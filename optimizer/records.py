@@ -102,7 +102,10 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One search as it stands in results.db. Times are UTC in ISO 8601; `task` is the task file's content."""
+    """One search as it stands in results.db.
+
+    Times are UTC in ISO 8601; `task` is the task file's content; `cost` is None where the price is not known.
+    """
 
     id: int
     name: str
@@ -117,7 +120,7 @@ class Run:
     reason: str = ""
     bought: int = 0
     reused: int = 0
-    cost: float = 0.0
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +195,7 @@ class BlockScored:
     n: int
     of: int
     score: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True)

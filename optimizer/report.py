@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -179,9 +180,10 @@ def changes(
 
 
 def changes_grid(title: str, rows: Sequence[Change], most: int) -> Grid:
-    """Show fixed or broken rows."""
+    """Show fixed or broken rows, at most so many."""
+    some = f", of which {most} are shown" if most < len(rows) else ""
     shown = tuple((row.example_id, row.text, row.wanted, row.seed_answer, row.answer) for row in rows[:most])
-    return Grid(f"{title}: {len(rows)}", ("row", "text", "wanted", "seed prompt said", "this prompt says"), shown)
+    return Grid(f"{title}: {len(rows)}{some}", ("row", "text", "wanted", "seed prompt said", "this prompt says"), shown)
 
 
 # --- machine-readable -------------------------------------------------------------------------------------
@@ -202,6 +204,19 @@ def trial_record(trial: Trial, cost: tuple[int, float] = (0, 0.0)) -> dict[str, 
         "reason": trial.reason,
         "seconds": trial.seconds,
     }
+
+
+def trials_csv(trials: Sequence[Trial], costs: Mapping[int, tuple[int, float]]) -> Grid:
+    """Give trials as plain numbers, for other programs; parameters as JSON."""
+    columns = ("trial", "state", "score", "low", "high", "rows", "calls", "cost", "seconds", "reason", "params")
+    rows = []
+    for trial in trials:
+        low, high = trial.interval or (None, None)
+        calls, cost = costs.get(trial.number, (0, 0.0))
+        values = [trial.number, trial.state.value, trial.score, low, high, trial.n, calls, cost, trial.seconds]
+        cells = ["" if value is None else str(value) for value in values]
+        rows.append((*cells, trial.reason, json.dumps(dict(trial.params), ensure_ascii=False)))
+    return Grid("Trials", columns, tuple(rows))
 
 
 def run_record(run: Run) -> dict[str, Any]:

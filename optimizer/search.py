@@ -24,6 +24,7 @@ import numpy as np
 from optimizer.errors import BudgetSpent, InputError, one_of
 from optimizer.records import BlockScored, Event, Outcome, State, Trial, TrialEnded
 from optimizer.scoring import METRICS, Metric, summarise
+from optimizer.scoring import interval as interval_of
 from optimizer.stats import wilson, worse_than
 from search_spaces.prompt import Example, Prompt
 from search_spaces.space import Chooser, Space, Value
@@ -32,7 +33,9 @@ ALPHA = 0.05  # a trial is raced out when the rows say "worse" this surely
 KEEP = 1 / 3  # the share of trials that successive halving lets pass a rung (Li et al. use 1/4)
 RUNGS = (1 / 8, 1 / 4, 1 / 2)  # shares of the dev rows at which trials are halved
 ENOUGH = 4  # trials that must have reached a rung before it halves: of fewer, half is luck
-TRIES = 30  # asks in a row that bring only prompts tried before: then the space is taken as exhausted
+TRIES = 10  # asks in a row that bring only prompts tried before: TPE likes to stay where it is good
+DRAWS = 200  # random draws after that, before the space is taken as exhausted
+SMALL = 5000  # a space of so many prompts is walked through instead
 ERRORS = 0.2  # a trial with a larger share of failed calls is not scored at all
 STARTUP = 10  # random trials before TPE models anything: Optuna's own default
 
@@ -117,13 +120,14 @@ def run(
             reason = str(spent)
             break
         race.enter(trial)
-        hooks.keep(trial)
         best = race.best
-        hooks.event(TrialEnded(trial, best.number if best else None, options.trials))
-        if best is None:
+        if best is None:  # and nothing is kept, so that the next run begins with the seed prompt again
             raise InputError(f"no prompt could be scored: {trial.reason}. Check the model, then run again.")
-    assert race.best is not None
-    return Found(tuple(race.trials), race.best, reason)
+        hooks.keep(trial)
+        hooks.event(TrialEnded(trial, best.number, options.trials))
+    best = race.best
+    assert best is not None
+    return Found(tuple(race.trials), best, reason)
 
 
 @dataclass
@@ -149,21 +153,43 @@ class _Race:
     def best(self) -> Trial | None:
         """The leading trial: the best score over all rows; of equals the one with the fewest tokens, then the first."""
         complete = [trial for trial in self.trials if trial.state is State.COMPLETE]
-        return max(complete, key=_rank, default=None)
+        return max(complete, key=self._rank, default=None)
+
+    def _rank(self, trial: Trial) -> tuple[float, float, int]:
+        """Order trials. One that lacks rows is placed by its lead over the seed prompt on the rows that it has.
+
+        Otherwise a prompt that fails on hard rows would be the better for it.
+        """
+        seed, score = self.trials[0], trial.score or 0.0
+        if trial.n < len(self.rows):
+            scored = {outcome.example_id for outcome in trial.outcomes if outcome.score is not None}
+            shared = [outcome for outcome in seed.outcomes if outcome.example_id in scored]
+            score += (seed.score or 0.0) - (summarise(self.options.metric, shared, self._examples) or 0.0)
+        tokens = sum(outcome.tokens for outcome in trial.outcomes) / max(1, len(trial.outcomes))
+        return (score, -tokens, -trial.number)
 
     def ask(self) -> dict[str, Value] | None:
         """Propose the parameters of a prompt that was not tried before; the seed prompt comes first."""
         number = len(self.trials)
         if number == 0:
             return self.space.seed()
-        for attempt in range(TRIES):
-            self._study.sampler = _sampler(self.options.sampler, _mix(self.options.seed, number, attempt))
+        for attempt in range(TRIES + DRAWS):
+            name = self.options.sampler if attempt < TRIES else "random"
+            if attempt == TRIES and self.space.size <= SMALL:
+                return self._untried()
+            self._study.sampler = _sampler(name, _mix(self.options.seed, number, attempt))
             asked = self._study.ask()
             params = self.space.choose(asked)
             self._study.tell(asked, state=_optuna_state(State.FAILED))  # the finished trial is added by `enter`
             if self.space.build(params).digest not in self._tried:
                 return params
         return None
+
+    def _untried(self) -> dict[str, Value] | None:
+        """Walk through a small space for a prompt that was not tried yet."""
+        points = list(self.space.points())
+        random.Random(_mix(self.options.seed, len(self.trials))).shuffle(points)
+        return next((point for point in points if self.space.build(point).digest not in self._tried), None)
 
     def enter(self, trial: Trial) -> None:
         """Count a finished trial in, whether it ran here or is replayed."""
@@ -180,42 +206,62 @@ class _Race:
         reason = ""
         for start in range(0, len(self.rows), self.options.block):
             outcomes += self.evaluate(trial.prompt, self.rows[start : start + self.options.block])
-            scored = [outcome.score for outcome in outcomes if outcome.score is not None]
-            if len(scored) < (1 - ERRORS) * len(outcomes):
-                return replace(
-                    trial,
-                    state=State.FAILED,
-                    outcomes=tuple(outcomes),
-                    reason=_failure(outcomes),
-                    seconds=time.monotonic() - started,
-                )
-            running = summarise(self.options.metric, outcomes, self._examples) or 0.0
-            steps[len(outcomes)] = running
-            interval = wilson(sum(scored), len(scored))
-            of = len(self.rows)
-            self.hooks.event(BlockScored(trial.number, trial.params, len(outcomes), of, running, interval))
+            if _failing(outcomes):
+                break
+            steps[len(outcomes)] = self._announce(trial, outcomes)
             # The seed prompt is always scored in full: without it nobody could say "no improvement".
-            reason = self._out(outcomes, running) if trial.number and len(outcomes) < of else ""
+            last = len(outcomes) == len(self.rows)
+            reason = "" if last or trial.number == 0 else self._out(outcomes, steps[len(outcomes)])
             if reason:
                 break
+        else:
+            outcomes = self._again(trial.prompt, outcomes)
+        return self._ended(replace(trial, steps=steps, seconds=time.monotonic() - started), outcomes, reason)
+
+    def _announce(self, trial: Trial, outcomes: Sequence[Outcome]) -> float:
+        """Tell how a running trial stands, and return its score."""
+        metric, n = self.options.metric, len(outcomes)
+        scored = [outcome.score for outcome in outcomes if outcome.score is not None]
+        score = summarise(metric, outcomes, self._examples) or 0.0
+        # The interval of a set-level metric needs a bootstrap: too slow for every block.
+        interval = wilson(sum(scored), len(scored)) if metric.over is None else None
+        self.hooks.event(BlockScored(trial.number, trial.params, n, len(self.rows), score, interval))
+        return score
+
+    def _again(self, prompt: Prompt, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Ask once more for the rows whose calls failed: a fault that has passed should not cost a row."""
+        failed = {outcome.example_id for outcome in outcomes if outcome.score is None}
+        if not failed:
+            return list(outcomes)
+        rows = [row for row in self.rows if row.id in failed]
+        second = {outcome.example_id: outcome for outcome in self.evaluate(prompt, rows)}
+        return [second.get(outcome.example_id, outcome) for outcome in outcomes]
+
+    def _ended(self, trial: Trial, outcomes: Sequence[Outcome], reason: str) -> Trial:
+        """Close a trial: failed, stopped for a reason, or scored in full."""
+        metric = self.options.metric
+        if _failing(outcomes):
+            return replace(trial, state=State.FAILED, steps={}, outcomes=tuple(outcomes), reason=_failure(outcomes))
+        rng = np.random.default_rng(_mix(self.options.seed, trial.number))
+        n = sum(outcome.score is not None for outcome in outcomes)
+        lacking = f"; {len(outcomes) - n} calls failed and are left out" if n < len(outcomes) else ""
         return replace(
             trial,
             state=State.PRUNED if reason else State.COMPLETE,
-            score=running,
-            interval=interval,
-            n=len(scored),
-            steps=steps,
+            score=summarise(metric, outcomes, self._examples) or 0.0,
+            interval=interval_of(metric, outcomes, self._examples, rng),
+            n=n,
             outcomes=tuple(outcomes),
-            reason=reason or f"scored on all {len(self.rows)} dev rows",
-            seconds=time.monotonic() - started,
+            reason=(reason or f"scored on all {len(self.rows)} dev rows") + lacking,
         )
 
     def _out(self, outcomes: Sequence[Outcome], score: float) -> str:
         """Say why a trial should not go on, or nothing."""
         leader = self.best
         assert leader is not None
-        difference, p_value = _compare(outcomes, leader.outcomes)
         n = len(outcomes)
+        # The sign test compares rows. Where the metric is one of the whole set, halving alone decides.
+        difference, p_value = _compare(outcomes, leader.outcomes) if self.options.metric.over is None else (0.0, 1.0)
         if difference < 0 and p_value < ALPHA:
             behind = f"{-100 * difference:.1f} points behind trial {leader.number} on the same {n} rows"
             return f"raced out: {behind} (p = {p_value:.3f})"
@@ -229,11 +275,6 @@ class _Race:
         return ""
 
 
-def _rank(trial: Trial) -> tuple[float, float, int]:
-    tokens = sum(outcome.tokens for outcome in trial.outcomes) / max(1, len(trial.outcomes))
-    return (trial.score or 0.0, -tokens, -trial.number)
-
-
 def _step_at(trial: Trial, n: int) -> float | None:
     return trial.steps.get(n)
 
@@ -244,6 +285,11 @@ def _compare(ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> tuple[float,
     pairs = [(o.score, other[o.example_id]) for o in ours if o.score is not None and o.example_id in other]
     differences = np.array([a - b for a, b in pairs if b is not None])
     return (float(differences.mean()), worse_than(differences)) if len(differences) else (0.0, 1.0)
+
+
+def _failing(outcomes: Sequence[Outcome]) -> bool:
+    """Whether too many calls failed for a score."""
+    return sum(outcome.score is None for outcome in outcomes) > ERRORS * len(outcomes)
 
 
 def _failure(outcomes: Sequence[Outcome]) -> str:

@@ -7,18 +7,17 @@ how a run is made: records come in, records go out. Reading loads no package bey
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from optimizer.errors import StoreError
+from optimizer.opening import connect
+from optimizer.owner import alive, me
 from optimizer.records import (
     Comparison,
     Completion,
@@ -36,9 +35,6 @@ from search_spaces.prompt import Example, Prompt, digest
 
 if TYPE_CHECKING:
     import sqlite_utils
-
-APPLICATION_ID = 1885892212  # "phnt": tells our file from any other SQLite file
-BUSY_SECONDS = 30  # other processes may hold the file for a bulk insert
 
 
 class Store:
@@ -61,23 +57,7 @@ class Store:
 
     def __init__(self, path: str | Path, *, create: bool = False, paid: bool = False) -> None:
         self.path = Path(path)
-        _check(self.path, create=create)
-        try:
-            self.conn = sqlite3.connect(self.path, timeout=BUSY_SECONDS)
-            self.conn.row_factory = sqlite3.Row
-            try:
-                self._adopt()
-                if create:
-                    self._use_wal()
-                    self.conn.execute(f"PRAGMA synchronous = {'FULL' if paid else 'NORMAL'}")
-            except BaseException:
-                self.conn.close()
-                raise
-        except sqlite3.Error as error:
-            raise StoreError(
-                f"{self.path}: cannot be used as results database ({error}). "
-                "Check that the folder is writable and the disk not full, or name another file with --db."
-            ) from None
+        self.conn = connect(self.path, create=create, paid=paid)
 
     def __enter__(self) -> Self:
         return self
@@ -88,49 +68,6 @@ class Store:
     def close(self) -> None:
         """Close the file."""
         self.conn.close()
-
-    def _adopt(self) -> None:
-        """Bring the schema up to date, or refuse the file."""
-        # The tables first: another process may be making the same file, and says whose it is with its tables.
-        tables = self.conn.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
-        owner = self._pragma("application_id")
-        version = self._pragma("user_version")
-        if owner != APPLICATION_ID and (tables or owner):
-            raise StoreError(
-                f"{self.path}: an SQLite file of another program; it was left as it is. Name another file with --db."
-            )
-        migrations = sorted(
-            (item for item in resources.files("optimizer").joinpath("migrations").iterdir() if item.name[0].isdigit()),
-            key=lambda item: item.name,
-        )
-        if version > len(migrations):
-            raise StoreError(
-                f"{self.path}: written by a newer phrasetune (schema {version}; this one knows {len(migrations)}). "
-                "Upgrade phrasetune, or name another file with --db."
-            )
-        for number, migration in enumerate(migrations[version:], start=version + 1):
-            try:
-                self.conn.executescript(migration.read_text(encoding="utf-8"))
-            except sqlite3.OperationalError:
-                self.conn.rollback()
-                if self._pragma("user_version") < number:  # else another process was quicker
-                    raise
-
-    def _use_wal(self) -> None:
-        """Let others read while one writes; SQLite does not wait here for one that is writing, so we do."""
-        until = time.monotonic() + BUSY_SECONDS
-        while True:
-            try:
-                self.conn.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.01)
-            else:
-                return
-
-    def _pragma(self, name: str) -> int:
-        return int(self.conn.execute(f"PRAGMA {name}").fetchone()[0])
 
     @cached_property
     def db(self) -> sqlite_utils.Database:
@@ -146,10 +83,16 @@ class Store:
             with self.db.atomic():
                 yield
         else:
-            # Immediate: a lock that is asked for after a first read is refused at once where others write too.
-            self.conn.execute("BEGIN IMMEDIATE")
-            with self.conn:
-                yield
+            try:
+                # Immediate: a lock that is asked for after a first read is refused at once where others write too.
+                self.conn.execute("BEGIN IMMEDIATE")
+                with self.conn:
+                    yield
+            except sqlite3.OperationalError as error:
+                raise StoreError(
+                    f"{self.path}: cannot be written ({error}). What was written is safe. Free the disk, or wait for "
+                    "the program that holds the file; then give the same command again: it resumes."
+                ) from None
 
     def _insert(self, table: str, rows: Iterable[Mapping[str, Any]], *, replace: bool = False) -> None:
         self.db.table(table).insert_all((dict(row) for row in rows), replace=replace, ignore=not replace)
@@ -190,20 +133,35 @@ class Store:
     def start_run(self, run: Run, config: str) -> int:
         """Write a new run down and return its id; `config` is a digest of all that decides its course."""
         row = {"name": run.name, "config": config, "task": _json(run.task), "model": run.model}
-        row |= {"metric": run.metric, "data": run.data, "status": "running", "started": _now()}
+        row |= {"metric": run.metric, "data": run.data, "status": "running", "started": _now(), "owner": me()}
         with self.together():
             key = self.db.table("runs").insert(row).last_pk
         assert isinstance(key, int)
         return key
 
     def unfinished_run(self, config: str) -> int | None:
-        """Find the latest run of the same configuration that was not finished."""
-        rows = self._rows("SELECT id, status FROM runs WHERE config = ? ORDER BY id DESC LIMIT 1", config)
-        return int(rows[0]["id"]) if rows and rows[0]["status"] != "finished" else None
+        """Find the latest run of the same configuration that was not finished.
+
+        Raises
+        ------
+        StoreError
+            If another process is at work on it.
+        """
+        rows = self._rows("SELECT id, status, owner FROM runs WHERE config = ? ORDER BY id DESC LIMIT 1", config)
+        if not rows or rows[0]["status"] == "finished":
+            return None
+        if rows[0]["status"] == "running" and rows[0]["owner"] != me() and alive(rows[0]["owner"]):
+            raise StoreError(
+                f"{self.path}: run {rows[0]['id']} is being worked on by process {rows[0]['owner'].split(':')[1]}. "
+                "Wait for it, stop it, or name another file with --db."
+            )
+        return int(rows[0]["id"])
 
     def update_run(self, run: int, **values: object) -> None:
         """Change columns of a run; `status` other than "running" also writes the time."""
-        if values.get("status") not in {None, "running"}:
+        if values.get("status") == "running":
+            values["owner"] = me()
+        elif "status" in values:
             values["finished"] = _now()
         with self.together():
             self.db.table("runs").update(run, values)
@@ -384,9 +342,11 @@ class Store:
                  winner, reason, bought, reused, cost FROM runs ORDER BY id DESC"""
         return [Run(**{**dict(row), "task": json.loads(row["task"])}) for row in self._rows(sql)]
 
-    def run(self, run: int | None = None) -> Run:
-        """Read one run: the latest, if none is named."""
+    def run(self, run: int | None = None, *, won: bool = False) -> Run:
+        """Read one run: the latest, if none is named; with `won` rather the latest that has a winner."""
         runs = self.runs()
+        if won and run is None:
+            runs.sort(key=lambda candidate: candidate.winner is None)
         for candidate in runs:
             if run is None or candidate.id == run:
                 return candidate
@@ -401,25 +361,6 @@ _COMPLETION = ("text", "prompt_tokens", "completion_tokens", "cost", "seconds", 
 # An outcome's price stands with its completion.
 _PRICE = "c.prompt_tokens + c.completion_tokens AS tokens, c.cost, c.seconds, c.text"
 _BOUGHT = "LEFT JOIN completions c ON c.key = o.completion"
-
-
-def _check(path: Path, *, create: bool) -> None:
-    """Refuse what is no SQLite file before anything is opened, so that it stays untouched."""
-    try:
-        if path.is_file():
-            with path.open("rb") as file:
-                head = file.read(16)
-            if head and head != b"SQLite format 3\0":
-                raise StoreError(f"{path}: not an SQLite file; it was left as it is. Name another file with --db.")
-            if create or head:
-                return
-        if path.exists() and not path.is_file():
-            raise StoreError(f"{path}: not a file. Name a file with --db.")
-        if not create:
-            raise StoreError(f"{path}: no results here. Run `phrasetune tune TASK` first, or name the file with --db.")
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be opened ({error.strerror}). Name another file with --db.") from None
 
 
 def _json(value: object) -> str:

@@ -20,7 +20,8 @@ import click
 if TYPE_CHECKING:
     from optimizer.report import Grid
 
-SHORT = 18  # a column of shorter cells is never folded: the long ones make room
+SHORT = 10  # a column of shorter cells is never folded: the long ones make room
+PIPED = 160  # columns where there is no terminal whose width would count
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -52,7 +53,10 @@ def out_grid(grid: Grid) -> None:
         table.add_column(name, overflow="fold", no_wrap=widest <= SHORT)
     for row in grid.rows:
         table.add_row(*(Text(CONTROL.sub("\N{REPLACEMENT CHARACTER}", cell)) for cell in row))
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, PIPED)
+    console.print(table)
 
 
 def out_csv(grid: Grid) -> None:

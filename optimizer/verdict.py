@@ -18,6 +18,7 @@ from search_spaces.prompt import Example
 
 SEED, BEST, RIVAL = "seed prompt", "best prompt", "trained baseline"
 LEVEL = 0.05  # a difference is said to be shown below this p-value
+ERRORS = 0.2  # with a larger share of failed calls a contender is not judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,12 @@ def decide(entries: Sequence[Entry], rows: Sequence[Example], metric: Metric, *,
 def _contender(entry: Entry, examples: Mapping[str, Example], metric: Metric, rng: np.random.Generator) -> Contender:
     scored = [outcome for outcome in entry.outcomes if outcome.score is not None]
     value = summarise(metric, scored, examples)
-    if value is None:
-        raise ProviderError(f"{entry.name}: every call failed ({entry.outcomes[0].text}). Nothing can be compared.")
+    failed = [outcome for outcome in entry.outcomes if outcome.score is None]
+    if value is None or len(failed) > ERRORS * len(entry.outcomes):
+        raise ProviderError(
+            f"{entry.name}: {len(failed)} of {len(entry.outcomes)} calls failed ({failed[0].text}), too many for a "
+            "verdict. When the model answers again, give the same command: it asks for those rows alone."
+        )
     return Contender(
         entry.name,
         value,
@@ -85,8 +90,13 @@ def _sentences(contenders: Sequence[Contender], comparisons: Sequence[Comparison
     gain, rivalry = found.get((BEST, SEED)), found.get((BEST, RIVAL)) or found.get((SEED, RIVAL))
     said = [_gain(gain)] if gain else ["The search found no prompt better than the seed prompt."]
     if rivalry:
-        said.append(_rivalry(rivalry, scores, contenders[0].n, metric))
-    return said
+        said.append(_rivalry(rivalry, scores, min(contender.n for contender in contenders), metric))
+    return said + [_failures(contender) for contender in contenders if contender.n < len(contender.outcomes)]
+
+
+def _failures(contender: Contender) -> str:
+    failed = len(contender.outcomes) - contender.n
+    return f"{failed} of {len(contender.outcomes)} calls of the {contender.name} failed; they are left out."
 
 
 def _gain(gain: Comparison) -> str:
@@ -100,10 +110,13 @@ def _gain(gain: Comparison) -> str:
 def _rivalry(rivalry: Comparison, scores: Mapping[str, float], n: int, metric: Metric) -> str:
     ours, theirs = f"{rivalry.a} ({100 * scores[rivalry.a]:.1f} %)", f"{rivalry.b} ({100 * scores[rivalry.b]:.1f} %)"
     if rivalry.p_value >= LEVEL:
-        least = 100 * smallest_gain(n)
+        least = smallest_gain(n)
+        able = (
+            f"can show differences from about {100 * least:.0f} points" if least <= 0.25 else "are too few to show any"
+        )
         return (
             f"No difference shown between {ours} and {theirs} in {metric.name} on {n} test rows: {_figures(rivalry)}; "
-            f"{n} rows can show differences from about {least:.0f} points."
+            f"{n} rows {able}."
         )
     if rivalry.difference > 0:
         return f"The {ours} beats the {theirs} in {metric.name} by {_figures(rivalry)}."

@@ -82,13 +82,14 @@ class DemoPool:
         near = [p for p in self.index.rank(example.text, NEIGHBOURS + 1) if p != position][:NEIGHBOURS]
         return sum(self.examples[p].target != example.target for p in near) / max(1, len(near))
 
-    def nearest(self, text: str, k: int, *, but: str = "") -> tuple[Example, ...]:
-        """The `k` rows most similar to a text, best first, leaving out the row whose id is `but`."""
+    def nearest(self, example: Example, k: int) -> tuple[Example, ...]:
+        """The `k` rows most similar to an example, best first; never the example itself."""
+        text = example.text
         positions = self._ranked.get(text, [])
         if len(positions) < min(k + 1, len(self.examples)):
             positions = self._ranked[text] = self.index.rank(text, max(k + 1, RANKED))
         ranked = (self.examples[p] for p in positions[: k + 1])
-        return tuple(example for example in ranked if example.id != but)[:k]
+        return tuple(row for row in ranked if (row.id, row.inputs) != (example.id, example.inputs))[:k]
 
 
 def pick(pool: DemoPool, strategy: str, k: int, rng: random.Random) -> tuple[Example, ...]:

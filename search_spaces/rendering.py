@@ -47,7 +47,7 @@ class Renderer:
         """Return the demos that a row is shown with."""
         if not prompt.nearest:
             return prompt.demos
-        near = self._pool(prompt).nearest(example.text, prompt.nearest, but=example.id)
+        near = self._pool(prompt).nearest(example, prompt.nearest)
         return near[::-1] if prompt.nearest_last else near
 
     def parse(self, prompt: Prompt, text: str) -> str | None:

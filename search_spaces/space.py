@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any, Protocol
@@ -76,6 +76,15 @@ class Dimension:
         assert self.low is not None
         assert self.high is not None
         return self.high - self.low + 1 if self.whole or self.locked else float("inf")
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """All values of a dimension that is no range of real numbers."""
+        if self.choices:
+            return self.choices
+        assert self.low is not None
+        assert self.high is not None
+        return (self.low,) if self.locked else tuple(range(int(self.low), int(self.high) + 1))
 
     def applies(self, params: Mapping[str, Value]) -> bool:
         """Whether the dimension matters beside the values chosen so far."""
@@ -203,6 +212,22 @@ class Space:
         drawn = demo_strategies.pick(self.pool, strategy, k, rng)
         return replace(prompt, demos=demo_strategies.arrange(drawn, str(params.get("demo_order", "drawn"))))
 
+    def points(self) -> Iterator[dict[str, Value]]:
+        """Yield the parameters of every prompt there is; for a small space without ranges of real numbers."""
+
+        def walk(position: int, params: dict[str, Value]) -> Iterator[dict[str, Value]]:
+            if position == len(self.dimensions):
+                yield params
+                return
+            dimension = self.dimensions[position]
+            values = dimension.values if dimension.applies(params) else ()
+            for value in values:
+                yield from walk(position + 1, {**params, dimension.name: value})
+            if not values:
+                yield from walk(position + 1, params)
+
+        yield from walk(0, {})
+
     @property
     def size(self) -> float:
         """How many different choices there are; infinite if a range of real numbers is among them."""
@@ -312,11 +337,11 @@ def _change(dimension: Dimension, change: Any) -> Dimension:  # noqa: ANN401 - i
         raise DimensionError(
             f"[space.{dimension.name}] is a range of {_allowed(dimension)}; allowed: only, low and high"
         )
-    if "drop" in change:
-        dropped = _listed(change["drop"])
-        _check(dimension, dropped)
-        dimension = _narrow(dimension, [c for c in dimension.choices if c not in dropped])
-    return _add(dimension, change["add"]) if "add" in change else dimension
+    dropped = _listed(change.get("drop", []))
+    _check(dimension, dropped)
+    if "add" in change:  # before the dropping, so that one's own wordings may be all that is left
+        dimension = _add(dimension, change["add"])
+    return _narrow(dimension, [c for c in dimension.choices if c not in dropped]) if dropped else dimension
 
 
 def _listed(value: Any) -> list[Any]:  # noqa: ANN401

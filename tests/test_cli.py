@@ -159,17 +159,17 @@ def test_tune_speaks_json(cli: Run, tmp_path: Path) -> None:
 
 def test_ctrl_c_drains_and_prints_the_line_that_resumes(tmp_path: Path) -> None:
     """SIGINT ends the run with 130 and the resume line; that line finishes the run without buying anything twice."""
-    write_task(tmp_path, search={"trials": 400})
-    command = [sys.executable, "-m", "optimizer.cli", "tune", "task.toml"]
+    write_task(tmp_path)
+    command = [sys.executable, "-m", "optimizer.cli", "tune", "task.toml", "--trials", "400", "--db", "r.db"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as child:
-        _wait_for_trials(tmp_path / "results.db", 3)
+        _wait_for_trials(tmp_path / "r.db", 3)
         child.send_signal(signal.SIGINT)
         _, said = child.communicate(timeout=30)
 
     assert child.returncode == 130
-    assert "Resume with: phrasetune tune task.toml" in said
-    with sqlite3.connect(tmp_path / "results.db") as db:
+    assert "Resume with: phrasetune tune task.toml --trials 400 --db r.db\n" in said
+    with sqlite3.connect(tmp_path / "r.db") as db:
         assert db.execute("SELECT status FROM runs").fetchall() == [("interrupted",)]
 
 
@@ -204,7 +204,7 @@ def test_history_filters_sorts_and_limits(cli: Run, results: Path) -> None:
     assert {"complete"} == {trial["state"] for trial in found["trials"]}
     assert len(rows) == 1
     assert rows[0]["state"] == "complete"
-    assert json.loads(cli("history", "--json", "--min-score", "1.01").stdout)["trials"] == []
+    assert json.loads(cli("history", "--json", "--min-score", "1").stdout)["trials"] == []
 
 
 def test_show_tells_a_prompt_and_its_rows(cli: Run, results: Path) -> None:
@@ -214,8 +214,8 @@ def test_show_tells_a_prompt_and_its_rows(cli: Run, results: Path) -> None:
 
     assert machine["prompt"] in said
     assert "--- seed prompt" in said
-    assert f"Rows fixed: {len(machine['fixed'])}" in said
-    assert f"Rows broken: {len(machine['broken'])}" in said
+    assert f"Dev rows fixed: {len(machine['fixed'])}" in said
+    assert f"Dev rows broken: {len(machine['broken'])}" in said
     assert machine["fixed"]
 
 
@@ -268,19 +268,28 @@ BAD_INPUT = [
     (["history", "--db", "foreign.db"], "foreign.db", "another program"),
     (["show", "--db", "newer.db"], "newer.db", "newer phrasetune"),
     (["export", "--format", "pyton"], "pyton", "python"),
+    (["init", "good.csv", "-o", "no/task.toml"], "no: no such folder", "Make it"),
+    (["init", "good.csv", "-o", "good.csv", "--force"], "good.csv is the data file", "-o"),
+    (["report", "--db", "mine.db", "-o", "mine.db", "--force"], "is a database, which is never replaced", "name"),
+    (["predict", "good.csv", "--db", "mine.db", "-o", "good.csv", "--force"], "is the file that is read", "-o"),
+    (["history", "--min-score", "47"], "47", "0<=x<=1"),
+    (["demo", "rows.csv"], "rows.csv", "another folder"),
     (["space", "bad_space.toml"], "templat", "template"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "given", "allowed"), BAD_INPUT, ids=[" ".join(case[0]) for case in BAD_INPUT])
 def test_bad_input_gets_one_clear_error(
-    cli: Run, tmp_path: Path, arguments: list[str], given: str, allowed: str
+    cli: Run, tmp_path: Path, finished: Path, arguments: list[str], given: str, allowed: str
 ) -> None:
     """Exit code 2, a message that names what was given and what is allowed, and no file touched."""
     _lay_traps(tmp_path)
+    shutil.copy(finished, tmp_path / "mine.db")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
-    said = cli(*arguments, *(["-o", "new.toml"] if arguments[0] == "init" else []), code=2).stderr
+    said = cli(
+        *arguments, *(["-o", "new.toml"] if arguments[0] == "init" and "-o" not in arguments else []), code=2
+    ).stderr
 
     assert said.startswith(("phrasetune: ", "Usage: "))
     assert given in said
@@ -289,6 +298,8 @@ def test_bad_input_gets_one_clear_error(
 
 
 def _lay_traps(folder: Path) -> None:
+    rows = "".join(f"text number {i},{'ab'[i % 2]}\n" for i in range(40))
+    (folder / "good.csv").write_text("text,label\n" + rows, encoding="utf-8")
     task = write_task(folder).read_text(encoding="utf-8")
     (folder / "latin.csv").write_bytes("text,label\ncafé,a\n".encode("latin-1"))
     (folder / "ragged.csv").write_text("text,label\nfine,a\nbroken,b,c\n", encoding="utf-8")

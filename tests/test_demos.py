@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 from statistics import mean
 
@@ -160,28 +161,37 @@ def test_hardest_draws_among_a_few_times_as_many_as_shown() -> None:
 
 def test_nearest_finds_the_near_ones() -> None:
     """The most similar rows come first, by the words that few rows have."""
-    near = POOL.nearest("Out of INK again, the printer!", 6)
+    near = POOL.nearest(row(99, "Out of INK again, the printer!", ""), 6)
 
     assert near[0].text == "the printer is out of ink"
     assert {demo.text for demo in near} == set(PRINTER)
 
 
-def test_nearest_leaves_one_row_out() -> None:
+def test_nearest_leaves_the_row_itself_out() -> None:
     """The row that is asked about is not among its own neighbours, and does not take a place."""
     own = POOL.examples[1]
-    near = POOL.nearest(own.text, 5, but=own.id)
+    near = POOL.nearest(own, 5)
 
     assert own not in near
     assert {demo.text for demo in near} == set(PRINTER) - {own.text}
 
 
+def test_nearest_knows_a_row_by_its_id_and_its_inputs() -> None:
+    """A duplicate under another id is another row, and so is a row of another file that has the same id."""
+    own = POOL.examples[1]
+
+    assert POOL.nearest(replace(own, id="other"), 1) == (own,)
+    assert POOL.nearest(replace(own, inputs=(("text", "the ink printer"),)), 1) == (own,)
+
+
 @given(k=st.integers(0, 25), number=st.integers(0, 17), known=st.booleans())
 def test_nearest_gives_as_many_as_there_are(k: int, number: int, known: bool) -> None:
-    """k rows, or all others if the pool is smaller."""
+    """k rows, or all others if the pool is smaller, whatever was asked before."""
     own = POOL.examples[number]
-    near = POOL.nearest(own.text, k, but=own.id if known else "")
+    near = POOL.nearest(own if known else replace(own, id="other"), k)
 
     assert len(near) == len(set(near)) == min(k, len(ROWS) - known)
+    assert near == DemoPool(POOL.examples).nearest(own if known else replace(own, id="other"), 25)[:k]
 
 
 # --- similarity -------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ DOORS = {
     "rich": {"optimizer/terminal.py", "optimizer/live.py"},
     "sklearn": {"optimizer/baseline.py"},
     "skops": {"optimizer/baseline.py"},
-    "sqlite3": {"optimizer/store.py"},
+    "sqlite3": {"optimizer/store.py", "optimizer/opening.py"},
     "sqlite_utils": {"optimizer/store.py"},
 }
 NEVER = {"pickle", "joblib", "cloudpickle", "marshal", "shelve"}

@@ -19,7 +19,7 @@ import pytest
 
 from optimizer import history, tune
 from optimizer.embedded import EmbeddedModel
-from optimizer.errors import InputError, Interrupted, ModelError
+from optimizer.errors import InputError, Interrupted, ModelError, StoreError
 from optimizer.journey import Watch, predict_file, prepare
 from optimizer.records import Completion, Event, Request, Stage, State, Trial
 from optimizer.task import load_task
@@ -303,3 +303,109 @@ def test_slots_are_extracted_under_their_own_metric(tmp_path: Path) -> None:
     assert tuned.verdict
     assert tuned.verdict.metric == "slot_f1"
     assert 0 < tuned.verdict.contenders[-1].score < 1
+
+
+def test_a_run_stopped_after_the_test_was_opened_chooses_no_other_winner(tmp_path: Path) -> None:
+    """Resumed in its verdict, a run goes on to the verdict; it does not search on."""
+    task = write_task(tmp_path, search={"max_usd": 0.02, "trials": 30})
+    whole = tune(task, db=tmp_path / "whole.db", model=Watched())
+    watch = Watch()
+    model = Watched()
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Stage) and event.name == "verdict":
+            watch.stop.set()
+
+    watch.event = stop
+    with pytest.raises(Interrupted):
+        tune(task, db=tmp_path / "r.db", model=model, watch=watch)
+
+    resumed = tune(task, db=tmp_path / "r.db", model=Watched())
+
+    assert facts(whole.trials) == facts(resumed.trials)
+    assert (whole.best.number, whole.run.reason) == (resumed.best.number, resumed.run.reason)
+    assert whole.verdict
+    assert resumed.verdict
+    assert whole.verdict.sentence == resumed.verdict.sentence
+
+
+@pytest.mark.parametrize("workers", [1, 16])
+def test_a_cap_on_dollars_ends_the_search_alike_for_any_number_of_workers(tmp_path: Path, workers: int) -> None:
+    """What is in flight is awaited before a call is refused, so that haste costs no calls."""
+    task = load_task(write_task(tmp_path, search={"max_usd": 0.03, "trials": 30}))
+    eight = tune(task, db=tmp_path / "eight.db", model=Watched())
+
+    other = task.model_copy(update={"model": task.model.model_copy(update={"workers": workers})})
+    tuned = tune(other, db=tmp_path / "other.db", model=Watched())
+
+    assert abs(len(eight.trials) - len(tuned.trials)) <= 1
+
+
+def test_another_model_is_another_run(tmp_path: Path) -> None:
+    """A run that one model began is not continued by another, and is not applied with another."""
+    task = write_task(tmp_path)
+    watch = Watch(lambda event: watch.stop.set() if getattr(event, "best", None) is not None else None)
+    with pytest.raises(Interrupted):
+        tune(task, db=tmp_path / "r.db", model=Watched(), watch=watch)
+
+    tune(task, db=tmp_path / "r.db", model=Watched(name="other"))
+
+    assert [(run.model, run.status) for run in history(tmp_path / "r.db").runs()] == [
+        ("other", "finished"),
+        ("watched", "interrupted"),
+    ]
+    with pytest.raises(InputError, match="was tuned on 'other', not 'embedded'"):
+        predict_file(tmp_path / "rows.csv", history(tmp_path / "r.db").run(), db=tmp_path / "r.db")
+
+
+def test_a_run_that_another_process_works_on_is_left_to_it(tmp_path: Path) -> None:
+    """Two commands never write into one run; a run whose process has died is taken over."""
+    task = write_task(tmp_path)
+    watch = Watch()
+    watch.stop.set()
+    with pytest.raises(Interrupted):
+        tune(task, db=tmp_path / "r.db", watch=watch)
+    with subprocess.Popen(
+        [sys.executable, "-c", "from optimizer.owner import me; print(me(), flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as other:
+        assert other.stdout
+        owner = other.stdout.readline().strip()
+        with sqlite3.connect(tmp_path / "r.db") as db:
+            db.execute("UPDATE runs SET status = 'running', owner = ?", [owner])
+        with pytest.raises(StoreError, match=f"run 1 is being worked on by process {other.pid}"):
+            tune(task, db=tmp_path / "r.db")
+        other.kill()
+
+    assert tune(task, db=tmp_path / "r.db").run.id == 1
+
+
+def test_rows_without_a_wanted_answer_are_answered_too(tmp_path: Path) -> None:
+    """An empty target column is no error in rows to be answered; rows from the run's own data are counted."""
+    tune(write_task(tmp_path), db=tmp_path / "r.db")
+    run = history(tmp_path / "r.db").run()
+    new = tmp_path / "new.csv"
+    new.write_text("text,label\nI was charged twice,billing\nno answer yet,\n", encoding="utf-8")
+
+    done = predict_file(new, run, db=tmp_path / "r.db")
+    own = predict_file(tmp_path / "rows.csv", run, db=tmp_path / "r.db")
+
+    assert len(done.answers) == 2
+    assert (done.seen, own.seen) == (0, 200)
+    assert done.score is not None
+
+
+def test_texts_without_words_get_a_rival_too(tmp_path: Path) -> None:
+    """Rows of single signs do not bring the training down."""
+    rows = "".join(f"{'🙂🙃'[i % 2]}{'!' * (i // 2)},{'ab'[i % 2]}\n" for i in range(40))
+    (tmp_path / "rows.csv").write_text("text,label\n" + rows, encoding="utf-8")
+    (tmp_path / "task.toml").write_text(
+        '[task]\nname = "signs"\n[data]\nfile = "rows.csv"\ninputs = ["text"]\ntarget = "label"\n'
+        '[search]\ntrials = 2\n[space]\ntemplate = "plain"\n',
+        encoding="utf-8",
+    )
+
+    assert tune(tmp_path / "task.toml", db=tmp_path / "r.db").verdict

@@ -11,6 +11,7 @@ import pytest
 
 from optimizer.errors import BudgetSpent, InputError
 from optimizer.records import BlockScored, Event, Kind, Outcome, State, Trial, TrialEnded
+from optimizer.scoring import METRICS
 from optimizer.search import Hooks, Options, best_hyperparameters, run
 from search_spaces.prompt import Example, Prompt
 from search_spaces.space import Facts, Space, load_space
@@ -249,3 +250,93 @@ def test_hyperparameters_are_searched_within_their_budget() -> None:
 
     assert abs(best["x"] - 1.0) < 0.5  # type: ignore[operator]
     assert best == best_hyperparameters(hill, trials=40, seconds=30, seed=0)
+
+
+def test_a_narrow_space_is_searched_to_its_last_prompt() -> None:
+    """TPE likes to stay where it is good; what it would leave out is tried all the same."""
+    narrow = space(template=["plain", "xml"], instruction=["direct", "decide"], demos=["none", "nearest"], k=[2, 4])
+
+    found = run(narrow, Landscape(smooth), DEV, Options(trials=1000))
+
+    assert len({trial.prompt.digest for trial in found.trials}) == narrow.size == len(found.trials)
+
+
+def test_a_failed_first_trial_is_not_kept() -> None:
+    """What cannot be scored leaves nothing behind that a later run would have to replay."""
+    kept: list[Trial] = []
+
+    def evaluate(_prompt: Prompt, rows: Sequence[Example]) -> list[Outcome]:
+        return [Outcome(row.id, Kind.ERROR, None, None, text="gone") for row in rows]
+
+    with pytest.raises(InputError):
+        run(space(), evaluate, DEV, hooks=Hooks(keep=kept.append))
+
+    assert kept == []
+
+
+def test_a_fault_that_passes_costs_no_row() -> None:
+    """Rows whose call failed are asked once more at the end of the trial."""
+    asked: Counter[str] = Counter()
+
+    def evaluate(_prompt: Prompt, rows: Sequence[Example]) -> list[Outcome]:
+        asked.update(row.id for row in rows)
+        return [
+            Outcome(row.id, Kind.ERROR, None, None)
+            if row.id in {"d3", "d50"} and asked[row.id] == 1
+            else Outcome(row.id, Kind.RIGHT, 1.0, row.target)
+            for row in rows
+        ]
+
+    found = run(space(), evaluate, DEV, Options(trials=1))
+
+    assert found.best.n == len(DEV)
+    assert asked.total() == len(DEV) + 2
+
+
+def test_a_prompt_that_fails_on_hard_rows_is_not_the_better_for_it() -> None:
+    """Trials that lack rows are ranked by their lead over the seed prompt on the rows they have."""
+    hard = {f"d{i}" for i in range(0, 96, 24)}  # few enough to be left out, also of a block
+
+    def evaluate(prompt: Prompt, rows: Sequence[Example]) -> list[Outcome]:
+        failing = prompt.template == "xml"
+        return [
+            Outcome(row.id, Kind.ERROR, None, None, text="too long")
+            if failing and row.id in hard
+            else Outcome(row.id, Kind.WRONG, 0.0, "x")
+            if row.id in hard
+            else Outcome(row.id, Kind.RIGHT, 1.0, row.target)
+            for row in rows
+        ]
+
+    found = run(space(), evaluate, DEV, Options(trials=20))
+
+    failing = [trial for trial in found.trials if trial.prompt.template == "xml" and trial.state is State.COMPLETE]
+    assert failing
+    assert failing[0].score == 1.0
+    assert found.best.prompt.template != "xml"
+
+
+def test_a_metric_of_the_whole_set_is_not_raced_by_rows() -> None:
+    """Under macro-F1 always saying the commonest answer is no leader, and a score lies within its interval."""
+    rows = [Example(f"d{i}", (("text", str(i)),), ("bad" if i % 8 == 0 else "good",)) for i in range(96)]
+
+    def evaluate(prompt: Prompt, block: Sequence[Example]) -> list[Outcome]:
+        careful = prompt.template != "plain"
+        answers = [row.target if careful and (row.target == "bad" or int(row.id[1:]) % 3) else "good" for row in block]
+        answers = [
+            "bad" if careful and row.id in {"d3", "d9", "d15"} else a for row, a in zip(block, answers, strict=True)
+        ]
+        kinds = [Kind.RIGHT if a == row.target else Kind.WRONG for row, a in zip(block, answers, strict=True)]
+        return [Outcome(r.id, k, float(k is Kind.RIGHT), a) for r, k, a in zip(block, kinds, answers, strict=True)]
+
+    found = run(space(), evaluate, rows, Options(METRICS["macro_f1"], trials=12))
+
+    assert found.best.prompt.template != "plain"
+    assert found.trials[0].score is not None
+    assert found.best.score is not None
+    assert found.best.score > found.trials[0].score
+    for trial in found.trials:
+        assert trial.interval
+        assert trial.score is not None
+        assert trial.interval[0] <= trial.score <= trial.interval[1]
+        assert "raced out" not in trial.reason

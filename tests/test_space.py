@@ -338,6 +338,17 @@ def test_the_size_is_the_number_of_choices(name: str, expected: int) -> None:
 
     assert len(choices) == space.size == expected
     assert len({json.dumps(params, sort_keys=True) for params in choices}) == expected
+    assert list(space.points()) == choices
+
+
+def test_a_dimension_lists_its_values() -> None:
+    """The values are the choices, or every whole number of a range, or the one that a range is locked to."""
+    space = load_space(facts(), {"temperature": {"low": 0.3, "high": 0.3}, "k": [4]})
+
+    assert space["k"].values == (4,)
+    assert space["demo_seed"].values == tuple(range(10))
+    assert space["temperature"].values == (0.3,)
+    assert all(len(dimension.values) == dimension.size for dimension in space.dimensions)
 
 
 @every_kind
@@ -841,3 +852,14 @@ def test_the_digest_sees_rows_that_no_demo_is_drawn_from() -> None:
     }
 
     assert len(digests) == 3
+
+
+def test_own_wordings_may_be_all_there_are() -> None:
+    """With every built-in wording dropped, what was added is left, and becomes the seed prompt's."""
+    facts = Facts("classification", ("text",), "label", (), ("a", "b"))
+    every = list(load_space(facts)["instruction"].choices)
+
+    own = load_space(facts, {"instruction": {"add": ["Mine?"], "drop": every}})
+
+    assert own["instruction"].choices == ("own1",)
+    assert own.build(own.seed()).instruction == "Mine?"

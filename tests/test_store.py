@@ -19,7 +19,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from optimizer import opening
 from optimizer.errors import StoreError
+from optimizer.opening import APPLICATION_ID
 from optimizer.records import (
     Comparison,
     Completion,
@@ -33,7 +35,7 @@ from optimizer.records import (
     Trial,
     Verdict,
 )
-from optimizer.store import APPLICATION_ID, Store
+from optimizer.store import Store
 from search_spaces.prompt import Example, Prompt, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -146,19 +148,20 @@ def test_opening_again_changes_nothing(store: Store, path: Path) -> None:
 
 def test_two_that_make_the_file_at_once_both_succeed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that comes second finds the schema made between its look and its own making."""
-    look = Store._pragma
+    look = opening._pragma
     others: list[Store] = []
+    looked: list[str] = []
 
-    def look_slowly(self: Store, name: str) -> int:
-        found = look(self, name)
-        if not others and name == "user_version":
-            others.append(self)
+    def look_slowly(conn: sqlite3.Connection, name: str) -> int:
+        found = look(conn, name)
+        if not looked and name == "user_version":
+            looked.append(name)
             others.append(Store(path, create=True))
         return found
 
-    monkeypatch.setattr(Store, "_pragma", look_slowly)
+    monkeypatch.setattr(opening, "_pragma", look_slowly)
 
-    with Store(path, create=True) as store, others[1] as other:
+    with Store(path, create=True) as store, others[0] as other:
         run = store.start_run(RUN, "config")
 
         assert run == other.run().id

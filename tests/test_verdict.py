@@ -79,14 +79,23 @@ def test_failed_calls_are_left_out_of_every_figure() -> None:
     )
 
     assert (verdict.contenders[1].n, verdict.contenders[1].score) == (199, 1.0)
+    assert "1 of 200 calls of the best prompt failed; they are left out." in verdict.sentence
 
 
-def test_a_contender_that_failed_on_every_row_stops_the_verdict() -> None:
-    """Nothing is compared with nothing."""
-    failed = Entry(BEST, tuple(Outcome(row.id, Kind.ERROR, None, None, text="no route") for row in ROWS), 0, "")
+@pytest.mark.parametrize("failed", [41, 200])
+def test_a_contender_that_failed_on_many_rows_stops_the_verdict(failed: int) -> None:
+    """A verdict on the few rows that were answered would mislead; the run can be resumed."""
+    good = entry(BEST, 0.5).outcomes
+    bad = tuple(Outcome(row.id, Kind.ERROR, None, None, text="no route") for row in ROWS[:failed])
 
-    with pytest.raises(ProviderError, match="best prompt: every call failed \\(no route\\)"):
-        decide([entry(SEED, 0.5), failed, entry(RIVAL, 0.5)], ROWS, ACCURACY, opened=1, seed=0)
+    with pytest.raises(ProviderError, match=rf"best prompt: {failed} of 200 calls failed \(no route\)"):
+        decide(
+            [entry(SEED, 0.5), Entry(BEST, (*bad, *good[failed:]), 0, ""), entry(RIVAL, 0.5)],
+            ROWS,
+            ACCURACY,
+            opened=1,
+            seed=0,
+        )
 
 
 def test_the_claims_are_rarely_wrong_where_nothing_differs() -> None:

@@ -20,6 +20,7 @@ from optimizer.errors import ExportError
 DEVICES = {"con", "prn", "aux", "nul", "conin$", "conout$"} | {
     f"{d}{n}" for d in ("com", "lpt") for n in "0123456789¹²³"
 }
+SQLITE = b"SQLite format 3\0"  # how a results.db begins
 SPECIAL = '<>:"/\\|?*'  # separators and what Windows gives a meaning to
 LONGEST = 255  # bytes that a name may have on the usual file systems
 CACHE = "__pycache__"  # Python may have left it in a folder of ours
@@ -91,6 +92,8 @@ def _fault(name: str) -> str:
 
 
 def _refuse_taken(path: Path, *, force: bool) -> None:
+    if path.is_file() and path.read_bytes()[:16] == SQLITE:
+        raise ExportError(f"{path}: is a database, which is never replaced. Choose another name.")
     if os.path.lexists(path) and not force:
         raise ExportError(f"{path}: exists already. Choose another name, or allow it to be replaced (--force).")
 

@@ -14,10 +14,11 @@ CREATE TABLE runs (                      -- one search
   started TEXT NOT NULL,
   finished TEXT,
   winner INTEGER,                        -- prompt_trials.number
+  owner TEXT NOT NULL DEFAULT '',        -- the process at work on it: host, number and start
   reason TEXT NOT NULL DEFAULT '',       -- why it stopped
   bought INTEGER NOT NULL DEFAULT 0,     -- completions paid for
   reused INTEGER NOT NULL DEFAULT 0,     -- completions found in the ledger
-  cost REAL NOT NULL DEFAULT 0
+  cost REAL                              -- NULL where the price is not known
 );
 
 CREATE TABLE examples (                  -- the rows of the data
@@ -163,14 +164,18 @@ FROM outcomes o JOIN completions c ON c.key = o.completion
 GROUP BY o.run, o.trial;
 
 CREATE VIEW rows_the_winner_broke AS     -- which rows did the seed prompt have right and the winner wrong?
-SELECT s.run, e.split, s.example, e.inputs, e.targets, s.answer AS seed_answer, w.answer AS winner_answer
-FROM (SELECT o.run, o.trial, o.example, o.score, o.answer, 'dev' AS split FROM outcomes o WHERE o.trial = 0
-      UNION ALL SELECT run, NULL, example, score, answer, 'test' FROM contender_outcomes WHERE name = 'seed prompt') s
-JOIN runs r ON r.id = s.run
-JOIN (SELECT o.run, o.trial, o.example, o.score, o.answer, 'dev' AS split FROM outcomes o
-      UNION ALL SELECT run, NULL, example, score, answer, 'test' FROM contender_outcomes WHERE name = 'best prompt') w
-  ON w.run = s.run AND w.example = s.example AND w.split = s.split AND (w.split = 'test' OR w.trial = r.winner)
-JOIN examples e ON e.data = r.data AND e.split = s.split AND e.id = s.example
+SELECT r.id AS run, 'dev' AS split, s.example, e.inputs, e.targets, s.answer AS seed_answer, w.answer AS winner_answer
+FROM runs r
+JOIN outcomes s ON s.run = r.id AND s.trial = 0
+JOIN outcomes w ON w.run = r.id AND w.trial = r.winner AND w.example = s.example
+JOIN examples e ON e.data = r.data AND e.split = 'dev' AND e.id = s.example
+WHERE s.score > w.score
+UNION ALL
+SELECT r.id, 'test', s.example, e.inputs, e.targets, s.answer, w.answer
+FROM runs r
+JOIN contender_outcomes s ON s.run = r.id AND s.name = 'seed prompt'
+JOIN contender_outcomes w ON w.run = r.id AND w.name = 'best prompt' AND w.example = s.example
+JOIN examples e ON e.data = r.data AND e.split = 'test' AND e.id = s.example
 WHERE s.score > w.score;
 
 PRAGMA application_id = 1885892212;      -- "phnt"

@@ -1,0 +1,127 @@
+"""Opening a results.db: whose file it is, whether its schema is known, and how it is locked.
+
+What is not ours, newer than this program or damaged is refused and left as it is. With `store` the only room that
+speaks SQL.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from importlib import resources
+from pathlib import Path
+
+from optimizer.errors import StoreError
+
+APPLICATION_ID = 1885892212  # "phnt": tells our file from any other SQLite file
+BUSY_SECONDS = 30  # other processes may hold the file for a bulk insert
+
+
+def connect(path: Path, *, create: bool, paid: bool) -> sqlite3.Connection:
+    """Open a results.db: to write, made if it is missing, if `create`; else to read.
+
+    Parameters
+    ----------
+    path
+        The file; what is made is readable by its owner alone.
+    create
+        Whether it is opened to be written; otherwise a missing file is an error.
+    paid
+        Whether completions cost money: then each is on disk before it is used, also after a power cut.
+
+    Raises
+    ------
+    StoreError
+        If the file is missing, is not ours, is newer than this program, is damaged or cannot be opened.
+    """
+    _check(path, create=create)
+    try:
+        conn = sqlite3.connect(path, timeout=BUSY_SECONDS) if create else _reader(path)
+        conn.row_factory = sqlite3.Row
+        try:
+            _adopt(conn, path)
+            if create:
+                _use_wal(conn)
+                conn.execute(f"PRAGMA synchronous = {'FULL' if paid else 'NORMAL'}")
+        except BaseException:
+            conn.close()
+            raise
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"{path}: cannot be used as results database ({error}). "
+            "Check that the folder is writable and the disk not full, or name another file with --db."
+        ) from None
+    return conn
+
+
+def _reader(path: Path) -> sqlite3.Connection:
+    """Open a file to look at; in a folder that cannot be written to, where SQLite can lay no lock, as it stands."""
+    if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK):
+        return sqlite3.connect(path, timeout=BUSY_SECONDS)
+    return sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True)
+
+
+def _adopt(conn: sqlite3.Connection, path: Path) -> None:
+    """Bring the schema up to date, or refuse the file."""
+    # The tables first: another process may be making the same file, and says whose it is with its tables.
+    tables = conn.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
+    owner = _pragma(conn, "application_id")
+    version = _pragma(conn, "user_version")
+    if owner != APPLICATION_ID and (tables or owner):
+        raise StoreError(
+            f"{path}: an SQLite file of another program; it was left as it is. Name another file with --db."
+        )
+    migrations = sorted(
+        (item for item in resources.files("optimizer").joinpath("migrations").iterdir() if item.name[0].isdigit()),
+        key=lambda item: item.name,
+    )
+    if version > len(migrations):
+        raise StoreError(
+            f"{path}: written by a newer phrasetune (schema {version}; this one knows {len(migrations)}). "
+            "Upgrade phrasetune, or name another file with --db."
+        )
+    for number, migration in enumerate(migrations[version:], start=version + 1):
+        try:
+            conn.executescript(migration.read_text(encoding="utf-8"))
+        except sqlite3.OperationalError:
+            conn.rollback()
+            if _pragma(conn, "user_version") < number:  # else another process was quicker
+                raise
+
+
+def _use_wal(conn: sqlite3.Connection) -> None:
+    """Let others read while one writes; SQLite does not wait here for one that is writing, so we do."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            conn.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _pragma(conn: sqlite3.Connection, name: str) -> int:
+    return int(conn.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _check(path: Path, *, create: bool) -> None:
+    """Refuse what is no SQLite file before anything is opened, so that it stays untouched."""
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                head = file.read(16)
+            if head and head != b"SQLite format 3\0":
+                raise StoreError(f"{path}: not an SQLite file; it was left as it is. Name another file with --db.")
+            if create or head:
+                return
+        if path.exists() and not path.is_file():
+            raise StoreError(f"{path}: not a file. Name a file with --db.")
+        if not create:
+            raise StoreError(f"{path}: no results here. Run `phrasetune tune TASK` first, or name the file with --db.")
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be opened ({error.strerror}). Name another file with --db.") from None
