@@ -91,8 +91,9 @@ def init(file: str, output: str, force: bool) -> None:
 
 @main.command()
 @click.argument("task", type=click.Path())
+@click.option("--wordings", is_flag=True, help="Print the texts behind the names.")
 @json_option
-def space(task: str, as_json: bool) -> None:
+def space(task: str, wordings: bool, as_json: bool) -> None:
     """Print the search space of TASK, its size, and one rendered prompt."""
     from optimizer.journey import prepare
 
@@ -105,6 +106,9 @@ def space(task: str, as_json: bool) -> None:
         out_json({"size": plan.space.size, "dimensions": dimensions, "seed": plan.space.seed(), "rendered": rendered})
         return
     out_grid(_space_grid(plan))
+    for dimension in plan.space.dimensions if wordings else ():
+        for name, text in dimension.texts.items():
+            out(f"{dimension.name} = {name}: {text or '(nothing)'}")
     out(f"\n{plan.space.size:,.0f} prompts. The seed prompt, with its first training row as input:\n")
     for message in messages:
         out(f"[{message.role}]\n{message.content}")

@@ -127,6 +127,7 @@ def test_space_prints_the_space_and_a_rendered_prompt(cli: Run, tmp_path: Path) 
     said, machine = cli("space", "task.toml").stdout, json.loads(cli("space", "task.toml", "--json").stdout)
 
     assert "template" in said
+    assert "caution = literal: Use only an answer that is listed" in cli("space", "task.toml", "--wordings").stdout
     assert "Route the message to the team that should handle it." in said
     assert f"{machine['size']:,} prompts" in said
     assert machine["dimensions"]["template"] == ["plain", "markdown", "xml", "chat"]
