@@ -13,6 +13,7 @@ import json
 import os
 import re
 import time
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -199,6 +200,8 @@ def _import_litellm() -> Any:  # noqa: ANN401 - untyped package
     # Before the import: no cost map from the network, no .env file that could redirect a key.
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     os.environ["LITELLM_MODE"] = "PRODUCTION"
+    # pydantic's opinion of a type that LiteLLM takes from the openai package; it comes with the first call.
+    warnings.filterwarnings("ignore", message="Item .* on TypedDict class", category=UserWarning)
     import litellm
 
     litellm.suppress_debug_info = True

@@ -168,12 +168,14 @@ class ChatServer:
         text = self.brain(asked.body)
         prompt = max(1, sum(len(message["content"]) for message in asked.body["messages"]) // 4)
         completion = max(1, len(text) // 4)
+        # At four characters a token, as the embedded model counts: a text that fills its bound was cut at it.
+        cut = len(text) >= 4 * int(asked.body.get("max_tokens") or 1 << 30)
         return {
             "id": f"chatcmpl-{asked.number}",
             "object": "chat.completion",
             "created": 0,
             "model": asked.body["model"],
-            "choices": [_choice(text, "stop")],
+            "choices": [_choice(text, "length" if cut else "stop")],
             "usage": {
                 "prompt_tokens": prompt,
                 "completion_tokens": completion,
