@@ -21,7 +21,8 @@ from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppabl
 from optimizer.version import __version__
 
 if TYPE_CHECKING:
-    from optimizer.journey import Plan, Tuned
+    from optimizer.journey import Tuned
+    from optimizer.preparing import Plan
     from optimizer.report import Grid
     from optimizer.task import Task
 
@@ -66,7 +67,7 @@ def init(file: str, output: str, force: bool) -> None:
     from optimizer.columns import guess
     from optimizer.drafting import draft, facts
     from optimizer.exports import Target, write_bytes
-    from optimizer.journey import read_rows
+    from optimizer.preparing import read_rows
     from optimizer.scoring import METRICS
     from optimizer.tables import read_table
     from optimizer.task import parse_task
@@ -95,7 +96,7 @@ def init(file: str, output: str, force: bool) -> None:
 @json_option
 def space(task: str, wordings: bool, as_json: bool) -> None:
     """Print the search space of TASK, its size, and one rendered prompt."""
-    from optimizer.journey import prepare
+    from optimizer.preparing import prepare
 
     plan = prepare(task)
     seed = plan.space.build(plan.space.seed())

@@ -181,7 +181,8 @@ def predict(file: str, run: int | None, db: str, output: str | None, force: bool
     """Apply the winner to the rows in FILE; a CSV of ids and answers, and the score where the rows have a target."""
     from optimizer.archive import History
     from optimizer.exports import Target, write_bytes
-    from optimizer.journey import Watch, predict_file
+    from optimizer.journey import Watch
+    from optimizer.predicting import predict_file
     from optimizer.report import answers_csv, percent, spread
 
     target = Target(Path(output).parent, Path(output).name, force) if output else None

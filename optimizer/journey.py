@@ -10,46 +10,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from optimizer import baseline, search, verdict
-from optimizer.archive import renderer_for
-from optimizer.data import SplitPlan, split, to_examples
-from optimizer.errors import BudgetSpent, InputError, Interrupted, TaskError
+from optimizer.errors import BudgetSpent, Interrupted
 from optimizer.evaluate import Evaluator
 from optimizer.ledger import Budget, Ledger, require_price
 from optimizer.mirror import mirror, study_name
-from optimizer.models import Model, open_model
-from optimizer.records import Dataset, Event, Outcome, Run, Stage, Trial, TrialEnded, Verdict
-from optimizer.scoring import get_metric, interval, score, summarise
+from optimizer.models import Model
+from optimizer.preparing import Plan, prepare, task_model, workers
+from optimizer.records import Event, Outcome, Run, Stage, Trial, TrialEnded, Verdict
+from optimizer.scoring import get_metric
 from optimizer.store import Store
-from optimizer.tables import read_table
-from optimizer.task import Task, load_task
-from optimizer.version import __version__
-from search_spaces.prompt import Example, Turn, digest
+from optimizer.task import Task
+from search_spaces.prompt import Turn
 from search_spaces.rendering import Renderer
-from search_spaces.space import DimensionError, Facts, Space, load_space
-
-NOT_COURSE = {"workers", "timeout"}  # settings that change how fast a run goes, not where
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A task made ready: its rows, its space, what renders its prompts, and a digest of rows and splits."""
-
-    task: Task
-    data: Dataset
-    labels: tuple[str, ...]
-    space: Space
-    renderer: Renderer
-    data_digest: str
-
-    def config(self, model: Model) -> str:
-        """Name all that decides the course of a run with a model."""
-        task = self.task.model_dump(mode="json")
-        task["model"] = {name: value for name, value in task["model"].items() if name not in NOT_COURSE}
-        identity = [model.name, model.address, model.price]
-        return digest([task, identity, self.data_digest, self.space.digest, __version__])
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,63 +45,6 @@ class Watch:
 
     event: Callable[[Event], None] = lambda _: None
     stop: threading.Event = field(default_factory=threading.Event)
-
-
-def prepare(task: Task | str | Path) -> Plan:
-    """Read a task's rows, split them and open its space; nothing is bought.
-
-    Raises
-    ------
-    InputError
-        If the task file, the data file or the space cannot be used.
-    """
-    if not isinstance(task, Task):
-        task = load_task(task)
-    data, labels = read_rows(task)
-    facts = Facts(
-        task.task.kind,
-        tuple(task.data.inputs),
-        task.data.target,
-        data.train,
-        labels,
-        task.task.labels if isinstance(task.task.labels, dict) else {},
-        task.task.description,
-        task.model.max_tokens,
-    )
-    try:
-        space = load_space(facts, task.space, task.seed)
-    except DimensionError as error:
-        raise TaskError(str(error)) from None
-    rows = [[example.to_dict() for example in split] for split in (data.train, data.dev, data.test)]
-    return Plan(task, data, labels, space, renderer(space), digest(rows))
-
-
-def read_rows(task: Task) -> tuple[Dataset, tuple[str, ...]]:
-    """Read and split the rows of a task; the labels are those declared, else those found."""
-    table = read_table(task.data_file)
-    closed = task.task.kind == "classification"
-    examples = to_examples(
-        table,
-        inputs=task.data.inputs,
-        target=task.data.target,
-        id_column=task.data.id,
-        labels=list(task.task.labels) if closed else [],
-        answers_column=task.data.answers,
-    )
-    shares = {"train": task.data.train, "dev": task.data.dev, "test": task.data.test}
-    plan = SplitPlan(shares, task.data.seed, task.data.split_column, task.data.group, stratify=closed)
-    labels = tuple(task.task.labels) or tuple(sorted({example.target for example in examples}))
-    for example in examples:
-        score(get_metric(task.metric), example.target, example)  # a target that the metric cannot read is refused here
-    return split(examples, table, plan, slices=task.data.slices), labels if closed else ()
-
-
-def renderer(space: Space) -> Renderer:
-    """Make a renderer for the templates of a space; DSPy is loaded only if one of them is its adapter's."""
-    from optimizer import programs
-
-    adapters = [name for name in space["template"].choices if name in programs.NAMES]
-    return Renderer(programs.adapter_templates() if adapters else None)
 
 
 def tune(
@@ -168,18 +84,6 @@ def tune(
     require_price(model, plan.task.search.max_usd)
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
         return _Journey(plan, model, store, watch).walk()
-
-
-def task_model(task: Task) -> Model:
-    """Open the model that a task names."""
-    spec = task.model
-    price = (spec.price.input, spec.price.output) if spec.price else None
-    return open_model(spec.name, api_base=spec.api_base, price=price, timeout=spec.timeout)
-
-
-def _workers(model: Model, task: Task) -> int:
-    """Calls at a time. In this process a call takes about a millisecond, and threads would only take turns."""
-    return 0 if model.name == "embedded" else task.model.workers
 
 
 @dataclass
@@ -237,9 +141,11 @@ class _Journey:
 
     def _ledger(self) -> Ledger:
         options = self.plan.task.search
-        calls, usd = self.store.spent(self.id)
-        budget = Budget(options.max_calls, options.max_usd, calls, usd, held_calls=2 * len(self.plan.data.test))
-        return Ledger(self.model, self.store, self.id, budget, _workers(self.model, self.plan.task), self.watch.stop)
+        bought, failed, usd = self.store.spent(self.id)
+        budget = Budget(
+            options.max_calls, options.max_usd, bought + failed, usd, held_calls=2 * len(self.plan.data.test)
+        )
+        return Ledger(self.model, self.store, self.id, budget, workers(self.model, self.plan.task), self.watch.stop)
 
     def _search(self, replay: Sequence[Trial]) -> search.Found:
         options = self.plan.task.search
@@ -323,8 +229,8 @@ class _Journey:
         return verdict.Entry(name, outcomes, used, f"trial {trial.number}", priced=self.model.price is not None)
 
     def _totals(self) -> dict[str, int | float | None]:
-        calls, usd = self.store.spent(self.id)
-        return {"bought": calls, "reused": self.ledger.reused, "cost": usd if self.model.price else None}
+        bought, _, usd = self.store.spent(self.id)
+        return {"bought": bought, "reused": self.ledger.reused, "cost": usd if self.model.price else None}
 
     def _leave(self, status: str, reason: str) -> None:
         self.store.update_run(self.id, status=status, **self._totals())
@@ -357,82 +263,4 @@ def as_text(turns: Sequence[Turn]) -> str:
     """Write turns as a person reads them."""
     return "\n\n".join(
         f"[{turn.role}]\n" + "".join(p if isinstance(p, str) else f"{{{p.name}}}" for p in turn.parts) for turn in turns
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Predicted:
-    """What `predict_file` returns: rows and answers, and the score over the rows that have a wanted answer.
-
-    `seen` counts scored rows that stood in the run's own data: on those the score is not one of new rows.
-    """
-
-    rows: tuple[Example, ...]
-    answers: tuple[str | None, ...]
-    inputs: tuple[str, ...]
-    target: str
-    metric: str
-    score: float | None
-    interval: tuple[float, float]
-    seen: int
-    bought: int
-    reused: int
-
-
-def predict_file(
-    path: Path, run: Run, *, db: str | Path = "results.db", model: Model | None = None, watch: Watch | None = None
-) -> Predicted:
-    """Apply the winner of a run to the rows of a file, through the same ledger.
-
-    An answer is None where none could be had.
-
-    Raises
-    ------
-    InputError
-        If the run has no winner, or the rows lack an input of its prompt.
-    """
-    if run.winner is None:
-        raise InputError(f"run {run.id} has no winner ({run.status}). Finish it with `phrasetune tune`.")
-    task = Task.model_validate(run.task)
-    model = model or task_model(task)
-    if model.name != run.model:
-        raise InputError(f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Name that model.")
-    rows = _new_rows(path, task)
-    metric = get_metric(run.metric)
-    with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
-        trial = store.trials(run.id, outcomes=False)[run.winner]
-        budget = Budget(task.search.max_calls, task.search.max_usd)
-        ledger = Ledger(model, store, run.id, budget, _workers(model, task), (watch or Watch()).stop)
-        evaluate = Evaluator(ledger, renderer_for(trial), metric)
-        answered = evaluate.answer(trial.prompt, rows)
-        seen = {row.text for name in ("train", "dev", "test") for row in store.examples(run.data, name)}
-    pairs = [(row, answer) for row, answer in zip(rows, answered, strict=True) if row.targets]
-    outcomes = [evaluate.outcome(row, *answer) for row, answer in pairs]
-    examples = {row.id: row for row in rows}
-    return Predicted(
-        rows,
-        tuple(answer for _, _, answer in answered),
-        trial.prompt.inputs,
-        trial.prompt.output,
-        metric.name,
-        summarise(metric, outcomes, examples),
-        interval(metric, outcomes, examples, np.random.default_rng(0)),
-        sum(row.text in seen for row, _ in pairs),
-        ledger.bought,
-        ledger.reused,
-    )
-
-
-def _new_rows(path: Path, task: Task) -> tuple[Example, ...]:
-    """Read rows to be answered; those that have a wanted answer can be scored."""
-    table = read_table(path)
-    data = task.data
-    known = data.target in table.columns
-    return to_examples(
-        table,
-        inputs=data.inputs,
-        target=data.target if known else "",
-        id_column=data.id if data.id in table.columns else "",
-        answers_column=data.answers if known and data.answers in table.columns else "",
-        unanswered=True,
     )

@@ -29,6 +29,9 @@ class Book(Protocol):
     def add_completions(self, run: int, model: str, completions: Mapping[str, Completion]) -> None:
         """Write these down; they are safe when this returns."""
 
+    def add_failures(self, run: int, model: str, failures: Mapping[str, Completion]) -> None:
+        """Write calls down that gave no answer."""
+
 
 @dataclass
 class Budget:
@@ -97,7 +100,7 @@ class Ledger:
     def complete(self, requests: Sequence[Request]) -> list[tuple[str, Completion]]:
         """Get a completion for each request, in order, with the key that it stands under.
 
-        A completion with an `error` is not written down, so that a later run asks again.
+        A completion with an `error` is written down as a failure, and asked for again by a later call.
 
         Raises
         ------
@@ -208,6 +211,9 @@ class Ledger:
         return completion if completion.seconds else replace(completion, seconds=time.perf_counter() - started)
 
     def _write(self, completions: Mapping[str, Completion]) -> None:
+        failed = {key: completion for key, completion in completions.items() if completion.error}
+        if failed:
+            self.book.add_failures(self.run, self.model.name, failed)
         answered = {key: completion for key, completion in completions.items() if not completion.error}
         if answered:
             self.book.add_completions(self.run, self.model.name, answered)

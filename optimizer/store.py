@@ -123,10 +123,28 @@ class Store:
         with self.together():
             self._insert("completions", rows)
 
-    def spent(self, run: int) -> tuple[int, float]:
-        """Read how many completions a run has bought, and for how much."""
-        row = self._rows("SELECT COUNT(*), COALESCE(SUM(cost), 0) FROM completions WHERE run = ?", run)[0]
-        return int(row[0]), float(row[1])
+    def add_failures(self, run: int, model: str, failures: Mapping[str, Completion]) -> None:
+        """Write calls down that gave no answer: what they were charged is spent, and why they failed can be read."""
+        rows = [
+            {
+                "run": run,
+                "key": key,
+                "model": model,
+                "error": c.error,
+                "cost": c.cost,
+                "seconds": c.seconds,
+                "made": _now(),
+            }
+            for key, c in failures.items()
+        ]
+        with self.together():
+            self._insert("failures", rows)
+
+    def spent(self, run: int) -> tuple[int, int, float]:
+        """Read how many completions a run has bought, how many calls gave none, and what all of them did cost."""
+        sql = "SELECT COUNT(*), COALESCE(SUM(cost), 0) FROM {} WHERE run = ?"
+        bought, failed = (self._rows(sql.format(table), run)[0] for table in ("completions", "failures"))
+        return int(bought[0]), int(failed[0]), float(bought[1]) + float(failed[1])
 
     # --- runs ---------------------------------------------------------------------------------------------
 

@@ -1,17 +1,15 @@
 """The space: dimensions declared as data, and the prompt that a choice of each makes.
 
 A dimension is a list of ids (some with a text behind), or a range of numbers; it may apply only `when` another
-dimension has certain values. Ready-made spaces stand beside this file as TOML, one per kind of task; a task file
-may lock, narrow or extend any dimension. Nothing here knows a score: a `Chooser` chooses.
+dimension has certain values. Ready-made spaces stand beside this file as TOML; `opening` reads them and applies what a
+task file changes. Nothing here knows a score: a `Chooser` chooses.
 """
 
 from __future__ import annotations
 
 import random
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import resources
 from typing import Any, Protocol
 
 from search_spaces import demos as demo_strategies
@@ -35,10 +33,6 @@ class Chooser(Protocol):
 
     def suggest_float(self, name: str, low: float, high: float) -> float:
         """A number between the ends."""
-
-
-class DimensionError(ValueError):
-    """A dimension was given something that it does not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,160 +256,3 @@ def _limited(rows: Sequence[Example]) -> list[Example]:
     """At most POOL_LIMIT rows, spread evenly over those given."""
     step = max(1.0, len(rows) / POOL_LIMIT)
     return [rows[int(i * step)] for i in range(min(len(rows), POOL_LIMIT))]
-
-
-# --- reading and changing ---------------------------------------------------------------------------------
-
-
-def load_space(facts: Facts, changes: Mapping[str, Any] | None = None, seed: Mapping[str, Any] | None = None) -> Space:
-    """Open the ready-made space of the task's kind and apply the changes of a task file.
-
-    Parameters
-    ----------
-    facts
-        The task.
-    changes
-        Dimension name -> a value (locks it), a list (narrows it), or a table with `only`, `drop`, `add`, `low`,
-        `high`. Ids stand for wordings; texts that `add` brings get ids of their own ("own1", …) or those given.
-    seed
-        Dimension name -> value of the seed prompt.
-
-    Raises
-    ------
-    DimensionError
-        If a name or a value is not one of those allowed.
-    """
-    tables = {**_declared("every_kind"), **_declared(facts.kind)}
-    declared = {name: _fit(_read(name, table), facts) for name, table in tables.items()}
-    for name, change in (changes or {}).items():
-        if name not in declared:
-            raise DimensionError(f"[space] has no dimension {name!r}; allowed: {', '.join(declared)}")
-        declared[name] = _change(declared[name], change)
-    for name, value in (seed or {}).items():
-        if name not in declared:
-            raise DimensionError(f"[seed] has no dimension {name!r}; allowed: {', '.join(declared)}")
-        if not declared[name].holds(value):
-            raise DimensionError(f"[seed] {name} = {value!r}; allowed: {_allowed(declared[name])}")
-        declared[name] = replace(declared[name], seed=type(declared[name].seed)(value))
-    return Space(list(declared.values()), facts)
-
-
-def _declared(file: str) -> dict[str, Any]:
-    return tomllib.loads(resources.files(__package__).joinpath(f"{file}.toml").read_text(encoding="utf-8"))
-
-
-def _read(name: str, table: Mapping[str, Any]) -> Dimension:
-    texts = table.get("texts", {})
-    choices = tuple(table.get("choices", texts))
-    when = {key: tuple(values) for key, values in table.get("when", {}).items()}
-    seed = table.get("seed", choices[0] if choices else table.get("low"))
-    return Dimension(name, table["about"], seed, choices, texts, table.get("low"), table.get("high"), when)
-
-
-def _fit(dimension: Dimension, facts: Facts) -> Dimension:
-    """Leave out what the task has no words for."""
-    without = set()
-    if dimension.name == "instruction" and not facts.description:
-        without = {id_ for id_, text in dimension.texts.items() if "{description}" in text}
-    if dimension.name == "labels" and not any(facts.label_notes.values()):
-        without = {"described"}
-    return _narrow(dimension, [choice for choice in dimension.choices if choice not in without])
-
-
-def _change(dimension: Dimension, change: Any) -> Dimension:  # noqa: ANN401 - it comes from a TOML file
-    if not isinstance(change, Mapping):
-        return _only(dimension, _listed(change))
-    if unknown := set(change) - {"only", "drop", "add", "low", "high"}:
-        raise DimensionError(
-            f"[space.{dimension.name}] has no key {min(unknown)!r}; allowed: only, drop, add, low, high"
-        )
-    if "low" in change or "high" in change:
-        return _range(dimension, change)
-    if "only" in change:
-        dimension = _only(dimension, _listed(change["only"]))
-    if not dimension.choices and change:
-        raise DimensionError(
-            f"[space.{dimension.name}] is a range of {_allowed(dimension)}; allowed: only, low and high"
-        )
-    dropped = _listed(change.get("drop", []))
-    _check(dimension, dropped)
-    if "add" in change:  # before the dropping, so that one's own wordings may be all that is left
-        dimension = _add(dimension, change["add"])
-    return _narrow(dimension, [c for c in dimension.choices if c not in dropped]) if dropped else dimension
-
-
-def _listed(value: Any) -> list[Any]:  # noqa: ANN401
-    return value if isinstance(value, list) else [value]
-
-
-def _only(dimension: Dimension, values: list[Any]) -> Dimension:
-    if not values:
-        raise DimensionError(f"[space] {dimension.name} is empty; allowed: {_allowed(dimension)}")
-    if _numeric(dimension):
-        numbers = _checked_numbers(dimension, values)
-        return _narrow(replace(dimension, low=None, high=None), list(dict.fromkeys(numbers)))
-    _check(dimension, values)
-    return _narrow(dimension, list(dict.fromkeys(values)))
-
-
-def _narrow(dimension: Dimension, choices: list[Value]) -> Dimension:
-    if not choices and not dimension.choices:
-        return dimension
-    if not choices:
-        raise DimensionError(f"[space] {dimension.name} has nothing left; allowed: {_allowed(dimension)}")
-    seed = dimension.seed if dimension.seed in choices else choices[0]
-    return replace(dimension, choices=tuple(choices), seed=seed)
-
-
-def _add(dimension: Dimension, added: Any) -> Dimension:  # noqa: ANN401
-    if _numeric(dimension):
-        numbers = _checked_numbers(dimension, _listed(added))
-        return replace(dimension, choices=tuple(dict.fromkeys([*dimension.choices, *numbers])))
-    if not dimension.texts:
-        raise DimensionError(f"[space.{dimension.name}] takes no `add`; allowed: {_allowed(dimension)}")
-    if isinstance(added, list):
-        added = {f"own{position}": text for position, text in enumerate(added, start=1)}
-    if not isinstance(added, Mapping) or not all(isinstance(t, str) and t.strip() for t in added.values()):
-        raise DimensionError(f"[space.{dimension.name}] add must be texts, or a table of ids and texts")
-    if taken := set(added) & set(dimension.texts):
-        raise DimensionError(f"[space.{dimension.name}] add: the id {min(taken)!r} is taken; choose another")
-    return replace(dimension, choices=(*dimension.choices, *added), texts={**dimension.texts, **added})
-
-
-def _range(dimension: Dimension, change: Mapping[str, Any]) -> Dimension:
-    if not _numeric(dimension):
-        raise DimensionError(f"[space.{dimension.name}] takes no range; allowed: {_allowed(dimension)}")
-    if set(change) != {"low", "high"}:
-        raise DimensionError(f"[space.{dimension.name}] a range needs low and high, and nothing else")
-    low, high = _checked_numbers(dimension, [change["low"], change["high"]])
-    if low > high:
-        raise DimensionError(f"[space.{dimension.name}] low = {low} is above high = {high}")
-    inside = isinstance(dimension.seed, int | float) and low <= dimension.seed <= high
-    return replace(dimension, choices=(), low=low, high=high, seed=dimension.seed if inside else low)
-
-
-def _numeric(dimension: Dimension) -> bool:
-    return not isinstance(dimension.seed, str)
-
-
-def _checked_numbers(dimension: Dimension, values: list[Any]) -> list[Any]:
-    """Return the numbers as the dimension has them: 1 is 1.0 among real numbers."""
-    whole = isinstance(dimension.seed, int)
-    allowed, most = ("whole numbers from 0", float("inf")) if whole else ("numbers from 0 to 2", 2.0)
-    for value in values:
-        fits = isinstance(value, int) if whole else isinstance(value, int | float)
-        if not fits or isinstance(value, bool) or not 0 <= value <= most:
-            raise DimensionError(f"[space] {dimension.name} = {value!r}; allowed: {allowed}")
-    return values if whole else [float(value) for value in values]
-
-
-def _check(dimension: Dimension, values: list[Any]) -> None:
-    for value in values:
-        if not dimension.holds(value):
-            raise DimensionError(f"[space] {dimension.name} = {value!r}; allowed: {_allowed(dimension)}")
-
-
-def _allowed(dimension: Dimension) -> str:
-    if dimension.choices:
-        return ", ".join(str(choice) for choice in dimension.choices)
-    return f"{dimension.low} to {dimension.high}"

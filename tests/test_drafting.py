@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from optimizer.columns import Guess, guess
 from optimizer.drafting import draft, facts
-from optimizer.journey import read_rows
+from optimizer.preparing import read_rows
 from optimizer.tables import read_table
 from optimizer.task import parse_task
 

@@ -20,7 +20,9 @@ import pytest
 from optimizer import history, tune
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, Interrupted, ModelError, StoreError
-from optimizer.journey import Watch, predict_file, prepare
+from optimizer.journey import Watch
+from optimizer.predicting import predict_file
+from optimizer.preparing import prepare
 from optimizer.records import Completion, Event, Request, Stage, State, Trial
 from optimizer.task import load_task
 from tests.small_task import write_task

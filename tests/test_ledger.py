@@ -149,7 +149,7 @@ def test_two_ledgers_on_one_store_buy_once(store: Store) -> None:
 
     assert model.calls == ["a"]
     assert first == second
-    assert store.spent(2) == (0, 0)
+    assert store.spent(2) == (0, 0, 0)
 
 
 def test_a_later_process_buys_nothing_again(path: Path) -> None:
@@ -300,8 +300,9 @@ def test_the_cap_on_calls_is_reached_and_not_passed(store: Store, path: Path, wo
     assert len(model.calls) == 7
     assert written(model) == on_disk(path)
 
-    calls, usd = store.spent(1)
-    Ledger(model, store, 1, Budget(20, 0.0, calls, usd), workers).complete([ask(i) for i in range(20)])
+    bought, failed, usd = store.spent(1)
+    assert failed == 0
+    Ledger(model, store, 1, Budget(20, 0.0, bought, usd), workers).complete([ask(i) for i in range(20)])
 
     assert len(model.calls) == 20
 
@@ -551,9 +552,9 @@ class Buying(RuleBasedStateMachine):
 
     def open_ledger(self) -> None:
         """Start as a resumed run does: with what the store says was spent."""
-        calls, usd = self.store.spent(1)
+        bought, failed, usd = self.store.spent(1)
         self.stop = threading.Event()
-        self.ledger = Ledger(self.model, self.store, 1, Budget(*self.caps, calls, usd), 1, self.stop)
+        self.ledger = Ledger(self.model, self.store, 1, Budget(*self.caps, bought + failed, usd), 1, self.stop)
 
     def act(self, _: int, request: Request) -> Completion:
         """Do what the rules have arranged for this call."""
@@ -676,3 +677,30 @@ def test_calls_in_flight_are_written_down_when_the_buying_is_broken_off(tmp_path
             ledger.complete(asked)
 
         assert len(store.find_completions([ledger.key(request) for request in asked])) == 4
+
+
+@pytest.mark.parametrize("workers", [0, 4])
+def test_calls_that_failed_are_remembered_with_their_price(tmp_path: Path, workers: int) -> None:
+    """A filtered answer that was charged counts against the caps also after a resume, and is asked for again."""
+
+    class Filtering:
+        name, address, price = "filtering", "", (1e-6, 1e-6)
+        asked = 0
+
+        def complete(self, request: Request) -> Completion:
+            self.asked += 1
+            return Completion("", cost=0.5, error="content filter")
+
+    model = Filtering()
+    with Store(tmp_path / "r.db", create=True) as store:
+        Ledger(model, store, 1, workers=workers).complete([Request((Message("user", "x"),), Settings())])
+        bought, failed, usd = store.spent(1)
+
+        assert (bought, failed, usd) == (0, 1, 0.5)
+        with pytest.raises(BudgetSpent):
+            Ledger(model, store, 1, Budget(max_usd=0.5, calls=1, usd=usd), workers).complete(
+                [Request((Message("user", "x"),), Settings())]
+            )
+        assert model.asked == 1
+        Ledger(model, store, 1, workers=workers).complete([Request((Message("user", "x"),), Settings())])
+        assert store.spent(1) == (0, 2, 1.0)

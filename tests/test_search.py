@@ -13,8 +13,9 @@ from optimizer.errors import BudgetSpent, InputError
 from optimizer.records import BlockScored, Event, Kind, Outcome, State, Trial, TrialEnded
 from optimizer.scoring import METRICS
 from optimizer.search import Hooks, Options, best_hyperparameters, run
+from search_spaces.opening import load_space
 from search_spaces.prompt import Example, Prompt
-from search_spaces.space import Facts, Space, load_space
+from search_spaces.space import Facts, Space
 
 LABELS = ("good", "bad")
 TRAIN = tuple(Example(f"t{i}", (("text", f"row {i} word{i % 7}"),), (LABELS[i % 2],)) for i in range(30))

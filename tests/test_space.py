@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from optimizer.programs import adapter_templates
 from search_spaces import space as room
 from search_spaces.demos import ORDERS, STRATEGIES
+from search_spaces.opening import DimensionError, load_space
 from search_spaces.prompt import Example
 from search_spaces.rendering import Renderer
-from search_spaces.space import KINDS, POOL_LIMIT, REASONING_TOKENS, DimensionError, Facts, Space, Value, load_space
+from search_spaces.space import KINDS, POOL_LIMIT, REASONING_TOKENS, Facts, Space, Value
 
 LABELS = ("bug", "billing", "praise")
 TOPICS = {

@@ -85,6 +85,18 @@ CREATE TABLE completions (               -- the ledger: a completion is bought o
 );
 CREATE INDEX completions_by_run ON completions (run);
 
+CREATE TABLE failures (                  -- calls that gave no answer; they count against the caps like others
+  id INTEGER PRIMARY KEY,
+  run INTEGER NOT NULL,
+  key TEXT NOT NULL,                     -- as completions.key
+  model TEXT NOT NULL,
+  error TEXT NOT NULL,                   -- what the provider said, without keys
+  cost REAL NOT NULL,                    -- of those that were charged all the same
+  seconds REAL NOT NULL,
+  made TEXT NOT NULL                     -- when
+);
+CREATE INDEX failures_by_run ON failures (run);
+
 CREATE TABLE openings (                  -- when the sealed test split was opened, and for whom
   data TEXT NOT NULL,
   run INTEGER NOT NULL REFERENCES runs (id),

@@ -1,0 +1,104 @@
+"""The winner of a run on new rows, through the same ledger.
+
+Rows need no wanted answer; those that have one are scored by the same code as in the run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from optimizer.archive import renderer_for
+from optimizer.data import to_examples
+from optimizer.errors import InputError
+from optimizer.evaluate import Evaluator
+from optimizer.journey import Watch
+from optimizer.ledger import Budget, Ledger
+from optimizer.models import Model
+from optimizer.preparing import task_model, workers
+from optimizer.records import Run
+from optimizer.scoring import get_metric, interval, summarise
+from optimizer.store import Store
+from optimizer.tables import read_table
+from optimizer.task import Task
+from search_spaces.prompt import Example
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What `predict_file` returns: rows and answers, and the score over the rows that have a wanted answer.
+
+    `seen` counts scored rows that stood in the run's own data: on those the score is not one of new rows.
+    """
+
+    rows: tuple[Example, ...]
+    answers: tuple[str | None, ...]
+    inputs: tuple[str, ...]
+    target: str
+    metric: str
+    score: float | None
+    interval: tuple[float, float]
+    seen: int
+    bought: int
+    reused: int
+
+
+def predict_file(
+    path: Path, run: Run, *, db: str | Path = "results.db", model: Model | None = None, watch: Watch | None = None
+) -> Predicted:
+    """Apply the winner of a run to the rows of a file, through the same ledger.
+
+    An answer is None where none could be had.
+
+    Raises
+    ------
+    InputError
+        If the run has no winner, or the rows lack an input of its prompt.
+    """
+    if run.winner is None:
+        raise InputError(f"run {run.id} has no winner ({run.status}). Finish it with `phrasetune tune`.")
+    task = Task.model_validate(run.task)
+    model = model or task_model(task)
+    if model.name != run.model:
+        raise InputError(f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Name that model.")
+    rows = _new_rows(path, task)
+    metric = get_metric(run.metric)
+    with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
+        trial = store.trials(run.id, outcomes=False)[run.winner]
+        budget = Budget(task.search.max_calls, task.search.max_usd)
+        ledger = Ledger(model, store, run.id, budget, workers(model, task), (watch or Watch()).stop)
+        evaluate = Evaluator(ledger, renderer_for(trial), metric)
+        answered = evaluate.answer(trial.prompt, rows)
+        seen = {row.text for name in ("train", "dev", "test") for row in store.examples(run.data, name)}
+    pairs = [(row, answer) for row, answer in zip(rows, answered, strict=True) if row.targets]
+    outcomes = [evaluate.outcome(row, *answer) for row, answer in pairs]
+    examples = {row.id: row for row in rows}
+    return Predicted(
+        rows,
+        tuple(answer for _, _, answer in answered),
+        trial.prompt.inputs,
+        trial.prompt.output,
+        metric.name,
+        summarise(metric, outcomes, examples),
+        interval(metric, outcomes, examples, np.random.default_rng(0)),
+        sum(row.text in seen for row, _ in pairs),
+        ledger.bought,
+        ledger.reused,
+    )
+
+
+def _new_rows(path: Path, task: Task) -> tuple[Example, ...]:
+    """Read rows to be answered; those that have a wanted answer can be scored."""
+    table = read_table(path)
+    data = task.data
+    known = data.target in table.columns
+    return to_examples(
+        table,
+        inputs=data.inputs,
+        target=data.target if known else "",
+        id_column=data.id if data.id in table.columns else "",
+        answers_column=data.answers if known and data.answers in table.columns else "",
+        unanswered=True,
+    )

@@ -1,0 +1,112 @@
+"""A task made ready: its rows read and split, its space opened, its model named. Nothing is bought here.
+
+What `tune`, `predict` and the commands that only look need alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from optimizer.data import SplitPlan, split, to_examples
+from optimizer.errors import TaskError
+from optimizer.models import Model, open_model
+from optimizer.records import Dataset
+from optimizer.scoring import get_metric, score
+from optimizer.tables import read_table
+from optimizer.task import Task, load_task
+from optimizer.version import __version__
+from search_spaces.opening import DimensionError, load_space
+from search_spaces.prompt import digest
+from search_spaces.rendering import Renderer
+from search_spaces.space import Facts, Space
+
+NOT_COURSE = {"workers", "timeout"}  # settings that change how fast a run goes, not where
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A task made ready: its rows, its space, what renders its prompts, and a digest of rows and splits."""
+
+    task: Task
+    data: Dataset
+    labels: tuple[str, ...]
+    space: Space
+    renderer: Renderer
+    data_digest: str
+
+    def config(self, model: Model) -> str:
+        """Name all that decides the course of a run with a model."""
+        task = self.task.model_dump(mode="json")
+        task["model"] = {name: value for name, value in task["model"].items() if name not in NOT_COURSE}
+        identity = [model.name, model.address, model.price]
+        return digest([task, identity, self.data_digest, self.space.digest, __version__])
+
+
+def prepare(task: Task | str | Path) -> Plan:
+    """Read a task's rows, split them and open its space; nothing is bought.
+
+    Raises
+    ------
+    InputError
+        If the task file, the data file or the space cannot be used.
+    """
+    if not isinstance(task, Task):
+        task = load_task(task)
+    data, labels = read_rows(task)
+    facts = Facts(
+        task.task.kind,
+        tuple(task.data.inputs),
+        task.data.target,
+        data.train,
+        labels,
+        task.task.labels if isinstance(task.task.labels, dict) else {},
+        task.task.description,
+        task.model.max_tokens,
+    )
+    try:
+        space = load_space(facts, task.space, task.seed)
+    except DimensionError as error:
+        raise TaskError(str(error)) from None
+    rows = [[example.to_dict() for example in split] for split in (data.train, data.dev, data.test)]
+    return Plan(task, data, labels, space, renderer(space), digest(rows))
+
+
+def read_rows(task: Task) -> tuple[Dataset, tuple[str, ...]]:
+    """Read and split the rows of a task; the labels are those declared, else those found."""
+    table = read_table(task.data_file)
+    closed = task.task.kind == "classification"
+    examples = to_examples(
+        table,
+        inputs=task.data.inputs,
+        target=task.data.target,
+        id_column=task.data.id,
+        labels=list(task.task.labels) if closed else [],
+        answers_column=task.data.answers,
+    )
+    shares = {"train": task.data.train, "dev": task.data.dev, "test": task.data.test}
+    plan = SplitPlan(shares, task.data.seed, task.data.split_column, task.data.group, stratify=closed)
+    labels = tuple(task.task.labels) or tuple(sorted({example.target for example in examples}))
+    for example in examples:
+        score(get_metric(task.metric), example.target, example)  # a target that the metric cannot read is refused here
+    return split(examples, table, plan, slices=task.data.slices), labels if closed else ()
+
+
+def renderer(space: Space) -> Renderer:
+    """Make a renderer for the templates of a space; DSPy is loaded only if one of them is its adapter's."""
+    from optimizer import programs
+
+    adapters = [name for name in space["template"].choices if name in programs.NAMES]
+    return Renderer(programs.adapter_templates() if adapters else None)
+
+
+def task_model(task: Task) -> Model:
+    """Open the model that a task names."""
+    spec = task.model
+    price = (spec.price.input, spec.price.output) if spec.price else None
+    return open_model(spec.name, api_base=spec.api_base, price=price, timeout=spec.timeout)
+
+
+def workers(model: Model, task: Task) -> int:
+    """Calls at a time. In this process a call takes about a millisecond, and threads would only take turns."""
+    return 0 if model.name == "embedded" else task.model.workers
