@@ -39,8 +39,13 @@ def history(db: str, run: int | None, everything: bool, as_json: bool, as_csv: b
     records = History(db)
     runs = records.runs()
     if not runs or everything:
-        draw = out_csv if as_csv else out_grid
-        out_json([run_record(r) for r in runs]) if as_json else draw(runs_grid(runs))
+        if as_json:
+            out_json([run_record(r) for r in runs])
+        elif as_csv:
+            out_csv(runs_grid(runs))
+        else:
+            out_grid(runs_grid(runs))
+            next_step("phrasetune history --run N" if runs else "phrasetune tune TASK")
         return
     chosen = records.run(run)
     costs = records.costs(chosen.id)

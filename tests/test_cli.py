@@ -195,6 +195,28 @@ def test_history_lists_runs_and_trials(cli: Run, results: Path) -> None:
         assert fact in said
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["space", "task.toml"],
+        ["history"],
+        ["history", "--all"],
+        ["show"],
+        ["show", "0"],
+        ["export", "--list"],
+        ["export", "--format", "python"],
+        ["predict", "rows.csv", "-o", "answers.csv"],
+        ["report"],
+    ],
+)
+def test_every_output_ends_with_the_next_command(cli: Run, results: Path, command: list[str]) -> None:
+    """What is printed for a person closes with what to do next."""
+    said = cli(*command).stdout
+
+    assert "\nNext: " in said
+    assert said.rsplit("\nNext: ", 1)[1].count("\n") <= 3
+
+
 def test_history_filters_sorts_and_limits(cli: Run, results: Path) -> None:
     """The filters hold for JSON and CSV alike."""
     found = json.loads(cli("history", "--json", "--state", "complete", "--sort", "score").stdout)
