@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optimizer.data import SplitPlan, split, to_examples
-from optimizer.errors import TaskError
+from optimizer.errors import SpaceError
 from optimizer.models import Model, open_model
 from optimizer.records import Dataset
 from optimizer.scoring import get_metric, score
@@ -67,7 +67,7 @@ def prepare(task: Task | str | Path) -> Plan:
     try:
         space = load_space(facts, task.space, task.seed)
     except DimensionError as error:
-        raise TaskError(str(error)) from None
+        raise SpaceError(str(error)) from None
     rows = [[example.to_dict() for example in split] for split in (data.train, data.dev, data.test)]
     return Plan(task, data, labels, space, renderer(space), digest(rows))
 

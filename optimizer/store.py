@@ -184,11 +184,11 @@ class Store:
         with self.together():
             self.db.table("runs").update(run, values)
 
-    def add_examples(self, data: str, dataset: Dataset, ood: Sequence[Example] = ()) -> None:
+    def add_examples(self, data: str, dataset: Dataset) -> None:
         """Write the rows down under the digest of the data, once."""
         if self._rows("SELECT 1 FROM examples WHERE data = ? LIMIT 1", data):
             return
-        splits = {"train": dataset.train, "dev": dataset.dev, "test": dataset.test, "ood": tuple(ood)}
+        splits = {"train": dataset.train, "dev": dataset.dev, "test": dataset.test}
         with self.together():
             self._insert(
                 "examples",

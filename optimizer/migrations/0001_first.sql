@@ -24,7 +24,7 @@ CREATE TABLE runs (                      -- one search
 CREATE TABLE examples (                  -- the rows of the data
   data TEXT NOT NULL,
   id TEXT NOT NULL,
-  split TEXT NOT NULL,                   -- train, dev, test or ood
+  split TEXT NOT NULL,                   -- train, dev or test
   position INTEGER NOT NULL,
   inputs TEXT NOT NULL,                  -- JSON object
   targets TEXT NOT NULL,                 -- JSON list of accepted answers
