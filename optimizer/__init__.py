@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from optimizer.journey import Tuned, Watch, tune
     from optimizer.models import register_embedded
     from optimizer.task import load_task
+    from optimizer.wordings import add_wording
 
 __all__ = [
     "History",
@@ -26,6 +27,7 @@ __all__ = [
     "Tuned",
     "Watch",
     "__version__",
+    "add_wording",
     "export",
     "history",
     "load_task",
@@ -38,6 +40,7 @@ _HOME = {
     "PhrasetuneError": "errors",
     "Tuned": "journey",
     "Watch": "journey",
+    "add_wording": "wordings",
     "export": "archive",
     "history": "archive",
     "load_task": "task",

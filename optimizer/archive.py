@@ -7,12 +7,15 @@ heavy package unless a prompt must be rendered.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optimizer import slots
+from optimizer.calibration import settle
 from optimizer.errors import ExportError, InputError, one_of
-from optimizer.records import Run, State, Trial, Verdict
+from optimizer.front import front
+from optimizer.records import Ablation, Importance, Run, State, Trial, Verdict, Wording
 from optimizer.report import Change, Story, changes
 from optimizer.store import Store
 from search_spaces.prompt import Example
@@ -24,7 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A trial as a person looks at it: its prompt, the seed prompt, and the dev rows it fixed and broke."""
+    """A trial as a person looks at it: its prompt, the seed prompt, and the dev rows it fixed and broke.
+
+    `late` are those of its wordings that came during the search.
+    """
 
     run: Run
     trial: Trial
@@ -32,6 +38,7 @@ class Shown:
     seed_prompt: str
     fixed: Sequence[Change]
     broken: Sequence[Change]
+    late: Sequence[Wording] = ()
 
 
 class History:
@@ -67,6 +74,17 @@ class History:
         with Store(self._db) as store:
             return store.trials(store.run(run).id, outcomes=False)
 
+    def complete(self, run: int | None = None) -> list[Trial]:
+        """The trials of a run that were scored on all rows, with their outcomes."""
+        with Store(self._db) as store:
+            number = store.run(run).id
+            trials = [t for t in store.trials(number, outcomes=False) if t.state is State.COMPLETE]
+            return [replace(trial, outcomes=store.outcomes(number, trial.number)) for trial in trials]
+
+    def front(self, run: int | None = None) -> list[Trial]:
+        """The trials that no other beats in score, cost and latency, with their outcomes; the best score first."""
+        return front(self.complete(run))
+
     def costs(self, run: int | None = None) -> Mapping[int, tuple[int, float]]:
         """Trial number -> (calls, US dollars)."""
         with Store(self._db) as store:
@@ -76,6 +94,21 @@ class History:
         """The verdict of a run, if it has come to one."""
         with Store(self._db) as store:
             return store.verdict(store.run(run).id)
+
+    def importances(self, run: int | None = None) -> list[Importance]:
+        """What each dimension of a run's space explains, the most first; nothing where a control has searched."""
+        with Store(self._db) as store:
+            return store.importances(store.run(run).id)
+
+    def ablations(self, run: int | None = None) -> list[Ablation]:
+        """What each ingredient is worth in the winner of a run, if it was asked for and the budget covered it."""
+        with Store(self._db) as store:
+            return store.ablations(store.run(run).id)
+
+    def wordings(self, run: int | None = None) -> list[Wording]:
+        """The texts behind the ids of a run's space: those that it began with, then those that came later."""
+        with Store(self._db) as store:
+            return slots.wordings(store, store.run(run).id)
 
     def show(self, trial: int | None = None, run: int | None = None) -> Shown:
         """A trial of a run, the winner if none is named, beside the seed prompt.
@@ -92,7 +125,8 @@ class History:
             seed, outcomes = store.outcomes(found.id, 0), store.outcomes(found.id, chosen.number)
             fixed, broken = changes(seed, outcomes, dev)
             texts = store.prompt_text(found.id, chosen.number), store.prompt_text(found.id, 0)
-            return Shown(found, chosen, *texts, fixed, broken)
+            late = [w for w in slots.wordings(store, found.id, late=True) if chosen.params.get(w.dimension) == w.id]
+            return Shown(found, chosen, *texts, fixed, broken, late)
 
     def story(self, run: int | None = None) -> Story:
         """Collect all that a report tells of a run."""
@@ -107,6 +141,8 @@ class History:
                 shown.seed_prompt,
                 store.slices(shown.run.data, "test"),
                 (list(shown.fixed), list(shown.broken)),
+                store.importances(shown.run.id),
+                store.ablations(shown.run.id),
             )
 
     def trained_model(self, run: int | None = None) -> bytes:
@@ -130,7 +166,10 @@ class History:
         """Read a trial and the dev rows of its run: what an export is made from and proven on."""
         with Store(self._db) as store:
             found = store.run(run, won=True)
-            return _choose(store.trials(found.id, outcomes=False), found, trial), store.examples(found.data, "dev")
+            chosen = _choose(store.trials(found.id, outcomes=False), found, trial)
+            keys = [outcome.completion_key for outcome in store.outcomes(found.id, chosen.number)]
+            answers = (completion.logprobs for completion in store.find_completions(keys).values())
+            return replace(chosen, prompt=settle(chosen.prompt, answers)), store.examples(found.data, "dev")
 
 
 def _choose(trials: Sequence[Trial], run: Run, number: int | None) -> Trial:

@@ -30,7 +30,7 @@ CHARACTERS = {"analyzer": "char_wb", "ngram_range": (2, 5), "sublinear_tf": True
 
 
 class Minimal(Protocol):
-    """Searches hyperparameters; `search.best_hyperparameters` fits."""
+    """Searches hyperparameters; `studies.best_hyperparameters` fits."""
 
     def __call__(
         self, objective: Callable[[Chooser], float], *, trials: int, seconds: float, seed: int

@@ -9,6 +9,7 @@ import re
 import shlex
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import click
 
 from optimizer.cli_results import export, history, predict, report, say_written, show, write_report
 from optimizer.errors import InputError, Interrupted, PhrasetuneError
-from optimizer.options import db_option, json_option, tune_options
+from optimizer.options import db_option, json_option, run_option, tune_options
 from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable
 from optimizer.version import __version__
 
@@ -169,6 +170,12 @@ def _changed(task: Task, changes: dict[str, Any]) -> Task:
 
     content = task.model_dump(mode="json", exclude_unset=True)
     sections = {"model": "model", "api_base": "model", "workers": "model"}
+    if recalls := _recalls(changes.pop("min_recall", ())):
+        constraints = content.setdefault("search", {}).setdefault("constraints", {})
+        constraints["min_recall"] = constraints.get("min_recall", {}) | recalls
+    for option in ("max_cost_per_1000", "max_prompt_tokens"):
+        if (most := changes.pop(option, None)) is not None:
+            content.setdefault("search", {}).setdefault("constraints", {})[option] = most
     for option, value in changes.items():
         if value is not None:
             key = "name" if option == "model" else option
@@ -177,6 +184,20 @@ def _changed(task: Task, changes: dict[str, Any]) -> Task:
         return check_task(content, "options").model_copy(update={"folder": task.folder})
     except TaskError as error:
         raise InputError(str(error)) from None
+
+
+def _recalls(given: Sequence[str]) -> dict[str, float]:
+    """Read LABEL=X, each a label and the least recall of it."""
+    recalls = {}
+    for text in given:
+        label, _, least = text.rpartition("=")
+        try:
+            recalls[label] = float(least)
+        except ValueError:
+            label = ""
+        if not label:
+            raise InputError(f"--min-recall {text!r}: must be LABEL=X, such as billing=0.8.")
+    return recalls
 
 
 def _tune(task: Task, db: str, *, quiet: bool) -> Tuned:
@@ -195,6 +216,7 @@ def _tune(task: Task, db: str, *, quiet: bool) -> Tuned:
 
 
 def _tuned_text(tuned: Tuned) -> None:
+    from optimizer.front_tables import front_grid
     from optimizer.report import comparisons_grid, dollars, params_text, percent, spread, verdict_grid
 
     run, best = tuned.run, tuned.best
@@ -206,6 +228,8 @@ def _tuned_text(tuned: Tuned) -> None:
         f"best on dev: trial {best.number}, {run.metric} {percent(best.score)} ({spread(best.interval)}), seed prompt "
         f"{percent(tuned.trials[0].score)}; {params_text(best.params)}"
     )
+    out()
+    out_grid(front_grid(run, tuned.trials, tuned.trials[0].params))
     out()
     if tuned.verdict is None:
         out("no verdict: the budget did not cover the sealed test rows")
@@ -220,10 +244,41 @@ def _tuned_text(tuned: Tuned) -> None:
 
 
 def _tuned_json(tuned: Tuned) -> None:
+    from dataclasses import asdict
+
+    from optimizer.front_tables import front_record
     from optimizer.report import run_record, trial_record, verdict_record
 
     best, verdict = trial_record(tuned.best), verdict_record(tuned.verdict)
-    out_json({"run": run_record(tuned.run), "best": best, "verdict": verdict})
+    worth = {
+        "importances": [asdict(importance) for importance in tuned.importances],
+        "ablations": [asdict(ablation) for ablation in tuned.ablations],
+    }
+    found = {"best": best, "front": front_record(tuned.trials), "verdict": verdict}
+    out_json({"run": run_record(tuned.run), **found, **worth})
+
+
+@main.command("add-wording")
+@click.argument("text")
+@click.option("--dimension", default="instruction", show_default=True, help="Which part of the prompt it words.")
+@run_option
+@db_option
+@json_option
+def add_wording(text: str, dimension: str, run: int | None, db: str, as_json: bool) -> None:
+    """Give a run another wording to try, TEXT, while it searches or before it is resumed; it is looked at first.
+
+    The run is the latest whose search is not over, unless one is named.
+    """
+    from dataclasses import asdict
+
+    from optimizer.wordings import add_wording as add
+
+    added = add(text, dimension=dimension, run=run, db=db)
+    if as_json:
+        out_json(asdict(added))
+        return
+    out(f"{added.dimension} = {added.id}: the search takes it in at its next decision")
+    next_step("phrasetune history" + ("" if db == "results.db" else f" --db {db}"))
 
 
 @main.command()

@@ -17,18 +17,22 @@ from optimizer.options import db_option, json_option, run_option
 from optimizer.terminal import err, next_step, out, out_csv, out_grid, out_json, stoppable
 
 if TYPE_CHECKING:
+    from optimizer.archive import History
     from optimizer.exports import Exported
-    from optimizer.records import Trial
+    from optimizer.records import Run, Trial
+
+SHOWN = 30  # trials that `history` lists: most of a search were looked at for a few rows only
 
 
 @click.command()
 @db_option
 @run_option
 @click.option("--all", "everything", is_flag=True, help="List the runs only.")
-@click.option("--state", type=click.Choice(["complete", "pruned", "failed"]), help="Only trials that ended so.")
+@click.option("--state", type=click.Choice(["running", "complete", "pruned", "failed"]), help="Only such trials.")
 @click.option("--min-score", type=click.FloatRange(0, 1), help="Only trials of at least this score: 0.47 for 47 %.")
-@click.option("--sort", type=click.Choice(["number", "score", "cost"]), default="number", show_default=True)
-@click.option("--limit", type=click.IntRange(1), help="At most so many trials.")
+@click.option("--front", is_flag=True, help="Only the front: what no other prompt beats in score, cost and latency.")
+@click.option("--sort", type=click.Choice(["number", "score", "cost"]), default="score", show_default=True)
+@click.option("--limit", type=click.IntRange(1), help=f"At most so many trials; {SHOWN}, or all as JSON or CSV.")
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="CSV on stdout.")
 def history(db: str, run: int | None, everything: bool, as_json: bool, as_csv: bool, **filters: Any) -> None:  # noqa: ANN401
@@ -48,22 +52,28 @@ def history(db: str, run: int | None, everything: bool, as_json: bool, as_csv: b
             next_step("phrasetune history --run N" if runs else "phrasetune tune TASK")
         return
     chosen = records.run(run)
+    if filters["front"]:
+        _front(records, chosen, as_json=as_json, as_csv=as_csv)
+        return
     costs = records.costs(chosen.id)
     every = records.trials(chosen.id)
-    trials = _filtered(every, costs, **filters)
-    grid = trials_grid(chosen, trials, costs, every[0].params if every else {})
+    trials = _sorted(_filtered(every, filters["state"], filters["min_score"]), costs, filters["sort"])
+    limit = filters["limit"]
     if as_json:
         verdict = verdict_record(records.verdict(chosen.id))
-        listed = [trial_record(trial, costs.get(trial.number, (0, 0.0))) for trial in trials]
+        listed = [trial_record(trial, costs.get(trial.number, (0, 0.0))) for trial in trials[:limit]]
         out_json({"runs": [run_record(r) for r in runs], "run": chosen.id, "trials": listed, "verdict": verdict})
         return
     if as_csv:
-        out_csv(trials_csv(trials, costs))
+        out_csv(trials_csv(trials[:limit], costs))
         return
     if run is None:
         out_grid(runs_grid(runs))
         out()
-    out_grid(grid)
+    shown = trials[: limit or SHOWN]
+    out_grid(trials_grid(chosen, shown, costs, every[0].params if every else {}))
+    if len(shown) < len(trials):
+        out(f"… and {len(trials) - len(shown)} more: --limit {len(trials)}")
     found = records.verdict(chosen.id)
     if found:
         out(f"\nVerdict: {found.sentence}")
@@ -71,26 +81,33 @@ def history(db: str, run: int | None, everything: bool, as_json: bool, as_csv: b
     next_step(f"phrasetune show {best} --run {chosen.id}" + ("" if db == "results.db" else f" --db {db}"))
 
 
-def _filtered(
-    trials: Sequence[Trial],
-    costs: Mapping[int, tuple[int, float]],
-    *,
-    state: str | None,
-    min_score: float | None,
-    sort: str,
-    limit: int | None,
-) -> list[Trial]:
-    kept = [
+def _front(records: History, run: Run, *, as_json: bool, as_csv: bool) -> None:
+    from optimizer.front_tables import front_grid, front_record
+
+    held = records.front(run.id)
+    if as_json:
+        out_json({"run": run.id, "front": front_record(held)})
+        return
+    seed = next((trial.params for trial in records.trials(run.id) if trial.number == 0), {})
+    grid = front_grid(run, held, seed)
+    out_csv(grid) if as_csv else out_grid(grid)
+
+
+def _filtered(trials: Sequence[Trial], state: str | None, min_score: float | None) -> list[Trial]:
+    return [
         trial
         for trial in trials
         if (state is None or trial.state == state)
         and (min_score is None or (trial.score is not None and trial.score >= min_score))
     ]
-    if sort == "score":
-        kept.sort(key=lambda trial: -(trial.score or 0.0))
-    if sort == "cost":
-        kept.sort(key=lambda trial: -costs.get(trial.number, (0, 0.0))[1])
-    return kept[:limit]
+
+
+def _sorted(trials: Sequence[Trial], costs: Mapping[int, tuple[int, float]], by: str) -> list[Trial]:
+    from optimizer.report import best_first
+
+    if by == "cost":
+        return sorted(trials, key=lambda trial: -costs.get(trial.number, (0, 0.0))[1])
+    return sorted(trials, key=best_first) if by == "score" else list(trials)
 
 
 @click.command()
@@ -104,21 +121,45 @@ def show(trial: int | None, run: int | None, db: str, rows: int, as_json: bool) 
     from dataclasses import asdict
 
     from optimizer.archive import History
-    from optimizer.report import changes_grid, params_text, percent, prompt_diff, spread, trial_record
+    from optimizer.front_tables import standing
+    from optimizer.report import (
+        changes_grid,
+        estimated,
+        params_text,
+        percent,
+        prompt_diff,
+        spread,
+        trial_record,
+        worth_grids,
+    )
 
     records = History(db)
     shown = records.show(trial, run)
     t = shown.trial
+    stands = standing(t, records.complete(shown.run.id))
+    importances = records.importances(shown.run.id)
+    ablations = records.ablations(shown.run.id) if t.number == shown.run.winner else []
     if as_json:
         cost = records.costs(shown.run.id).get(t.number, (0, 0.0))
         changed = {"fixed": [asdict(c) for c in shown.fixed], "broken": [asdict(c) for c in shown.broken]}
-        out_json({"run": shown.run.id, **trial_record(t, cost), "prompt": shown.prompt, **changed})
+        changed["late"] = [asdict(w) for w in shown.late]
+        worth = {"importances": [asdict(i) for i in importances], "ablations": [asdict(a) for a in ablations]}
+        said = {**trial_record(t, cost), "standing": stands, "prompt": shown.prompt}
+        out_json({"run": shown.run.id, **said, **changed, **worth})
         return
     score = f"{shown.run.metric} {percent(t.score)} ({spread(t.interval)}) on {t.n} dev rows"
-    out(f"run {shown.run.id}, trial {t.number}: {score}")
+    estimate = "" if t.estimate is None else f"; estimated at {estimated(t)} on all of them"
+    out(f"run {shown.run.id}, trial {t.number}: {score}{estimate}")
     out(f"{t.state.value}: {t.reason}")
-    out(f"{params_text(t.params)}\n")
+    out(stands)
+    out(params_text(t.params))
+    for wording in shown.late:
+        out(f"{wording.dimension} = {wording.id}, added by the {wording.origin}, entered at step {wording.step}")
+    out()
     out(shown.prompt)
+    for grid in worth_grids(importances, ablations):
+        out()
+        out_grid(grid)
     if t.number:
         out("\nDifference to the seed prompt:\n")
         out(prompt_diff(shown.seed_prompt, shown.prompt) or "(none in the text)")

@@ -39,7 +39,7 @@ name = "embedded"            # or any LiteLLM name: "openai/gpt-4o-mini", "ollam
 # price = {{ input = 0.15, output = 0.60 }}   # US dollars per million tokens, where the price table is silent
 
 [search]
-trials = 40
+calls = 2000                 # answers on dev rows that the search may look at
 # max_calls = 4000           # hard caps; the verdict's calls are kept back from them
 # max_usd = 5.0
 seed = 0

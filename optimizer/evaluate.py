@@ -2,40 +2,102 @@
 
 Joins what the other rooms do; decides nothing about which prompt or which rows. The calls of a block run as
 many at a time as the ledger has workers.
+
+A calibrated prompt whose prior is not fixed yet is calibrated on the rows that it was asked so far: a row's answer
+depends on what was asked before and together with it, and on nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
+from optimizer.calibration import Batch, Scores, choose, scores_of, settle
 from optimizer.ledger import Ledger
-from optimizer.records import Completion, Kind, Outcome, Request
+from optimizer.records import Completion, Kind, Outcome, Request, Trial
 from optimizer.scoring import Metric, score
 from search_spaces.prompt import Example, Prompt
 from search_spaces.rendering import Renderer
 
+Cell = tuple[Prompt, Example]
+Answered = tuple[str, Completion, str | None]  # the completion's key, the completion, the answer read out of it
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """Scores a prompt on examples; calling it twice buys nothing twice."""
+    """Scores cells, each a prompt on an example; calling it twice buys nothing twice."""
 
     ledger: Ledger
     renderer: Renderer
     metric: Metric
+    batches: dict[Prompt, Batch] = field(default_factory=dict)
 
-    def __call__(self, prompt: Prompt, examples: Sequence[Example]) -> tuple[Outcome, ...]:
+    def __call__(self, cells: Sequence[Cell]) -> tuple[Outcome, ...]:
+        """Score each cell, in order."""
+        answered = zip(cells, self._answer(cells), strict=True)
+        return tuple(self.outcome(example, *answer) for (_, example), answer in answered)
+
+    def rows(self, prompt: Prompt, examples: Sequence[Example]) -> tuple[Outcome, ...]:
         """Score a prompt on each example, in order."""
-        answered = zip(examples, self.answer(prompt, examples), strict=True)
-        return tuple(self.outcome(example, *answer) for example, answer in answered)
+        return self([(prompt, example) for example in examples])
 
-    def answer(self, prompt: Prompt, examples: Sequence[Example]) -> list[tuple[str, Completion, str | None]]:
-        """Get the key, the completion and the answer read out of it, for each example, in order."""
-        requests = [Request(self.renderer.messages(prompt, example), prompt.settings) for example in examples]
+    def missing(self, cells: Sequence[Cell]) -> int:
+        """Count the calls that scoring these cells would take."""
+        return self.ledger.missing([self._request(prompt, example) for prompt, example in cells])
+
+    def answer(self, prompt: Prompt, examples: Sequence[Example]) -> list[Answered]:
+        """Answer each example with a prompt, in order."""
+        return self._answer([(prompt, example) for example in examples])
+
+    def _answer(self, cells: Sequence[Cell]) -> list[Answered]:
+        bought = self.ledger.complete([self._request(prompt, example) for prompt, example in cells])
+        growing = self._growing(prompt for prompt, _ in cells)
+        told = [() if completion.error else completion.logprobs for _, completion in bought]
+        scored = [scores_of(prompt, logprobs) for (prompt, _), logprobs in zip(cells, told, strict=True)]
+        # Rows that are asked together calibrate each other, so all are taken in before one is read.
+        for (prompt, example), scores, logprobs in zip(cells, scored, told, strict=True):
+            if id(prompt) in growing:
+                growing[id(prompt)].add(example.id, scores, logprobs)
         return [
-            (key, completion, None if completion.error else self.renderer.parse(prompt, completion.text))
-            for key, completion in self.ledger.complete(requests)
+            (key, completion, self._read(cell, completion, scores, growing.get(id(cell[0]))))
+            for cell, (key, completion), scores in zip(cells, bought, scored, strict=True)
         ]
+
+    def _request(self, prompt: Prompt, example: Example) -> Request:
+        return Request(self.renderer.messages(prompt, example), prompt.settings)
+
+    def _growing(self, prompts: Iterable[Prompt]) -> dict[int, Batch]:
+        """Find the batches of calibrated prompts whose prior is open, by identity: pools take long to hash."""
+        open_ones = {id(prompt): prompt for prompt in prompts if prompt.calibrated and not prompt.prior}
+        return {
+            identity: self.batches.setdefault(prompt, Batch(prompt.labels)) for identity, prompt in open_ones.items()
+        }
+
+    def _read(self, cell: Cell, completion: Completion, scores: Scores, batch: Batch | None) -> str | None:
+        prompt, example = cell
+        if completion.error:
+            return None
+        if scores:
+            return choose(scores, batch.prior(without=example.id) if batch else dict(prompt.prior))
+        return self.renderer.parse(prompt, completion.text)
+
+    def recall(self, trials: Iterable[Trial]) -> None:
+        """Take in what an interrupted search asked of calibrated prompts, so that it goes on as if it had not been."""
+        for trial in trials:
+            for batch in self._growing([trial.prompt]).values():
+                bought = self._bought(trial)
+                for outcome in trial.outcomes:
+                    if completion := bought.get(outcome.completion_key):
+                        scores = scores_of(trial.prompt, completion.logprobs)
+                        batch.add(outcome.example_id, scores, completion.logprobs)
+
+    def settle(self, trial: Trial) -> Prompt:
+        """Fix the prior of a trial's prompt by the rows that it has answered, if it is calibrated."""
+        bought = self._bought(trial) if trial.prompt.calibrated else {}
+        return settle(trial.prompt, (completion.logprobs for completion in bought.values()))
+
+    def _bought(self, trial: Trial) -> dict[str, Completion]:
+        return self.ledger.book.find_completions([outcome.completion_key for outcome in trial.outcomes])
 
     def outcome(self, example: Example, key: str, completion: Completion, answer: str | None) -> Outcome:
         """Score what `answer` gave for an example."""
@@ -45,4 +107,5 @@ class Evaluator:
             kind, value = score(self.metric, answer, example)
             text = completion.text
         tokens = completion.prompt_tokens + completion.completion_tokens
-        return Outcome(example.id, kind, value, answer, key, tokens, completion.cost, completion.seconds, text)
+        taken = (tokens, completion.cost, completion.seconds)
+        return Outcome(example.id, kind, value, answer, key, *taken, text, prompt_tokens=completion.prompt_tokens)

@@ -10,16 +10,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from optimizer import baseline, search, verdict
+from optimizer import baseline, front, search, verdict, wordings
+from optimizer.ablation import ablate
 from optimizer.errors import BudgetSpent, Interrupted
 from optimizer.evaluate import Evaluator
 from optimizer.ledger import Budget, Ledger, require_price
 from optimizer.mirror import mirror, study_name
 from optimizer.models import Model
-from optimizer.preparing import Plan, prepare, task_model, workers
-from optimizer.records import Event, Outcome, Run, Stage, Trial, TrialEnded, Verdict
+from optimizer.preparing import Plan, constraints, prepare, task_model, workers
+from optimizer.records import Ablation, Decided, Event, Importance, Outcome, Run, Stage, Trial, Verdict, Wording
 from optimizer.scoring import get_metric
 from optimizer.store import Store
+from optimizer.studies import best_hyperparameters
 from optimizer.task import Task
 from search_spaces.prompt import Turn
 from search_spaces.rendering import Renderer
@@ -37,6 +39,13 @@ class Tuned:
     best: Trial
     verdict: Verdict | None
     notes: tuple[str, ...] = ()
+    importances: tuple[Importance, ...] = ()
+    ablations: tuple[Ablation, ...] = ()
+
+    @property
+    def front(self) -> list[Trial]:
+        """The trials that no other beats in score, cost and latency, the best score first."""
+        return front.front(self.trials)
 
 
 @dataclass
@@ -82,6 +91,7 @@ def tune(
     plan = prepare(task)
     model = model or task_model(plan.task)
     require_price(model, plan.task.search.max_usd)
+    front.require_price(model.name, model.price, constraints(plan.task))
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
         return _Journey(plan, model, store, watch).walk()
 
@@ -101,21 +111,27 @@ class _Journey:
         self.id, replay = self._start()
         self.ledger = self._ledger()
         self.evaluate = Evaluator(self.ledger, plan.renderer, get_metric(task.metric))
+        self.evaluate.recall(replay)  # a resumed search calibrates on the same rows
         self.costs: dict[int, float] = {}
         try:
             found = self._found(replay) or self._search(replay)
             # From here on the winner stands: a run that is resumed after the test rows were opened chooses no other.
-            store.update_run(self.id, winner=found.best.number, reason=found.reason)
+            with store.together():
+                store.save_worth(self.id, found.importances)
+                store.update_run(self.id, winner=found.best.number, reason=found.reason)
+            ablations, lacking = self._ablations(found.best)
             self._stage("baseline", "training the rival on the same rows")
             rival = self._rival()
             self._stage("verdict", f"opening the {len(plan.data.test)} sealed test rows")
             ruling, reason = self._verdict(found, rival)
+            reason += f"; {'ablation cut short' if ablations else 'no ablation'}: {lacking}" if lacking else ""
         except BaseException as error:
             self._leave("interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed", str(error))
             raise
         store.update_run(self.id, status="finished", reason=reason, **self._totals())
         self._mirror(found.trials)
-        return Tuned(store.run(self.id), found.trials, found.best, ruling, plan.data.notes)
+        run, notes = store.run(self.id), plan.data.notes
+        return Tuned(run, found.trials, found.best, ruling, notes, found.importances, ablations)
 
     def _start(self) -> tuple[int, list[Trial]]:
         """Resume the unfinished run of this configuration, or start a new one."""
@@ -130,14 +146,25 @@ class _Journey:
         task = plan.task.model_dump(mode="json")
         name, metric = plan.task.task.name, plan.task.metric
         new = Run(0, name, task, self.model.name, metric, plan.data_digest, "running", "")
-        return self.store.start_run(new, config), []
+        with self.store.together():
+            started = self.store.start_run(new, config)
+            wordings.begin(self.store, started, plan.space)
+        return started, []
 
     def _found(self, replay: Sequence[Trial]) -> search.Found | None:
         """Return what the search of a resumed run had found, if it was over."""
         run = self.store.run(self.id)
         if run.winner is None:
             return None
-        return search.Found(tuple(replay), replay[run.winner], run.reason)
+        self.costs |= {trial.number: _per_call(trial) for trial in replay}
+        worth = tuple(self.store.importances(self.id))
+        return search.Found(tuple(replay), replay[run.winner], run.reason, importances=worth)
+
+    def _calls(self) -> int:
+        """How many answers the search may look at: what is kept for the verdict is not its own."""
+        options = self.plan.task.search
+        held = 2 * len(self.plan.data.test)
+        return min(options.calls, max(1, options.max_calls - held)) if options.max_calls else options.calls
 
     def _ledger(self) -> Ledger:
         options = self.plan.task.search
@@ -150,15 +177,26 @@ class _Journey:
     def _search(self, replay: Sequence[Trial]) -> search.Found:
         options = self.plan.task.search
         space = self.plan.space
-        self._hold(replay, max(replay, key=lambda trial: trial.score or 0.0, default=None))
+        arrivals = wordings.Arrivals(self.store, self.id, replay, self._arrived)
         self._stage("search", f"{space.size:,.0f} prompts, {len(self.plan.data.dev)} dev rows")
         return search.run(
             space,
             self.evaluate,
             self.plan.data.dev,
-            search.Options(self.evaluate.metric, options.sampler, options.trials, options.block, options.seed),
+            search.Options(
+                self.evaluate.metric,
+                options.sampler,
+                options.pruner,
+                self._calls(),
+                options.trials,
+                options.block,
+                options.seed,
+                explain=True,
+                pareto=options.pareto,
+                constraints=constraints(self.plan.task),
+            ),
             replay=replay,
-            hooks=search.Hooks(self._event, self._keep),
+            hooks=search.Hooks(self._event, self._keep, arrivals),
         )
 
     def _stage(self, name: str, detail: str) -> None:
@@ -167,25 +205,39 @@ class _Journey:
             raise Interrupted("stopped")
         self.watch.event(Stage(name, detail))
 
+    def _arrived(self, wording: Wording) -> None:
+        where = f"{wording.dimension} = {wording.id} enters at step {wording.step}"
+        self.watch.event(Stage("search", f"{where}: {wording.text}"))
+
     def _event(self, event: Event) -> None:
-        if isinstance(event, TrialEnded):
-            leader = self.leader if event.best != event.trial.number else event.trial
-            self._hold([event.trial], leader)
+        if isinstance(event, Decided):
+            self._hold(event.best)
         self.watch.event(event)
 
-    def _hold(self, trials: Sequence[Trial], leader: Trial | None) -> None:
-        """Keep back what the verdict will cost: the test rows at the mean price of the seed prompt and the leader."""
-        for trial in trials:
-            costs = [outcome.cost for outcome in trial.outcomes]
-            self.costs[trial.number] = sum(costs) / max(1, len(costs))
-        self.leader = leader
-        if leader is not None:
-            judged = self.costs.get(0, 0.0) + self.costs[leader.number]
-            self.ledger.budget.held_usd = judged * len(self.plan.data.test) * 1.2  # rows differ in length
+    def _hold(self, best: int) -> None:
+        """Keep back what the verdict will cost: the test rows at the mean price of the seed prompt and the best."""
+        judged = self.costs[0] + self.costs[best]
+        self.ledger.budget.held_usd = judged * len(self.plan.data.test) * 1.2  # rows differ in length
 
-    def _keep(self, trial: Trial) -> None:
-        self.store.save_trial(self.id, trial, prompt_text(self.plan.renderer, trial))
-        self.store.update_run(self.id, **self._totals())
+    def _keep(self, trials: Sequence[Trial]) -> None:
+        """Write trials down as they stand, together."""
+        with self.store.together():
+            for trial in trials:
+                self.costs[trial.number] = _per_call(trial)
+                self.store.save_trial(self.id, trial, prompt_text(self.plan.renderer, trial))
+            self.store.update_run(self.id, **self._totals())
+
+    def _ablations(self, best: Trial) -> tuple[tuple[Ablation, ...], str]:
+        """Set the winner's ingredients back one by one, if that is wanted and the verdict can be paid all the same."""
+        plan, options = self.plan, self.plan.task.search
+        if not options.ablate:
+            return (), ""
+        self._stage("ablation", "the winner without each of its ingredients")
+        self._hold(best.number)
+        space = wordings.entered(self.store, self.id, plan.space)
+        ablations, lacking = ablate(space, best, self.evaluate, plan.data.dev, options.seed)
+        self.store.save_worth(self.id, ablations)
+        return ablations, lacking
 
     def _rival(self) -> baseline.Rival:
         """Train the rival, or take the one that this run has trained before it was stopped."""
@@ -197,7 +249,7 @@ class _Journey:
             plan.data.train,
             plan.data.dev,
             self.evaluate.metric,
-            search.best_hyperparameters,
+            best_hyperparameters,
             labelled=bool(plan.labels),
             budget=baseline.Budget(options.trials, options.seconds, plan.task.search.seed),
         )
@@ -213,9 +265,9 @@ class _Journey:
         opened = self.store.open_test(plan.data_digest, self.id)
         seed, best = found.trials[0], found.best
         try:
-            entries = [self._entry(verdict.SEED, seed, self.evaluate(seed.prompt, rows))]
+            entries = [self._entry(verdict.SEED, seed, self.evaluate.rows(self.evaluate.settle(seed), rows))]
             if best.number != seed.number:
-                entries.append(self._entry(verdict.BEST, best, self.evaluate(best.prompt, rows)))
+                entries.append(self._entry(verdict.BEST, best, self.evaluate.rows(self.evaluate.settle(best), rows)))
         except BudgetSpent as spent:
             return None, f"{found.reason}; no verdict: {spent}"
         detail = rival.trained.detail
@@ -247,6 +299,11 @@ class _Journey:
             mirror(self.store.path, name, self.plan.space, trials)
         except Exception as error:  # noqa: BLE001 - whatever Optuna's storage raises
             self.watch.event(Stage("mirror", f"Optuna's tables could not be written: {error}"))
+
+
+def _per_call(trial: Trial) -> float:
+    """What a trial's call did cost on average."""
+    return sum(outcome.cost for outcome in trial.outcomes) / max(1, len(trial.outcomes))
 
 
 def prompt_text(renderer: Renderer, trial: Trial) -> str:

@@ -59,6 +59,15 @@ class Budget:
         self.calls += 1
         self.reserved += usd
 
+    def lacking(self, calls: int, usd: float) -> str:
+        """Say why so many calls at so much in all are not covered, or nothing if they are."""
+        left, money = self.max_calls - self.held_calls - self.calls, self.max_usd - self.held_usd - self.usd
+        if self.max_calls and calls > left:
+            return f"it takes {calls} calls, and the budget has {max(0, left)} left"
+        if self.max_usd and usd > money:
+            return f"it takes about ${usd:.4f}, and the budget has ${max(0.0, money):.4f} left"
+        return ""
+
     def settle(self, reserved: float, usd: float) -> None:
         """Replace a reservation by what the call did cost."""
         self.reserved -= reserved
@@ -114,24 +123,42 @@ class Ledger:
         self._raise_if_stopped()
         keys = [self.key(request) for request in requests]
         known = self.book.find_completions(keys)
+        keys = self._fuller(requests, keys, known)
         self.reused += sum(key in known for key in keys)
         missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
         if missing:
             known |= self._buy_in_threads(missing) if self.workers else self._buy_here(missing)
         return [(key, known[key]) for key in keys]
 
+    def missing(self, requests: Sequence[Request]) -> int:
+        """Count the completions that these requests would buy."""
+        keys = [self.key(request) for request in requests]
+        known = self.book.find_completions(keys)
+        return len({key for key in self._fuller(requests, keys, known) if key not in known})
+
     def key(self, request: Request) -> str:
         """Name a call by all that decides its answer: model, address, messages, settings, sample."""
         settings = request.settings
-        parts = [
+        parts: list[object] = [
             self.model.name,
             self.model.address,
             [(message.role, message.content) for message in request.messages],
             float(settings.temperature),  # 0 and 0.0 are the same call
             settings.max_tokens,
             request.sample,
+            *(["logprobs"] if settings.logprobs else []),
         ]
         return hashlib.sha256(json.dumps(parts, ensure_ascii=True).encode()).hexdigest()[:32]
+
+    def _fuller(self, requests: Sequence[Request], keys: Sequence[str], known: dict[str, Completion]) -> list[str]:
+        """Let a completion that came with log-probabilities also serve where none are asked for."""
+        fuller = {
+            key: self.key(replace(request, settings=replace(request.settings, logprobs=True)))
+            for key, request in zip(keys, requests, strict=True)
+            if key not in known
+        }
+        known |= self.book.find_completions(list(fuller.values()))
+        return [fuller[key] if fuller.get(key) in known else key for key in keys]
 
     def _buy_here(self, missing: Mapping[str, Request]) -> dict[str, Completion]:
         """Buy one after the other in this thread."""

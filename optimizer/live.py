@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from optimizer.records import BlockScored, Event, Stage, State, Trial, TrialEnded
+from optimizer.records import BlockScored, Decided, Event, Stage, State, Trial, TrialEnded
 from optimizer.report import dollars, params_text, percent, spread
 
 SHOWN = 8  # ended trials in view
@@ -38,8 +38,8 @@ class LiveView:
         self._block: BlockScored | None = None
         self._ended: deque[Trial] = deque(maxlen=SHOWN)
         self._best: Trial | None = None
-        self._done = self._planned = 0
-        self._cost = 0.0
+        self._leader: Decided | None = None
+        self._done = self._planned = 0  # answers
 
     def __enter__(self) -> Self:
         if self._on:
@@ -56,6 +56,8 @@ class LiveView:
             self._stage, self._block = event, None
         elif isinstance(event, BlockScored):
             self._block = event
+        elif isinstance(event, Decided):
+            self._leader, self._done, self._planned = event, event.calls, event.planned
         else:
             self._end(event)
         if self._on:
@@ -69,8 +71,6 @@ class LiveView:
     def _end(self, event: TrialEnded) -> None:
         trial = event.trial
         self._ended.append(trial)
-        self._done, self._planned = trial.number + 1, event.planned
-        self._cost += sum(outcome.cost for outcome in trial.outcomes)
         if event.best == trial.number:
             self._best = trial
 
@@ -79,9 +79,10 @@ class LiveView:
         left = f", about {self._left(seconds):.0f} s left" if self._done and self._stage.name == "search" else ""
         head = Text(f"{self._stage.name}: {self._stage.detail}  ({seconds:.0f} s{left})", style="bold")
         lines: list[Text | Table] = [head]
-        if self._best:
-            best = f"leader: trial {self._best.number}, {percent(self._best.score)} ({spread(self._best.interval)})"
-            lines.append(Text(f"{best}; spent {dollars(self._cost)}", style="green"))
+        if self._leader:
+            estimate = f", about {percent(self._leader.estimate)}" if self._leader.estimate is not None else ""
+            best = f"leader: trial {self._leader.best}{estimate}; {self._done:,} of {self._planned:,} answers looked at"
+            lines.append(Text(f"{best}; they cost {dollars(self._leader.cost)}", style="green"))
         if self._block:
             b = self._block
             between = f" ({spread(b.interval)})" if b.interval else ""

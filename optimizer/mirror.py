@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from optimizer.records import Trial
-from optimizer.search import frozen_trial
+from optimizer.records import State, Trial
+from optimizer.studies import frozen_trial
 from search_spaces.space import Space
 
 
@@ -19,7 +19,7 @@ def study_name(task: str, run: int) -> str:
 
 
 def mirror(path: Path, name: str, space: Space, trials: Sequence[Trial]) -> int:
-    """Add the trials that the study does not hold yet; return how many were added."""
+    """Add the finished trials that the study does not hold yet; return how many were added."""
     import optuna
     from optuna.storages import RDBStorage
 
@@ -28,7 +28,7 @@ def mirror(path: Path, name: str, space: Space, trials: Sequence[Trial]) -> int:
     try:
         study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
         held = {trial.user_attrs.get("trial") for trial in study.get_trials(deepcopy=False)}
-        missing = [trial for trial in trials if trial.number not in held]
+        missing = [trial for trial in trials if trial.number not in held and trial.state is not State.RUNNING]
         study.add_trials([frozen_trial(space, trial) for trial in missing])
     finally:
         storage.engine.dispose()

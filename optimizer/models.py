@@ -19,11 +19,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from optimizer.calibration import beginnings
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import ModelError, ProviderError
 from optimizer.records import Completion, Request
+from search_spaces.prompt import ALTERNATIVES as MOST_ALTERNATIVES
 
 ATTEMPTS = 4  # a call that meets a passing fault is made again, after 1, 2 and 4 seconds
+ALTERNATIVES = (MOST_ALTERNATIVES, 5)  # tokens asked for beside each that was said; some providers tell of 5 at most
 PATIENCE = 60.0  # the longest wait that a provider's Retry-After is granted, in seconds
 
 
@@ -89,6 +92,7 @@ class LiteLLMModel:
     def __init__(self, name: str, address: str, price: tuple[float, float] | None, timeout: float) -> None:
         self.name, self.address, self.price = name, address, price
         self._timeout = timeout
+        self._alternatives = list(ALTERNATIVES)
         self._litellm = _import_litellm()
         self._key = self._check()
 
@@ -114,11 +118,13 @@ class LiteLLMModel:
     def complete(self, request: Request) -> Completion:
         """Make one call, and again where the fault may pass."""
         for attempt in range(ATTEMPTS):
-            started = time.monotonic()
+            started, told = time.monotonic(), self._told(request)
             try:
-                response = self._call(request)
+                response = self._call(request, told)
             except Exception as error:  # noqa: BLE001 - sorted below; LiteLLM has no common base class
                 self._raise_if_final(error)
+                if told and self._tells_less(told, error):
+                    return self.complete(request)
                 if attempt == ATTEMPTS - 1 or not _passing(error):
                     return Completion("", seconds=time.monotonic() - started, error=_said(error))
                 time.sleep(min(PATIENCE, _retry_after(error) or 2.0**attempt))
@@ -126,12 +132,26 @@ class LiteLLMModel:
                 return self._completion(response, time.monotonic() - started)
         raise AssertionError  # the loop returns
 
-    def _call(self, request: Request) -> Any:  # noqa: ANN401 - LiteLLM's response
+    def _told(self, request: Request) -> int:
+        """How many alternatives to a token the provider is asked to tell the log-probabilities of."""
+        return self._alternatives[0] if request.settings.logprobs and self._alternatives else 0
+
+    def _tells_less(self, told: int, error: Exception) -> bool:
+        """Whether a provider refuses to tell of so many: then it is asked for fewer, or for none, from now on."""
+        if getattr(error, "status_code", None) not in {400, 422} or "logprob" not in str(error).lower():
+            return False
+        if self._alternatives[:1] == [told]:  # else another thread has heard it first
+            del self._alternatives[0]
+        return True
+
+    def _call(self, request: Request, told: int) -> Any:  # noqa: ANN401 - LiteLLM's response
+        # LiteLLM drops what it knows a provider not to take; then the answer comes without log-probabilities.
         return self._litellm.completion(
             model=self.name,
             messages=[message.to_dict() for message in request.messages],
             temperature=request.settings.temperature,
             max_tokens=request.settings.max_tokens,
+            **({"logprobs": True, "top_logprobs": told} if told else {}),
             api_base=self.address or None,
             timeout=self._timeout,
             num_retries=0,
@@ -148,14 +168,14 @@ class LiteLLMModel:
         completion_tokens = int(getattr(usage, "completion_tokens", 0) or 0)
         per_prompt, per_completion = self.price or (0.0, 0.0)
         return Completion(
-            # Half a surrogate pair, as a cut answer may end with, cannot be written down: it becomes "?".
-            (choice.message.content or "").encode(errors="replace").decode(),
+            _whole(choice.message.content or ""),
             prompt_tokens,
             completion_tokens,
             prompt_tokens * per_prompt + completion_tokens * per_completion,
             seconds,
             str(choice.finish_reason or "stop"),
             error="content filter" if choice.finish_reason == "content_filter" else "",
+            logprobs=_logprobs(choice),
         )
 
     def _raise_if_final(self, error: Exception) -> None:
@@ -170,6 +190,19 @@ class LiteLLMModel:
         ):
             if met:
                 raise ProviderError(f"{self.name}: {what} ({_said(error)}). {remedy}") from None
+
+
+def _whole(text: str) -> str:
+    """Replace half a surrogate pair, as a cut answer may end with, by "?": it cannot be written down."""
+    return text.encode(errors="replace").decode()
+
+
+def _logprobs(choice: Any) -> tuple[tuple[str, float], ...]:  # noqa: ANN401
+    try:
+        told = beginnings([token.model_dump() for token in choice.logprobs.content or []])
+    except (AttributeError, KeyError, TypeError):  # none, or in a form that is not the protocol's
+        return ()
+    return tuple((_whole(text), value) for text, value in told)
 
 
 def _passing(error: Exception) -> bool:

@@ -5,7 +5,7 @@ Rows need no wanted answer; those that have one are scored by the same code as i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +70,8 @@ def predict_file(
         budget = Budget(task.search.max_calls, task.search.max_usd)
         ledger = Ledger(model, store, run.id, budget, workers(model, task), (watch or Watch()).stop)
         evaluate = Evaluator(ledger, renderer_for(trial), metric)
-        answered = evaluate.answer(trial.prompt, rows)
+        asked = replace(trial, outcomes=store.outcomes(run.id, trial.number))
+        answered = evaluate.answer(evaluate.settle(asked), rows)
         seen = {row.text for name in ("train", "dev", "test") for row in store.examples(run.data, name)}
     pairs = [(row, answer) for row, answer in zip(rows, answered, strict=True) if row.targets]
     outcomes = [evaluate.outcome(row, *answer) for row, answer in pairs]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from optimizer.data import SplitPlan, split, to_examples
 from optimizer.errors import SpaceError
+from optimizer.front import Constraints, require_labels
 from optimizer.models import Model, open_model
 from optimizer.records import Dataset
 from optimizer.scoring import get_metric, score
@@ -54,6 +55,7 @@ def prepare(task: Task | str | Path) -> Plan:
     if not isinstance(task, Task):
         task = load_task(task)
     data, labels = read_rows(task)
+    require_labels(constraints(task), labels)
     facts = Facts(
         task.task.kind,
         tuple(task.data.inputs),
@@ -98,6 +100,12 @@ def renderer(space: Space) -> Renderer:
 
     adapters = [name for name in space["template"].choices if name in programs.NAMES]
     return Renderer(programs.adapter_templates() if adapters else None)
+
+
+def constraints(task: Task) -> Constraints:
+    """What the winner of a task must keep."""
+    bounds = task.search.constraints
+    return Constraints(bounds.max_cost_per_1000, bounds.max_prompt_tokens, bounds.min_recall)
 
 
 def task_model(task: Task) -> Model:

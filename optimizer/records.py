@@ -53,7 +53,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model answered, or why it did not: `error` is empty for an answer."""
+    """What a model answered, or why it did not: `error` is empty for an answer.
+
+    `logprobs` holds beginnings that the answer could have had, no two of which can both come true, with their
+    log-probabilities; empty where none were asked for or none came.
+    """
 
     text: str
     prompt_tokens: int = 0
@@ -62,11 +66,15 @@ class Completion:
     seconds: float = 0.0
     finish_reason: str = "stop"
     error: str = ""
+    logprobs: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One prompt (or trained model) on one example. `score` is None exactly when `kind` is ERROR."""
+    """One prompt (or trained model) on one example. `score` is None exactly when `kind` is ERROR.
+
+    `step` is the decision of a search that asked for it, counted from 0. `tokens` are those of prompt and answer.
+    """
 
     example_id: str
     kind: Kind
@@ -77,6 +85,8 @@ class Outcome:
     cost: float = 0.0
     seconds: float = 0.0
     text: str = ""
+    step: int = 0
+    prompt_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +94,8 @@ class Trial:
     """One prompt of a run and what is known of it.
 
     `score` is the metric over the `n` dev rows seen; `interval` its 95 % interval; `steps` the running score
-    after each block, keyed by rows seen.
+    after each block, keyed by rows seen. `estimate` is what all answers together say about its score over all dev
+    rows, corrected for having been chosen, and `credible` that estimate's 95 % interval; None from a control.
     """
 
     number: int
@@ -98,6 +109,23 @@ class Trial:
     outcomes: tuple[Outcome, ...] = ()
     reason: str = ""
     seconds: float = 0.0
+    estimate: float | None = None
+    credible: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """A text behind an id of a dimension of a run's space.
+
+    `origin` says where it comes from: "space" for those that the run began with, "user" for those that came later.
+    Of these `step` is the decision of the search at which they entered, None while they wait.
+    """
+
+    dimension: str
+    id: str
+    text: str
+    origin: str = "user"
+    step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +193,38 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Importance:
+    """What one dimension explains of the differences between prompts, as the pooled model has it.
+
+    `share` is the share of the variance that it explains alone, from `low` to `high`, and `total` the share in which it
+    takes part. `best` is its best level and `gain` that level's mean score less that of the seed prompt's level.
+    """
+
+    dimension: str
+    share: float
+    low: float
+    high: float
+    best: Any
+    gain: float
+    gain_low: float
+    gain_high: float
+    total: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """The winner less the winner with one dimension set back to the seed prompt's value, on the same dev rows."""
+
+    dimension: str
+    winner_value: Any
+    seed_value: Any
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The answer: contenders and their comparisons on the sealed test rows, and one plain sentence."""
 
@@ -204,7 +264,21 @@ class TrialEnded:
 
     trial: Trial
     best: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision was carried out: `calls` of `planned` answers were looked at; `best` would be recommended now.
+
+    `cost` is what those answers cost when they were bought.
+    """
+
+    calls: int
     planned: int
+    best: int
+    params: Mapping[str, Any]
+    estimate: float | None = None
+    cost: float = 0.0
 
 
-Event = Stage | BlockScored | TrialEnded
+Event = Stage | BlockScored | TrialEnded | Decided

@@ -14,8 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from optimizer.records import Comparison, Contender, Outcome, Run, State, Trial, Verdict
+from optimizer.records import Ablation, Comparison, Contender, Importance, Outcome, Run, State, Trial, Verdict
 from search_spaces.prompt import Example
+
+LISTED = 50  # trials in the page's table: the rest were looked at for a few rows only
+ROUGH = 16  # rows from which a running score without an estimate is drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,11 @@ def percent(value: float | None) -> str:
 def spread(interval: tuple[float, float] | None) -> str:
     """Write a 95 % interval of a score."""
     return "–" if interval is None else f"{100 * interval[0]:.1f}–{100 * interval[1]:.1f}"
+
+
+def estimated(trial: Trial) -> str:
+    """Write what a trial's score over all dev rows is estimated at."""
+    return percent(trial.estimate) + (f" ({spread(trial.credible)})" if trial.credible else "")
 
 
 def dollars(value: float | None) -> str:
@@ -68,13 +76,17 @@ def runs_grid(runs: Sequence[Run]) -> Grid:
 def trials_grid(
     run: Run, trials: Sequence[Trial], costs: Mapping[int, tuple[int, float]], seed: Mapping[str, Any]
 ) -> Grid:
-    """Show trials: score with n and interval, state, cost, parameters other than the seed prompt's, why it ended."""
+    """Show trials: score with n and interval, what it is estimated at, state, cost, parameters, why it ended.
+
+    Of the parameters those that are not the seed prompt's.
+    """
     rows = tuple(
         (
             f"{trial.number}{' *' if trial.number == run.winner else ''}",
             percent(trial.score),
             spread(trial.interval),
             str(trial.n),
+            estimated(trial),
             trial.state.value,
             dollars(costs.get(trial.number, (0, 0.0))[1]),
             params_text({name: value for name, value in trial.params.items() if seed.get(name) != value})
@@ -84,8 +96,19 @@ def trials_grid(
         )
         for trial in trials
     )
-    columns = ("trial", run.metric, "95 %", "rows", "state", "cost", "unlike the seed prompt", "why it ended")
+    columns = (
+        *("trial", run.metric, "95 %", "rows", "estimate (95 %)"),
+        *("state", "cost", "unlike the seed prompt", "why it ended"),
+    )
     return Grid(f"Run {run.id}: {run.name} on {run.model} (* = winner)", columns, rows)
+
+
+def best_first(trial: Trial) -> tuple[bool, bool, float, int]:
+    """Order trials: fully scored ones by their score, then the others by estimate, and those without one by score."""
+    complete = trial.state is State.COMPLETE
+    known = trial.score if complete else trial.estimate
+    value = trial.score if known is None else known
+    return not complete, known is None, -(value or 0.0), trial.number
 
 
 def params_text(params: Mapping[str, Any]) -> str:
@@ -126,6 +149,39 @@ def _comparison_row(comparison: Comparison) -> tuple[str, ...]:
         f"{comparison.p_value:.2g}",
         comparison.test,
     )
+
+
+def worth_grids(importances: Sequence[Importance], ablations: Sequence[Ablation]) -> list[Grid]:
+    """Show what each dimension is worth: over the whole space, and in the winner."""
+    spaced = tuple(
+        (
+            i.dimension,
+            f"{percent(i.share)} ({spread((i.low, i.high))})",
+            percent(i.total),
+            str(i.best),
+            f"{_points(i.gain)} ({_points(i.gain_low)} to {_points(i.gain_high)})",
+        )
+        for i in importances
+    )
+    ablated = tuple(
+        (
+            a.dimension,
+            str(a.winner_value),
+            str(a.seed_value),
+            _points(a.difference),
+            f"{_points(a.low)} to {_points(a.high)}",
+            f"{a.p_value:.2g}",
+        )
+        for a in ablations
+    )
+    explains = ("ingredient", "explains alone (95 %)", "with others", "best", "points over the seed prompt's (95 %)")
+    lost = ("ingredient", "winner", "set back to", "points lost", "95 %", "p")
+    grids = Grid("Which ingredient paid", explains, spaced), Grid("The winner without it", lost, ablated)
+    return [grid for grid in grids if grid.rows]
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.1f}"
 
 
 def slices_grid(verdict: Verdict, slices: Mapping[str, Mapping[str, str]], column: str) -> Grid:
@@ -191,11 +247,15 @@ def changes_grid(title: str, rows: Sequence[Change], most: int) -> Grid:
 
 def trial_record(trial: Trial, cost: tuple[int, float] = (0, 0.0)) -> dict[str, Any]:
     """Give a trial as JSON takes it, without its outcomes."""
+    low, high = trial.credible or (None, None)
     return {
         "trial": trial.number,
         "state": trial.state.value,
         "score": trial.score,
         "interval": trial.interval,
+        "estimate": trial.estimate,
+        "estimate_low": low,
+        "estimate_high": high,
         "rows": trial.n,
         "calls": cost[0],
         "cost": cost[1],
@@ -208,12 +268,16 @@ def trial_record(trial: Trial, cost: tuple[int, float] = (0, 0.0)) -> dict[str, 
 
 def trials_csv(trials: Sequence[Trial], costs: Mapping[int, tuple[int, float]]) -> Grid:
     """Give trials as plain numbers, for other programs; parameters as JSON."""
-    columns = ("trial", "state", "score", "low", "high", "rows", "calls", "cost", "seconds", "reason", "params")
+    columns = (
+        *("trial", "state", "score", "low", "high", "rows", "estimate", "estimate_low", "estimate_high"),
+        *("calls", "cost", "seconds", "reason", "params"),
+    )
     rows = []
     for trial in trials:
-        low, high = trial.interval or (None, None)
-        calls, cost = costs.get(trial.number, (0, 0.0))
-        values = [trial.number, trial.state.value, trial.score, low, high, trial.n, calls, cost, trial.seconds]
+        scored = [trial.score, *(trial.interval or (None, None)), trial.n]
+        estimate = [trial.estimate, *(trial.credible or (None, None))]
+        bought = [*costs.get(trial.number, (0, 0.0)), trial.seconds]
+        values = [trial.number, trial.state.value, *scored, *estimate, *bought]
         cells = ["" if value is None else str(value) for value in values]
         rows.append((*cells, trial.reason, json.dumps(dict(trial.params), ensure_ascii=False)))
     return Grid("Trials", columns, tuple(rows))
@@ -259,6 +323,8 @@ class Story:
     seed_prompt: str
     slices: Mapping[str, Mapping[str, str]]
     changed: tuple[list[Change], list[Change]]
+    importances: Sequence[Importance] = ()
+    ablations: Sequence[Ablation] = ()
 
 
 def page(story: Story) -> str:
@@ -273,10 +339,15 @@ def page(story: Story) -> str:
         verdict=story.verdict,
         grids=_grids(story),
         curve=_curve(story.trials),
+        last=max(1, story.trials[-1].number),
         bars=_bars(story.verdict),
         prompt=story.prompt,
+        worth=worth_grids(story.importances, story.ablations),
         diff=prompt_diff(story.seed_prompt, story.prompt),
-        trials=trials_grid(story.run, sorted(story.trials, key=_best_first), story.costs, story.trials[0].params),
+        trials=trials_grid(
+            story.run, sorted(story.trials, key=best_first)[:LISTED], story.costs, story.trials[0].params
+        ),
+        count=len(story.trials),
         changed=(
             changes_grid("Rows the winner fixed", story.changed[0], 50),
             changes_grid("Rows the winner broke", story.changed[1], 50),
@@ -292,10 +363,6 @@ def _grids(story: Story) -> list[Grid]:
     return [verdict_grid(story.verdict), comparisons_grid(story.verdict), *by_slice]
 
 
-def _best_first(trial: Trial) -> tuple[bool, float, int]:
-    return (trial.state is not State.COMPLETE, -(trial.score or 0.0), trial.number)
-
-
 def _bars(verdict: Verdict | None) -> list[dict[str, Any]]:
     """Place each contender's score and interval on a line of 0 to 100."""
     if verdict is None:
@@ -307,13 +374,21 @@ def _bars(verdict: Verdict | None) -> list[dict[str, Any]]:
 
 
 def _curve(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Place each trial by its number and score, with the best score so far."""
+    """Place each trial by its number and its score, with the best full score so far; others by their estimate.
+
+    A score of a few rows without an estimate says too little to be a point.
+    """
     points: list[dict[str, Any]] = []
-    best = 0.0
+    best: float | None = None
     for trial in trials:
-        if trial.score is None:
-            continue
         complete = trial.state is State.COMPLETE
-        best = max(best, trial.score) if complete else best
-        points.append({"x": trial.number, "y": 100 * trial.score, "best": 100 * best, "complete": complete})
+        rough = trial.score if trial.n >= ROUGH else None
+        value = trial.score if complete else rough if trial.estimate is None else trial.estimate
+        if value is None:
+            continue
+        if complete:
+            best = value if best is None else max(best, value)
+        points.append(
+            {"x": trial.number, "y": 100 * value, "best": None if best is None else 100 * best, "complete": complete}
+        )
     return points

@@ -1,26 +1,23 @@
-"""(answer, accepted answers) -> score in [0, 1]; metrics per row and over the whole set.
+"""Metrics: per row and over the whole set, with intervals and comparisons; the table of those that a task may name.
 
 A prompt and a trained model are scored by the same functions here. A row that failed has no score: it is left
-out, never counted as a zero. Knows neither how an answer was come by nor what it cost. numpy is loaded only
-where an interval, a comparison or a set-level metric is asked for.
+out, never counted as a zero. A row's score lies in [0, 1]; a metric of the whole set may reach down to -1, and is
+reported as it is. Knows neither how an answer was come by nor what it cost. numpy is loaded only where an interval, a
+comparison or a set-level metric is asked for.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import re
-import string
-import unicodedata
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING
 
 from optimizer.errors import DataError, TaskError, one_of
 from optimizer.records import Comparison, Kind, Outcome
+from optimizer.row_metrics import Row, accuracy, best, closeness, exact_match, placed, rouge_l, slot_f1, token_f1
+from optimizer.set_metrics import balance, macro_f1, mcc, spearman
 from search_spaces.prompt import Example
 
 if TYPE_CHECKING:
@@ -29,8 +26,6 @@ if TYPE_CHECKING:
 
     Codes = NDArray[np.intp]
     Floats = NDArray[np.float64]
-
-Row = Callable[[str, Sequence[str]], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +43,13 @@ class Metric:
     over
         The statistic of a whole set; None for the mean of the rows' scores. Takes the right labels [..., m] as
         numbers from 0 and the answers [..., m] as the same numbers, -1 for any other answer or none; returns
-        one value in [0, 1] for each [...].
+        one value in [low, 1] for each [...].
+    low
+        The lowest value over a whole set.
+    weigh
+        Right labels [m] as numbers -> how much each row tells about the statistic [m]; None if all tell the same.
+    ordered
+        Whether answers are compared by their order: numbers, or the labels of `order` from lowest to highest.
     """
 
     name: str
@@ -56,178 +57,49 @@ class Metric:
     kinds: tuple[str, ...]
     row: Row
     over: Callable[[Codes, Codes], Floats] | None = None
+    low: float = 0.0
+    weigh: Callable[[Codes], Floats] | None = None
+    ordered: bool = False
+    order: tuple[str, ...] = ()
 
 
-# --- one row ----------------------------------------------------------------------------------------------
-
-
-def _best(similarity: Callable[[str, str], float]) -> Row:
-    """Score an answer by the accepted answer that it is nearest to."""
-
-    def row(answer: str, targets: Sequence[str]) -> float:
-        return max(similarity(answer, target) for target in targets)
-
-    return row
-
-
-def _accuracy(answer: str, targets: Sequence[str]) -> float:
-    return float(answer in targets)
-
-
-def _exact_match(answer: str, target: str) -> float:
-    return float(_words(answer) == _words(target))
-
-
-def _token_f1(answer: str, target: str) -> float:
-    return _overlap(Counter(_words(answer)), Counter(_words(target)))
-
-
-def _slot_f1(answer: str, target: str) -> float:
-    wanted = _slots(target)
-    if wanted is None:
-        raise DataError(
-            f"accepted answer {target[:80]!r} holds no JSON object; slot_f1 compares objects such as "
-            '{"city": "Paris"}. Write the target column so, or choose another metric.'
-        )
-    found = _slots(answer)
-    return 0.0 if found is None else _overlap(found, wanted)
-
-
-def _rouge_l(answer: str, target: str) -> float:
-    """ROUGE-L: Lin (2004), eqs. 2-4 with beta = 1, on words of letters and digits, without stemming."""
-    a, b = (re.findall(r"[^\W_]+", text.casefold()) or text.split() for text in (answer, target))
-    return 2 * _common_subsequence(a, b) / (len(a) + len(b)) if a or b else 1.0
-
-
-def _overlap(found: Counter[Any], wanted: Counter[Any]) -> float:
-    """F1 of two bags; two empty ones agree."""
-    total = found.total() + wanted.total()
-    return 2 * (found & wanted).total() / total if total else 1.0
-
-
-_DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
-_ARTICLES = {"a", "an", "the"}
-
-
-@lru_cache(maxsize=8192)  # the accepted answers come again with every prompt
-def _words(text: str) -> tuple[str, ...]:
-    """Words of an answer as SQuAD compares them (Rajpurkar et al. 2016): no case, punctuation or articles.
-
-    We differ where that takes two answers for one. Signs and marks between digits stay, so "-1.5" is not "15";
-    "1,000.0" is "1000". What would leave nothing stays: "(A)" is "a", and "?" is not "!".
-    """
-    text = unicodedata.normalize("NFC", text.casefold()).translate(_DASHES)
-    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)  # thousands
-    text = re.sub(r"(?<![\w.])\.(?=\d)", "0.", text)  # .5
-    text = re.sub(r"(?<![\d.])(\d+)\.(\d+)(?!\.?\d)", _shortest, text)  # 5.00, but no version 1.10.2
-    text = "".join(c for c in text if unicodedata.category(c) != "Sc")
-    before, after = f" {text}", f"{text[1:]} "
-    bare = "".join(c for p, c, n in zip(before, text, after, strict=False) if not _is_mark(c) or _in_number(p, c, n))
-    words = tuple(bare.split())
-    return tuple(word for word in words if word not in _ARTICLES) or words or tuple(text.split())
-
-
-def _shortest(number: re.Match[str]) -> str:
-    return f"{number[1]}.{number[2].rstrip('0')}".rstrip(".")
-
-
-def _is_mark(c: str) -> bool:
-    return c in string.punctuation or unicodedata.category(c).startswith("P")
-
-
-def _in_number(before: str, mark: str, after: str) -> bool:
-    return after.isdigit() and (before.isdigit() or (mark == "-" and not before.isalnum()))
-
-
-def _slots(text: str) -> Counter[tuple[str, str]] | None:
-    """The (slot, value) pairs of the first JSON object in a text; None if there is none."""
-    decoder = json.JSONDecoder()
-    for brace in re.finditer(r"\{", text):
-        try:
-            value, _ = decoder.raw_decode(text, brace.start())
-            return Counter(_pairs("", value))
-        except RecursionError:  # nested a thousand deep: no answer, and each brace in it would cost as much again
-            return None
-        except ValueError:
-            continue
-    return None
-
-
-def _pairs(slot: str, value: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - whatever JSON holds
-    """One pair a value; null and empty texts say, as an absent slot does, that there is no value."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _pairs(f"{slot}.{name}" if slot else name, inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _pairs(slot, inner)
-    elif value is not None:
-        words = _words(value if isinstance(value, str) else json.dumps(value))
-        if words:
-            yield slot, " ".join(words)
-
-
-def _common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
-    """Length of the longest common subsequence, a row of the table at a time as bits: Hyyrö (2004)."""
-    places: dict[str, int] = {}
-    for place, word in enumerate(a):
-        places[word] = places.get(word, 0) | 1 << place
-    every = (1 << len(a)) - 1
-    row = every
-    for word in b:
-        matches = row & places.get(word, 0)
-        row = ((row + matches) | (row - matches)) & every
-    return len(a) - row.bit_count()
-
-
-# --- the whole set ----------------------------------------------------------------------------------------
-
-
-def _macro_f1(truth: Codes, answers: Codes) -> Floats:
-    """Mean F1 of the labels that occur in `truth` [..., m]; an answer of -1 is a miss of its row's label.
-
-    An answer that is no right label of any row here costs its own row, but adds no label to the mean.
-    """
-    import numpy as np
-
-    truth, answers = np.broadcast_arrays(truth, answers)
-    width = int(max(truth.max(), answers.max())) + 1
-    wanted, given = _tally(truth, width), _tally(answers, width)
-    hit = _tally(np.where(truth == answers, truth, -1), width)
-    f1 = 2 * hit / np.maximum(1, wanted + given)
-    mean: Floats = f1.sum(axis=-1) / (wanted > 0).sum(axis=-1)
-    return mean
-
-
-def _tally(codes: Codes, width: int) -> Codes:
-    """How often each of 0..width-1 occurs: [..., m] -> [..., width]."""
-    import numpy as np
-
-    sets = codes.reshape(-1, codes.shape[-1])
-    # One count for all sets: each has its own range of numbers, the first of them for -1.
-    shifted = sets + 1 + (width + 1) * np.arange(len(sets))[:, None]
-    counts = np.bincount(shifted.ravel(), minlength=len(sets) * (width + 1))
-    return counts.reshape(*codes.shape[:-1], width + 1)[..., 1:]
-
-
+_LABELS = ("classification",)
 _ALL = (
-    Metric("accuracy", "share of rows with the right label", ("classification",), _accuracy),
-    Metric("macro_f1", "F1 of each label, averaged over the labels", ("classification",), _accuracy, _macro_f1),
+    Metric("accuracy", "share of rows with the right label", _LABELS, accuracy),
+    Metric("macro_f1", "F1 of each label, averaged over the labels", _LABELS, accuracy, macro_f1, weigh=balance),
+    Metric("mcc", "Matthews' correlation of answers and labels, -1 to 1", _LABELS, accuracy, mcc, -1.0, balance),
+    Metric(
+        "spearman",
+        "rank correlation of numbers, or of labels in the order declared, -1 to 1",
+        ("classification", "qa"),
+        closeness(()),
+        spearman,
+        low=-1.0,
+        ordered=True,
+    ),
     Metric(
         "exact_match",
         "share of rows whose answer equals an accepted one, but for case, punctuation and articles",
         ("qa", "extraction", "generation"),
-        _best(_exact_match),
+        best(exact_match),
     ),
-    Metric("token_f1", "F1 of the words shared with an accepted answer", ("qa", "generation"), _best(_token_f1)),
-    Metric("slot_f1", "F1 of the (slot, value) pairs of a JSON object", ("extraction",), _best(_slot_f1)),
-    Metric("rouge_l", "F1 of the longest common subsequence of words", ("generation", "qa"), _best(_rouge_l)),
+    Metric("token_f1", "F1 of the words shared with an accepted answer", ("qa", "generation"), best(token_f1)),
+    Metric("slot_f1", "F1 of the (slot, value) pairs of a JSON object", ("extraction",), best(slot_f1)),
+    Metric("rouge_l", "F1 of the longest common subsequence of words", ("generation", "qa"), best(rouge_l)),
 )
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
 
 
-def get_metric(name: str) -> Metric:
+def get_metric(name: str, labels: Sequence[str] = ()) -> Metric:
     """Look a metric up by its name.
+
+    Parameters
+    ----------
+    name
+        As the task file names it.
+    labels
+        The labels in the order that the task declares, or any that are numbers. A metric of ordered answers needs
+        them unless the answers are numbers; with them it scores a row by how near the answer came.
 
     Raises
     ------
@@ -236,7 +108,24 @@ def get_metric(name: str) -> Metric:
     """
     if name not in METRICS:
         raise TaskError(one_of("metric", name, list(METRICS), "Set `metric` in the task file to one of them."))
-    return METRICS[name]
+    metric, order = METRICS[name], tuple(labels)
+    return replace(metric, row=closeness(order), order=order) if metric.ordered and order else metric
+
+
+def weights(metric: Metric, rows: Sequence[Example]) -> Floats:
+    """How much each of these rows tells about the metric over all of them [rows]; 1 on average.
+
+    A search that learns row by row sees the mean of the rows' scores. Weighted so, that mean moves with the metric
+    of the whole set: see `set_metrics.balance`. All rows count alike for a metric that is itself a mean, and for a
+    rank correlation, which to first order sums the rows' squared distances (Spearman 1904): there the rows' own
+    scores say how near an answer came.
+    """
+    import numpy as np
+
+    if metric.weigh is None or not rows:
+        return np.ones(len(rows))
+    numbers = _numbered(rows)
+    return metric.weigh(np.array([numbers[row.target] for row in rows], dtype=np.intp))
 
 
 # --- outcomes ---------------------------------------------------------------------------------------------
@@ -271,20 +160,36 @@ def summarise(metric: Metric, outcomes: Sequence[Outcome], examples: Mapping[str
         return None
     if metric.over is None:
         return math.fsum(_scores(scored)) / len(scored)
-    return float(metric.over(*_codes(scored, examples)))
+    return float(metric.over(*_codes(metric, examples, scored)))
 
 
 def interval(
     metric: Metric, outcomes: Sequence[Outcome], examples: Mapping[str, Example], rng: np.random.Generator
 ) -> tuple[float, float]:
-    """The 95 % interval of `summarise`; (0, 1) if no row has a score."""
+    """The 95 % interval of `summarise`; all that the metric can be if no row has a score."""
     from optimizer import stats
 
     scored, over = _scored(outcomes), metric.over
-    if over is None or not scored:
+    if not scored:
+        return (metric.low, 1.0)
+    if over is None:
         return stats.mean_interval(_scores(scored), rng)
-    truth, answers = _codes(scored, examples)
-    return stats.statistic_interval(lambda rows: over(truth[rows], answers[rows]), len(scored), rng)
+    truth, answers = _codes(metric, examples, scored)
+    return stats.statistic_interval(lambda rows: over(truth[rows], answers[rows]), len(scored), rng, low=metric.low)
+
+
+def recall_of(
+    label: str, outcomes: Sequence[Outcome], examples: Mapping[str, Example]
+) -> tuple[float | None, tuple[float, float]]:
+    """Share of the rows of one label that were answered rightly, with its 95 % interval (Wilson's).
+
+    None and (0, 1) if no row of the label has a score. `examples` holds the rows by id.
+    """
+    from optimizer import stats
+
+    wanted = [(o, row) for o in _scored(outcomes) if (row := examples[o.example_id]).target == label]
+    hits = sum(outcome.answer in row.targets for outcome, row in wanted)
+    return (hits / len(wanted) if wanted else None, stats.wilson(hits, len(wanted)))
 
 
 def compare(
@@ -313,19 +218,17 @@ def compare(
     Returns
     -------
     Comparison
-        `a` less `b`, with its 95 % interval. Without a shared row nothing is known: 0, (-1, 1) and p = 1.
+        `a` less `b`, with its 95 % interval. Without a shared row nothing is known: 0, any difference and p = 1.
     """
     first, second = _scored(a), _scored(b)
     shared = {outcome.example_id for outcome in first} & {outcome.example_id for outcome in second}
     first = [outcome for outcome in first if outcome.example_id in shared]
     second = [outcome for outcome in second if outcome.example_id in shared]
     if not shared:
-        return Comparison(*names, 0.0, (-1.0, 1.0), 1.0, "none: no row has a score from both")
+        return Comparison(*names, 0.0, (metric.low - 1, 1 - metric.low), 1.0, "none: no row has a score from both")
     if metric.over is None:
         return _compare_means(_scores(first), _scores(second), rng, names)
-    truth, answers = _codes(first, examples)
-    _, others = _codes(second, examples)
-    return _compare_sets(metric.over, (truth, answers, others), rng, names)
+    return _compare_sets(metric, _codes(metric, examples, first, second), rng, names)
 
 
 def _compare_means(
@@ -342,8 +245,8 @@ def _compare_means(
 
 
 def _compare_sets(
-    over: Callable[[Codes, Codes], Floats],
-    codes: tuple[Codes, Codes, Codes],
+    metric: Metric,
+    codes: tuple[Codes, ...],
     rng: np.random.Generator,
     names: tuple[str, str],
 ) -> Comparison:
@@ -352,6 +255,8 @@ def _compare_sets(
 
     from optimizer import stats
 
+    over = metric.over
+    assert over is not None
     truth, first, second = codes
     (unequal,) = np.nonzero(first != second)
 
@@ -363,7 +268,7 @@ def _compare_sets(
         rows[..., unequal] = swapped
         return over(truth, np.where(rows, second, first)) - over(truth, np.where(rows, first, second))
 
-    limits = stats.paired_statistic_interval(difference, len(truth), rng)
+    limits = stats.paired_statistic_interval(difference, len(truth), rng, most=1 - metric.low)
     p = stats.swap_permutation(swapped_difference, len(unequal), rng, resamples=stats.RESAMPLES)
     observed = float(difference(np.arange(len(truth))))
     return Comparison(*names, observed, limits, p, "answer-swap permutation test")
@@ -382,17 +287,31 @@ def _scores(scored: Sequence[Outcome]) -> list[float]:
     return [outcome.score for outcome in scored if outcome.score is not None]
 
 
-def _codes(scored: Sequence[Outcome], examples: Mapping[str, Example]) -> tuple[Codes, Codes]:
-    """Right labels and answers [n] as numbers; an accepted answer counts as the preferred one."""
+def _codes(metric: Metric, examples: Mapping[str, Example], *contenders: Sequence[Outcome]) -> tuple[Codes, ...]:
+    """Right labels [n], then each contender's answers [n], as numbers; those of ordered answers stand in order.
+
+    The contenders' outcomes are of the same rows in the same order. An accepted answer counts as the preferred one.
+    """
     import numpy as np
 
-    rows = [examples[outcome.example_id] for outcome in scored]
-    numbers = {label: number for number, label in enumerate(sorted({row.target for row in rows}))}
-    answers = [
-        row.target if outcome.answer in row.targets else outcome.answer
-        for outcome, row in zip(scored, rows, strict=True)
-    ]
-    return (
-        np.array([numbers[row.target] for row in rows], dtype=np.intp),
-        np.array([numbers.get(answer, -1) if answer is not None else -1 for answer in answers], dtype=np.intp),
-    )
+    rows = [examples[outcome.example_id] for outcome in contenders[0]]
+    texts: list[list[str | None]] = [[row.target for row in rows]]
+    for outcomes in contenders:
+        answered = zip(outcomes, rows, strict=True)
+        texts.append([row.target if outcome.answer in row.targets else outcome.answer for outcome, row in answered])
+    numbers = _ordered(metric.order, texts) if metric.ordered else _numbered(rows)
+    codes = [[-1 if text is None else numbers.get(text, -1) for text in side] for side in texts]
+    return tuple(np.array(side, dtype=np.intp) for side in codes)
+
+
+def _numbered(rows: Sequence[Example]) -> dict[str, int]:
+    """Number the right labels."""
+    return {label: number for number, label in enumerate(sorted({row.target for row in rows}))}
+
+
+def _ordered(order: Sequence[str], texts: Sequence[Sequence[str | None]]) -> dict[str, int]:
+    """Number the answers in their order, equal ones alike: 2 and 2.0 are one."""
+    place = placed(order)
+    places = {text: value for text in {*chain(*texts)} if text is not None and (value := place(text)) is not None}
+    numbers = {value: number for number, value in enumerate(sorted(set(places.values())))}
+    return {text: numbers[value] for text, value in places.items()}

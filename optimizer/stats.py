@@ -1,7 +1,8 @@
 """Is A better than B on the same rows? Arrays in, numbers out.
 
-Knows rows and scores only: no prompt, model, record or metric. Scores lie in [0, 1], and higher is better. An
-interval is two-sided. Random generators are passed in, and the same one gives the same interval.
+Knows rows and scores only: no prompt, model, record or metric. Scores lie in [0, 1], statistics of a whole set in
+[low, 1], and higher is better. An interval is two-sided. Random generators are passed in, and the same one gives the
+same interval.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def wilson(successes: float, n: int, *, level: float = 0.95) -> Interval:
     """
     if n == 0:
         return (0.0, 1.0)
-    z, share = _critical(level), successes / n
+    z, share = critical(level), successes / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(max(0.0, share * (1 - share)) / n + z * z / (4 * n * n))
     # At 0 and 1 the limit is the share itself, but for rounding.
@@ -60,9 +61,15 @@ def mean_interval(scores: ArrayLike, rng: np.random.Generator, *, level: float =
 
 
 def statistic_interval(
-    statistic: Statistic, n: int, rng: np.random.Generator, *, resamples: int = RESAMPLES, level: float = 0.95
+    statistic: Statistic,
+    n: int,
+    rng: np.random.Generator,
+    *,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+    low: float = 0.0,
 ) -> Interval:
-    """Interval in [0, 1] of a statistic of a whole set, such as macro-F1: the BCa bootstrap over rows.
+    """Interval in [low, 1] of a statistic of a whole set, such as macro-F1: the BCa bootstrap over rows.
 
     Parameters
     ----------
@@ -76,19 +83,22 @@ def statistic_interval(
         Number of resampled sets.
     level
         Confidence.
+    low
+        The lowest value of the statistic.
 
     Returns
     -------
     tuple of float
         Lower and upper limit. Where all resamples agree (every row is right, say), Wilson stands in, with the
-        statistic as a share of `n`: right for a mean, a fair guess for the rest.
+        statistic's place between `low` and 1 as a share of `n`: right for a mean, a fair guess for the rest.
     """
     if n == 0:
-        return (0.0, 1.0)
+        return (low, 1.0)
     observed = float(statistic(np.arange(n)))
     resampled = _resampled(statistic, n, rng, resamples)
     if np.ptp(resampled) < TINY:
-        return wilson(n * observed, n, level=level)
+        least, most = wilson(n * (observed - low) / (1 - low), n, level=level)
+        return (low + least * (1 - low), low + most * (1 - low))
     others = np.arange(n - 1)
     left_out = [
         statistic(others + (others >= rows[:, None]))  # all rows but one, for each of a batch of rows
@@ -118,20 +128,27 @@ def paired_interval(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> Inter
 
 
 def paired_statistic_interval(
-    difference: Statistic, n: int, rng: np.random.Generator, *, resamples: int = RESAMPLES, level: float = 0.95
+    difference: Statistic,
+    n: int,
+    rng: np.random.Generator,
+    *,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+    most: float = 1.0,
 ) -> Interval:
-    """Interval in [-1, 1] of the difference of a statistic of a whole set; parameters as `statistic_interval`.
+    """Interval in [-most, most] of the difference of a statistic of a whole set; parameters as `statistic_interval`.
 
     `difference` takes row numbers [..., m] and returns the value of one contender less that of the other. Its
     standard error is the bootstrap's (Efron and Tibshirani 1993, algorithm 6.1), its limits Student's.
     """
     if n == 0:
-        return (-1.0, 1.0)
+        return (-most, most)
     observed = float(difference(np.arange(n)))
     error = float(_resampled(difference, n, rng, resamples).std(ddof=1))
     if error < TINY:
-        return _tango(n * max(observed, 0.0), n * max(-observed, 0.0), n, level)
-    return _symmetric(observed, error, n, level)
+        low, high = _tango(n * max(observed, 0.0) / most, n * max(-observed, 0.0) / most, n, level)
+        return (most * low, most * high)
+    return _symmetric(observed, error, n, level, most)
 
 
 def mcnemar(a: ArrayLike, b: ArrayLike) -> float:
@@ -183,7 +200,7 @@ def swap_permutation(
         every = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
         return float(np.mean(np.abs(statistic(every.astype(np.bool_))) >= least))
     extreme = 1
-    for size in _batches(resamples, n):
+    for size in batches(resamples, n):
         swapped = rng.integers(2, size=(size, n), dtype=np.bool_)
         extreme += int((np.abs(statistic(swapped)) >= least).sum())
     return extreme / (resamples + 1)
@@ -239,17 +256,31 @@ def smallest_gain(n: int, *, flips: float = 0.25, power: float = 0.8, level: flo
 
     def hidden(gain: float) -> bool:
         unequal = n * max(flips, gain)
-        return n * gain < 0.5 + _critical(level) * math.sqrt(unequal) + _NORMAL.inv_cdf(power) * math.sqrt(
+        return n * gain < 0.5 + critical(level) * math.sqrt(unequal) + _NORMAL.inv_cdf(power) * math.sqrt(
             unequal - n * gain * gain
         )
 
     return _last(hidden, 0.0, 1.0)
 
 
+def rows_needed(gain: float, *, flips: float = 0.25, power: float = 0.8, level: float = 0.95) -> int:
+    """Count the paired rows that show a gain in accuracy with this power: the inverse of `smallest_gain`.
+
+    Parameters as there; `gain` is a difference of shares in (0, 1].
+    """
+    if not 0 < gain <= 1:
+        raise ValueError(f"a gain lies above 0 and is at most 1, not {gain}")
+    unequal = max(flips, gain)
+    root = critical(level) * math.sqrt(unequal) + _NORMAL.inv_cdf(power) * math.sqrt(unequal - gain * gain)
+    # n gain - root sqrt(n) - 1/2 = 0 is a parabola in sqrt(n).
+    return math.ceil(((root + math.sqrt(root * root + 2 * gain)) / (2 * gain)) ** 2 - TINY)
+
+
 # --- parts ------------------------------------------------------------------------------------------------
 
 
-def _critical(level: float) -> float:
+def critical(level: float) -> float:
+    """Normal quantile of a two-sided interval at this level: 1.96 at 0.95."""
     return _NORMAL.inv_cdf((1 + level) / 2)
 
 
@@ -277,14 +308,14 @@ def _tango(gains: float, losses: float, n: int, level: float) -> Interval:
     """Score interval of a paired difference of shares: Tango (1998); it inverts McNemar's test."""
     if n == 0:
         return (-1.0, 1.0)
-    critical = _critical(level)
+    z = critical(level)
 
     def within(delta: float) -> bool:
         # The share of losses that is likeliest if the difference is delta: the root of 2n q^2 + linear q + constant.
         linear = (2 * n - gains + losses) * delta - gains - losses
         constant = -losses * delta * (1 - delta)
         q = (math.sqrt(max(0.0, linear * linear - 8 * n * constant)) - linear) / (4 * n)
-        return bool((gains - losses - n * delta) ** 2 <= critical**2 * n * (2 * q + delta * (1 - delta)))
+        return bool((gains - losses - n * delta) ** 2 <= z**2 * n * (2 * q + delta * (1 - delta)))
 
     observed = (gains - losses) / n
     return (_last(within, observed, -1.0), _last(within, observed, 1.0))
@@ -315,14 +346,14 @@ def _student(t: float, freedom: int) -> float:
     return 0.5 + (angle + inner) / math.pi if odd else 0.5 + inner / 2
 
 
-def _symmetric(observed: float, error: float, n: int, level: float) -> Interval:
-    """Student's limits in [-1, 1] around a difference with a standard error from `n` rows."""
+def _symmetric(observed: float, error: float, n: int, level: float, most: float = 1.0) -> Interval:
+    """Student's limits in [-most, most] around a difference with a standard error from `n` rows."""
     tail = (1 + level) / 2
     half = error * _last(lambda t: _student(t, n - 1) < tail, 0.0, 1e4)
-    return (max(-1.0, observed - half), min(1.0, observed + half))
+    return (max(-most, observed - half), min(most, observed + half))
 
 
-def _batches(resamples: int, n: int) -> Iterator[int]:
+def batches(resamples: int, n: int) -> Iterator[int]:
     """Split resamples of `n` rows into sizes that fit in memory."""
     size = max(1, BATCH // max(1, n))
     for start in range(0, resamples, size):
@@ -330,7 +361,7 @@ def _batches(resamples: int, n: int) -> Iterator[int]:
 
 
 def _resampled(statistic: Statistic, n: int, rng: np.random.Generator, resamples: int) -> Floats:
-    return np.concatenate([statistic(rng.integers(n, size=(size, n))) for size in _batches(resamples, n)])
+    return np.concatenate([statistic(rng.integers(n, size=(size, n))) for size in batches(resamples, n)])
 
 
 def _bca(observed: float, resampled: Floats, left_out: Floats, level: float) -> Interval:

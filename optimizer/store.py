@@ -1,4 +1,4 @@
-"""results.db: opening, migrating, writing, reading. The door of sqlite-utils, and the only room with SQL.
+"""results.db: opening, migrating, writing, reading. The door of sqlite-utils; with `opening` and `slots` all the SQL.
 
 One SQLite file in WAL mode. What its tables hold is said beside each column in `migrations/`. Knows nothing of
 how a run is made: records come in, records go out. Reading loads no package beyond the standard library.
@@ -10,6 +10,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +20,12 @@ from optimizer.errors import StoreError
 from optimizer.opening import connect
 from optimizer.owner import alive, me
 from optimizer.records import (
+    Ablation,
     Comparison,
     Completion,
     Contender,
     Dataset,
+    Importance,
     Kind,
     Outcome,
     Run,
@@ -109,7 +112,8 @@ class Store:
             part = keys[start : start + 500]
             marks = ", ".join("?" * len(part))
             for row in self._rows(f"SELECT * FROM completions WHERE key IN ({marks})", *part):  # noqa: S608 - marks only
-                found[row["key"]] = Completion(*(row[name] for name in _COMPLETION))
+                logprobs = tuple((text, value) for text, value in json.loads(row["logprobs"] or "[]"))
+                found[row["key"]] = Completion(**{name: row[name] for name in _COMPLETION}, logprobs=logprobs)
         return found
 
     def add_completions(self, run: int, model: str, completions: Mapping[str, Completion]) -> None:
@@ -118,6 +122,7 @@ class Store:
         rows = [
             {"key": key, "model": model, "run": run, "bought": bought}
             | {name: getattr(c, name) for name in _COMPLETION}
+            | {"logprobs": _json(c.logprobs) if c.logprobs else None}
             for key, c in completions.items()
         ]
         with self.together():
@@ -231,13 +236,15 @@ class Store:
     def save_trial(self, run: int, trial: Trial, text: str) -> None:
         """Write a trial with its outcomes down; `text` is the prompt as a person reads it."""
         low, high = trial.interval or (None, None)
+        estimate_low, estimate_high = trial.credible or (None, None)
         with self.together():
             prompt = self._save_prompt(trial.prompt, text)
             row = {"run": run, "number": trial.number, "prompt": prompt, "params": _json(trial.params)}
             row |= {"state": trial.state.value, "score": trial.score, "low": low, "high": high, "n": trial.n}
             row |= {"steps": _json(trial.steps), "reason": trial.reason, "seconds": trial.seconds}
+            row |= {"estimate": trial.estimate, "estimate_low": estimate_low, "estimate_high": estimate_high}
             self._insert("prompt_trials", [row], replace=True)
-            rows = ({"run": run, "trial": trial.number, **_outcome_row(o)} for o in trial.outcomes)
+            rows = ({"run": run, "trial": trial.number, **_searched(o), **_outcome_row(o)} for o in trial.outcomes)
             self._insert("outcomes", rows, replace=True)
 
     def _save_prompt(self, prompt: Prompt, text: str) -> str:
@@ -272,6 +279,8 @@ class Store:
                 self.outcomes(run, row["number"]) if outcomes else (),
                 row["reason"],
                 row["seconds"],
+                row["estimate"],
+                None if row["estimate_low"] is None else (row["estimate_low"], row["estimate_high"]),
             )
             for row in self._rows(sql, run)
         ]
@@ -279,7 +288,8 @@ class Store:
     def outcomes(self, run: int, trial: int) -> tuple[Outcome, ...]:
         """Read the outcomes of a trial on the dev rows."""
         sql = f"SELECT o.*, {_PRICE} FROM outcomes o {_BOUGHT} WHERE o.run = ? AND trial = ?"  # noqa: S608 - constants
-        return tuple(_outcome(row) for row in self._rows(sql, run, trial))
+        found = [(_outcome(row), row) for row in self._rows(sql, run, trial)]
+        return tuple(replace(o, step=row["step"], text=row["error"] or o.text) for o, row in found)
 
     def prompt_text(self, run: int, trial: int) -> str:
         """Read a trial's prompt as a person reads it."""
@@ -290,6 +300,25 @@ class Store:
         """Read the calls and the cost of each trial."""
         rows = self._rows("SELECT trial, calls, cost FROM cost_per_trial WHERE run = ?", run)
         return {row["trial"]: (row["calls"], row["cost"]) for row in rows}
+
+    # --- which ingredient paid ----------------------------------------------------------------------------
+
+    def save_worth(self, run: int, found: Sequence[Importance] | Sequence[Ablation]) -> None:
+        """Write down what each dimension is worth."""
+        with self.together():
+            for record in found:
+                table = "importances" if isinstance(record, Importance) else "ablations"
+                self._insert(table, [{"run": run, **asdict(record)}], replace=True)
+
+    def importances(self, run: int) -> list[Importance]:
+        """Read what each dimension explains, the most first."""
+        rows = self._rows("SELECT * FROM importances WHERE run = ? ORDER BY rowid", run)
+        return [Importance(*tuple(row)[1:]) for row in rows]
+
+    def ablations(self, run: int) -> list[Ablation]:
+        """Read what each dimension is worth in the winner."""
+        rows = self._rows("SELECT * FROM ablations WHERE run = ? ORDER BY rowid", run)
+        return [Ablation(*tuple(row)[1:]) for row in rows]
 
     # --- the verdict --------------------------------------------------------------------------------------
 
@@ -377,7 +406,7 @@ class Store:
 _COMPLETION = ("text", "prompt_tokens", "completion_tokens", "cost", "seconds", "finish_reason")
 
 # An outcome's price stands with its completion.
-_PRICE = "c.prompt_tokens + c.completion_tokens AS tokens, c.cost, c.seconds, c.text"
+_PRICE = "c.prompt_tokens, c.prompt_tokens + c.completion_tokens AS tokens, c.cost, c.seconds, c.text"
 _BOUGHT = "LEFT JOIN completions c ON c.key = o.completion"
 
 
@@ -394,7 +423,12 @@ def _outcome_row(outcome: Outcome) -> dict[str, object]:
     return row | {"answer": outcome.answer, "completion": outcome.completion_key}
 
 
+def _searched(outcome: Outcome) -> dict[str, object]:
+    """What a search has to know of an outcome when it is resumed."""
+    return {"step": outcome.step, "error": outcome.text if outcome.kind is Kind.ERROR else ""}
+
+
 def _outcome(row: sqlite3.Row) -> Outcome:
     key, tokens, cost, seconds = row["completion"], row["tokens"] or 0, row["cost"] or 0.0, row["seconds"] or 0.0
-    kind = Kind(row["kind"])
-    return Outcome(row["example"], kind, row["score"], row["answer"], key, tokens, cost, seconds, row["text"] or "")
+    found = Outcome(row["example"], Kind(row["kind"]), row["score"], row["answer"], key, tokens, cost, seconds)
+    return replace(found, text=row["text"] or "", prompt_tokens=row["prompt_tokens"] or 0)

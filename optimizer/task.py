@@ -100,18 +100,35 @@ class ModelSpec(_Section):
     timeout: Annotated[float, Field(gt=0)] = 60.0
 
 
+class Bounds(_Section):
+    """`[search.constraints]`: what the winner must keep; 0 is no limit. `min_recall` maps label -> least recall."""
+
+    max_cost_per_1000: Annotated[float, Field(ge=0)] = 0.0
+    max_prompt_tokens: Annotated[float, Field(ge=0)] = 0.0
+    min_recall: dict[Name, Annotated[float, Field(ge=0, le=1)]] = {}
+
+
 class Search(_Section):
     """`[search]`: how long and how to look.
 
-    `block` is the number of dev rows scored before a trial is judged again; 0 means no limit.
+    `calls` is the number of answers on dev rows that the search may look at, bought or not; `trials` the most prompts
+    it opens; `block` the dev rows that a prompt is asked at a time. `max_calls` and `max_usd` cap what is bought in
+    all; 0 means no cap. `pruner` ends trials of the samplers other than "pooled". With `ablate` the dev rows are also
+    answered with each of the winner's ingredients set back to the seed prompt's. With `pareto` the search looks for
+    cheap and fast prompts as well; the best score wins, among the prompts that keep the `constraints`.
     """
 
-    sampler: Literal["tpe", "random"] = "tpe"
-    trials: Annotated[int, Field(gt=0)] = 40
+    sampler: Literal["pooled", "tpe", "random", "gp"] = "pooled"
+    pruner: Literal["halving", "racing", "none"] = "halving"
+    calls: Annotated[int, Field(gt=0)] = 2000
+    trials: Annotated[int, Field(gt=0, le=500)] = 300
     max_calls: Annotated[int, Field(ge=0)] = 0
     max_usd: Annotated[float, Field(ge=0)] = 0.0
-    block: Annotated[int, Field(gt=0)] = 16
+    block: Annotated[int, Field(gt=0)] = 5
     seed: int = 0
+    ablate: bool = False
+    pareto: bool = False
+    constraints: Bounds = Bounds()
 
 
 class Baseline(_Section):

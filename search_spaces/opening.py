@@ -13,6 +13,9 @@ from typing import Any
 
 from search_spaces.space import Dimension, Facts, Space, Value
 
+RESERVED = 8  # more wordings than a person thinks of during one run; each costs the search nothing until it is used
+MOST_RESERVED = 64
+
 
 class DimensionError(ValueError):
     """A dimension was given something that it does not hold."""
@@ -27,7 +30,8 @@ def load_space(facts: Facts, changes: Mapping[str, Any] | None = None, seed: Map
         The task.
     changes
         Dimension name -> a value (locks it), a list (narrows it), or a table with `only`, `drop`, `add`, `low`,
-        `high`. Ids stand for wordings; texts that `add` brings get ids of their own ("own1", …) or those given.
+        `high`, `reserved`. Ids stand for wordings; texts that `add` brings get ids of their own ("own1", …) or those
+        given; `reserved` ids ("late1", …) are kept for wordings that come during a search.
     seed
         Dimension name -> value of the seed prompt.
 
@@ -42,6 +46,7 @@ def load_space(facts: Facts, changes: Mapping[str, Any] | None = None, seed: Map
         if name not in declared:
             raise DimensionError(f"[space] has no dimension {name!r}; allowed: {', '.join(declared)}")
         declared[name] = _change(declared[name], change)
+    declared = {name: _reserve(dimension, (changes or {}).get(name)) for name, dimension in declared.items()}
     for name, value in (seed or {}).items():
         if name not in declared:
             raise DimensionError(f"[seed] has no dimension {name!r}; allowed: {', '.join(declared)}")
@@ -76,9 +81,9 @@ def _fit(dimension: Dimension, facts: Facts) -> Dimension:
 def _change(dimension: Dimension, change: Any) -> Dimension:  # noqa: ANN401 - it comes from a TOML file
     if not isinstance(change, Mapping):
         return _only(dimension, _listed(change))
-    if unknown := set(change) - {"only", "drop", "add", "low", "high"}:
+    if unknown := set(change) - {"only", "drop", "add", "low", "high", "reserved"}:
         raise DimensionError(
-            f"[space.{dimension.name}] has no key {min(unknown)!r}; allowed: only, drop, add, low, high"
+            f"[space.{dimension.name}] has no key {min(unknown)!r}; allowed: only, drop, add, low, high, reserved"
         )
     if "low" in change or "high" in change:
         return _range(dimension, change)
@@ -93,6 +98,25 @@ def _change(dimension: Dimension, change: Any) -> Dimension:  # noqa: ANN401 - i
     if "add" in change:  # before the dropping, so that one's own wordings may be all that is left
         dimension = _add(dimension, change["add"])
     return _narrow(dimension, [c for c in dimension.choices if c not in dropped]) if dropped else dimension
+
+
+def _reserve(dimension: Dimension, change: Any) -> Dimension:  # noqa: ANN401
+    """Keep ids for wordings that come later; of a dimension that was locked, only where that is asked for."""
+    count = change.get("reserved") if isinstance(change, Mapping) else None
+    if count is None:
+        count = RESERVED if dimension.texts and not dimension.locked else 0
+    elif not dimension.texts:
+        raise DimensionError(f"[space.{dimension.name}] takes no `reserved`: it has no wordings; leave it out")
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MOST_RESERVED:
+        raise DimensionError(
+            f"[space.{dimension.name}] reserved = {count!r}; allowed: whole numbers from 0 to {MOST_RESERVED}"
+        )
+    slots = tuple(f"late{position}" for position in range(1, count + 1))
+    if taken := set(slots) & set(dimension.texts):
+        raise DimensionError(
+            f"[space.{dimension.name}] add: the id {min(taken)!r} is kept for wordings that come later; choose another"
+        )
+    return replace(dimension, slots=slots)
 
 
 def _listed(value: Any) -> list[Any]:  # noqa: ANN401

@@ -91,12 +91,24 @@ def fill(turns: Sequence[Turn], inputs: Mapping[str, str]) -> tuple[Message, ...
     return tuple(turn.fill(inputs) for turn in turns)
 
 
+ALTERNATIVES = 20  # likely tokens to be told for each place; the protocol allows no more
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is sent beside the messages. `max_tokens` bounds the completion."""
+    """What is sent beside the messages.
+
+    `max_tokens` bounds the completion; `logprobs` asks for the log-probabilities of the answer's first tokens, too.
+    """
 
     temperature: float = 0.0
     max_tokens: int = 64
+    logprobs: bool = False
+
+    def to_dict(self) -> dict[str, float | int | bool]:
+        """The form of the chat-completions protocol, whose `top_logprobs` is ALTERNATIVES at most."""
+        asked = {"logprobs": True, "top_logprobs": ALTERNATIVES} if self.logprobs else {}
+        return {"temperature": self.temperature, "max_tokens": self.max_tokens, **asked}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +139,11 @@ class Prompt:
         0 for fixed demos, else how many of the pool to show for each input.
     nearest_last
         Whether the most similar demo stands last.
+    settings
+        What is sent beside the messages. With `logprobs` the prompt is calibrated: its answer is not the one that
+        the model wrote, but the label whose log-probability rises most above its usual one.
+    prior
+        That usual log-probability of each label, once it is fixed.
     """
 
     template: str
@@ -142,6 +159,7 @@ class Prompt:
     nearest: int = 0
     nearest_last: bool = True
     settings: Settings = field(default_factory=Settings)
+    prior: tuple[tuple[str, float], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form, complete in itself."""
@@ -154,11 +172,17 @@ class Prompt:
         """Inverse of `to_dict`."""
         lists = {name: tuple(data[name]) for name in ("inputs", "labels", "notes")}
         demos = tuple(Example.from_dict(demo) for demo in data["demos"])
-        return cls(**{**data, **lists, "demos": demos, "settings": Settings(**data["settings"])})
+        prior = tuple((label, value) for label, value in data.get("prior", ()))
+        return cls(**{**data, **lists, "demos": demos, "settings": Settings(**data["settings"]), "prior": prior})
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether its answers are chosen by calibrated log-probabilities."""
+        return self.settings.logprobs
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits that two prompts share exactly when they send the same messages and settings."""
+        """16 hexadecimal digits that two prompts share exactly when they ask and read alike: all that they are."""
         return digest(self.to_dict())
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -40,7 +41,7 @@ class Dimension:
     """One hyperparameter of a prompt.
 
     `choices` are ids or numbers, and empty for a range; `texts` are the wordings behind the ids; `seed` is the
-    value of the seed prompt.
+    value of the seed prompt. `slots` are ids kept for wordings that come later; one is a choice once it has a text.
     """
 
     name: str
@@ -51,11 +52,23 @@ class Dimension:
     low: float | None = None
     high: float | None = None
     when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    slots: tuple[str, ...] = ()
+
+    @property
+    def declared(self) -> tuple[Value, ...]:
+        """All ids that may ever be choices, in an order that does not change when a slot gets its text."""
+        return (*(choice for choice in self.choices if choice not in self.slots), *self.slots)
 
     @property
     def locked(self) -> bool:
-        """Whether there is nothing to choose."""
-        return len(self.choices) == 1 or (not self.choices and self.low == self.high)
+        """Whether there is nothing to choose, now or later."""
+        return len(self.declared) == 1 or (not self.declared and self.low == self.high)
+
+    def filled(self, id_: str, text: str) -> Dimension:
+        """Give a slot its text."""
+        if id_ not in self.slots or id_ in self.choices:
+            raise ValueError(f"{self.name} has no free slot {id_!r}")
+        return replace(self, choices=(*self.choices, id_), texts={**self.texts, id_: text})
 
     @property
     def whole(self) -> bool:
@@ -141,6 +154,12 @@ class Space:
         """Return the dimension of that name."""
         return next(dimension for dimension in self.dimensions if dimension.name == name)
 
+    def filled(self, name: str, id_: str, text: str) -> Space:
+        """Return the space with one more wording; what both mean alike they share, the digest included."""
+        wider = copy(self)
+        wider.dimensions = tuple(d.filled(id_, text) if d.name == name else d for d in self.dimensions)
+        return wider
+
     def choose(self, chooser: Chooser) -> dict[str, Value]:
         """Let a chooser choose a value for every dimension that applies."""
         params: dict[str, Value] = {}
@@ -177,7 +196,11 @@ class Space:
             label_place="none" if listing == "none" else str(params.get("label_place", "instruction")),
             answer_format=str(params.get("answer_format", "bare")),
             reasoning=reasoning,
-            settings=Settings(float(params.get("temperature", 0.0)), facts.max_tokens or room),
+            settings=Settings(
+                float(params.get("temperature", 0.0)),
+                facts.max_tokens or room,
+                params.get("calibration", "off") == "on",
+            ),
         )
         return self._with_demos(prompt, params)
 
@@ -241,15 +264,20 @@ class Space:
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits of all that a trial's parameters can mean in this space."""
+        """16 hexadecimal digits of all that a trial's parameters can mean in this space; late texts are left out."""
         dimensions = [
-            [d.name, d.seed, d.choices, dict(d.texts), d.low, d.high, {k: list(v) for k, v in d.when.items()}]
+            [d.name, d.seed, d.declared, _opening_texts(d), d.low, d.high, {k: list(v) for k, v in d.when.items()}]
             for d in self.dimensions
         ]
         facts = [self.facts.kind, self.facts.inputs, self.facts.output, self.facts.labels]
         rows = [example.to_dict() for example in self.pool.examples]
         made = [dict(self.facts.label_notes), self.facts.max_tokens, self._words, self._terms, self._answer_tokens]
         return digest([dimensions, facts, made, rows])
+
+
+def _opening_texts(dimension: Dimension) -> dict[str, str]:
+    """The texts that a dimension began with."""
+    return {id_: text for id_, text in dimension.texts.items() if id_ not in dimension.slots}
 
 
 def _limited(rows: Sequence[Example]) -> list[Example]:

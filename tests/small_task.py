@@ -25,7 +25,7 @@ def write_task(
         for row in bundled:
             mark = f" zz{row['id']}zz" if marked else ""
             writer.writerow([row["id"], row["channel"], row["label"], row["text"] + mark])
-    settings = {"trials": 8, **(search or {})}
+    settings = {"calls": 250, **(search or {})}
     lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in settings.items())
     task = folder / "task.toml"
     task.write_text(

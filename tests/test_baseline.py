@@ -11,7 +11,7 @@ import pytest
 from optimizer.baseline import Budget, Rival, load, train
 from optimizer.records import Kind
 from optimizer.scoring import METRICS, summarise
-from optimizer.search import best_hyperparameters
+from optimizer.studies import best_hyperparameters
 from search_spaces.prompt import Example
 
 BUNDLED = Path(__file__).resolve().parents[1] / "optimizer" / "demo" / "support.csv"

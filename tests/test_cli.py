@@ -138,11 +138,11 @@ def test_tune_prints_a_verdict_and_what_to_do_next(cli: Run, tmp_path: Path) -> 
     """Stdout ends with the verdict and the next commands; without a terminal stderr stays empty."""
     write_task(tmp_path)
 
-    done = cli("tune", "task.toml", "--trials", "4")
+    done = cli("tune", "task.toml", "--calls", "80")
 
     assert "Verdict on the sealed test rows" in done.stdout
     assert "Verdict: " in done.stdout
-    assert "all 4 trials are done" in done.stdout
+    assert "80 answers were looked at" in done.stdout
     assert "Next: phrasetune show" in done.stdout
     assert done.stderr == ""
 
@@ -151,7 +151,7 @@ def test_tune_speaks_json(cli: Run, tmp_path: Path) -> None:
     """With --json stdout is one JSON document: run, best trial, verdict."""
     write_task(tmp_path)
 
-    found = json.loads(cli("tune", "task.toml", "--trials", "3", "--json").stdout)
+    found = json.loads(cli("tune", "task.toml", "--json").stdout)
 
     assert found["run"]["status"] == "finished"
     assert {"seed prompt", "trained baseline"} <= {c["name"] for c in found["verdict"]["contenders"]}
@@ -161,7 +161,7 @@ def test_tune_speaks_json(cli: Run, tmp_path: Path) -> None:
 def test_ctrl_c_drains_and_prints_the_line_that_resumes(tmp_path: Path) -> None:
     """SIGINT ends the run with 130 and the resume line; that line finishes the run without buying anything twice."""
     write_task(tmp_path)
-    command = [sys.executable, "-m", "optimizer.cli", "tune", "task.toml", "--trials", "400", "--db", "r.db"]
+    command = [sys.executable, "-m", "optimizer.cli", "tune", "task.toml", "--calls", "9000", "--db", "r.db"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as child:
         _wait_for_trials(tmp_path / "r.db", 3)
@@ -169,7 +169,7 @@ def test_ctrl_c_drains_and_prints_the_line_that_resumes(tmp_path: Path) -> None:
         _, said = child.communicate(timeout=30)
 
     assert child.returncode == 130
-    assert "Resume with: phrasetune tune task.toml --trials 400 --db r.db\n" in said
+    assert "Resume with: phrasetune tune task.toml --calls 9000 --db r.db\n" in said
     with sqlite3.connect(tmp_path / "r.db") as db:
         assert db.execute("SELECT status FROM runs").fetchall() == [("interrupted",)]
 
@@ -227,7 +227,49 @@ def test_history_filters_sorts_and_limits(cli: Run, results: Path) -> None:
     assert {"complete"} == {trial["state"] for trial in found["trials"]}
     assert len(rows) == 1
     assert rows[0]["state"] == "complete"
-    assert json.loads(cli("history", "--json", "--min-score", "1").stdout)["trials"] == []
+    assert json.loads(cli("history", "--json", "--state", "complete", "--min-score", "1").stdout)["trials"] == []
+
+
+def test_history_lists_the_best_first_and_says_what_it_leaves_out(cli: Run, results: Path) -> None:
+    """Thirty trials unless more are asked for, fully scored ones first, by score; JSON and CSV have them all."""
+    with sqlite3.connect(results) as db:
+        first = db.execute("SELECT trial FROM best_trials LIMIT 1").fetchone()[0]
+        trials = db.execute("SELECT COUNT(*) FROM prompt_trials").fetchone()[0]
+        for number in range(trials, 34):
+            db.execute("CREATE TEMP TABLE copy AS SELECT * FROM prompt_trials WHERE number = 1")
+            db.execute("UPDATE copy SET number = ?, score = 0.99, state = 'pruned'", [number])
+            db.execute("INSERT INTO prompt_trials SELECT * FROM copy")
+            db.execute("DROP TABLE copy")
+    every = max(trials, 34)
+
+    said, more = cli("history", "--run", "1").stdout, cli("history", "--run", "1", "--limit", str(every)).stdout
+    machine = json.loads(cli("history", "--json").stdout)["trials"]
+    table = list(csv.DictReader(io.StringIO(cli("history", "--csv").stdout)))
+
+    numbers = [int(line.split()[0]) for line in said.splitlines() if re.match(r"^\d+ ", line)]
+    assert (numbers[0], len(numbers)) == (first, 30)
+    assert f"… and {every - 30} more: --limit {every}" in said
+    assert "more: --limit" not in more
+    assert len(machine) == len(table) == every
+    states = [trial["state"] for trial in machine]
+    assert states == sorted(states, key=lambda state: state != "complete")
+
+
+def test_history_tells_estimates(cli: Run, results: Path) -> None:
+    """What a trial is estimated at stands beside its score, everywhere; a control's trials have none."""
+    with sqlite3.connect(results) as db:
+        db.execute("UPDATE prompt_trials SET estimate = 0.625, estimate_low = 0.5, estimate_high = 0.75")
+        db.execute("UPDATE prompt_trials SET estimate = NULL WHERE number = 1")
+
+    machine = {trial["trial"]: trial for trial in json.loads(cli("history", "--json").stdout)["trials"]}
+    table = {row["trial"]: row for row in csv.DictReader(io.StringIO(cli("history", "--csv").stdout))}
+
+    assert "62.5 % (50.0–75.0)" in cli("history").stdout
+    assert "estimated at 62.5 % (50.0–75.0)" in cli("show").stdout
+    assert [machine[0][key] for key in ("estimate", "estimate_low", "estimate_high")] == [0.625, 0.5, 0.75]
+    assert machine[1]["estimate"] is None
+    assert [table["0"][key] for key in ("estimate", "estimate_low", "estimate_high")] == ["0.625", "0.5", "0.75"]
+    assert table["1"]["estimate"] == ""
 
 
 def test_show_tells_a_prompt_and_its_rows(cli: Run, results: Path) -> None:
@@ -240,6 +282,41 @@ def test_show_tells_a_prompt_and_its_rows(cli: Run, results: Path) -> None:
     assert f"Dev rows fixed: {len(machine['fixed'])}" in said
     assert f"Dev rows broken: {len(machine['broken'])}" in said
     assert machine["fixed"]
+
+
+def test_the_front_is_listed_and_shown(cli: Run, results: Path) -> None:
+    """`history --front` lists what no other prompt beats, as a table and as JSON; `show` says where a prompt stands."""
+    listed = cli("history", "--front").stdout
+    machine = json.loads(cli("history", "--front", "--json").stdout)["front"]
+    winner = json.loads(cli("show", "--json").stdout)
+
+    assert "tokens / 1,000" in listed
+    assert len(machine) == sum(line[:1].isdigit() for line in listed.splitlines())  # long parameters fold
+    assert all(entry["tokens"] > 0 for entry in machine)
+    assert winner["trial"] in [entry["trial"] for entry in machine]
+    assert winner["standing"].startswith("on the front")
+    assert "\non the front" in cli("show").stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--min-recall", "bilin=0.8"), "unknown label in min_recall 'bilin'; allowed: access, billing, "),
+        (("--min-recall", "billing"), "--min-recall 'billing': must be LABEL=X, such as billing=0.8"),
+        (
+            ("--min-recall", "billing=2"),
+            "min_recall.billing` = 2.0: must be less than or equal to 1",
+        ),
+        (("--pareto", "--sampler", "tpe"), "pareto is allowed with: pooled"),
+    ],
+)
+def test_aims_that_cannot_be_are_refused(cli: Run, tmp_path: Path, options: tuple[str, ...], complaint: str) -> None:
+    """A label that is not there, a recall that is none, and a control that knows no cost: one clear error each."""
+    write_task(tmp_path)
+
+    said = cli("tune", "task.toml", *options, code=2).stderr
+
+    assert complaint in said
 
 
 def test_export_writes_predict_answers_report_draws(cli: Run, results: Path, tmp_path: Path) -> None:
@@ -283,6 +360,10 @@ BAD_INPUT = [
     (["tune", "bad_key.toml"], "modle", "model"),
     (["tune", "task.toml", "--model", "nonsense"], "nonsense", "embedded"),
     (["tune", "task.toml", "--sampler", "tpee"], "tpee", "tpe"),
+    (["tune", "task.toml", "--pruner", "halve"], "halve", "halving"),
+    (["tune", "task.toml", "--trials", "0"], "0", "1<=x<=500"),
+    (["tune", "task.toml", "--calls", "0"], "0", "x>=1"),
+    (["history", "--state", "won"], "won", "running"),
     (["tune", "task.toml", "--db", "rows.csv"], "rows.csv", "SQLite"),
     (["tune", "task.toml", "--db", "foreign.db"], "foreign.db", "another program"),
     (["tune", "task.toml", "--db", "newer.db"], "newer.db", "newer phrasetune"),

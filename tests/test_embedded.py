@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from optimizer.embedded import EmbeddedModel, complete_text
 from optimizer.embedded.copying import carry_over, shows_spans
 from optimizer.embedded.forms import find_form, find_labels
 from optimizer.embedded.reading import Reading, read
-from optimizer.records import Request
+from optimizer.records import Completion, Request
 from search_spaces.prompt import Example, Message, Prompt, Settings, fill
 from search_spaces.templates import BUILT_IN
 
@@ -530,3 +531,60 @@ def test_answers_do_not_depend_on_the_process() -> None:
 
     assert outputs[0] == outputs[1]
     assert outputs[0].splitlines()[1] == "[]"
+
+
+# --- log-probabilities ------------------------------------------------------------------------------------
+
+
+def complete(asked: Prompt, text: str, temperature: float = 0.0, *, max_tokens: int = 64) -> Completion:
+    """Complete a prompt, log-probabilities included."""
+    wanted = Settings(temperature, max_tokens, logprobs=True)
+    return EmbeddedModel().complete(Request(messages(asked, text), wanted))
+
+
+@pytest.mark.parametrize(
+    "instruction", ["Classify the message.", "Classify it. Weigh the runner-up before you settle."]
+)
+@pytest.mark.parametrize("template", list(BUILT_IN))
+@pytest.mark.parametrize("demos", [0, 3])
+def test_log_probabilities_are_what_the_answer_is_chosen_by(template: str, demos: int, instruction: str) -> None:
+    """They add up to 1 over all answers in sight, and the likeliest is the one that is written."""
+    asked = prompt(template, demos=demos, instruction=instruction)
+    for text in (QUERY, "It crashes when I export", "how do I export?"):
+        done = complete(asked, text)
+
+        assert len(done.logprobs) == len(LABELS)
+        assert sum(math.exp(value) for _, value in done.logprobs) == pytest.approx(1, abs=1e-3)
+        assert max(done.logprobs, key=lambda told: told[1])[0] == done.text
+
+
+def test_draws_follow_the_log_probabilities() -> None:
+    """At temperature 1 each answer comes up as often as they say."""
+    asked = prompt("plain", demos=3)
+    told = dict(complete(asked, QUERY).logprobs)
+    wanted = Settings(1.0, 64)
+    drawn = [EmbeddedModel().complete(Request(messages(asked), wanted, sample)).text for sample in range(800)]
+
+    for answer, value in told.items():
+        assert drawn.count(answer) / 800 == pytest.approx(math.exp(value), abs=0.06)
+
+
+def test_log_probabilities_are_told_only_if_asked_for() -> None:
+    """And change nothing else; the temperature does not change them, and they are cut as the answer is."""
+    asked = prompt("plain", demos=3)
+    done = complete(asked, QUERY)
+    plain = EmbeddedModel().complete(Request(messages(asked), Settings(0.0, 64)))
+
+    assert plain.logprobs == ()
+    assert plain == replace(done, logprobs=())
+    assert complete(asked, QUERY, 0.7).logprobs == done.logprobs
+    assert {text for text, _ in complete(asked, QUERY, max_tokens=1).logprobs} == {"bill", "bug", "how_"}
+
+
+def test_there_are_none_where_an_answer_is_not_one_of_several() -> None:
+    """Thoughts come first, spans are copied, or there is nothing to choose from."""
+    assert complete(prompt("plain", demos=3, reasoning=True), QUERY).logprobs == ()
+    rows = "Text: weather in Rome\nPlace: Rome\n\nText: trains in Oslo\nPlace: Oslo\n\n"
+    spans = f"Where?\n\n{rows}Text: rain in Bonn\nPlace:"
+    for text in (spans, "Say a word."):
+        assert EmbeddedModel().complete(Request(tuple(user(text)), Settings(logprobs=True))).logprobs == ()

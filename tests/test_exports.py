@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from optimizer.calibration import beginnings, choose, scores_of
 from optimizer.errors import ExportError
 from optimizer.exports import FORMATS, Exported, Target, export, write_bytes
 from optimizer.exports.literals import literal
@@ -294,6 +295,60 @@ def test_the_module_reads_answers_as_we_do(
             assert ours.parse(prompt, completion) == parse(completion)
 
 
+def calibrated(**changes: Any) -> Prompt:
+    """A prompt that asks for log-probabilities and has its prior."""
+    prior = tuple((label, -0.75 * n) for n, label in enumerate(changes.get("labels", ("glad", "sad"))))
+    return simple(**{"settings": Settings(0.0, 9, logprobs=True), "prior": prior, **changes})
+
+
+shares = st.floats(-12, 0)
+tellings = st.lists(
+    st.builds(
+        lambda said, value, others: {
+            "token": said,
+            "logprob": value,
+            "top_logprobs": [{"token": text, "logprob": other} for text, other in others],
+        },
+        st.sampled_from(["glad", " sad", "sa", "g", "Label", ":", "x"]),
+        shares,
+        st.lists(st.tuples(st.sampled_from(["glad", "sad", " SAD", "not", "Not sad", "\n", "s"]), shares), max_size=6),
+    ),
+    max_size=3,
+)
+
+
+@pytest.mark.parametrize("nearest", [0, 1])
+@pytest.mark.parametrize("template", list(BUILT_IN))
+@few
+@given(told=tellings, text=nasty_texts)
+def test_the_module_chooses_labels_as_we_do(
+    told: list[dict[str, Any]], text: str, nearest: int, template: str, tmp_path: Path
+) -> None:
+    """Its calibrate() takes what a provider sends as JSON, and reads the text where that does not tell."""
+    ours = Renderer()
+    prompt = calibrated(template=template, nearest=nearest, labels=("glad", "sad", "not sad"))
+    (path,) = export(prompt, "python", Target(tmp_path, force=True), ours, [row("I am sad")]).files
+    module = run_module(path)
+
+    scores = scores_of(prompt, beginnings(told))
+    expected = choose(scores, dict(prompt.prior)) if scores else ours.parse(prompt, text)
+    assert module.calibrate(text, told) == expected
+    assert module.calibrate("Sad!", None) == "sad"
+    assert module.SETTINGS == {"temperature": 0.0, "max_tokens": 9, "logprobs": True, "top_logprobs": 20}
+
+
+def test_a_calibrated_module_runs_without_any_package(tmp_path: Path) -> None:
+    """Isolated and without site-packages; the prior turns a close call."""
+    (path,) = export(calibrated(), "python", Target(tmp_path), Renderer(), []).files
+    told = [{"token": "glad", "logprob": -0.5, "top_logprobs": [{"token": "sad", "logprob": -1.0}]}]
+    code = (
+        f"import runpy; m = runpy.run_path({str(path)!r}); print(m['calibrate']('glad', {told!r}), m['parse']('glad'))"
+    )
+    run = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+
+    assert run.stdout.split() == ["sad", "glad"]
+
+
 def test_a_module_of_an_adapter_has_no_parse(tmp_path: Path, renderer: Renderer) -> None:
     """What DSPy reads is not imitated, and the note says so."""
     done = export(simple(template="dspy-chat"), "python", Target(tmp_path), renderer, [])
@@ -403,6 +458,26 @@ def test_examples_that_depend_on_the_input_are_refused(format_name: str, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("format_name", [name for name in FORMATS if name != "python"])
+def test_calibrated_prompts_are_refused_by_what_carries_messages_alone(format_name: str, tmp_path: Path) -> None:
+    """A format without code would make another answer of them; the refusal names the one that can."""
+    with pytest.raises(ExportError, match=r"calibrated log-probabilities.*Export it as python"):
+        export(calibrated(), format_name, Target(tmp_path), Renderer(), [])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"), [({"prior": ()}, "has no prior yet"), ({"template": "dspy-chat"}, "read by other code")]
+)
+def test_a_calibrated_prompt_that_cannot_choose_makes_no_module(
+    changes: dict[str, Any], fault: str, tmp_path: Path, renderer: Renderer
+) -> None:
+    """It lacks its prior, or the reading to fall back on."""
+    with pytest.raises(ExportError, match=fault):
+        export(calibrated(**changes), "python", Target(tmp_path), renderer, [])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_empty_pool_depends_on_nothing(tmp_path: Path) -> None:
     """Without examples to choose from, a prompt is as fixed as any."""
     done = export(simple(nearest=3, demos=()), "messages", Target(tmp_path), Renderer(), [])
@@ -477,6 +552,10 @@ def test_a_template_that_does_not_string_its_examples_is_refused(tmp_path: Path)
         ("python", "glad", "gladd"),
         ("python", '.removeprefix("Label: ")', '.removeprefix("Lapel: ")'),
         ("python", "text.casefold()", "text"),
+        ("python", "-1.25", "1.25"),
+        ("python", "NEVER = -30.0", "NEVER = -3.0"),
+        ("python", "so_far + other", "other"),
+        ("python", "scores[label] - prior[label]", "scores[label]"),
         ("text", "glad", "gladd"),
         ("markdown", "glad", "gladd"),
     ],
@@ -495,6 +574,8 @@ def test_a_file_that_differs_is_never_left(
 
     monkeypatch.setitem(FORMATS, format_name, replace(honest, draft=spoilt))
     prompt = simple(labels=("glad", "sad")) if "Label" not in right else simple(labels=())
+    if {"-1.25", "-30.0", "so_far", "scores[label]"} & set(right.split()):
+        prompt = calibrated(prior=(("glad", 0.0), ("sad", -1.25)))
     with pytest.raises(ExportError, match=r"is not the prompt: .*Nothing was left behind"):
         export(prompt, format_name, Target(tmp_path), Renderer(), [row("x")])
     assert list(tmp_path.iterdir()) == []

@@ -20,7 +20,7 @@ DOORS = {
     "dspy": {"optimizer/programs.py"},
     "jinja2": {"optimizer/report.py"},
     "litellm": {"optimizer/models.py"},
-    "optuna": {"optimizer/search.py", "optimizer/mirror.py"},
+    "optuna": {f"optimizer/{room}.py" for room in ("studies", "controls", "mirror")},
     "pyarrow": {"optimizer/tables.py"},
     "pydantic": {"optimizer/task.py"},
     "rich": {"optimizer/terminal.py", "optimizer/live.py"},
@@ -31,10 +31,13 @@ DOORS = {
 }
 NEVER = {"pickle", "joblib", "cloudpickle", "marshal", "shelve"}
 
+# What a search is handed, and never reaches for itself.
+OUTSIDE = {"store", "models", "evaluate", "ledger", "journey"}
+
 # Room -> rooms of ours that it must not import.
 APART = {
     "optimizer.store": {"search", "evaluate", "models", "journey", "ledger"},
-    "optimizer.search": {"store", "models", "evaluate", "ledger", "journey"},
+    **{f"optimizer.{room}": OUTSIDE for room in ("search", "board", "grid", "surrogate", "pooled", "controls")},
     "optimizer.report": {"store", "archive", "journey"},
     "optimizer.stats": {"records", "models", "store", "scoring", "task", "journey"},
     "optimizer.baseline": {"search", "store", "models", "evaluate"},
@@ -129,7 +132,8 @@ def test_the_environment_is_read_by_models_alone() -> None:
 
 def test_the_test_split_is_out_of_reach_of_the_search() -> None:
     """No room that searches, proposes or shows demos names a test split."""
-    for name in ("optimizer/search.py", "search_spaces/demos.py", "search_spaces/space.py", "optimizer/baseline.py"):
+    searching = ("search", "board", "grid", "surrogate", "pooled", "controls", "studies", "baseline")
+    for name in (*(f"optimizer/{room}.py" for room in searching), "search_spaces/demos.py", "search_spaces/space.py"):
         attributes = {node.attr for node in ast.walk(TREES[name]) if isinstance(node, ast.Attribute)}
 
         assert "test" not in attributes, name

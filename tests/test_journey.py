@@ -49,7 +49,10 @@ class Watched:
 
 def facts(trials: tuple[Trial, ...] | list[Trial]) -> list[tuple[object, ...]]:
     """Say of each trial what must be equal in equal runs."""
-    return [(t.number, dict(t.params), t.state, t.score, t.n, dict(t.steps), t.reason) for t in trials]
+    return [
+        (t.number, dict(t.params), t.state, t.score, t.n, dict(t.steps), t.reason, t.estimate, t.credible)
+        for t in trials
+    ]
 
 
 def test_the_journey_ends_with_a_verdict_on_the_same_rows(tmp_path: Path) -> None:
@@ -62,9 +65,21 @@ def test_the_journey_ends_with_a_verdict_on_the_same_rows(tmp_path: Path) -> Non
     assert tuned.verdict
     assert [c.name for c in tuned.verdict.contenders] == ["seed prompt", "best prompt", "trained baseline"]
     assert all({outcome.example_id for outcome in c.outcomes} == test for c in tuned.verdict.contenders)
-    assert tuned.best.score == max(t.score or 0 for t in tuned.trials if t.state is State.COMPLETE)
+    assert [(t.state, t.n) for t in (tuned.trials[0], tuned.best)] == [(State.COMPLETE, 50)] * 2
     assert tuned.run.status == "finished"
     assert tuned.run.bought > 0
+
+
+def test_a_constraint_is_kept_and_the_front_is_told(tmp_path: Path) -> None:
+    """With `pareto` and a limit on tokens the winner keeps the limit, and the front is the same from results.db."""
+    search = {"calls": 300, "trials": 40, "pareto": True, "constraints.max_prompt_tokens": 150}
+
+    tuned = tune(write_task(tmp_path, search=search), db=tmp_path / "r.db", model=Watched())
+
+    taken = [outcome.prompt_tokens for outcome in tuned.best.outcomes]
+    assert sum(taken) <= 150 * len(taken)
+    assert len(tuned.front) > 1
+    assert [t.number for t in tuned.front] == [t.number for t in history(tmp_path / "r.db").front()]
 
 
 def test_a_second_run_buys_nothing(tmp_path: Path) -> None:
@@ -103,7 +118,7 @@ def test_no_test_row_is_sent_before_the_verdict(tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("after", [3, 100, 333])
+@pytest.mark.parametrize("after", [3, 100, 290])
 def test_a_stopped_run_is_resumed_to_the_same_end(tmp_path: Path, after: int) -> None:
     """A run stopped after some calls and started again equals one that was left alone, call for call."""
     task = write_task(tmp_path)
@@ -177,24 +192,25 @@ def test_a_killed_run_loses_at_most_what_was_in_flight(tmp_path: Path, after: in
 
 def test_a_cap_on_calls_is_kept_and_leaves_enough_for_the_verdict(tmp_path: Path) -> None:
     """The search ends early, so that the test rows can still be scored within the cap."""
-    task = write_task(tmp_path, search={"max_calls": 400, "trials": 30})
+    task = write_task(tmp_path, search={"max_calls": 400, "calls": 2000})
     model = Watched()
 
     tuned = tune(task, db=tmp_path / "r.db", model=model)
 
     assert len(model.asked) <= 400
     assert tuned.verdict
-    assert tuned.run.reason.startswith("the budget of 400 calls is used up")
+    assert tuned.run.reason == "300 answers were looked at"
 
 
 def test_a_cap_on_dollars_is_kept(tmp_path: Path) -> None:
     """What is spent never passes the cap, by the model's own account."""
-    task = write_task(tmp_path, search={"max_usd": 0.02, "trials": 30})
+    task = write_task(tmp_path, search={"max_usd": 0.1, "calls": 2000})
 
     tuned = tune(task, db=tmp_path / "r.db", model=Watched())
 
-    assert 0 < tuned.run.cost <= 0.02
-    assert "the budget of $0.02 is used up" in tuned.run.reason
+    assert 0 < tuned.run.cost <= 0.1
+    assert "the budget of $0.1 is used up" in tuned.run.reason
+    assert tuned.verdict
 
 
 def test_a_cap_on_dollars_needs_a_price(tmp_path: Path) -> None:
@@ -237,6 +253,23 @@ def test_optuna_reads_the_trials(tmp_path: Path) -> None:
         assert dict(trial.steps) == mirrored[trial.number].intermediate_values
 
 
+def test_optuna_gets_trials_when_they_have_ended(tmp_path: Path) -> None:
+    """Those still under way when a run is stopped are copied later, when it is resumed; no trial stands there twice."""
+    task = write_task(tmp_path)
+    model = Watched()
+    watch = Watch(lambda _: watch.stop.set() if len(model.asked) > 120 else None)
+    with pytest.raises(Interrupted):
+        tune(task, db=tmp_path / "r.db", model=model, watch=watch)
+    before = optuna.load_study(study_name="small-1", storage=f"sqlite:///{tmp_path / 'r.db'}").trials
+
+    tuned = tune(task, db=tmp_path / "r.db", model=Watched())
+
+    after = optuna.load_study(study_name="small-1", storage=f"sqlite:///{tmp_path / 'r.db'}").trials
+    assert "RUNNING" not in {trial.state.name for trial in before}
+    assert len(before) < len(after)
+    assert sorted(trial.user_attrs["trial"] for trial in after) == list(range(len(tuned.trials)))
+
+
 def test_the_winner_answers_new_rows(tmp_path: Path) -> None:
     """New rows get an answer each, and a score where they have a target; asking again buys nothing."""
     tune(write_task(tmp_path), db=tmp_path / "r.db")
@@ -275,7 +308,7 @@ def test_open_answers_get_a_rival_that_says_what_it_is(tmp_path: Path) -> None:
         rows.writerows([f"what is {a} plus {b}", str(a + b)] for a in range(9) for b in range(9))
     (tmp_path / "task.toml").write_text(
         '[task]\nname = "sums"\nkind = "qa"\n[data]\nfile = "rows.csv"\ninputs = ["question"]\ntarget = "answer"\n'
-        '[search]\ntrials = 4\n[space]\ntemplate = ["plain", "chat"]\n',
+        '[search]\ncalls = 80\n[space]\ntemplate = ["plain", "chat"]\n',
         encoding="utf-8",
     )
 
@@ -296,7 +329,7 @@ def test_slots_are_extracted_under_their_own_metric(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     (tmp_path / "task.toml").write_text(
         '[task]\nname = "slots"\nkind = "extraction"\n[data]\nfile = "rows.jsonl"\ninputs = ["text"]\n'
-        'target = "answer"\n[search]\ntrials = 4\n[space]\ntemplate = ["plain", "xml"]\n',
+        'target = "answer"\n[search]\ncalls = 80\n[space]\ntemplate = ["plain", "xml"]\n',
         encoding="utf-8",
     )
 
@@ -309,7 +342,7 @@ def test_slots_are_extracted_under_their_own_metric(tmp_path: Path) -> None:
 
 def test_a_run_stopped_after_the_test_was_opened_chooses_no_other_winner(tmp_path: Path) -> None:
     """Resumed in its verdict, a run goes on to the verdict; it does not search on."""
-    task = write_task(tmp_path, search={"max_usd": 0.02, "trials": 30})
+    task = write_task(tmp_path, search={"max_usd": 0.1, "calls": 2000})
     whole = tune(task, db=tmp_path / "whole.db", model=Watched())
     watch = Watch()
     model = Watched()
@@ -334,7 +367,7 @@ def test_a_run_stopped_after_the_test_was_opened_chooses_no_other_winner(tmp_pat
 @pytest.mark.parametrize("workers", [1, 16])
 def test_a_cap_on_dollars_ends_the_search_alike_for_any_number_of_workers(tmp_path: Path, workers: int) -> None:
     """What is in flight is awaited before a call is refused, so that haste costs no calls."""
-    task = load_task(write_task(tmp_path, search={"max_usd": 0.03, "trials": 30}))
+    task = load_task(write_task(tmp_path, search={"max_usd": 0.1, "calls": 2000}))
     eight = tune(task, db=tmp_path / "eight.db", model=Watched())
 
     other = task.model_copy(update={"model": task.model.model_copy(update={"workers": workers})})
@@ -406,7 +439,7 @@ def test_texts_without_words_get_a_rival_too(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("text,label\n" + rows, encoding="utf-8")
     (tmp_path / "task.toml").write_text(
         '[task]\nname = "signs"\n[data]\nfile = "rows.csv"\ninputs = ["text"]\ntarget = "label"\n'
-        '[search]\ntrials = 2\n[space]\ntemplate = "plain"\n',
+        '[search]\ncalls = 40\n[space]\ntemplate = "plain"\n',
         encoding="utf-8",
     )
 

@@ -38,20 +38,20 @@ def _read(descriptor: int) -> bytes:
 
 def test_a_terminal_shows_the_course_of_the_run(tmp_path: Path) -> None:
     """Trial, rows seen, score with interval, leader, cost and why a trial was stopped are drawn on stderr."""
-    write_task(tmp_path, search={"trials": 14})
+    write_task(tmp_path)
 
     code, printed, seen = in_terminal(tmp_path, "tune", "task.toml")
 
     assert code == 0
     assert "Verdict: " in printed
-    for fact in ("search: ", "leader: trial ", "spent $0", "rows", "scored on all 50 dev rows"):
+    for fact in ("search: ", "leader: trial ", " of 250 answers looked at; they cost $0", "scored on all 50 dev rows"):
         assert fact in seen
-    assert "raced out" in seen or "halved" in seen
+    assert "given up: " in seen or "not the best when the search ended" in seen
 
 
 def test_quiet_draws_nothing(tmp_path: Path) -> None:
     """With --quiet, and with --json, the terminal stays empty."""
-    write_task(tmp_path, search={"trials": 2})
+    write_task(tmp_path, search={"calls": 60})
 
     for option in ("--quiet", "--json"):
         code, _, seen = in_terminal(tmp_path, "tune", "task.toml", option)
@@ -64,7 +64,7 @@ def test_control_characters_of_the_data_reach_no_terminal(tmp_path: Path) -> Non
     rows = "".join(f'm{i},"\x1b[31mred {i} \x1b]0;owned\x07",{"ab"[i % 2]}\n' for i in range(60))
     (tmp_path / "rows.csv").write_text("id,text,label\n" + rows, encoding="utf-8")
     in_terminal(tmp_path, "init", "rows.csv")
-    in_terminal(tmp_path, "tune", "task.toml", "--trials", "2", "--quiet")
+    in_terminal(tmp_path, "tune", "task.toml", "--calls", "60", "--quiet")
 
     for command in (["space", "task.toml"], ["show", "0"], ["show", "1", "--rows", "50"], ["history"]):
         code, printed, seen = in_terminal(tmp_path, *command)

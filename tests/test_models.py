@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -259,6 +260,58 @@ def test_a_request_that_is_wrong_is_not_repeated(model: Model, server: ChatServe
 
     assert "too long for this model" in done.error
     assert len(server.log) == 1
+
+
+# --- log-probabilities ------------------------------------------------------------------------------------
+
+TOLD = replace(REQUEST, settings=Settings(0.0, 33, logprobs=True))
+
+
+def telling(content: Any) -> Fault:
+    """Answer with log-probabilities."""
+
+    def change(answer: Body) -> Body:
+        return {**answer, "choices": [{**choice, "logprobs": {"content": content}} for choice in answer["choices"]]}
+
+    return Fault(change=change)
+
+
+def test_log_probabilities_are_asked_for_and_read(model: Model, server: ChatServer) -> None:
+    """As many alternatives as the protocol allows; only where the settings want them."""
+    other = {"token": " bad", "bytes": None, "logprob": -2.5}
+    server.misbehave(telling([{"token": " good", "bytes": None, "logprob": -0.25, "top_logprobs": [other]}]))
+
+    assert model.complete(TOLD).logprobs == ((" good", -0.25), (" bad", -2.5))
+    assert {"logprobs": True, "top_logprobs": 20}.items() <= server.log[0].body.items()
+    model.complete(REQUEST)
+    assert not {"logprobs", "top_logprobs"} & set(server.log[1].body)
+
+
+@pytest.mark.parametrize("content", [None, [], [{"token": "good", "logprob": -0.25, "top_logprobs": None}]])
+def test_a_provider_may_tell_none(model: Model, server: ChatServer, content: Any) -> None:
+    """Then the answer stands alone."""
+    server.misbehave(telling(content))
+
+    done = model.complete(TOLD)
+
+    assert (done.text, done.error, done.logprobs) == (complete_text(REQUEST.messages, max_tokens=33), "", ())
+
+
+def test_a_provider_that_tells_of_fewer_is_asked_for_fewer(model: Model, server: ChatServer) -> None:
+    """It is asked again at once, and from then on so; one that tells none is asked for none."""
+    server.misbehave(status(400, said="top_logprobs must be at most 5"), 1)
+    server.misbehave(status(422, said="logprobs are not supported by this model"), 3)
+
+    done = [model.complete(TOLD) for _ in range(3)]
+
+    assert [asked.body.get("top_logprobs") for asked in server.log] == [20, 5, 5, None, None]
+    assert [completion.error for completion in done] == ["", "", ""]
+
+
+def test_a_provider_that_is_known_to_tell_none_is_not_asked(litellm: Any) -> None:
+    """LiteLLM drops what it knows a provider not to take."""
+    assert "logprobs" not in litellm.get_supported_openai_params("anthropic/claude-3-5-haiku-latest")
+    assert "logprobs" in litellm.get_supported_openai_params("openai/gpt-4o-mini")
 
 
 # --- refusals ---------------------------------------------------------------------------------------------

@@ -48,7 +48,8 @@ def prompts(draw: st.DrawFn) -> Prompt:
         demos=tuple(draw(st.lists(examples(), max_size=3))),
         nearest=draw(st.integers(0, 3)),
         nearest_last=draw(st.booleans()),
-        settings=Settings(draw(st.floats(0, 2)), draw(st.integers(1, 4096))),
+        settings=Settings(draw(st.floats(0, 2)), draw(st.integers(1, 4096)), draw(st.booleans())),
+        prior=tuple((label, draw(st.floats(-30, 0))) for label in labels),
     )
 
 
@@ -151,6 +152,7 @@ CHANGES: dict[str, Any] = {
     "nearest": 1,
     "nearest_last": False,
     "settings": Settings(0.5, 64),
+    "prior": (("a", 0.0), ("b", -0.5)),
 }
 
 
@@ -180,6 +182,21 @@ def test_every_part_of_a_demo_counts_in_the_digest(demo: Example) -> None:
 def test_the_room_for_the_answer_counts_in_the_digest() -> None:
     """The same messages with other settings are another prompt."""
     assert replace(plain(), settings=Settings(0.0, 65)).digest != plain().digest
+
+
+def test_settings_are_sent_as_chat_models_take_them() -> None:
+    """Of log-probabilities nothing is said unless they are wanted."""
+    assert Settings(0.5, 64).to_dict() == {"temperature": 0.5, "max_tokens": 64}
+    assert Settings(0.5, 64, logprobs=True).to_dict().items() >= {"logprobs": True, "top_logprobs": 20}.items()
+
+
+def test_a_prompt_written_before_there_was_calibration_is_read() -> None:
+    """It is not calibrated."""
+    data = plain().to_dict()
+    del data["prior"], data["settings"]["logprobs"]
+
+    assert Prompt.from_dict(data) == plain()
+    assert not plain().calibrated
 
 
 def test_a_digest_is_the_hash_of_the_canonical_json() -> None:

@@ -10,8 +10,20 @@ from pathlib import Path
 import pytest
 
 from optimizer import history
-from optimizer.records import Kind, Outcome
-from optimizer.report import changes, changes_grid, dollars, page, prompt_diff, trials_grid, verdict_record
+from optimizer.records import Kind, Outcome, State
+from optimizer.report import (
+    best_first,
+    changes,
+    changes_grid,
+    dollars,
+    page,
+    percent,
+    prompt_diff,
+    trial_record,
+    trials_csv,
+    trials_grid,
+    verdict_record,
+)
 from search_spaces.prompt import Example
 
 PAYLOADS = [
@@ -40,7 +52,7 @@ class Tags(HTMLParser):
 
 
 def test_the_page_tells_the_run(finished: Path) -> None:
-    """Verdict, contenders, slices, the prompt and all trials stand in the page."""
+    """Verdict, contenders, slices, the prompt and the best trials stand in the page."""
     story = history(finished).story()
 
     text = page(story)
@@ -50,7 +62,7 @@ def test_the_page_tells_the_run(finished: Path) -> None:
         assert contender.name in text
         assert f"{100 * contender.score:.1f} %" in text
     assert "By channel" in text
-    assert f"<td>{story.trials[-1].number}</td>" in text
+    assert f"<td>{min(story.trials, key=best_first).number}" in text
 
 
 def test_the_page_loads_nothing_and_runs_nothing(finished: Path) -> None:
@@ -130,6 +142,78 @@ def test_tables_name_the_winner_and_every_reason(finished: Path) -> None:
 
     assert [f"{run.winner} *"] == [row[0] for row in grid.rows if "*" in row[0]]
     assert all(row[-1] for row in grid.rows)
+
+
+def test_an_estimate_stands_beside_the_score(finished: Path) -> None:
+    """With its interval; a trial without one has a dash. The score stays what it is."""
+    records = history(finished)
+    seed, other = records.trials()[:2]
+    known = replace(seed, estimate=0.625, credible=(0.5, 0.75))
+    unknown = replace(other, estimate=None, credible=None)
+
+    grid = trials_grid(records.run(), [known, unknown], {}, seed.params)
+
+    place = grid.columns.index("estimate (95 %)")
+    assert [row[place] for row in grid.rows] == ["62.5 % (50.0–75.0)", "–"]
+    assert [row[1] for row in grid.rows] == [percent(seed.score), percent(other.score)]
+    record, table = trial_record(known), trials_csv([known, unknown], {})
+    assert [record[key] for key in ("score", "estimate", "estimate_low", "estimate_high")] == [
+        seed.score,
+        0.625,
+        0.5,
+        0.75,
+    ]
+    first = table.columns.index("estimate")
+    assert [row[first : first + 3] for row in table.rows] == [("0.625", "0.5", "0.75"), ("", "", "")]
+
+
+def test_the_best_trials_come_first(finished: Path) -> None:
+    """Fully scored ones by their score, the others by their estimate, and last those that have none."""
+    seed = history(finished).trials()[0]
+    facts = [
+        (State.PRUNED, 1.0, None),
+        (State.PRUNED, 0.9, 0.4),
+        (State.FAILED, None, None),
+        (State.COMPLETE, 0.5, 0.9),
+        (State.RUNNING, 0.1, 0.6),
+        (State.COMPLETE, 0.7, 0.2),
+    ]
+    trials = [
+        replace(seed, number=number, state=state, score=score, estimate=estimate)
+        for number, (state, score, estimate) in enumerate(facts)
+    ]
+
+    assert [trial.number for trial in sorted(trials, key=best_first)] == [5, 3, 4, 1, 0, 2]
+
+
+def test_the_page_copes_with_many_trials(finished: Path) -> None:
+    """Fully scored trials and estimates are drawn, the rest says too little; the fifty best are listed."""
+    story = history(finished).story()
+    seed = next(trial for trial in story.trials if trial.number == 0)
+    short = replace(seed, state=State.PRUNED, score=1.0, n=1, estimate=None, credible=None)
+    many = [replace(short, number=number, estimate=0.4 if number % 2 else None) for number in range(1, 300)]
+    many[199] = replace(seed, number=200, state=State.COMPLETE, score=0.95)
+
+    text = page(replace(story, trials=[seed, *many]))
+
+    search = text[text.index("<h2>Search</h2>") : text.index("<h2>The best prompt</h2>")]
+    assert "The 50 best of 300 trials" in text
+    assert search.count("<circle") == 2 + 150
+    assert search.count('fill="var(--mark)"') == 2
+    listed = text[text.index("The 50 best of 300 trials") :]
+    assert listed.count("<tr>") == 1 + 50
+    assert listed.index("<td>200") < listed.index("<td>0")
+
+
+def test_a_page_of_a_run_that_has_only_begun_is_drawn(finished: Path) -> None:
+    """One trial under way, no score in full, no verdict."""
+    story = history(finished).story()
+    begun = replace(story.trials[0], number=0, state=State.RUNNING, score=0.5, n=3, estimate=None, credible=None)
+
+    text = page(replace(story, trials=[begun], verdict=None, run=replace(story.run, winner=None)))
+
+    assert "No verdict yet." in text
+    assert "All 1 trials" in text
 
 
 def test_the_json_of_a_verdict_holds_no_rows(finished: Path) -> None:

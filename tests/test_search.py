@@ -1,336 +1,590 @@
-"""The search, on landscapes whose truth is known: no model, no database."""
+"""The search, on landscapes whose truth is known: what must hold for the pooled searcher and for the controls alike.
+
+No model, and no database but where a round trip through one is the point.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from optimizer.errors import BudgetSpent, InputError
-from optimizer.records import BlockScored, Event, Kind, Outcome, State, Trial, TrialEnded
+from optimizer.records import BlockScored, Decided, Event, Kind, Outcome, Run, State, Trial, TrialEnded
 from optimizer.scoring import METRICS
-from optimizer.search import Hooks, Options, best_hyperparameters, run
-from search_spaces.opening import load_space
+from optimizer.search import Cell, Found, Hooks, Options, run
+from optimizer.store import Store
 from search_spaces.prompt import Example, Prompt
-from search_spaces.space import Facts, Space
+from tests.landscape import DEV, Landscape, smooth, space
 
-LABELS = ("good", "bad")
-TRAIN = tuple(Example(f"t{i}", (("text", f"row {i} word{i % 7}"),), (LABELS[i % 2],)) for i in range(30))
-DEV = tuple(Example(f"d{i}", (("text", f"dev {i}"),), (LABELS[i % 2],)) for i in range(96))
-
-
-def space(**changes: object) -> Space:
-    """A small space of classification prompts."""
-    narrowed = {
-        "template": ["plain", "markdown", "xml", "chat"],
-        "persona": "none",
-        "caution": "none",
-        "instruction": ["direct", "decide", "single"],
-        "demo_seed": [0, 1],
-        "temperature": 0.0,
-    }
-    return load_space(Facts("classification", ("text",), "label", TRAIN, LABELS), {**narrowed, **changes})
+FEW = DEV[:48]
+WAYS = {  # sampler, pruner
+    "pooled": ("pooled", "none"),
+    "tpe, halved": ("tpe", "halving"),
+    "tpe, raced": ("tpe", "racing"),
+    "random, in full": ("random", "none"),
+}
+CONTROLS = [way for way in WAYS if way != "pooled"]
+every_way = pytest.mark.parametrize("way", WAYS)
 
 
-def smooth(prompt: Prompt) -> float:
-    """Accuracy that each ingredient adds to."""
-    value = 0.45 + 0.012 * min(len(prompt.demos) if not prompt.nearest else prompt.nearest, 16)
-    value += {"plain": 0.0, "markdown": 0.03, "xml": 0.1, "chat": 0.06}[prompt.template]
-    return value + (0.1 if prompt.nearest else 0.0) + (0.05 if prompt.answer_format == "json" else 0.0)
+def options(way: str, calls: int = 300, **changes: object) -> Options:
+    """Options of a way to search."""
+    sampler, pruner = WAYS[way]
+    return replace(Options(sampler=sampler, pruner=pruner, calls=calls), **changes)  # type: ignore[arg-type]
 
 
-@dataclass
-class Landscape:
-    """Answers for a prompt with a known accuracy; the same prompt and row always get the same answer."""
-
-    truth: Callable[[Prompt], float]
-    calls: int = 0
-    budget: int = 10**9
-    asked: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    def __call__(self, prompt: Prompt, rows: Sequence[Example]) -> list[Outcome]:
-        """Score a prompt on rows."""
-        if self.calls + len(rows) > self.budget:
-            raise BudgetSpent(f"the budget of {self.budget} calls is used up")
-        self.calls += len(rows)
-        self.asked.update((prompt.digest, row.id) for row in rows)
-        return [self._answer(prompt, row) for row in rows]
-
-    def _answer(self, prompt: Prompt, row: Example) -> Outcome:
-        # Rows differ in difficulty: half of what decides an answer is the row's own.
-        ease, luck = random.Random(row.id).random(), random.Random(prompt.digest + row.id).random()
-        right = 0.5 * ease + 0.5 * luck < self.truth(prompt)
-        kind, answer = (Kind.RIGHT, row.target) if right else (Kind.WRONG, "other")
-        return Outcome(row.id, kind, float(right), answer)
+def facts(trials: Sequence[Trial]) -> list[tuple[object, ...]]:
+    """All that is said of trials, except what came of the clock."""
+    return [
+        (
+            *(t.number, dict(t.params), t.prompt, t.state, t.score, t.interval, t.n, dict(t.steps), t.reason),
+            *(t.estimate, t.credible, {(o.example_id, o.kind, o.score, o.answer, o.text, o.step) for o in t.outcomes}),
+        )
+        for t in trials
+    ]
 
 
-def test_finds_a_much_better_prompt() -> None:
+# --- what it finds ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("way", "calls"), [("pooled", 400), ("tpe, halved", 900), ("tpe, raced", 900)])
+def test_finds_a_much_better_prompt(way: str, calls: int) -> None:
     """On a smooth landscape the winner's true accuracy is far above the seed's, for every seed tried."""
-    for seed in range(4):
-        landscape = Landscape(smooth)
-
-        found = run(space(), landscape, DEV, Options(trials=40, seed=seed))
+    for seed in range(2):
+        found = run(space(), Landscape(), FEW, options(way, calls, seed=seed))
 
         assert smooth(found.best.prompt) > smooth(found.trials[0].prompt) + 0.15
 
 
-def test_racing_and_halving_spend_fewer_calls_than_full_evaluation() -> None:
-    """Forty trials cost far less than forty full evaluations."""
-    landscape = Landscape(smooth)
+def test_the_pooled_searcher_comes_further_than_a_control() -> None:
+    """With the same few calls its winners are truly better than those of TPE, on average over seeds."""
+    means = {}
+    for way in ("pooled", "tpe, halved"):
+        found = [run(space(), Landscape(), FEW, options(way, 300, seed=seed)) for seed in range(4)]
+        means[way] = sum(smooth(f.best.prompt) for f in found) / len(found)
 
-    found = run(space(), landscape, DEV, Options(trials=40))
+    assert means["pooled"] > means["tpe, halved"] + 0.03
 
-    assert len(found.trials) == 40
-    assert landscape.calls < 0.6 * 40 * len(DEV)
+
+def test_the_last_calls_lead_to_a_winner() -> None:
+    """Few as they are, the calls kept for the race end with a full score of the prompt that leads then."""
+    for seed in range(8):
+        found = run(space(), Landscape(), FEW, options("pooled", 250, seed=seed))
+
+        assert found.best.number != 0, f"seed {seed}: nothing but the seed prompt was scored in full"
+
+
+@pytest.mark.parametrize(("way", "share"), [("pooled", 0.3), ("tpe, halved", 0.9), ("tpe, raced", 0.9)])
+def test_trials_cost_far_less_than_full_evaluations(way: str, share: float) -> None:
+    """What is hardly among the best is dropped after a few rows."""
+    landscape = Landscape()
+
+    found = run(space(), landscape, FEW, options(way, 800 if way in CONTROLS else 300, seed=1))
+
+    assert landscape.calls < share * len(found.trials) * len(FEW)
     assert {State.COMPLETE, State.PRUNED} == {trial.state for trial in found.trials}
 
 
-def test_the_seed_prompt_comes_first_and_is_scored_in_full() -> None:
-    """Trial 0 is the seed prompt with all dev rows, however bad it is."""
-    found = run(space(), Landscape(smooth), DEV, Options(trials=6))
+@every_way
+def test_the_seed_prompt_comes_first_and_is_scored_in_full(way: str) -> None:
+    """Trial 0 is the seed prompt with all dev rows, however bad it is; so is the winner."""
+    found = run(space(), Landscape(), FEW, options(way))
 
     assert space().build(space().seed()) == found.trials[0].prompt
-    assert State.COMPLETE is found.trials[0].state
-    assert len(DEV) == found.trials[0].n
+    assert [(trial.state, trial.n) for trial in (found.trials[0], found.best)] == [(State.COMPLETE, len(FEW))] * 2
+    assert found.trials[found.best.number] == found.best
 
 
-def test_no_prompt_meets_a_row_twice() -> None:
-    """A prompt that was evaluated is never evaluated again."""
-    landscape = Landscape(smooth)
+@every_way
+def test_trials_are_numbered_as_they_were_opened_and_no_prompt_twice(way: str) -> None:
+    """Numbers count from 0, and every trial is another prompt, made from its parameters."""
+    found = run(space(), Landscape(), FEW, options(way))
 
-    run(space(), landscape, DEV, Options(trials=60))
+    assert list(range(len(found.trials))) == [trial.number for trial in found.trials]
+    assert len({trial.prompt.digest for trial in found.trials}) == len(found.trials)
+    assert [space().build(trial.params) for trial in found.trials] == [trial.prompt for trial in found.trials]
 
-    assert max(landscape.asked.values()) == 1
 
+@every_way
+def test_every_stopped_trial_says_why(way: str) -> None:
+    """No trial is left running, each ends with a reason, and so does the search."""
+    found = run(space(), Landscape(), FEW, options(way))
 
-def test_every_stopped_trial_says_why() -> None:
-    """Each trial ends with a reason; racing and halving both occur."""
-    found = run(space(), Landscape(smooth), DEV, Options(trials=60))
-
-    reasons = {trial.reason.split(":")[0] for trial in found.trials if trial.state is State.PRUNED}
-    assert {"raced out", "halved"} == reasons
     assert all(trial.reason for trial in found.trials)
-    assert found.reason == "all 60 trials are done"
+    assert State.RUNNING not in {trial.state for trial in found.trials}
+    assert found.reason
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
-@pytest.mark.parametrize("cut", [1, 7, 15])
-def test_a_resumed_search_equals_an_uninterrupted_one(sampler: str, cut: int) -> None:
-    """With the first trials replayed, the rest comes out the same."""
-    options = Options(sampler=sampler, trials=24, seed=3)
-    whole = run(space(), Landscape(smooth), DEV, options)
+def test_racing_and_halving_say_which_of_them_it_was() -> None:
+    """A control's pruned trials name the pruner."""
+    for way, reason in (("tpe, halved", "halved"), ("tpe, raced", "raced out")):
+        found = run(space(), Landscape(), FEW, options(way, 800))
 
-    resumed = run(space(), Landscape(smooth), DEV, options, replay=whole.trials[:cut])
-
-    assert [_facts(trial) for trial in whole.trials] == [_facts(trial) for trial in resumed.trials]
-    assert whole.best.number == resumed.best.number
+        pruned = {trial.reason.split(":")[0] for trial in found.trials if trial.state is State.PRUNED}
+        assert reason in pruned
+        assert pruned <= {reason, "the search ended"}
 
 
-def _facts(trial: Trial) -> tuple[object, ...]:
-    return trial.number, dict(trial.params), trial.state, trial.score, dict(trial.steps), trial.reason
-
-
-def test_another_seed_takes_another_course() -> None:
+@every_way
+def test_another_seed_takes_another_course(way: str) -> None:
     """The seed decides the trials."""
-    one, other = (run(space(), Landscape(smooth), DEV, Options(trials=8, seed=s)) for s in (0, 1))
+    one, other = (run(space(), Landscape(), FEW, options(way, 200, seed=seed)) for seed in (0, 1))
 
     assert [dict(t.params) for t in one.trials] != [dict(t.params) for t in other.trials]
 
 
-def test_the_budget_ends_the_search_with_what_was_found() -> None:
+# --- cells and calls --------------------------------------------------------------------------------------
+
+
+def shaky(prompt: Prompt, row: Example, attempt: int) -> bool:
+    """About a call in twenty fails, half of those twice."""
+    luck = random.Random(f"{prompt.digest} {row.id} shaky").random()
+    return luck < 0.05 and (attempt == 1 or luck < 0.025)
+
+
+@every_way
+@pytest.mark.parametrize("fails", [None, shaky])
+def test_no_cell_is_asked_twice_unless_its_call_failed(way: str, fails: object) -> None:
+    """And then once more, not for ever."""
+    landscape = Landscape(fails=shaky) if fails else Landscape()
+
+    run(space(), landscape, FEW, options(way, 400))
+
+    met: dict[tuple[str, str], list[Kind]] = {}
+    for (prompt, row), outcome in (entry for step in landscape.log for entry in step):
+        met.setdefault((prompt.digest, row.id), []).append(outcome.kind)
+    assert {1, 2} >= {len(kinds) for kinds in met.values()}
+    assert all(kinds[0] is Kind.ERROR for kinds in met.values() if len(kinds) == 2)
+    assert bool(fails) == any(len(kinds) == 2 for kinds in met.values())
+
+
+@every_way
+@pytest.mark.parametrize("calls", [3, 20, 61, 250])
+def test_no_more_answers_are_looked_at_than_allowed(way: str, calls: int) -> None:
+    """`calls` is a hard limit, however few they are; a search that leaves some of them unused says why."""
+    landscape = Landscape()
+
+    found = run(space(), landscape, FEW, options(way, calls))
+
+    assert landscape.calls <= calls
+    if landscape.calls == calls or way in CONTROLS:
+        assert found.reason == f"{calls} answers were looked at"
+    else:
+        assert found.reason.startswith(("nothing to gain: ", "every prompt that might be the best"))
+
+
+@every_way
+def test_no_more_prompts_are_opened_than_allowed(way: str) -> None:
+    """`trials` is a hard limit too."""
+    found = run(space(), Landscape(), FEW, options(way, 500, trials=6))
+
+    assert len(found.trials) <= 6
+    assert found.reason
+
+
+@every_way
+def test_the_budget_ends_the_search_with_what_was_found(way: str) -> None:
     """When the budget is used up the best so far is returned, and the reason says so."""
-    found = run(space(), Landscape(smooth, budget=400), DEV, Options(trials=40))
+    landscape = Landscape(budget=170)
 
-    assert len(found.trials) < 40
-    assert found.reason == "the budget of 400 calls is used up"
+    found = run(space(), landscape, FEW, options(way, 2000))
 
-
-def test_a_budget_below_the_seed_prompt_is_refused() -> None:
-    """Without a full score of the seed prompt nothing could be said."""
-    with pytest.raises(BudgetSpent, match="does not cover the seed prompt's 96 dev rows"):
-        run(space(), Landscape(smooth, budget=90), DEV)
+    assert landscape.calls <= 170
+    assert found.reason == "the budget of 170 calls is used up"
+    assert State.RUNNING not in {trial.state for trial in found.trials}
+    assert found.best in found.trials
 
 
-def test_a_small_space_is_exhausted() -> None:
-    """When every prompt has been tried, the search stops and says so."""
-    small = space(template=["plain", "xml"], instruction="direct", demos="none", answer_format="bare", labels="names")
-    assert small.size == 8
-
-    found = run(small, Landscape(smooth), DEV, Options(trials=40))
-
-    assert len(found.trials) == 8
-    assert found.reason == "every prompt of the space that was drawn has been tried"
+@every_way
+def test_a_budget_below_the_first_look_is_refused(way: str) -> None:
+    """Without an answer of the seed prompt nothing could be said."""
+    with pytest.raises(BudgetSpent, match="used up: it does not cover a first look at the seed prompt"):
+        run(space(), Landscape(budget=2), FEW, options(way))
 
 
-def test_failed_calls_are_no_wrong_answers() -> None:
-    """A prompt whose calls fail is neither scored nor ever the winner."""
+def test_an_unknown_sampler_or_pruner_is_refused() -> None:
+    """The message names those that exist; nothing is asked before."""
+    landscape = Landscape()
 
-    def evaluate(prompt: Prompt, rows: Sequence[Example]) -> list[Outcome]:
-        if prompt.template == "xml":
-            return [Outcome(row.id, Kind.ERROR, None, None, text="overloaded") for row in rows]
-        return Landscape(smooth)(prompt, rows)
+    with pytest.raises(InputError, match=r"unknown sampler 'tpee'; allowed: pooled, tpe, random, gp\. Did you mean"):
+        run(space(), landscape, FEW, Options(sampler="tpee"))
+    for sampler in ("pooled", "random"):
+        with pytest.raises(InputError, match=r"unknown pruner 'halve'; allowed: halving, racing, none\. Did you mean"):
+            run(space(), landscape, FEW, Options(sampler=sampler, pruner="halve"))
 
-    found = run(space(), evaluate, DEV, Options(trials=30))
+    assert landscape.calls == 0
 
-    failed = [trial for trial in found.trials if trial.prompt.template == "xml"]
+
+def test_a_gaussian_process_without_torch_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names what to install and what else there is; nothing is asked before."""
+    landscape, find = Landscape(), importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "torch" else find(name, *rest))
+
+    with pytest.raises(InputError, match="needs torch, and torch is not installed; allowed without it: pooled, tpe"):
+        run(space(), landscape, FEW, Options(sampler="gp"))
+
+    assert landscape.calls == 0
+
+
+# --- calls that fail --------------------------------------------------------------------------------------
+
+
+@every_way
+def test_failed_calls_are_no_wrong_answers(way: str) -> None:
+    """A prompt whose calls all fail is neither scored nor ever the winner; others are not drawn into it."""
+    landscape = Landscape(fails=lambda prompt, *_: prompt.template == "xml")
+
+    found = run(space(template=["plain", "xml"]), landscape, FEW, options(way, 400))
+
+    failed = [trial for trial in found.trials if trial.state is State.FAILED]
     assert failed
-    assert {State.FAILED} == {trial.state for trial in failed}
+    assert {"xml"} == {trial.prompt.template for trial in failed}
     assert {None} == {trial.score for trial in failed}
-    assert failed[0].reason == "16 of 16 calls failed (overloaded)"
+    assert failed[0].reason == f"{len(failed[0].outcomes)} of {len(failed[0].outcomes)} calls failed (overloaded)"
+    assert found.best.prompt.template != "xml"
+    assert {0} == {trial.n for trial in found.trials if trial.prompt.template == "xml"}
 
 
-def test_a_few_failed_calls_are_left_out_of_the_score() -> None:
-    """A score is over the rows that could be scored; its n says how many."""
+@every_way
+def test_a_row_that_no_prompt_can_answer_is_left_out(way: str) -> None:
+    """A score is over the rows that could be scored; its n says how many, its reason how many are lacking."""
+    landscape = Landscape(fails=lambda _, row, __: row.id == "d7")
 
-    def evaluate(prompt: Prompt, rows: Sequence[Example]) -> list[Outcome]:
-        return [
-            Outcome(row.id, Kind.ERROR, None, None) if row.id == "d7" else Outcome(row.id, Kind.RIGHT, 1.0, row.target)
-            for row in rows
-        ]
+    found = run(space(), landscape, FEW, options(way))
 
-    found = run(space(), evaluate, DEV, Options(trials=1))
-
-    assert found.best.score == 1.0
-    assert len(DEV) - 1 == found.best.n
+    assert found.trials[0].state is State.COMPLETE
+    assert len(FEW) - 1 == found.trials[0].n
+    assert found.trials[0].reason == "scored on all 48 dev rows; 1 calls failed and are left out"
 
 
-def test_a_seed_prompt_that_cannot_be_scored_is_an_error() -> None:
-    """If every call of the seed prompt fails there is nothing to search."""
+@every_way
+def test_a_fault_that_passes_costs_neither_a_row_nor_a_prompt(way: str) -> None:
+    """Cells whose call failed are asked once more, and then count like any other."""
+    landscape = Landscape(fails=lambda _, row, attempt: attempt == 1 and int(row.id[1:]) % 24 == 0)
 
-    def evaluate(_prompt: Prompt, rows: Sequence[Example]) -> list[Outcome]:
-        return [Outcome(row.id, Kind.ERROR, None, None, text="no route to host") for row in rows]
+    found = run(space(), landscape, FEW, options(way, 400))
 
-    with pytest.raises(InputError, match=r"no prompt could be scored: 16 of 16 calls failed \(no route to host\)"):
-        run(space(), evaluate, DEV)
-
-
-def test_an_unknown_sampler_is_refused() -> None:
-    """The message names the samplers that exist."""
-    with pytest.raises(InputError, match=r"unknown sampler 'tpee'; allowed: tpe, random\. Did you mean 'tpe'"):
-        run(space(), Landscape(smooth), DEV, Options(sampler="tpee", trials=3))
+    assert State.FAILED not in {trial.state for trial in found.trials}
+    assert len(FEW) == found.trials[0].n == found.best.n
 
 
-def test_events_and_kept_trials_tell_the_whole_course() -> None:
-    """Every trial is kept once, in order, and every block is announced."""
-    events: list[Event] = []
+@every_way
+def test_a_seed_prompt_that_cannot_be_scored_is_an_error(way: str) -> None:
+    """If every call of the seed prompt fails there is nothing to search, and nothing is kept to be replayed."""
     kept: list[Trial] = []
 
-    found = run(space(), Landscape(smooth), DEV, Options(trials=10), hooks=Hooks(events.append, kept.append))
-
-    assert list(found.trials) == kept
-    assert [trial.number for trial in kept] == [e.trial.number for e in events if isinstance(e, TrialEnded)]
-    assert sum(len(trial.steps) for trial in kept) == sum(isinstance(event, BlockScored) for event in events)
-
-
-def test_blocks_hold_the_answers_evenly() -> None:
-    """The first block of an uneven dev set has each answer in about its share."""
-    rows = [Example(f"d{i}", (("text", str(i)),), ("rare" if i < 12 else "common",)) for i in range(96)]
-    met: list[Example] = []
-
-    def evaluate(_prompt: Prompt, block: Sequence[Example]) -> list[Outcome]:
-        met.extend(block)
-        return [Outcome(row.id, Kind.RIGHT, 1.0, row.target) for row in block]
-
-    run(space(), evaluate, rows, Options(trials=1))
-
-    for start in range(0, 96, 16):
-        assert sum(row.target == "rare" for row in met[start : start + 16]) == 2
-
-
-def test_hyperparameters_are_searched_within_their_budget() -> None:
-    """The best of a few trials comes near the top of a hill, the same for the same seed."""
-
-    def hill(chooser: object) -> float:
-        x = chooser.suggest_float("x", -4.0, 4.0)  # type: ignore[attr-defined]
-        return -((x - 1.0) ** 2)
-
-    best = best_hyperparameters(hill, trials=40, seconds=30, seed=0)
-
-    assert abs(best["x"] - 1.0) < 0.5  # type: ignore[operator]
-    assert best == best_hyperparameters(hill, trials=40, seconds=30, seed=0)
-
-
-def test_a_narrow_space_is_searched_to_its_last_prompt() -> None:
-    """TPE likes to stay where it is good; what it would leave out is tried all the same."""
-    narrow = space(template=["plain", "xml"], instruction=["direct", "decide"], demos=["none", "nearest"], k=[2, 4])
-
-    found = run(narrow, Landscape(smooth), DEV, Options(trials=1000))
-
-    assert len({trial.prompt.digest for trial in found.trials}) == narrow.size == len(found.trials)
-
-
-def test_a_failed_first_trial_is_not_kept() -> None:
-    """What cannot be scored leaves nothing behind that a later run would have to replay."""
-    kept: list[Trial] = []
-
-    def evaluate(_prompt: Prompt, rows: Sequence[Example]) -> list[Outcome]:
-        return [Outcome(row.id, Kind.ERROR, None, None, text="gone") for row in rows]
-
-    with pytest.raises(InputError):
-        run(space(), evaluate, DEV, hooks=Hooks(keep=kept.append))
+    with pytest.raises(InputError, match=r"no prompt could be scored: 5 of 5 calls failed \(overloaded\)"):
+        run(space(), Landscape(fails=lambda *_: True), FEW, options(way), hooks=Hooks(keep=kept.extend))
 
     assert kept == []
 
 
-def test_a_fault_that_passes_costs_no_row() -> None:
-    """Rows whose call failed are asked once more at the end of the trial."""
-    asked: Counter[str] = Counter()
+@every_way
+def test_a_prompt_that_fails_on_hard_rows_is_not_the_better_for_it(way: str) -> None:
+    """Which rows a prompt could be scored on is no merit of its own."""
+    hard = {f"d{i}" for i in range(0, 48, 12)}  # few enough to be left out
 
-    def evaluate(_prompt: Prompt, rows: Sequence[Example]) -> list[Outcome]:
-        asked.update(row.id for row in rows)
-        return [
-            Outcome(row.id, Kind.ERROR, None, None)
-            if row.id in {"d3", "d50"} and asked[row.id] == 1
-            else Outcome(row.id, Kind.RIGHT, 1.0, row.target)
-            for row in rows
-        ]
+    @dataclass
+    class Uneven(Landscape):
+        def _answer(self, prompt: Prompt, row: Example) -> Outcome:
+            self.asked[prompt.digest, row.id] += 1
+            if prompt.template == "xml" and row.id in hard:
+                return Outcome(row.id, Kind.ERROR, None, None, text="too long")
+            if row.id in hard or (prompt.template == "xml" and row.id == "d1"):
+                return Outcome(row.id, Kind.WRONG, 0.0, "x")
+            return Outcome(row.id, Kind.RIGHT, 1.0, row.target)
 
-    found = run(space(), evaluate, DEV, Options(trials=1))
+    found = run(space(template=["plain", "xml"]), Uneven(), FEW, options(way, 600))
 
-    assert found.best.n == len(DEV)
-    assert asked.total() == len(DEV) + 2
-
-
-def test_a_prompt_that_fails_on_hard_rows_is_not_the_better_for_it() -> None:
-    """Trials that lack rows are ranked by their lead over the seed prompt on the rows they have."""
-    hard = {f"d{i}" for i in range(0, 96, 24)}  # few enough to be left out, also of a block
-
-    def evaluate(prompt: Prompt, rows: Sequence[Example]) -> list[Outcome]:
-        failing = prompt.template == "xml"
-        return [
-            Outcome(row.id, Kind.ERROR, None, None, text="too long")
-            if failing and row.id in hard
-            else Outcome(row.id, Kind.WRONG, 0.0, "x")
-            if row.id in hard
-            else Outcome(row.id, Kind.RIGHT, 1.0, row.target)
-            for row in rows
-        ]
-
-    found = run(space(), evaluate, DEV, Options(trials=20))
-
-    failing = [trial for trial in found.trials if trial.prompt.template == "xml" and trial.state is State.COMPLETE]
-    assert failing
-    assert failing[0].score == 1.0
+    assert any(trial.prompt.template == "xml" for trial in found.trials)
     assert found.best.prompt.template != "xml"
 
 
-def test_a_metric_of_the_whole_set_is_not_raced_by_rows() -> None:
+# --- an interrupted search --------------------------------------------------------------------------------
+
+
+@cache
+def whole(way: str) -> tuple[Landscape, Found]:
+    """An uninterrupted search in which some calls fail, and what was asked in it."""
+    landscape = Landscape(fails=shaky)
+    return landscape, run(space(), landscape, FEW, options(way, 250, seed=3))
+
+
+def interrupted(way: str, cut: int, torn: random.Random) -> tuple[list[Trial], Counter[tuple[str, str]]]:
+    """The trials that a search leaves behind which stops in step `cut`, of which some answers are kept; and its calls.
+
+    Of the trials no more is left than their outcomes: states and scores say nothing to a replay.
+    """
+    landscape, found = whole(way)
+    kept: dict[str, dict[str, Outcome]] = {}
+    asked: Counter[tuple[str, str]] = Counter()
+    for step, entries in enumerate(landscape.log[: cut + 1]):
+        for (prompt, row), outcome in entries:
+            if step < cut or torn.random() < 0.5:
+                kept.setdefault(prompt.digest, {})[row.id] = replace(outcome, step=step)
+                asked[prompt.digest, row.id] += 1
+    trials = [
+        replace(
+            trial,
+            state=torn.choice(list(State)),
+            score=None,
+            interval=None,
+            n=0,
+            steps={},
+            reason="",
+            outcomes=tuple(kept[trial.prompt.digest].values()),
+        )
+        for trial in found.trials
+        if trial.prompt.digest in kept
+    ]
+    return trials, asked
+
+
+def assert_equal_end(way: str, replay: Sequence[Trial], asked: Counter[tuple[str, str]]) -> None:
+    """Resume, and compare with the uninterrupted search: the end, and what was asked for it."""
+    landscape, found = whole(way)
+    rest = Landscape(fails=shaky, asked=Counter(asked))
+
+    resumed = run(space(), rest, FEW, options(way, 250, seed=3), replay=replay)
+
+    assert facts(found.trials) == facts(resumed.trials)
+    assert (found.best.number, found.reason) == (resumed.best.number, resumed.reason)
+    assert landscape.asked == rest.asked, "nothing was asked again, and nothing else"
+
+
+@pytest.mark.parametrize("way", ["pooled", "tpe, halved", "random, in full"])
+@given(cut=st.floats(0, 1), torn=st.randoms(use_true_random=False))
+@settings(max_examples=6, deadline=None, derandomize=True)
+def test_a_resumed_search_equals_an_uninterrupted_one(way: str, cut: float, torn: random.Random) -> None:
+    """Cut at any step, with any part of that step's answers kept, the replay comes to the same end."""
+    trials, asked = interrupted(way, int(cut * len(whole(way)[0].log)), torn)
+
+    assert_equal_end(way, trials, asked)
+
+
+@every_way
+def test_a_search_is_resumed_from_a_results_database(way: str, tmp_path: Path) -> None:
+    """Trials that went through a store are replayed alike."""
+    trials, asked = interrupted(way, len(whole(way)[0].log) // 2, random.Random(5))
+    with Store(tmp_path / "results.db", create=True) as store:
+        number = store.start_run(Run(0, "x", {}, "m", "accuracy", "d", "running", ""), "config")
+        for trial in trials:
+            store.save_trial(number, trial, "text")
+        replay = store.trials(number)
+
+    assert_equal_end(way, replay, asked)
+
+
+@every_way
+def test_a_finished_search_is_replayed_without_a_call(way: str) -> None:
+    """All that was asked is known."""
+    landscape, found = whole(way)
+
+    assert_equal_end(way, found.trials, landscape.asked)
+
+
+# --- what it tells ----------------------------------------------------------------------------------------
+
+
+@every_way
+def test_events_and_kept_trials_tell_the_whole_course(way: str) -> None:
+    """Blocks, decisions and ends are announced; what is kept last of each trial is what the search returns."""
+    events: list[Event] = []
+    kept: dict[int, Trial] = {}
+    landscape = Landscape(fails=shaky)
+
+    def keep(trials: Sequence[Trial]) -> None:
+        kept.update({trial.number: trial for trial in trials})
+
+    found = run(space(), landscape, FEW, options(way), hooks=Hooks(events.append, keep))
+
+    decided = [event for event in events if isinstance(event, Decided)]
+    ended = [event.trial.number for event in events if isinstance(event, TrialEnded)]
+    assert list(found.trials) == [kept[number] for number in sorted(kept)]
+    assert sorted(ended) == list(range(len(found.trials)))
+    assert [event.calls for event in decided] == sorted({event.calls for event in decided})
+    assert (decided[-1].calls, decided[-1].planned) == (landscape.calls, 300)
+    assert all(found.trials[event.best].params == event.params for event in decided)
+    steps = sum(isinstance(event, BlockScored) for event in events)
+    assert steps == sum(len({prompt.digest for (prompt, _), _ in entries}) for entries in landscape.log)
+
+
+@every_way
+def test_a_step_is_kept_before_the_next_is_asked(way: str) -> None:
+    """Whatever was answered before stands in the kept trials when more is asked for."""
+    kept: dict[int, Trial] = {}
+
+    @dataclass
+    class Watched(Landscape):
+        def __call__(self, cells: Sequence[Cell]) -> list[Outcome]:
+            known = {(t.prompt.digest, o.example_id) for t in kept.values() for o in t.outcomes}
+            assert known == set(self.asked)
+            return super().__call__(cells)
+
+    def keep(trials: Sequence[Trial]) -> None:
+        kept.update({trial.number: trial for trial in trials})
+
+    run(space(), Watched(), FEW, options(way), hooks=Hooks(keep=keep))
+
+
+def test_what_the_answers_cost_is_told() -> None:
+    """The last decision names the cost of all answers."""
+    events: list[Event] = []
+
+    def evaluate(cells: Sequence[Cell]) -> list[Outcome]:
+        return [replace(outcome, cost=0.25) for outcome in Landscape()(cells)]
+
+    run(space(), evaluate, FEW, options("pooled", 100), hooks=Hooks(events.append))
+
+    decided = [event for event in events if isinstance(event, Decided)]
+    assert decided[-1].cost == 0.25 * decided[-1].calls
+
+
+@pytest.mark.parametrize("way", CONTROLS)
+def test_blocks_hold_the_answers_evenly(way: str) -> None:
+    """The first rows of an uneven dev set have each answer in about its share."""
+    rows = [Example(f"d{i}", (("text", str(i)),), ("rare" if i < 12 else "common",)) for i in range(96)]
+    landscape = Landscape()
+
+    run(space(), landscape, rows, options(way, len(rows), block=16))
+
+    for entries in landscape.log:
+        assert sum(row.target == "rare" for (_, row), _ in entries) == 2
+
+
+# --- spaces of all sorts ----------------------------------------------------------------------------------
+
+LOCKED = {
+    "template": "plain",
+    "instruction": "direct",
+    "demos": "none",
+    "answer_format": "bare",
+    "labels": "names",
+    "label_place": "instruction",
+    "reasoning": "off",
+}
+
+
+@every_way
+def test_a_small_space_is_exhausted(way: str) -> None:
+    """When every prompt has been tried the search stops and says so; the best of them has won."""
+    small = space(**{**LOCKED, "template": ["plain", "xml"], "label_place": ["instruction", "query"]})
+    assert small.size == 4
+    landscape = Landscape()
+
+    found = run(small, landscape, FEW, options(way, 5000))
+
+    assert len(found.trials) == 4
+    assert landscape.calls <= 4 * len(FEW)
+    assert found.reason
+    assert found.best.prompt.template == "xml"
+
+
+@pytest.mark.parametrize("way", ["tpe, raced", "random, in full"])
+def test_a_narrow_space_is_searched_to_its_last_prompt(way: str) -> None:
+    """TPE likes to stay where it is good; what it would leave out is tried all the same."""
+    narrow = space(**{**LOCKED, "instruction": ["direct", "decide"], "demos": ["none", "nearest"], "k": [2, 4]})
+
+    found = run(narrow, Landscape(), FEW, options(way, 5000))
+
+    assert len(found.trials) == narrow.size == 10
+    assert found.reason == "every prompt of the space that was drawn has been tried"
+
+
+@every_way
+def test_a_space_of_one_prompt_is_scored_and_no_more(way: str) -> None:
+    """With everything locked the seed prompt is the winner."""
+    alone = space(**LOCKED)
+    assert alone.size == 1
+    landscape = Landscape()
+
+    found = run(alone, landscape, FEW, options(way, 5000))
+
+    assert found.best == found.trials[0]
+    assert (found.best.state, landscape.calls) == (State.COMPLETE, len(FEW))
+    assert found.reason
+
+
+@every_way
+def test_ranges_of_real_numbers_are_searched(way: str) -> None:
+    """Values lie within the range; where the best ones lie is found."""
+    ranged = space(**{**LOCKED, "temperature": {"low": 0.0, "high": 1.0}})
+
+    def warm(prompt: Prompt) -> float:
+        return 0.9 - 0.8 * abs(prompt.settings.temperature - 0.75)
+
+    found = run(ranged, Landscape(warm), DEV, options(way, 700))
+
+    tried = [float(trial.params["temperature"]) for trial in found.trials]
+    assert all(0.0 <= temperature <= 1.0 for temperature in tried)
+    assert len(set(tried)) > 3
+    assert warm(found.best.prompt) > warm(found.trials[0].prompt) + 0.2
+
+
+@every_way
+def test_dimensions_that_do_not_apply_are_no_parameters(way: str) -> None:
+    """A trial has exactly the parameters that its own values call for."""
+    found = run(space(), Landscape(), FEW, options(way))
+
+    strategies = set()
+    for trial in found.trials:
+        assert [d.name for d in space().dimensions if d.applies(trial.params)] == list(trial.params)
+        assert all(space()[name].holds(value) for name, value in trial.params.items())
+        strategies.add(trial.params["demos"])
+    assert len(strategies) > 2
+
+
+@every_way
+def test_every_row_may_have_a_target_of_its_own(way: str) -> None:
+    """Open answers have nothing to balance."""
+    rows = [Example(f"d{i}", (("text", str(i)),), (f"answer {i}",)) for i in range(30)]
+
+    assert run(space(), Landscape(), rows, options(way, 200)).best.n == 30
+
+
+# --- other metrics ----------------------------------------------------------------------------------------
+
+
+@every_way
+def test_graded_scores_are_searched(way: str) -> None:
+    """A metric between 0 and 1 leads to a better prompt as well, and its scores lie within their intervals."""
+    found = run(space(), Landscape(graded=True), DEV, options(way, 1000, metric=METRICS["token_f1"]))
+
+    assert smooth(found.best.prompt) > smooth(found.trials[0].prompt) + 0.1
+    assert any(0 < outcome.score < 1 for outcome in found.best.outcomes if outcome.score is not None)
+    for trial in found.trials:
+        assert trial.score is not None
+        assert trial.interval
+        assert trial.interval[0] <= trial.score <= trial.interval[1]
+
+
+@every_way
+def test_a_metric_of_the_whole_set_is_not_raced_by_rows(way: str) -> None:
     """Under macro-F1 always saying the commonest answer is no leader, and a score lies within its interval."""
     rows = [Example(f"d{i}", (("text", str(i)),), ("bad" if i % 8 == 0 else "good",)) for i in range(96)]
 
-    def evaluate(prompt: Prompt, block: Sequence[Example]) -> list[Outcome]:
-        careful = prompt.template != "plain"
-        answers = [row.target if careful and (row.target == "bad" or int(row.id[1:]) % 3) else "good" for row in block]
-        answers = [
-            "bad" if careful and row.id in {"d3", "d9", "d15"} else a for row, a in zip(block, answers, strict=True)
-        ]
-        kinds = [Kind.RIGHT if a == row.target else Kind.WRONG for row, a in zip(block, answers, strict=True)]
-        return [Outcome(r.id, k, float(k is Kind.RIGHT), a) for r, k, a in zip(block, kinds, answers, strict=True)]
+    def answer(prompt: Prompt, row: Example) -> str:
+        if prompt.template == "plain":
+            return "good"
+        return "bad" if row.target == "bad" or row.id in {"d3", "d9", "d15"} else "good"
 
-    found = run(space(), evaluate, rows, Options(METRICS["macro_f1"], trials=12))
+    def evaluate(cells: Sequence[Cell]) -> list[Outcome]:
+        answers = [answer(prompt, row) for prompt, row in cells]
+        return [
+            Outcome(row.id, Kind.RIGHT if said == row.target else Kind.WRONG, float(said == row.target), said)
+            for (_, row), said in zip(cells, answers, strict=True)
+        ]
+
+    found = run(space(), evaluate, rows, options(way, 600, metric=METRICS["macro_f1"]))
 
     assert found.best.prompt.template != "plain"
     assert found.trials[0].score is not None

@@ -256,7 +256,10 @@ def test_what_does_not_apply_is_not_chosen(kind: str, seed: int) -> None:
 
 
 def test_the_conditions_are_those_of_the_task() -> None:
-    """Zero-shot prompts have no number of demos, nearest ones no draw, unlisted labels no place, adapters no format."""
+    """Zero-shot prompts have no number of demos, nearest ones no draw, unlisted labels no place, adapters no format.
+
+    What does not begin with a label is not calibrated.
+    """
     space = load_space(facts())
 
     def asked(**wishes: Value) -> set[str]:
@@ -270,6 +273,8 @@ def test_the_conditions_are_those_of_the_task() -> None:
     assert "label_place" in asked(labels="terms")
     assert "answer_format" not in asked(template="dspy-xml")
     assert "answer_format" in asked(template="xml")
+    assert "calibration" in asked(answer_format="bare", reasoning="off")
+    assert "calibration" not in asked(answer_format="json") | asked(template="dspy-xml") | asked(reasoning="on")
 
 
 def test_a_locked_dimension_is_not_asked_for() -> None:
@@ -321,13 +326,14 @@ NARROWED["locked ranges"] = {**NARROWED["one range"], "demo_seed": {"low": 2, "h
 NARROWED["no adapters"] = {**NARROWED["all conditions"], "template": {"drop": ["dspy-chat", "dspy-json", "dspy-xml"]}}
 
 
-# Templates with their formats, times demos (none, drawn, nearest), times listings with their places, times wordings.
+# Templates with their formats (bare ones calibrated or not), times demos (none, drawn, nearest), times listings with
+# their places, times wordings.
 SIZES = {
-    "all conditions": (2 + 1) * (1 + 2 * 2 * 3 + 2 * 2) * (2 + 1) * 2,
-    "nothing": 1,
-    "one range": 4 * 10,
-    "locked ranges": 1,
-    "no adapters": (4 * 2) * (1 + 2 * 2 * 3 + 2 * 2) * (2 + 1) * 2,
+    "all conditions": (1 + 2 + 1) * (1 + 2 * 2 * 3 + 2 * 2) * (2 + 1) * 2,
+    "nothing": 2,
+    "one range": 2 * 4 * 10,
+    "locked ranges": 2,
+    "no adapters": (4 * (1 + 2)) * (1 + 2 * 2 * 3 + 2 * 2) * (2 + 1) * 2,
 }
 
 
@@ -430,7 +436,10 @@ def test_the_draw_depends_on_its_seed_and_strategy_alone() -> None:
 
 
 def test_settings_come_from_the_space_and_the_task() -> None:
-    """Temperature is chosen; there is room for the longest known answer, and for thinking if asked; or as told."""
+    """Temperature is chosen; there is room for the longest known answer, and for thinking if asked; or as told.
+
+    Log-probabilities are asked for where they are used.
+    """
     space = load_space(facts())
     long = load_space(facts(train=(*ROWS, replace(ROWS[0], targets=("x" * 3000,)))))
     told = load_space(facts(max_tokens=7))
@@ -443,6 +452,8 @@ def test_settings_come_from_the_space_and_the_task() -> None:
     assert room_of(space) == 48 + len("billing") // 3
     assert room_of(long) == 48 + 1000
     assert room_of(told) == room_of(told, reasoning="on") == 7
+    assert space.build(space.choose(Wish(space, {"calibration": "on"}))).settings.logprobs
+    assert not space.build(space.seed()).settings.logprobs
 
 
 def test_labels_are_listed_as_chosen() -> None:
@@ -627,6 +638,7 @@ def test_the_seed_is_what_anyone_would_try_first() -> None:
         "caution": "none",
         "labels": "names",
         "label_place": "instruction",
+        "calibration": "off",
     }
     assert space.build(space.seed()).instruction == "Sort mails."
 

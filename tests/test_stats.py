@@ -58,6 +58,7 @@ def test_wilson_gives_the_published_limits(successes: int, n: int, low: float, h
 
 
 @given(st.integers(1, 500), st.data(), st.sampled_from([0.8, 0.95, 0.99]))
+@settings(deadline=None)
 def test_wilson_agrees_with_scipy(n: int, data: st.DataObject, level: float) -> None:
     """Any count at any level gives the limits that scipy gives."""
     successes = data.draw(st.integers(0, n))
@@ -190,11 +191,36 @@ def test_statistic_interval_of_perfection_is_no_certainty() -> None:
     assert low == [stats.wilson(n, n)[0] for n in (1, 10, 100)]
 
 
+@pytest.mark.parametrize(("value", "low"), [(1.0, -1.0), (0.0, -1.0), (-1.0, -1.0), (0.5, 0.0)])
+def test_a_statistic_without_spread_has_wilsons_limits_between_its_bounds(value: float, low: float) -> None:
+    """A correlation that no resample changes is placed between -1 and 1 as a share is between 0 and 1."""
+    actual = stats.statistic_interval(
+        lambda rows: np.full(rows.shape[:-1], value), 30, np.random.default_rng(0), low=low
+    )
+
+    expected = [low + (1 - low) * limit for limit in stats.wilson(30 * (value - low) / (1 - low), 30)]
+    assert pytest.approx(expected) == list(actual)
+    assert low <= actual[0] < actual[1] <= 1
+
+
+def test_differences_of_correlations_reach_2() -> None:
+    """The limits of a difference end where the statistic's bounds end it, not at 1."""
+    opposite: Callable[[NDArray[np.intp]], Floats] = lambda rows: np.full(rows.shape[:-1], 2.0)  # noqa: E731
+    rng = np.random.default_rng(0)
+    wild = np.array([-2.0, 2.0, -2.0, 2.0])
+
+    low, high = stats.paired_statistic_interval(opposite, 30, rng, most=2.0)
+    assert 1.5 < low < high == 2.0
+    assert stats.paired_statistic_interval(lambda rows: wild[rows].mean(axis=-1), 4, rng, most=2.0) == (-2.0, 2.0)
+    assert stats.paired_statistic_interval(opposite, 0, rng, most=2.0) == (-2.0, 2.0)
+
+
 def test_statistic_interval_without_rows_knows_nothing() -> None:
     """No rows leave every value possible, and the statistic is not asked."""
     nothing: Callable[[NDArray[np.intp]], Floats] = lambda rows: rows / 0  # noqa: E731
 
     assert stats.statistic_interval(nothing, 0, np.random.default_rng(0)) == (0.0, 1.0)
+    assert stats.statistic_interval(nothing, 0, np.random.default_rng(0), low=-1.0) == (-1.0, 1.0)
     assert stats.paired_statistic_interval(nothing, 0, np.random.default_rng(0)) == (-1.0, 1.0)
 
 
@@ -230,6 +256,7 @@ def test_paired_interval_inverts_the_score_test(first: int, second: int, n: int)
 
 
 @given(pairs(binary))
+@settings(deadline=None)
 def test_paired_interval_excludes_0_exactly_when_mcnemars_z_is_critical(scores: Floats) -> None:
     """Tango's interval and the asymptotic McNemar test are two sides of one coin."""
     first, second = np.sum(scores[0] > scores[1]), np.sum(scores[0] < scores[1])
@@ -241,6 +268,7 @@ def test_paired_interval_excludes_0_exactly_when_mcnemars_z_is_critical(scores: 
 
 
 @given(pairs(binary) | pairs(graded))
+@settings(deadline=None)
 def test_paired_interval_turns_round_with_the_contenders(scores: Floats) -> None:
     """Exchanging the contenders mirrors the interval, which encloses the difference and has a width."""
     low, high = stats.paired_interval(scores[0], scores[1])
@@ -344,6 +372,7 @@ def test_paired_permutation_agrees_with_scipy() -> None:
 
 
 @given(pairs(binary, 12))
+@settings(deadline=None)
 def test_paired_permutation_of_right_and_wrong_is_mcnemar(scores: Floats) -> None:
     """On 0/1 scores flipping signs and the exact McNemar test are the same test."""
     actual = stats.paired_permutation(scores[0], scores[1], np.random.default_rng(0))
@@ -439,6 +468,7 @@ def test_swapped_answers_seldom_cry_wolf() -> None:
 
 
 @given(st.lists(st.sampled_from([-1.0, 0.0, 0.0, 1.0]), max_size=60))
+@settings(deadline=None)
 def test_worse_than_is_the_sign_test_on_right_and_wrong(differences: list[float]) -> None:
     """Differences of 0/1 scores have the p of the one-sided binomial test."""
     losses, unequal = differences.count(-1.0), len(differences) - differences.count(0.0)
@@ -484,7 +514,7 @@ def test_worse_than_seldom_drops_an_equal(n: int, kind: str) -> None:
     p = np.array([stats.worse_than(differences) for differences in rows])
 
     for alpha in (0.01, 0.05, 0.1, 0.25):
-        assert np.mean(p <= alpha) <= alpha + 0.02
+        assert np.mean(p <= alpha) <= alpha + (0.01 if alpha <= 0.05 else 0.02)
 
 
 # --- smallest_gain ----------------------------------------------------------------------------------------
@@ -521,3 +551,29 @@ def test_smallest_gain_shrinks_with_rows_and_grows_with_flips_and_power() -> Non
 def test_few_rows_show_no_gain(n: int) -> None:
     """Four rows show not even the step from all wrong to all right."""
     assert pytest.approx(1.0) == stats.smallest_gain(n)
+
+
+# --- rows_needed ------------------------------------------------------------------------------------------
+
+
+@given(st.floats(0.01, 1), st.floats(0.02, 1), st.sampled_from([0.5, 0.8, 0.95]), st.sampled_from([0.9, 0.95, 0.99]))
+@settings(deadline=None)
+def test_rows_needed_is_the_inverse_of_smallest_gain(gain: float, flips: float, power: float, level: float) -> None:
+    """That many rows show the gain, and one row less does not."""
+    n = stats.rows_needed(gain, flips=flips, power=power, level=level)
+
+    assert stats.smallest_gain(n, flips=flips, power=power, level=level) <= gain + 1e-6
+    assert stats.smallest_gain(n - 1, flips=flips, power=power, level=level) >= gain - 1e-6
+
+
+@pytest.mark.parametrize(("gain", "flips"), [(0.05, 0.1), (0.05, 0.25), (0.1, 0.25), (0.2, 0.4)])
+def test_rows_needed_find_the_gain_four_times_in_five(gain: float, flips: float) -> None:
+    """On that many rows the exact test has a power of 0.78 to 0.83."""
+    assert 0.78 <= power_of_mcnemar(stats.rows_needed(gain, flips=flips), flips, gain) <= 0.83
+
+
+@pytest.mark.parametrize("gain", [0.0, -0.1, 1.1])
+def test_no_rows_show_what_is_no_gain(gain: float) -> None:
+    """Only a gain above 0 can be shown, and none above 1 exists."""
+    with pytest.raises(ValueError, match=f"at most 1, not {gain}"):
+        stats.rows_needed(gain)

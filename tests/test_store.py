@@ -70,7 +70,8 @@ def completion(text: str, cost: float = 0.001, seconds: float = 0.5) -> Completi
 def outcome(name: str, kind: Kind, score: float | None, answer: str | None, key: str, paid: Completion) -> Outcome:
     """An outcome as it is read back: its tokens, price and text are those of its completion."""
     tokens = paid.prompt_tokens + paid.completion_tokens
-    return Outcome(name, kind, score, answer, key, tokens, paid.cost, paid.seconds, paid.text)
+    priced = {"tokens": tokens, "cost": paid.cost, "seconds": paid.seconds, "prompt_tokens": paid.prompt_tokens}
+    return Outcome(name, kind, score, answer, key, text=paid.text, **priced)
 
 
 def four(store: Store, run: int) -> tuple[Outcome, ...]:
@@ -372,6 +373,7 @@ def test_a_trial_comes_back_as_it_was(
     run = shared.start_run(RUN, "config")
     steps, text = {16: score, 32: 1.0}, f"[user]\n{prompt.instruction}"
     trial = Trial(3, drawn, prompt, state, score, (0.0, score), 3, steps, four(shared, run), prompt.output, 1.25)
+    trial = replace(trial, estimate=score / 2, credible=(0.0, score))
 
     shared.save_trial(run, trial, text)
 
@@ -408,6 +410,19 @@ def test_a_trial_without_a_score_comes_back(store: Store) -> None:
     store.save_trial(run, trial, "Sort it.")
 
     assert [trial] == store.trials(run)
+
+
+def test_what_a_resumed_search_needs_of_an_outcome_comes_back(store: Store) -> None:
+    """The decision that asked for it, and what the provider said of a failed call."""
+    run = store.start_run(RUN, "config")
+    outcomes = (
+        Outcome("r1", Kind.ERROR, None, None, text="overloaded", step=4),
+        Outcome("r2", Kind.WRONG, 0.0, "bug", step=17),
+    )
+
+    store.save_trial(run, Trial(0, {}, PROMPT, State.RUNNING, 0.0, None, 1, outcomes=outcomes), "Sort it.")
+
+    assert outcomes == store.outcomes(run, 0)
 
 
 def test_trials_stand_in_order_and_belong_to_their_run(store: Store) -> None:
@@ -613,68 +628,95 @@ def test_reading_loads_no_package(store: Store, path: Path) -> None:
 # --- the views --------------------------------------------------------------------------------------------
 
 
+# Row -> scores of the seed prompt and of the winner.
+DEV = {"r1": (1, 0), "r2": (0, 1), "r3": (1, 1), "r4": (1, None), "r5": (0.5, 0.25)}
+TEST = {"t1": (1, 0), "t2": (1, 1), "t3": (0, 1)}
+
+
+def insert(conn: sqlite3.Connection, table: str, **values: object) -> None:
+    """Put a row in with plain SQL."""
+    marks = ", ".join("?" * len(values))
+    conn.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})", list(values.values()))
+
+
+def _insert_runs(conn: sqlite3.Connection) -> None:
+    for run, name, winner in [(1, "one", 2), (2, "two", 0), (3, "unfinished", None)]:
+        given = {"config": "c", "task": "{}", "model": "m", "metric": "accuracy", "data": "D", "started": "now"}
+        insert(conn, "runs", id=run, name=name, status="finished", winner=winner, **given)
+    for digest, text in [("p0", "seed"), ("p1", "worse"), ("p2", "best")]:
+        insert(conn, "prompts", digest=digest, json="{}", text=text)
+    for run, number, prompt, state, score, estimate, n in [
+        (1, 0, "p0", "complete", 0.6, None, 5),
+        (1, 1, "p1", "pruned", 0.9, None, 2),
+        (1, 2, "p2", "complete", 0.8, 0.5, 5),
+        (1, 3, "p1", "failed", None, None, 0),
+        (1, 4, "p1", "pruned", 1.0, 0.6, 1),
+        (1, 5, "p1", "running", 0.0, 0.7, 1),
+        (2, 0, "p0", "complete", 0.6, None, 5),
+        (3, 0, "p0", "complete", 0.6, None, 5),
+    ]:
+        given = {"params": "{}", "low": 0.1, "high": 0.9, "steps": "{}", "reason": "", "seconds": 1.0}
+        trial = {"run": run, "number": number, "prompt": prompt, "state": state, "score": score, "n": n}
+        insert(conn, "prompt_trials", **trial, estimate=estimate, **given)
+    for key, tokens, answered, cost, seconds in [
+        ("k0", 100, 10, 0.25, 1.0),
+        ("k1", 200, 20, 0.5, 2.0),
+        ("k2", 300, 30, 1.0, 6.0),
+    ]:
+        given = {"model": "m", "text": "t", "finish_reason": "stop", "run": 1, "bought": "now"}
+        spent = {"prompt_tokens": tokens, "completion_tokens": answered, "cost": cost, "seconds": seconds}
+        insert(conn, "completions", key=key, **spent, **given)
+
+
+def _insert_dev(conn: sqlite3.Connection) -> None:
+    for run, best in [(1, 2), (2, 2), (3, 2)]:
+        for row, scores in DEV.items():
+            for trial_number, score in zip([0, best], scores, strict=True):
+                kind = "error" if score is None else "right" if score == 1 else "wrong"
+                key = "" if score is None else {"r1": "k0", "r2": "k1"}.get(row, "k2")
+                said = {"kind": kind, "score": score, "answer": f"{row}{trial_number}", "completion": key}
+                insert(conn, "outcomes", run=run, trial=trial_number, example=row, step=0, error="", **said)
+
+
+def _insert_test(conn: sqlite3.Connection) -> None:
+    for name, position in [("seed prompt", 0), ("best prompt", 1), ("trained model", 2)]:
+        given = {"score": 0.5, "low": 0.1, "high": 0.9, "n": 3, "ms_per_1000": 1.0, "train_rows": 0, "detail": ""}
+        insert(conn, "contenders", run=1, name=name, position=position, **given)
+        for row, both in TEST.items():
+            said = {"kind": "right", "score": both[position] if position < 2 else 0, "answer": f"{row} {name}"}
+            insert(conn, "contender_outcomes", run=1, name=name, example=row, completion="k0", **said)
+    for split, rows in [("dev", list(DEV)), ("test", list(TEST)), ("train", ["r1"])]:
+        for position, row in enumerate(rows):
+            inputs = {"inputs": json.dumps({"text": f"{split} {row}"}), "targets": '["bug"]', "slices": "{}"}
+            insert(conn, "examples", data="D", id=row, split=split, position=position, **inputs)
+
+
 @pytest.fixture
 def by_hand(path: Path) -> Path:
-    """A file whose rows were put in with plain SQL: two runs, two trials, five dev rows, three test rows."""
+    """A file whose rows were put in with plain SQL: three runs, six trials, five dev rows, three test rows."""
     Store(path, create=True).close()
     conn = sqlite3.connect(path)
-
-    def insert(table: str, *values: object) -> None:
-        conn.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values))})", values)
-
     with conn:
-        conn.executemany(
-            "INSERT INTO runs (id, name, config, task, model, metric, data, status, started, winner) "
-            "VALUES (?, ?, 'c', '{}', 'm', 'accuracy', 'D', 'finished', 'now', ?)",
-            [(1, "one", 2), (2, "two", 0), (3, "unfinished", None)],
-        )
-        conn.executemany("INSERT INTO prompts VALUES (?, '{}', ?)", [("p0", "seed"), ("p1", "worse"), ("p2", "best")])
-        conn.executemany(
-            "INSERT INTO prompt_trials VALUES (?, ?, ?, '{}', ?, ?, 0.1, 0.9, ?, '{}', '', 1.0)",
-            [
-                (1, 0, "p0", "complete", 0.6, 5),
-                (1, 1, "p1", "pruned", 0.9, 2),
-                (1, 2, "p2", "complete", 0.8, 5),
-                (1, 3, "p1", "failed", None, 0),
-                (2, 0, "p0", "complete", 0.6, 5),
-                (3, 0, "p0", "complete", 0.6, 5),
-            ],
-        )
-        conn.executemany(
-            "INSERT INTO completions VALUES (?, 'm', 't', 'stop', ?, ?, ?, ?, 1, 'now')",
-            [("k0", 100, 10, 0.25, 1.0), ("k1", 200, 20, 0.5, 2.0), ("k2", 300, 30, 1.0, 6.0)],
-        )
-        dev = {"r1": (1, 0), "r2": (0, 1), "r3": (1, 1), "r4": (1, None), "r5": (0.5, 0.25)}
-        for run, best in [(1, 2), (2, 2), (3, 2)]:
-            for row, scores in dev.items():
-                for trial, score in zip([0, best], scores, strict=True):
-                    kind = "error" if score is None else "right" if score == 1 else "wrong"
-                    key = "" if score is None else {"r1": "k0", "r2": "k1"}.get(row, "k2")
-                    insert("outcomes", run, trial, row, kind, score, f"{row}{trial}", key)
-        test = {"t1": (1, 0), "t2": (1, 1), "t3": (0, 1)}
-        for name, position in [("seed prompt", 0), ("best prompt", 1), ("trained model", 2)]:
-            insert("contenders", 1, name, position, 0.5, 0.1, 0.9, 3, None, 1.0, 0, "")
-            for row, both in test.items():
-                score = both[position] if position < 2 else 0
-                insert("contender_outcomes", 1, name, row, "right", score, f"{row} {name}", "k0")
-        for split, rows in [("dev", list(dev)), ("test", list(test)), ("train", ["r1"])]:
-            for position, row in enumerate(rows):
-                insert("examples", "D", row, split, position, json.dumps({"text": f"{split} {row}"}), '["bug"]', "{}")
+        _insert_runs(conn)
+        _insert_dev(conn)
+        _insert_test(conn)
     conn.close()
     return path
 
 
 def test_best_trials_lists_the_fully_scored_first(by_hand: Path) -> None:
-    """A pruned trial comes after them whatever its score; one without a score does not come."""
+    """The others come after them whatever their score: by estimate, then those without one; none without a score."""
     sql = "SELECT run, trial, score, state, winner, prompt FROM best_trials WHERE run = 1"
 
     expected = [
         (1, 2, 0.8, "complete", 1, "best"),
         (1, 0, 0.6, "complete", 0, "seed"),
+        (1, 5, 0.0, "running", 0, "worse"),
+        (1, 4, 1.0, "pruned", 0, "worse"),
         (1, 1, 0.9, "pruned", 0, "worse"),
     ]
     assert expected == plain(by_hand, sql)
-    assert [row[0] for row in plain(by_hand, "SELECT run FROM best_trials")] == [3, 2, 1, 1, 1]
+    assert [row[0] for row in plain(by_hand, "SELECT run FROM best_trials")] == [3, 2, 1, 1, 1, 1, 1]
 
 
 def test_cost_per_trial_adds_up_the_completions(by_hand: Path) -> None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from optimizer.errors import TaskError
 from optimizer.scoring import METRICS
-from optimizer.task import About, Baseline, Data, ModelSpec, Price, Search, Task, check_task, load_task
+from optimizer.task import About, Baseline, Bounds, Data, ModelSpec, Price, Search, Task, check_task, load_task
 
 HEAD = '[task]\nname = "support"\n'
 DATA = '[data]\nfile = "rows.csv"\ninputs = ["text"]\ntarget = "label"\n'
@@ -26,13 +26,16 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "model": ModelSpec,
     "model.price": Price,
     "search": Search,
+    "search.constraints": Bounds,
     "baseline": Baseline,
 }
 # A value of a type that no key of this kind takes; every other key is a text.
 WRONG: dict[str, object] = {
     **dict.fromkeys(["inputs", "slices", "labels"], 5),
     **dict.fromkeys(["train", "dev", "test", "timeout", "seconds", "max_usd", "input", "output"], "much"),
-    **dict.fromkeys(["seed", "trials", "max_calls", "block", "workers", "max_tokens"], 1.5),
+    **dict.fromkeys(["seed", "calls", "trials", "max_calls", "block", "workers", "max_tokens"], 1.5),
+    **dict.fromkeys(["max_cost_per_1000", "max_prompt_tokens"], "little"),
+    **dict.fromkeys(["ablate", "pareto"], "maybe"),
     "price": "cheap",
 }
 
@@ -90,7 +93,19 @@ def test_a_minimal_file_loads_with_the_defaults(tmp_path: Path) -> None:
             "workers": 8,
             "timeout": 60.0,
         },
-        "search": {"sampler": "tpe", "trials": 40, "max_calls": 0, "max_usd": 0.0, "block": 16, "seed": 0},
+        "search": {
+            "sampler": "pooled",
+            "pruner": "halving",
+            "calls": 2000,
+            "trials": 300,
+            "max_calls": 0,
+            "max_usd": 0.0,
+            "block": 5,
+            "seed": 0,
+            "ablate": False,
+            "pareto": False,
+            "constraints": {"max_cost_per_1000": 0.0, "max_prompt_tokens": 0.0, "min_recall": {}},
+        },
         "baseline": {"trials": 15, "seconds": 60.0},
         "space": {},
         "seed": {},
@@ -132,7 +147,19 @@ def test_a_file_that_says_everything_loads(tmp_path: Path) -> None:
             "workers": 2,
             "timeout": 1.5,
         },
-        "search": {"sampler": "random", "trials": 3, "max_calls": 10, "max_usd": 0.5, "block": 4, "seed": -1},
+        "search": {
+            "sampler": "random",
+            "pruner": "racing",
+            "calls": 50,
+            "trials": 3,
+            "max_calls": 10,
+            "max_usd": 0.5,
+            "block": 4,
+            "seed": -1,
+            "ablate": True,
+            "pareto": True,
+            "constraints": {"max_cost_per_1000": 0.25, "max_prompt_tokens": 300.0, "min_recall": {"yes": 0.5}},
+        },
         "baseline": {"trials": 2, "seconds": 1},
         "space": {"template": {"only": ["plain"]}},
         "seed": {"template": "plain"},
@@ -292,7 +319,17 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "trials in quotes": (SEARCH + 'trials = "40"', ["`search.trials` = '40': must be a whole number"]),
     "cap below zero": (SEARCH + "max_usd = -1.0", ["`search.max_usd` = -1.0: must be greater than or equal to 0"]),
     "cap that is no number": (SEARCH + "max_usd = nan", ["`search.max_usd` = nan: must be greater than or equal"]),
-    "unknown sampler": (SEARCH + 'sampler = "gp"', ["`search.sampler` = 'gp': must be 'tpe' or 'random'"]),
+    "too many trials": (SEARCH + "trials = 501", ["`search.trials` = 501: must be less than or equal to 500"]),
+    "no calls": (SEARCH + "calls = 0", ["`search.calls` = 0: must be greater than 0"]),
+    "half a call": (SEARCH + "calls = 2.5", ["`search.calls` = 2.5: must be a whole number"]),
+    "unknown sampler": (
+        SEARCH + 'sampler = "cmaes"',
+        ["`search.sampler` = 'cmaes': must be 'pooled', 'tpe', 'random'"],
+    ),
+    "unknown pruner": (
+        SEARCH + 'pruner = "halve"',
+        ["`search.pruner` = 'halve': must be 'halving', 'racing' or 'none'"],
+    ),
     "no workers": (MODEL + "workers = 0", ["`model.workers` = 0: must be greater than 0"]),
     "too many workers": (MODEL + "workers = 1000", ["`model.workers` = 1000: must be less than or equal to 256"]),
     "no time": (MODEL + "timeout = 0", ["`model.timeout` = 0: must be greater than 0"]),
@@ -308,8 +345,14 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "unknown section": (MINIMAL + "[modell]", ["unknown section 'modell'", "seed. Did you mean 'model'?"]),
     "folder": ('folder = "/"\n' + MINIMAL, ["unknown section 'folder'; allowed: task, data, model, search, baseline"]),
     "misspelt key": (SEARCH + 'samplr = "tpe"', ["unknown key in [search] 'samplr'", "Did you mean 'sampler'?"]),
-    "key with a dot": (SEARCH + '"a.b" = 1', ["unknown key in [search] 'a.b'; allowed: sampler, trials"]),
-    "key with brackets": (SEARCH + '"x[1]" = 1', ["unknown key in [search] 'x[1]'; allowed: sampler, trials"]),
+    "key with a dot": (
+        SEARCH + '"a.b" = 1',
+        ["unknown key in [search] 'a.b'; allowed: sampler, pruner, calls"],
+    ),
+    "key with brackets": (
+        SEARCH + '"x[1]" = 1',
+        ["unknown key in [search] 'x[1]'; allowed: sampler, pruner, calls"],
+    ),
     "section with a dot": ('"a.b" = 1\n' + MINIMAL, ["unknown section 'a.b'; allowed: task, data"]),
     "not TOML": (MINIMAL + "trials: 3\n", ["not valid TOML", "(at line 7, column 7)", "Mend that line."]),
     "text not closed": ('[task]\nname = "sup\n', ["not valid TOML", "(at line 2, column 12)"]),

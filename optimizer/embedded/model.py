@@ -18,13 +18,13 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain, pairwise
 
 from optimizer.embedded.copying import carry_over, shows_spans
-from optimizer.embedded.forms import find_form, find_labels, letters, split_answer
+from optimizer.embedded.forms import Form, find_form, find_labels, letters, split_answer
 from optimizer.embedded.reading import Reading, read
 from optimizer.records import Completion, Request
 from search_spaces.prompt import Message
@@ -77,17 +77,21 @@ class EmbeddedModel:
 
         Returns
         -------
-        The completion, cut at `max_tokens` of four characters each; token counts are estimated alike.
+        The completion, cut at `max_tokens` of four characters each; token counts are estimated alike. Its
+        log-probabilities, where they are asked for, are of whole answers, at temperature 1 whatever the request's.
         """
         settings = request.settings
-        text = _answer(tuple(request.messages), settings.temperature, request.sample)
-        kept = text[: _limit(settings.max_tokens)]
+        weighed = _consider(tuple(request.messages))
+        text = weighed.answer(tuple(request.messages), settings.temperature, request.sample)
+        limit = _limit(settings.max_tokens)
+        kept = text[:limit]
         asked = sum(len(message.content) for message in request.messages)
         return Completion(
             text=kept,
             prompt_tokens=max(asked // CHARACTERS_PER_TOKEN, 1),
             completion_tokens=max(len(kept) // CHARACTERS_PER_TOKEN, 1),
             finish_reason="length" if len(kept) < len(text) else "stop",
+            logprobs=weighed.logprobs(limit) if settings.logprobs else (),
         )
 
 
@@ -95,33 +99,71 @@ def complete_text(
     messages: Sequence[Message], *, temperature: float = 0.0, max_tokens: int = 64, sample: int = 0
 ) -> str:
     """Complete a prompt and return the text alone; as `EmbeddedModel.complete`."""
-    return _answer(tuple(messages), temperature, sample)[: _limit(max_tokens)]
+    return _consider(tuple(messages)).answer(tuple(messages), temperature, sample)[: _limit(max_tokens)]
 
 
 def _limit(max_tokens: int) -> int:
     return max(max_tokens, 1) * CHARACTERS_PER_TOKEN
 
 
-def _answer(messages: tuple[Message, ...], temperature: float, sample: int) -> str:
-    """Read, weigh, write."""
+@dataclass(frozen=True, slots=True)
+class _Weighed:
+    """A question considered: how to write, and the log-odds of every answer in sight before and after second thoughts.
+
+    Second thoughts are between the two leading answers alone; without any, `last` is `first`.
+    """
+
+    form: Form
+    case: _Case
+    first: Mapping[str, float]
+    last: Mapping[str, float]
+
+    def answer(self, messages: tuple[Message, ...], temperature: float, sample: int) -> str:
+        """Choose, and write."""
+        if not self.last:
+            # Nothing to choose from: say a word of the query, the longest, as a babbler would.
+            words = _WORD.findall(self.case.text) or ["unclear"]
+            return self.form.write(max(words, key=len), "There is nothing to compare this with.")
+        odds = _heat(self.last, temperature, messages, sample) if temperature > 0 else self.last
+        best = max(odds, key=lambda answer: odds[answer])
+        thought = _thought(self.case, best) if self.form.reasoning else ""
+        rows = [(text, answer) for text, answer, *_ in self.case.demos]
+        if self._carries_over():
+            best = carry_over(next(text for text, answer in reversed(rows) if answer == best), best, self.case.text)
+        return self.form.write(best, thought)
+
+    def logprobs(self, limit: int) -> tuple[tuple[str, float], ...]:
+        """Write every answer with its log-probability by the odds that it is chosen by: the softmax of them.
+
+        The first look says how likely the two leading answers are together, the second divides that between them.
+        There are none where thoughts come first, or where the answer is made of the query's words.
+        """
+        if not self.last or self.form.reasoning or self._carries_over():
+            return ()
+        total, leading = _log_sum(self.first.values()), _log_sum(self.first[answer] for answer in self.last)
+        again = leading - total - _log_sum(self.last.values())
+        values = {answer: value - total for answer, value in self.first.items()}
+        values |= {answer: value + again for answer, value in self.last.items()}
+        return tuple((self.form.write(answer, "")[:limit], round(value, 4)) for answer, value in values.items())
+
+    def _carries_over(self) -> bool:
+        return not self.case.labels and shows_spans([(text, answer) for text, answer, *_ in self.case.demos])
+
+
+def _consider(messages: tuple[Message, ...]) -> _Weighed:
+    """Read and weigh."""
     reading = read(messages)
     form = find_form(reading, tuple(shown.answer for shown in reading.shown))
     case = _case(reading, tuple(split_answer(shown.answer, form) for shown in reading.shown))
     odds = _weigh(case)
-    if not odds:
-        # Nothing to choose from: say a word of the query, the longest, as a babbler would.
-        words = _WORD.findall(reading.query) or ["unclear"]
-        return form.write(max(words, key=len), "There is nothing to compare this with.")
-    if form.reasoning or "twice" in case.steer:
-        odds = _look_again(case, odds)
-    if temperature > 0:
-        odds = _heat(odds, temperature, messages, sample)
-    best = max(odds, key=lambda answer: odds[answer])
-    thought = _thought(case, best) if form.reasoning else ""
-    rows = [(text, answer) for text, answer, *_ in case.demos]
-    if not case.labels and shows_spans(rows):
-        best = carry_over(next(text for text, answer in reversed(rows) if answer == best), best, case.text)
-    return form.write(best, thought)
+    again = odds and (form.reasoning or "twice" in case.steer)
+    return _Weighed(form, case, odds, _look_again(case, odds) if again else odds)
+
+
+def _log_sum(values: Iterable[float]) -> float:
+    listed = list(values)
+    top = max(listed)
+    return top + math.log(math.fsum(math.exp(value - top) for value in listed))
 
 
 def _heat(odds: Mapping[str, float], temperature: float, messages: Sequence[Message], sample: int) -> dict[str, float]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ def draft(prompt: Prompt, renderer: Renderer) -> Draft:
     """Write a prompt as JSON."""
     data = {
         "schema": SCHEMA,
-        "model_settings": asdict(prompt.settings),
+        "model_settings": prompt.settings.to_dict(),
         "inputs": list(prompt.inputs),
         "messages": [
             {"role": turn.role, "content": [_part(part) for part in turn.parts]}
@@ -34,13 +33,18 @@ def draft(prompt: Prompt, renderer: Renderer) -> Draft:
 
 
 def fixed_turns(prompt: Prompt, renderer: Renderer) -> tuple[Turn, ...]:
-    """Compile a prompt, if its examples are the same for every input.
+    """Compile a prompt, if its examples are the same for every input and its answers are what the model writes.
 
     Raises
     ------
     ExportError
         If they are not.
     """
+    if prompt.calibrated:
+        raise ExportError(
+            "the answers of this prompt are chosen by calibrated log-probabilities, and this format carries messages "
+            'alone. Export it as python, or tune again with calibration = "off" in [space]. Nothing was left behind.'
+        )
     if not is_fixed(prompt):
         raise ExportError(
             f"the examples of this prompt depend on the input (the nearest {prompt.nearest} of {len(prompt.demos)}); "
@@ -65,7 +69,7 @@ def read_turns(data: Mapping[str, Any]) -> tuple[Turn, ...]:
 def _check(path: Path, draft: Draft, probes: Sequence[Example]) -> str:
     data = json.loads(path.read_bytes())
     turns = read_turns(data)
-    if data["model_settings"] != asdict(draft.prompt.settings) or data["inputs"] != list(draft.prompt.inputs):
+    if data["model_settings"] != draft.prompt.settings.to_dict() or data["inputs"] != list(draft.prompt.inputs):
         return "the settings or the names of the inputs are others"
     return difference(lambda inputs: [m.to_dict() for m in fill(turns, inputs)], draft, probes)
 

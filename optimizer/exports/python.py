@@ -1,7 +1,8 @@
 """A prompt as a Python module that needs the standard library alone: `render(...)`, `parse(text)`, SETTINGS.
 
-A prompt whose examples are the nearest to the input takes its pool of examples and our retrieval with it. Our
-functions go in as they are written here, so that they cannot drift apart. Knows nothing of files' names and places.
+A prompt whose examples are the nearest to the input takes its pool of examples and our retrieval with it; a calibrated
+one its prior and `calibrate(text, logprobs)`. Our functions go in as they are written here, so that they cannot drift
+apart. Knows nothing of files' names and places.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import inspect
 import keyword
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+from optimizer import calibration
 from optimizer.errors import ExportError
 from optimizer.exports.literals import Value, literal
 from optimizer.exports.parts import NUMBER_PART, Pool, cut_pool, parts, tokens
@@ -39,6 +41,12 @@ from __future__ import annotations
 '''
 
 PARSES = "\n`parse(text)` reads the answer out of a completion."
+CALIBRATES = (
+    "\n`calibrate(text, logprobs)` chooses the answer by the log-probabilities that come with a completion."
+    "\n`parse(text)` reads the answer without them; it was not scored so."
+)
+
+CALIBRATION = ("beginnings", "label_scores", "choose", "_begun", "_worded")  # functions that choose a label
 
 # What the sources need, and how to see that they do.
 IMPORTS = {
@@ -46,8 +54,10 @@ IMPORTS = {
     r"\bmath\.": "import math",
     r"\bre\.[a-z]": "import re",
     r"\bCounter\(": "from collections import Counter, defaultdict",
+    r"\bMapping\[": "from collections.abc import Mapping",
     r"\bSequence\[": "from collections.abc import Sequence",
     r"@cache": "from functools import cache",
+    r"\bAny\]": "from typing import Any",
 }
 
 LEGEND = '# A text stands for itself; {"role": ...} opens a message, and {"slot": ...} is the place of an input.'
@@ -130,6 +140,17 @@ def _read(text: str) -> str | None:
     return {answer}
 '''
 
+CALIBRATE = '''
+def calibrate(text: str, logprobs: Sequence[Mapping[str, Any]] | None) -> str | None:
+    """Choose the label that stands highest above its prior (batch calibration, arXiv 2309.17249).
+
+    `logprobs` is the list at choices[0].logprobs.content of a chat-completions response, as JSON. Where it does not
+    tell the labels apart, the answer is read out of the text.
+    """
+    scores = label_scores(Prompt.labels, Prompt.output, beginnings(logprobs or []))
+    return choose(scores, PRIOR) if scores else parse(text)
+'''
+
 UNWRAPPED = "return _read({text})"
 UNWRAPPED_OR_WHOLE = """\
 found = _read({text})
@@ -139,18 +160,20 @@ found = _read({text})
 def _draft(prompt: Prompt, renderer: Renderer) -> Draft:
     pool = None if is_fixed(prompt) else cut_pool(prompt, renderer.templates[prompt.template])
     reading = _reading(prompt, renderer)
+    choosing = _choosing(prompt, can_read=bool(reading))
     if pool is None:
-        code = [RENDER, CHECK, MESSAGES, *reading]
+        code = [RENDER, CHECK, MESSAGES, *choosing, *reading]
         texts: dict[str, Value] = {"PROMPT": parts(tokens(renderer.turns(prompt)))}
     else:
-        code = [*_retrieval(prompt, pool), CHECK, MESSAGES, *reading]
+        code = [*_retrieval(prompt, pool), CHECK, MESSAGES, *choosing, *reading]
         texts = {"SHOWN": prompt.nearest, "BEFORE": pool.before, "AFTER": pool.after}
     text = "\n".join(
         [
-            OPENING.format(usage=_usage(prompt), reading=PARSES * bool(reading)),
+            OPENING.format(usage=_usage(prompt), reading=CALIBRATES if choosing else PARSES * bool(reading)),
             *(line for sign, line in IMPORTS.items() if any(re.search(sign, source) for source in code)),
             "",
-            *_constants({"INPUTS": prompt.inputs, "SETTINGS": asdict(prompt.settings)}),
+            *_constants({"INPUTS": prompt.inputs, "SETTINGS": prompt.settings.to_dict()}),
+            *(_constants(_choosing_constants(prompt)) if choosing else []),
             "",
             LEGEND,
             *_constants(texts),
@@ -223,6 +246,23 @@ def _reading(prompt: Prompt, renderer: Renderer) -> list[str]:
     return [parse, *(_source(templates, name) for name in names)]
 
 
+def _choosing(prompt: Prompt, *, can_read: bool) -> list[str]:
+    """Write the functions that choose a label by log-probabilities, if the prompt is calibrated."""
+    if not prompt.calibrated:
+        return []
+    if not can_read or not prompt.prior:
+        fault = "has no prior yet" if can_read else "is laid out by a template whose answers are read by other code"
+        raise ExportError(
+            f"this prompt is calibrated but {fault}, so a module cannot choose its answers. Let it answer some rows "
+            "with one of our own templates first. Nothing was left behind."
+        )
+    return [CALIBRATE, *(_source(calibration, name) for name in CALIBRATION)]
+
+
+def _choosing_constants(prompt: Prompt) -> dict[str, Value]:
+    return {"PRIOR": dict(prompt.prior), "DEPTH": calibration.DEPTH, "NEVER": calibration.NEVER}
+
+
 def _unwrapping(prompt: Prompt, template: TextTemplate) -> str:
     """Write how the words around a worked answer are taken off one that repeats them, as `TextTemplate.parse` does."""
     name = prompt.output.lower().replace(" ", "_") if template.tags else titled(prompt.output)
@@ -237,11 +277,19 @@ def _check(path: Path, draft: Draft, probes: Sequence[Example]) -> str:
     source = path.read_bytes().decode()
     code = compile(source, str(path), "exec", dont_inherit=True)
     exec(code, module.__dict__)  # noqa: S102 - nothing but our own functions and literals
-    if asdict(draft.prompt.settings) != module.SETTINGS or draft.prompt.inputs != module.INPUTS:
+    if draft.prompt.settings.to_dict() != module.SETTINGS or draft.prompt.inputs != module.INPUTS:
         return "the settings or the names of the inputs are others"
     for text in _completions(draft, probes) if hasattr(module, "parse") else ():
         if module.parse(text) != draft.renderer.parse(draft.prompt, text):
             return f"parse() reads another answer out of {text!r}"
+    for told in _told(draft.prompt) if draft.prompt.calibrated else ():
+        scores = calibration.scores_of(draft.prompt, calibration.beginnings(told))
+        wanted = (
+            calibration.choose(scores, dict(draft.prompt.prior)) if scores else draft.renderer.parse(draft.prompt, "")
+        )
+        found = module.label_scores(module.Prompt.labels, module.Prompt.output, module.beginnings(told))
+        if found != scores or module.calibrate("", told) != wanted:
+            return f"calibrate() chooses another answer by {told!r}"
     pool = () if is_fixed(draft.prompt) else draft.prompt.demos  # asked for its own text, each example shows up
     return difference(lambda inputs: module.render(**inputs), draft, [*probes, *pool])
 
@@ -264,6 +312,20 @@ def _completions(draft: Draft, probes: Sequence[Example]) -> Iterator[str]:
         )
         yield from (shape.replace("{}", answer) for shape in around)
         yield from (target, answer.swapcase())
+
+
+def _told(prompt: Prompt) -> Iterator[list[dict[str, Any]]]:
+    """Log-probabilities to choose by: labels whole and in two tokens, likely and unlikely, and nasty texts."""
+    yield []
+    for cut in (1, 4, 100):
+        for lead in prompt.labels:
+            others = [
+                {"token": f" {text[:cut]}", "logprob": -0.5 * place - 0.1}
+                for place, text in enumerate((*prompt.labels, *NASTY))
+            ]
+            rest = {"token": lead[cut:], "logprob": -0.2, "top_logprobs": [{"token": "?", "logprob": -1.7}]}
+            for value in (-0.01, -3.0, -9999.0):
+                yield [{"token": lead[:cut], "logprob": value, "top_logprobs": others}, rest]
 
 
 PYTHON = Exporter(

@@ -21,6 +21,18 @@ CREATE TABLE runs (                      -- one search
   cost REAL                              -- NULL where the price is not known
 );
 
+CREATE TABLE wordings (                  -- the texts behind the ids in prompt_trials.params
+  run INTEGER NOT NULL REFERENCES runs (id),
+  dimension TEXT NOT NULL,
+  id TEXT NOT NULL,
+  text TEXT,                             -- NULL: kept for a wording that may come during the search
+  origin TEXT NOT NULL CHECK (origin IN ('space', 'user', 'model')),
+  parent TEXT,                           -- id of the wording that it was made from
+  arrived TEXT,                          -- when; NULL for those that the run began with
+  step INTEGER,                          -- the search's decision at which it entered; NULL until then
+  PRIMARY KEY (run, dimension, id)
+);
+
 CREATE TABLE examples (                  -- the rows of the data
   data TEXT NOT NULL,
   id TEXT NOT NULL,
@@ -54,6 +66,9 @@ CREATE TABLE prompt_trials (             -- one prompt tried in a run; number 0 
   high REAL,
   n INTEGER NOT NULL,
   steps TEXT NOT NULL,                   -- JSON object: rows seen -> running score
+  estimate REAL,                         -- score over all dev rows as the pooled model has it, corrected for the choice
+  estimate_low REAL,                     -- its 95 % interval
+  estimate_high REAL,
   reason TEXT NOT NULL,                  -- why it was stopped
   seconds REAL NOT NULL,
   PRIMARY KEY (run, number)
@@ -67,6 +82,8 @@ CREATE TABLE outcomes (                  -- one prompt on one dev row
   score REAL,                            -- NULL for an error: it says nothing about the prompt
   answer TEXT,                           -- as read; NULL if none could be read
   completion TEXT NOT NULL,              -- completions.key
+  step INTEGER NOT NULL,                 -- the search's decision that asked for it
+  error TEXT NOT NULL,                   -- what the provider said of a failed call, without keys
   PRIMARY KEY (run, trial, example),
   FOREIGN KEY (run, trial) REFERENCES prompt_trials (run, number)
 );
@@ -76,6 +93,7 @@ CREATE TABLE completions (               -- the ledger: a completion is bought o
   model TEXT NOT NULL,
   text TEXT NOT NULL,
   finish_reason TEXT NOT NULL,
+  logprobs TEXT,                         -- JSON list of [beginning of the answer, log-probability]; NULL without
   prompt_tokens INTEGER NOT NULL,
   completion_tokens INTEGER NOT NULL,
   cost REAL NOT NULL,
@@ -159,14 +177,41 @@ CREATE TABLE verdicts (
   opened INTEGER NOT NULL                -- how many runs had opened this test split by then
 );
 
+CREATE TABLE importances (               -- which ingredient paid, by the pooled model; nothing from a control
+  run INTEGER NOT NULL REFERENCES runs (id),
+  dimension TEXT NOT NULL,
+  share REAL NOT NULL,                   -- of the variance between prompts, explained by the dimension alone
+  low REAL NOT NULL,                     -- its 95 % interval
+  high REAL NOT NULL,
+  best NOT NULL,                         -- the best level, as it stands in prompt_trials.params
+  gain REAL NOT NULL,                    -- mean row score of that level less that of the seed prompt's level
+  gain_low REAL NOT NULL,
+  gain_high REAL NOT NULL,
+  total REAL NOT NULL,                   -- share that the dimension explains alone and together with others
+  PRIMARY KEY (run, dimension)
+);
+
+CREATE TABLE ablations (                 -- the winner less the winner with one dimension set back, on the same dev rows
+  run INTEGER NOT NULL REFERENCES runs (id),
+  dimension TEXT NOT NULL,
+  winner_value NOT NULL,
+  seed_value NOT NULL,                   -- what it was set back to
+  difference REAL NOT NULL,
+  low REAL NOT NULL,
+  high REAL NOT NULL,
+  p_value REAL NOT NULL,
+  PRIMARY KEY (run, dimension)
+);
+
 -- What people ask. Each view is one question.
 
-CREATE VIEW best_trials AS               -- which prompts are best? (fully scored first)
-SELECT t.run, r.name, t.number AS trial, t.score, t.low, t.high, t.n, t.state, t.number = r.winner AS winner,
-       t.params, p.text AS prompt
+CREATE VIEW best_trials AS               -- which prompts are best? (fully scored ones first, by score; then by estimate)
+SELECT t.run, r.name, t.number AS trial, t.score, t.low, t.high, t.n, t.estimate, t.state,
+       t.number = r.winner AS winner, t.params, p.text AS prompt
 FROM prompt_trials t JOIN runs r ON r.id = t.run JOIN prompts p ON p.digest = t.prompt
 WHERE t.score IS NOT NULL
-ORDER BY t.run DESC, t.state = 'complete' DESC, t.score DESC, t.number;
+ORDER BY t.run DESC, t.state = 'complete' DESC, t.state <> 'complete' AND t.estimate IS NULL,
+         CASE t.state WHEN 'complete' THEN t.score ELSE coalesce(t.estimate, t.score) END DESC, t.number;
 
 CREATE VIEW cost_per_trial AS            -- what did each prompt cost?
 SELECT o.run, o.trial, COUNT(*) AS calls, SUM(c.cost) AS cost, SUM(c.prompt_tokens) AS prompt_tokens,
@@ -174,6 +219,24 @@ SELECT o.run, o.trial, COUNT(*) AS calls, SUM(c.cost) AS cost, SUM(c.prompt_toke
        SUM(c.cost) / COUNT(*) * 1000 AS cost_per_1000
 FROM outcomes o JOIN completions c ON c.key = o.completion
 GROUP BY o.run, o.trial;
+
+CREATE VIEW pareto_front AS              -- which fully scored prompts does no other beat in score, cost and latency?
+WITH measured AS (                       -- where nothing was paid, tokens stand for cost
+  SELECT t.run, t.number AS trial, t.score, t.low, t.high, c.cost_per_1000, 1e6 * c.seconds_per_call AS ms_per_1000,
+         1000.0 * (c.prompt_tokens + c.completion_tokens) / c.calls AS tokens_per_1000, t.params,
+         MAX(c.cost) OVER (PARTITION BY t.run) > 0 AS paid
+  FROM prompt_trials t JOIN cost_per_trial c ON c.run = t.run AND c.trial = t.number
+  WHERE t.state = 'complete' AND t.score IS NOT NULL
+), compared AS (                         -- two figures of a latency: the rest is the clock's
+  SELECT *, round(score, 6) AS s, CAST(printf('%.2g', ms_per_1000) AS REAL) AS m,
+         CAST(printf('%.4g', CASE WHEN paid THEN cost_per_1000 ELSE tokens_per_1000 END) AS REAL) AS c
+  FROM measured
+)
+SELECT run, trial, score, low, high, cost_per_1000, tokens_per_1000, ms_per_1000, params
+FROM compared a
+WHERE NOT EXISTS (SELECT 1 FROM compared b WHERE b.run = a.run AND b.s >= a.s AND b.c <= a.c AND b.m <= a.m
+                  AND (b.s > a.s OR b.c < a.c OR b.m < a.m))
+ORDER BY run DESC, score DESC, trial;
 
 CREATE VIEW rows_the_winner_broke AS     -- which rows did the seed prompt have right and the winner wrong?
 SELECT r.id AS run, 'dev' AS split, s.example, e.inputs, e.targets, s.answer AS seed_answer, w.answer AS winner_answer

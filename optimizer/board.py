@@ -1,0 +1,198 @@
+"""The board of a search: which prompts were opened, what each answered on which row, and how each trial ended.
+
+Knows no model and no Optuna, and decides nothing: searchers read it and say which cells to ask for next.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from optimizer.records import Outcome, State, Trial
+from optimizer.scoring import Metric, summarise
+from optimizer.scoring import interval as interval_of
+from search_spaces.prompt import Example, Prompt
+from search_spaces.space import Space, Value
+
+ERRORS = 0.2  # a trial with a larger share of failed calls is not scored at all
+FEW = 5  # failed calls that are needed for that: a fault that has passed should not cost a prompt
+ATTEMPTS = 2  # a row whose call failed is asked once more: a fault that has passed should not cost a row
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A prompt, by its trial's number, and the rows that it is to answer, by their positions."""
+
+    trial: int
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a search may look at: answers on dev rows, prompts, and the rows that a prompt is asked at a time."""
+
+    calls: int
+    trials: int
+    block: int
+
+
+@dataclass
+class Card:
+    """A prompt that was opened. `answers` holds the latest outcome of each row, in the order asked."""
+
+    number: int
+    params: dict[str, Value]
+    prompt: Prompt
+    state: State = State.RUNNING
+    reason: str = ""
+    answers: dict[int, Outcome] = field(default_factory=dict)
+    steps: dict[int, float] = field(default_factory=dict)
+    interval: tuple[float, float] | None = None
+    estimate: float | None = None
+    credible: tuple[float, float] | None = None
+    gain: float = 0.0
+    gain_credible: tuple[float, float] = (-1.0, 1.0)
+    told: bool = False  # whether its end was announced
+
+    @property
+    def open(self) -> bool:
+        """Whether it may be asked further rows."""
+        return self.state is State.RUNNING
+
+    @property
+    def failing(self) -> bool:
+        """Whether too many calls failed for a score, also if chance has been unkind so far."""
+        n = len(self.answers)
+        failed = sum(outcome.score is None for outcome in self.answers.values())
+        return failed >= FEW and failed > ERRORS * n + 2 * math.sqrt(n * ERRORS * (1 - ERRORS))
+
+    @property
+    def lacking(self) -> bool:
+        """Whether too many calls failed for a score, now that all rows were asked."""
+        failed = sum(outcome.score is None for outcome in self.answers.values())
+        return failed > ERRORS * len(self.answers)
+
+    def failure(self) -> str:
+        """Say how many calls failed, and how."""
+        failed = [outcome for outcome in self.answers.values() if outcome.score is None]
+        return f"{len(failed)} of {len(self.answers)} calls failed ({failed[0].text})"
+
+
+class Board:
+    """A search under way.
+
+    Attributes
+    ----------
+    scores
+        What each prompt scored on each row [trials, rows]; NaN where nothing is known.
+    attempts
+        How often each cell was asked [trials, rows].
+    calls
+        Answers looked at.
+    """
+
+    def __init__(self, space: Space, rows: Sequence[Example], metric: Metric, seed: int) -> None:
+        self.space, self.metric, self.seed = space, metric, seed
+        self.rows = in_turn(rows, seed)
+        self.examples = {example.id: example for example in self.rows}
+        self.cards: list[Card] = []
+        self.by_digest: dict[str, int] = {}
+        self.scores = np.full((0, len(self.rows)), np.nan)
+        self.attempts = np.zeros(self.scores.shape, dtype=np.intp)
+        self.calls = 0
+
+    def open(self, params: Mapping[str, Value]) -> int:
+        """Open a prompt and return its number; other parameters that make an opened prompt return that one's."""
+        prompt = self.space.build(params)
+        number = self.by_digest.setdefault(prompt.digest, len(self.cards))
+        if number == len(self.cards):
+            self.cards.append(Card(number, dict(params), prompt))
+            self.scores = np.vstack([self.scores, np.full(len(self.rows), np.nan)])
+            self.attempts = np.vstack([self.attempts, np.zeros(len(self.rows), dtype=np.intp)])
+        return number
+
+    def left(self, number: int) -> list[int]:
+        """List the rows that a prompt may still be asked, in the board's order."""
+        asked = np.isnan(self.scores[number]) & (self.attempts[number] < ATTEMPTS)
+        found: list[int] = np.flatnonzero(asked).tolist()
+        return found
+
+    def askable(self) -> list[int]:
+        """List the prompts that are open and have rows left to be asked."""
+        left = (np.isnan(self.scores) & (self.attempts < ATTEMPTS)).any(axis=1)
+        return [card.number for card in self.cards if card.open and left[card.number]]
+
+    def enter(self, step: int, picks: Sequence[Pick], outcomes: Sequence[Outcome]) -> None:
+        """Write down what the picked cells answered, in the order of the picks."""
+        answered = iter(outcomes)
+        for pick in picks:
+            card = self.cards[pick.trial]
+            for row in pick.rows:
+                outcome = next(answered)
+                card.answers[row] = replace(outcome, step=step)
+                self.attempts[pick.trial, row] += 1
+                self.scores[pick.trial, row] = np.nan if outcome.score is None else outcome.score
+                self.calls += 1
+            card.steps[len(card.answers)] = self.score(pick.trial)
+
+    def score(self, number: int) -> float:
+        """Compute the metric over the rows that a prompt has answered; 0 without any."""
+        scores = self.scores[number]
+        if self.metric.over is None:
+            seen = scores[~np.isnan(scores)]
+            return float(seen.mean()) if len(seen) else 0.0
+        return summarise(self.metric, list(self.cards[number].answers.values()), self.examples) or 0.0
+
+    def close(self, number: int, state: State, reason: str) -> None:
+        """End a trial."""
+        card = self.cards[number]
+        lacking = sum(outcome.score is None for outcome in card.answers.values())
+        note = f"; {lacking} calls failed and are left out" if lacking and state is not State.FAILED else ""
+        card.state, card.reason = state, reason + note
+        if state is not State.FAILED:
+            rng = np.random.default_rng([self.seed, number])
+            card.interval = interval_of(self.metric, list(card.answers.values()), self.examples, rng)
+
+    def trial(self, number: int) -> Trial:
+        """Write a trial down as it stands."""
+        card = self.cards[number]
+        outcomes = tuple(card.answers.values())
+        trial = Trial(
+            number,
+            card.params,
+            card.prompt,
+            card.state,
+            steps=dict(card.steps),
+            outcomes=outcomes,
+            reason=card.reason,
+            seconds=sum(outcome.seconds for outcome in outcomes),
+        )
+        if card.state is State.FAILED:
+            return replace(trial, steps={})
+        return replace(
+            trial,
+            score=self.score(number),
+            interval=card.interval,
+            n=sum(outcome.score is not None for outcome in outcomes),
+            estimate=card.estimate,
+            credible=card.credible,
+        )
+
+
+def in_turn(rows: Sequence[Example], seed: int) -> list[Example]:
+    """Shuffle the rows so that every block holds the answers in about equal shares."""
+    by_target: dict[str, list[Example]] = defaultdict(list)
+    for row in random.Random(f"rows {seed}").sample(list(rows), len(rows)):
+        by_target[row.target].append(row)
+    # The i-th of m rows of a target stands at (i + 1/2) / m of the way: each target is spread evenly.
+    placed = [
+        ((position + 0.5) / len(group), order, row)
+        for order, group in enumerate(by_target.values())
+        for position, row in enumerate(group)
+    ]
+    return [row for _, _, row in sorted(placed, key=lambda place: place[:2])]

@@ -1,0 +1,220 @@
+"""A space as numbers: what the surrogate computes with, and where a function over it is highest.
+
+Every dimension is a list of levels, and all levels of all dimensions stand in one row of numbers, the features. A
+prompt is one feature a dimension, or none where the dimension does not apply. A function over the space is a table
+of features plus a table of pairs of features, so its argmax needs no list of prompts. Knows neither answers nor Optuna.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces.space import Dimension, Space, Value
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.intp]
+
+STEPS = 9  # levels that a range of real numbers, or a long one of whole numbers, is looked at
+LONGEST = 64  # a range of more whole numbers is thinned out to STEPS levels
+GRAM = 4  # characters compared at a time: words and their endings
+HASHED = 4096  # places that grams are counted in; two of 500 different grams of a text rarely share one
+SWEEPS = 6  # rounds of coordinate ascent; nearly all starts stand still after three
+
+
+class Grid:
+    """The dimensions of a space that are not locked, as features.
+
+    Attributes
+    ----------
+    width
+        Number of features.
+    blocks
+        Where the features of each dimension stand.
+    kernels
+        (dimension's place, kernel [levels, levels]) of each way in which a dimension's levels are alike.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        self.dimensions = [dimension for dimension in space.dimensions if not dimension.locked]
+        self.levels = [_levels(dimension) for dimension in self.dimensions]
+        ends = np.cumsum([0, *(len(levels) for levels in self.levels)])
+        self.blocks = [slice(int(a), int(b)) for a, b in itertools.pairwise(ends)]
+        self.width = int(ends[-1])
+        self.kernels: list[tuple[int, Floats]] = [
+            (place, kernel)
+            for place, (dimension, levels) in enumerate(zip(self.dimensions, self.levels, strict=True))
+            for kernel in _kernels(dimension, levels)
+        ]
+        places = {dimension.name: i for i, dimension in enumerate(self.dimensions)}
+        self._when = [self._condition(dimension, places) for dimension in self.dimensions]
+        self.deciding = sorted({place for conditions in self._when for place, _ in conditions})
+
+    def _condition(self, dimension: Dimension, places: Mapping[str, int]) -> list[tuple[int, NDArray[np.bool_]]]:
+        """For each unlocked dimension that decides about this one: which features let it apply."""
+        conditions = []
+        for name, allowed in dimension.when.items():
+            if name in places:
+                place = places[name]
+                apply = np.zeros(self.width, dtype=np.bool_)
+                apply[self.blocks[place]] = [level in allowed for level in self.levels[place]]
+                conditions.append((place, apply))
+            elif self.space[name].values[0] in allowed:
+                conditions += self._condition(self.space[name], places)  # a locked one may not apply itself
+            else:
+                conditions.append((0, np.zeros(self.width, dtype=np.bool_)))
+        return conditions
+
+    def encode(self, params: Mapping[str, Value]) -> Codes:
+        """Features of a prompt [dimensions]; -1 where a dimension does not apply. Numbers go to the nearest level."""
+        codes = np.full(len(self.dimensions), -1, dtype=np.intp)
+        for i, (dimension, levels, block) in enumerate(zip(self.dimensions, self.levels, self.blocks, strict=True)):
+            if dimension.name in params:
+                value = params[dimension.name]
+                if value in levels:
+                    codes[i] = block.start + levels.index(value)
+                else:
+                    assert not isinstance(value, str)
+                    codes[i] = block.start + int(np.argmin([abs(float(level) - value) for level in levels]))
+        return codes
+
+    def decode(self, codes: Codes) -> dict[str, Value]:
+        """Parameters of the prompt that has these features; inverse of `encode`, with the locked dimensions."""
+        chosen = {
+            dimension.name: levels[int(code) - block.start]
+            for dimension, levels, block, code in zip(self.dimensions, self.levels, self.blocks, codes, strict=True)
+            if code >= 0
+        }
+        return self.space.choose(Fixed(chosen))
+
+    def alike(self, codes: Codes, others: Codes) -> Floats:
+        """Apply each kernel to prompts [n, dimensions] and [m, dimensions] -> [kernels, n, m]; 0 where one lacks it."""
+        found = np.zeros((len(self.kernels), len(codes), len(others)))
+        for j, (place, kernel) in enumerate(self.kernels):
+            padded = np.pad(kernel, (0, 1))  # the last row and column, -1, are of prompts without the dimension
+            start = self.blocks[place].start
+            a, b = (np.where(c[:, place] >= 0, c[:, place] - start, -1) for c in (codes, others))
+            found[j] = padded[a[:, None], b]
+        return found
+
+    def random(self, count: int, rng: np.random.Generator) -> Codes:
+        """Draw prompts [count, dimensions] that hold the levels of every dimension in about equal numbers."""
+        columns = []
+        for block in self.blocks:
+            size = block.stop - block.start
+            turns = [rng.permutation(size) for _ in range(max(1, -(-count // size)))]
+            columns.append(block.start + np.concatenate(turns)[:count])
+        codes = np.stack([rng.permutation(column) for column in columns], axis=1) if columns else np.zeros((count, 0))
+        return self.masked(codes.astype(np.intp))
+
+    def masked(self, codes: Codes) -> Codes:
+        """Replace the features of dimensions that do not apply by -1; `codes` [..., dimensions] has none missing."""
+        return np.where(self._applies(codes), codes, -1)
+
+    def _applies(self, codes: Codes) -> NDArray[np.bool_]:
+        active = np.ones(codes.shape, dtype=np.bool_)
+        for i, conditions in enumerate(self._when):
+            for place, allowed in conditions:  # a dimension is decided about by earlier ones only
+                active[..., i] &= allowed[codes[..., place]] & active[..., place]
+        return active
+
+    def value(self, single: Floats, pair: Floats, codes: Codes) -> Floats:
+        """Sum the tables [width], [width, width] at prompts [..., dimensions] with none missing -> [...]."""
+        active = self._applies(codes).astype(np.float64)
+        pairs = pair[codes[..., :, None], codes[..., None, :]]
+        total: Floats = (single[codes] * active).sum(-1)
+        total += 0.5 * np.einsum("...i,...ij,...j->...", active, pairs, active)
+        return total
+
+    def argmax(self, single: Floats, pair: Floats, starts: Codes) -> tuple[Codes, float]:
+        """Climb from each start [s, dimensions] one dimension at a time; the best prompt found, and its value.
+
+        `single` [width] and `pair` [width, width] (symmetric, zero within a dimension) are the tables of the function.
+        """
+        codes = starts.copy()
+        rows = np.arange(len(codes))
+        best = self.value(single, pair, codes)
+        for _ in range(SWEEPS):
+            for i, block in enumerate(self.blocks):
+                if i in self.deciding:
+                    options = np.repeat(codes[:, None, :], block.stop - block.start, axis=1)
+                    options[:, :, i] = np.arange(block.start, block.stop)
+                    gains = self.value(single, pair, options)
+                else:
+                    active = self._applies(codes)
+                    gains = single[block] + np.einsum("sd,sdv->sv", active, pair[codes][:, :, block])
+                codes[:, i] = block.start + gains.argmax(axis=1)
+            before, best = best, self.value(single, pair, codes)
+            if (best <= before + 1e-9).all():
+                break
+        top = int(best.argmax())
+        return self.masked(codes[top]), float(best[rows[top]])
+
+    def filled(self, codes: Codes, rng: np.random.Generator) -> Codes:
+        """Give dimensions that do not apply some level, so that a climb may start from there."""
+        drawn = np.stack([rng.integers(b.start, b.stop, size=len(codes)) for b in self.blocks], axis=1)
+        return np.where(codes >= 0, codes, drawn)
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A chooser that has chosen before."""
+
+    chosen: Mapping[str, Value]
+
+    def suggest_categorical(self, name: str, choices: Sequence[Value]) -> Value:  # noqa: ARG002 - a Chooser's form
+        """Return what was chosen."""
+        return self.chosen[name]
+
+    def suggest_int(self, name: str, low: int, high: int) -> int:  # noqa: ARG002
+        """Return what was chosen."""
+        return int(self.chosen[name])
+
+    def suggest_float(self, name: str, low: float, high: float) -> float:  # noqa: ARG002
+        """Return what was chosen."""
+        return float(self.chosen[name])
+
+
+def _levels(dimension: Dimension) -> list[Value]:
+    if dimension.choices:
+        return list(dimension.choices)
+    assert dimension.low is not None
+    assert dimension.high is not None
+    if dimension.whole and dimension.high - dimension.low < LONGEST:
+        return list(range(int(dimension.low), int(dimension.high) + 1))
+    spread: Iterable[float] = np.linspace(dimension.low, dimension.high, STEPS)
+    return [round(value) for value in spread] if dimension.whole else [float(value) for value in spread]
+
+
+def _kernels(dimension: Dimension, levels: Sequence[Value]) -> list[Floats]:
+    """How alike the levels of a dimension are: each for itself, and by their texts or their order if they have one."""
+    kernels = [np.eye(len(levels))]
+    if any(dimension.texts.values()) or dimension.slots:  # a later text may be the first
+        kernels.append(similarity([dimension.texts.get(str(level), "") for level in levels]))
+    elif not any(isinstance(level, str) for level in levels):
+        ranks = np.arange(len(levels))
+        kernels.append(np.exp(-3.0 * np.abs(ranks[:, None] - ranks) / len(levels)))
+    return kernels
+
+
+def similarity(texts: Sequence[str]) -> Floats:
+    """Cosine of the texts' TF-IDF vectors of character n-grams, [n, n]; a text without grams is like itself alone."""
+    counts = np.zeros((len(texts), HASHED))
+    for row, text in enumerate(texts):
+        symbols = np.frombuffer(f" {text.casefold()} ".encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
+        grams = np.lib.stride_tricks.sliding_window_view(symbols, GRAM) if len(symbols) >= GRAM else symbols[:0, None]
+        mixed = np.zeros(len(grams), dtype=np.uint64)
+        for column in grams.T:
+            mixed = (mixed * np.uint64(1000003)) ^ column
+        counts[row] = np.bincount((mixed % np.uint64(HASHED)).astype(np.intp), minlength=HASHED)
+    seen = (counts > 0).sum(axis=0)
+    weights = np.log1p(counts) * np.log(1 + len(texts) / np.maximum(1, seen))
+    norms = np.sqrt((weights**2).sum(axis=1, keepdims=True))
+    cosine: Floats = (weights / np.maximum(norms, 1e-12)) @ (weights / np.maximum(norms, 1e-12)).T
+    np.fill_diagonal(cosine, 1.0)
+    return cosine

