@@ -1,0 +1,275 @@
+"""How many calls does a search need? Our engine against the usual methods, where the truth about prompts is known.
+
+    python benchmarks/search_efficiency.py --source landscape table --jobs 2 --log
+    python benchmarks/search_efficiency.py --source live
+
+Sources: "landscape" (synthetic, see `landscapes`), "table" (answers and accuracies of real models, see `replays`) and
+"live" (other packages on a served model, see `live`). Prints one table; each line compares ours with the best of the
+others that a bar names. A call is one answer of one prompt on one row; regret is how many points of accuracy the prompt
+that a method would recommend lies below the best there is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import math
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.landscapes import CALLS, FAMILIES
+from benchmarks.races import METHODS, OUR_CALLS, OURS, ROOT, Race, Result, Store, all_races, run_all
+from benchmarks.replays import LIST_CALLS, Table, tables
+
+LOG = ROOT / "benchmarks" / "LOG.md"
+DATA = ROOT.parent / "shared" / "data" / "tabular"
+CACHE = Path(tempfile.gettempdir()) / "phrasetune-benchmark"
+SEEDS = {"landscape": 40, "table": 24}
+READINGS = (500, 1000, 2000, 5000)
+
+CLASSIC = ("random", "tpe", "tpe-halving", "mipro", "capo")  # rivals on a structured space
+NOT_HALVING = ("random", "tpe", "tpe-halving", "mipro", "capo")
+NEAR, NEARER = 5.0, 2.0  # points of regret at which a search has arrived: in a large space, in a list
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Ours must be at most `share` of the best of some methods; without methods, at most `share` itself."""
+
+    share: float
+    against: tuple[str, ...] = ()
+
+    def judge(self, values: Mapping[str, float]) -> tuple[float, str]:
+        """Compute our share, and say whether the bar is passed; "-" if nobody arrives whom it names."""
+        mine = values.get(OURS, math.nan)
+        rivals = [values[name] for name in self.against if name in values and math.isfinite(values[name])]
+        if math.isnan(mine) or (self.against and not rivals):
+            return math.nan, "-"
+        share = mine / max(min(rivals), 1e-9) if self.against else mine
+        return share, "pass" if share <= self.share else "FAIL"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table: a value for each method."""
+
+    where: str
+    what: str
+    values: Mapping[str, float]
+    bar: Bar | None = None
+    percent: bool = False
+
+
+Results = Mapping[Race, Result]
+
+
+def _by_method(results: Results, names: Sequence[str], measure: Callable[[list[Result]], float]) -> dict[str, float]:
+    """Apply a measure to the results of each method on some problems."""
+    found: dict[str, float] = {}
+    for method in METHODS:
+        of_it = [result for race, result in results.items() if race.method == method and race.name in names]
+        if of_it:
+            found[method] = measure(of_it)
+    return found
+
+
+def _median_regret(calls: int) -> Callable[[list[Result]], float]:
+    return lambda results: statistics.median(result.regret(calls) for result in results)
+
+
+def _mean_regret(calls: int) -> Callable[[list[Result]], float]:
+    return lambda results: statistics.fmean(result.regret(calls) for result in results)
+
+
+def _arrival(results: list[Result]) -> float:
+    return statistics.median(result.settled(NEAR, (OUR_CALLS, CALLS)) for result in results)
+
+
+def _arrival_in_list(results: list[Result]) -> float:
+    return min(LIST_CALLS, statistics.median(min(LIST_CALLS, r.settled(NEARER, (LIST_CALLS,))) for r in results))
+
+
+def _futile(results: list[Result]) -> float:
+    return statistics.fmean(result.futile for result in results)
+
+
+def _false_claims(results: list[Result]) -> float:
+    if any(result.claim is None for result in results):
+        return math.nan
+    return statistics.fmean(bool(result.claim and not result.borne) for result in results)
+
+
+def landscape_lines(results: Results) -> list[Line]:
+    """Regret on the way, and calls until it stays small, for each family of landscapes."""
+    lines = []
+    for family in FAMILIES:
+        if not any(race.name == family for race in results):
+            continue
+        for calls in READINGS:
+            bar = Bar(0.7, CLASSIC) if calls == 2000 and family != "flat" else None
+            values = _by_method(results, [family], _median_regret(calls))
+            lines.append(Line(family, f"median regret at {calls:,}", values, bar))
+        if family == "flat":
+            lines += _flat_lines(results, [family], family)
+            continue
+        values = _by_method(results, [family], _arrival)
+        lines.append(Line(family, f"median calls to < {NEAR:g}", values, Bar(0.4, CLASSIC)))
+    return lines
+
+
+def table_lines(results: Results, found: Sequence[Table]) -> list[Line]:
+    """Grids: mean regret. Lists with something to gain: calls until the regret stays small. Flat lists: honesty."""
+    run = {race.name for race in results}
+    grids = [table.name for table in found if table.family == "grid" and table.name in run]
+    lists = [table for table in found if table.family == "list" and table.name in run]
+    steep, flat = [t.name for t in lists if not t.flat], [t.name for t in lists if t.flat]
+    lines = []
+    if grids:
+        for calls in READINGS[:3]:
+            bar = Bar(0.5, (*CLASSIC, "halving")) if calls == 1000 else None
+            values = _by_method(results, grids, _mean_regret(calls))
+            lines.append(Line(f"{len(grids)} grids", f"mean regret at {calls:,}", values, bar))
+    if steep:
+        where = f"{len(steep)} lists, spread > 3"
+        by_table = [_by_method(results, [name], _arrival_in_list) for name in steep]
+        values = {method: statistics.geometric_mean(each[method] for each in by_table) for method in by_table[0]}
+        what = f"calls to < {NEARER:g}, geometric mean"
+        lines += [Line(where, what, values, Bar(0.9, ("halving",))), Line(where, what, values, Bar(2 / 3, NOT_HALVING))]
+        lines += [Line(where, f"mean regret at {n:,}", _by_method(results, steep, _mean_regret(n))) for n in READINGS]
+    if flat:
+        where = f"{len(flat)} lists, spread <= 3"
+        lines += [Line(where, f"mean regret at {n:,}", _by_method(results, flat, _mean_regret(n))) for n in READINGS]
+        lines += _flat_lines(results, flat, where)
+    return lines
+
+
+def _flat_lines(results: Results, names: Sequence[str], where: str) -> list[Line]:
+    mine = {race: result for race, result in results.items() if race.method == OURS}
+    return [
+        Line(where, "stopped for futility", _by_method(mine, names, _futile), percent=True),
+        Line(where, "claimed a gain that is none", _by_method(mine, names, _false_claims), Bar(0.05), percent=True),
+    ]
+
+
+def each_lines(results: Results) -> list[Line]:
+    """Every table by itself: median regret, and median calls until it stays small."""
+    names = sorted({race.name for race in results})
+    lines = []
+    for name in names:
+        lines += [
+            Line(name, f"median regret at {n:,}", _by_method(results, [name], _median_regret(n))) for n in (1000,)
+        ]
+        lines.append(Line(name, f"median calls to < {NEARER:g}", _by_method(results, [name], _arrival_in_list)))
+        lines.append(Line(name, "seconds a run", _by_method(results, [name], _seconds)))
+    return lines
+
+
+def _seconds(results: list[Result]) -> float:
+    return statistics.fmean(result.seconds for result in results)
+
+
+# --- the table ---------------------------------------------------------------------------------------------
+
+
+def render(lines: Sequence[Line]) -> str:
+    """Write lines as a table in Markdown."""
+    methods = [method for method in METHODS if any(method in line.values for line in lines)]
+    heads = ["where", "what", *methods, "ours / best", "bar", "verdict"]
+    rows = [heads, ["---"] * len(heads)]
+    for before, line in zip([None, *lines], lines, strict=False):
+        values = [_number(line.values.get(method, math.nan), percent=line.percent) for method in methods]
+        share, verdict = line.bar.judge(line.values) if line.bar else (math.nan, "")
+        bar = f"<= {line.bar.share:.2g}{_named(line.bar)}" if line.bar else ""
+        where = "" if before and before.where == line.where else line.where
+        rows.append([where, line.what, *values, "" if math.isnan(share) else f"{share:.2f}", bar, verdict])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _named(bar: Bar) -> str:
+    return f" of {bar.against[0]}" if len(bar.against) == 1 else ""
+
+
+def _number(value: float, *, percent: bool) -> str:
+    if math.isnan(value):
+        return ""
+    if math.isinf(value):
+        return "never"
+    if percent:
+        return f"{100 * value:.0f} %"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def log(text: str, path: Path = LOG) -> None:
+    """Put an entry at the top of the log, below its heading."""
+    before = path.read_text(encoding="utf-8")
+    head, mark, rest = before.partition("\n## ")
+    path.write_text(f"{head}\n{text}\n{mark}{rest}", encoding="utf-8")
+
+
+def entry(table: str, args: argparse.Namespace) -> str:
+    """Write an entry for the log."""
+    seeds = ", ".join(f"{args.seeds or SEEDS[source]} seeds a {source}" for source in args.source)
+    return (
+        f"## {dt.datetime.now(tz=dt.UTC).date()} · calls that a search needs\n\n"
+        f"`python benchmarks/search_efficiency.py --source {' '.join(args.source)}`: {seeds}.\n"
+        f"Regret in points of accuracy; ours with {OUR_CALLS:,} calls, or the problem's if that has fewer.\n\n{table}\n"
+    )
+
+
+# --- the command -------------------------------------------------------------------------------------------
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command line understands."""
+    found = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    found.add_argument("--source", nargs="+", choices=(*SEEDS, "live"), default=list(SEEDS))
+    found.add_argument("--data", type=Path, default=DATA, help="folder of tables")
+    found.add_argument("--cache", type=Path, default=CACHE, help="folder where results are kept")
+    found.add_argument("--seeds", type=int, help=f"runs of each problem; else {SEEDS}")
+    found.add_argument("--only", nargs="+", default=[], help="problems whose names contain one of these")
+    found.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    found.add_argument("--jobs", type=int, default=2, help="processes")
+    found.add_argument("--each", action="store_true", help="list every problem by itself, too")
+    found.add_argument("--log", action="store_true", help="put the table into LOG.md")
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is missing, and print the table."""
+    args, rest = parser().parse_known_args(arguments)
+    if "live" in args.source:
+        from benchmarks import live  # it starts a server and reads a model: only if it is asked for
+
+        rows = live.run(live.parser().parse_args(rest))
+        print(live.report(rows))
+        if args.log:
+            log(f"## {dt.datetime.now(tz=dt.UTC).date()} · other packages, live\n\n{live.report(rows)}\n")
+        args.source = [source for source in args.source if source != "live"]
+    elif rest:
+        sys.exit(f"not understood: {' '.join(rest)}. See --help.")
+    if not args.source:
+        return
+    seeds = {source: args.seeds or SEEDS[source] for source in args.source}
+    data = args.data.resolve()
+    races = [
+        race
+        for race in all_races(data, args.source, args.methods, seeds)
+        if not args.only or any(part in race.name for part in args.only)
+    ]
+    results = run_all(races, data, Store(args.cache / "results.jsonl"), args.jobs)
+    lines = landscape_lines(results)
+    lines += table_lines(results, tables(data)) if "table" in args.source else []
+    table = render(lines)
+    print(table)
+    if args.each:
+        print("\n" + render(each_lines(results)))
+    if args.log:
+        log(entry(table, args))
+
+
+if __name__ == "__main__":
+    main()
