@@ -35,7 +35,7 @@ RIVALS = ("benchmarks/bookkeeping.py", "benchmarks/rivals.py")
 ENGINE = (
     *(
         f"optimizer/{room}.py"
-        for room in ("aims", "arrivals", "board", "grid", "pooled", "search", "selection", "surrogate")
+        for room in ("aims", "arrivals", "board", "grid", "knowledge", "pooled", "search", "selection", "surrogate")
     ),
     "search_spaces/space.py",
 )

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from optimizer.amounts import EVEN, Amount, amount
 from optimizer.board import Board, Card
@@ -165,6 +166,10 @@ class Aims:
             codes, _ = grid.argmax(charged, draw.pair, starts)
             value = float(grid.value(draw.single, draw.pair, codes))
         return codes, value
+
+    def allow(self, codes: Codes) -> NDArray[np.bool_]:
+        """Whether prompts [n, dimensions] are predicted to keep the limits [n]."""
+        return np.array([all(found.predict(one) <= limit for found, limit in self._limited) for one in codes], np.bool_)
 
     # --- the front ----------------------------------------------------------------------------------------
 

@@ -123,6 +123,15 @@ class Grid:
                 active[..., i] &= allowed[codes[..., place]] & active[..., place]
         return active
 
+    def neighbours(self, codes: Codes) -> Codes:
+        """List the prompts that differ in one dimension from one with none missing [n, dimensions], itself too."""
+        found = [codes]
+        for place, block in enumerate(self.blocks):
+            others = np.repeat(codes[None], block.stop - block.start, axis=0)
+            others[:, place] = np.arange(block.start, block.stop)
+            found.extend(others)
+        return self.masked(np.array(found))
+
     def value(self, single: Floats, pair: Floats, codes: Codes) -> Floats:
         """Sum the tables [width], [width, width] at prompts [..., dimensions] with none missing -> [...]."""
         active = self._applies(codes).astype(np.float64)

@@ -1,4 +1,7 @@
-"""The pooled searcher: Thompson sampling over all prompts of a space, a few rows at a time, then a final race.
+"""The pooled searcher: it asks what teaches most about the best prompt, a few rows at a time, then holds a final race.
+
+Where the best score is all that counts, a further block of rows goes to the prompt, opened or not, at which it raises
+the highest posterior mean most (the knowledge gradient). A front of several aims is looked for by Thompson sampling.
 
 Reads the board, says which cells to ask for next, and closes trials that cannot win any more. What all cells say
 together is the surrogate's business.
@@ -9,6 +12,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 
@@ -16,26 +20,35 @@ from optimizer.aims import Aims
 from optimizer.board import Board, Limits, Pick
 from optimizer.grid import Codes, Floats, Grid
 from optimizer.importance import importances
+from optimizer.knowledge import most_telling
 from optimizer.records import Importance, State
 from optimizer.scoring import weights
 from optimizer.selection import corrected
+from optimizer.stats import critical
 from optimizer.surrogate import Draw, Surrogate
 
-COOLED = 0.35  # draws are this much nearer to the mean: sampled in full, a space of millions always holds a hope
-LEADER = 0.5  # chance that the leader gets a block as well
-PICKS = 3  # prompts drawn at a time: few enough to learn soon from them
+COOLED = 0.5  # draws are this much nearer to the mean: sampled in full, a space of millions always holds a hope
+LEADER = 0.1  # chance that the leader gets a block as well
+DOUBT = 3.0  # the posterior's variances are too small, on real grids most of all: the best lie 3 deviations out
+PROMISING = 40  # opened prompts that a further block is thought of
+DRAWN = 8  # draws of either scale whose best prompts may be opened …
+NEAR = 60  # … beside so many that differ from the best known in one dimension
+PICKS = 3  # prompts asked at a time: few enough to learn soon from them
 STARTS = 8  # climbs to the highest point of a draw
 FIRST = 0.05  # share of the calls that go to single rows of random prompts first …
 MOST_FIRST = 200  # … but no more of them than this
 WITHIN = 0.01  # a prompt that is not within a point of the best …
-HOPELESS = 0.01  # … with at least this probability is given up
+HOPELESS = 0.005  # … with at least this probability is given up
 RACE = 0.15  # share of the calls kept for the final race …
 FRONT_RACE = 0.4  # … of which a front of several prompts needs more …
 MOST_RACE = 0.3  # … or as many as the leader needs for a full score, but no larger a share than this
 LOOKS = 20  # decisions in a row over which what is promised is averaged
+SMALL = 0.25  # standard errors of a difference on all dev rows: a rest that promises less is not worth a look
+SEED_BY = 0.5  # share of the calls after which the seed prompt is scored in full, to see what there is to gain
 FLIPS = 0.15  # share of rows on which two good prompts differ: what the dev rows can tell follows from it
 SURE = 0.95  # probability of being the best at which the race is over
 JUDGED = 256  # posterior draws that such probabilities are counted from
+NORMAL = NormalDist()
 BALANCED = 3  # a target that fewer rows share is no label to balance
 
 
@@ -53,7 +66,7 @@ class Pooled:
         self.labels = targets if labelled else [""] * len(targets)
         self.weights = weights(board.metric, board.rows)
         self.racing = self.futile = False
-        self.hopes: list[float] = []
+        self.hopes: list[tuple[float, float]] = []
         self.reason = ""
 
     def decide(self, rng: np.random.Generator) -> list[Pick]:
@@ -143,11 +156,15 @@ class Pooled:
         if self.aims.pareto:  # what does not score better may be cheaper
             return
         self.hopes.append(self._hope(rng))
-        promised = float(np.mean(self.hopes[-LOOKS:]))
-        shown = math.sqrt(FLIPS / len(self.board.rows)) / 2  # half the standard error of a difference on all dev rows
-        if len(self.hopes) >= LOOKS and promised < shown:
+        if len(self.hopes) < LOOKS:
+            return
+        more, all_in_all = np.mean(self.hopes[-LOOKS:], axis=0)
+        error = math.sqrt(FLIPS / len(self.board.rows))  # of a difference on all dev rows
+        if more < SMALL * error or all_in_all < critical(0.95) * error:
             self.racing = self.futile = True
-            promise = f"the rest of the space promises {100 * promised:.1f} points"
+            promise = (
+                f"the rest of the space promises {100 * more:.1f} points, {100 * all_in_all:.1f} over the seed prompt"
+            )
             self.reason = f"nothing to gain: {promise}, less than {len(self.board.rows)} dev rows can tell"
 
     # --- the parts of a search ----------------------------------------------------------------------------
@@ -163,19 +180,61 @@ class Pooled:
         return _merged(picks)
 
     def _explore(self, rng: np.random.Generator, left: int) -> list[Pick]:
-        """A block for the best prompt of each of a few draws, and now and then one for the leader."""
-        drawn = [self._thompson(rng, traded=pick > 0) for pick in range(PICKS)]  # one is for the score alone
+        """Blocks for the prompts that teach most, or, of a front, for the best of draws that are traded."""
         first = [self.leader] if rng.random() < LEADER else []
-        return self._blocks([*first, *(number for number in drawn if number is not None)], left)
+        if self.board.calls > SEED_BY * self.limits.calls:
+            first += [0] * PICKS
+        if self.aims.pareto:
+            drawn = [self._thompson(rng, traded=pick > 0) for pick in range(PICKS)]  # one is for the score alone
+            return self._blocks([*first, *(number for number in drawn if number is not None)], left)
+        return self._blocks([*first, *self._telling(rng)], left)
 
-    def _hope(self, rng: np.random.Generator) -> float:
-        """How much better than the leader the best prompt of the space is, by one draw in full."""
+    def _telling(self, rng: np.random.Generator) -> list[int]:
+        """Find the prompts of which a further block teaches most, and open those that are new."""
+        opened = self._promising()
+        codes = self._unopened(rng) if len(self.board.cards) < self.limits.trials else self.codes[:0]
+        mean, covariance = self.model.joint(np.array(opened, dtype=np.intp), codes)
+        askable = set(self.board.askable())
+        able = np.array([number in askable for number in opened] + [True] * len(codes))
+        noise = self.model.noise(mean, self.limits.block)
+        found = []
+        for top in most_telling(mean, DOUBT * covariance, noise, able, PICKS):
+            new = top >= len(opened)
+            if new and len(self.board.cards) >= self.limits.trials:
+                continue
+            number = self.board.open(self.grid.decode(codes[top - len(opened)])) if new else opened[top]
+            if number >= len(self.codes) or number in askable:  # other features may make a prompt that was opened
+                found.append(number)
+        return found
+
+    def _promising(self) -> list[int]:
+        """List the opened prompts that may be the best: those whose level, and its error, are highest."""
+        high = self.model.f + np.sqrt(np.diag(self.model.covariance))
+        return sorted({*sorted(self._able(), key=lambda number: -high[number])[:PROMISING], self.leader})
+
+    def _unopened(self, rng: np.random.Generator) -> Codes:
+        """List prompts that may be opened: the best of draws, and neighbours of the best known [n, dimensions]."""
+        scales = (0.0, *[COOLED] * DRAWN, *[1.0] * DRAWN)
+        best = np.array([self._highest(self.model.draw(rng, scale), rng)[0] for scale in scales])
+        near = np.concatenate(
+            [
+                self.grid.neighbours(self.grid.filled(codes[None], rng)[0])
+                for codes in (best[0], self.codes[self.leader])
+            ]
+        )
+        near = near[rng.permutation(len(near))[:NEAR]]
+        codes = np.unique(np.concatenate([best, near[self.aims.allow(near)]]), axis=0)
+        known = set(map(tuple, self.codes.tolist()))
+        return codes[[tuple(features) not in known for features in codes.tolist()]]
+
+    def _hope(self, rng: np.random.Generator) -> tuple[float, float]:
+        """How much better than the leader, and than the seed prompt, the space's best is, by one draw in full."""
+        if self.aims.broken(self.leader):
+            return 1.0, 1.0  # nothing that was seen may win
         draw = self.model.draw(rng, 1.0)
         value = max(float(draw.opened[self._able()].max()), self._highest(draw, rng)[1])
-        if self.aims.broken(self.leader):
-            return 1.0  # nothing that was seen may win
-        best, leader = self.model.chances(np.array([value, draw.opened[self.leader]]) + draw.mean)
-        return float(best - leader)
+        best, leader, seed = self.model.chances(np.array([value, *draw.opened[[self.leader, 0]]]) + draw.mean)
+        return float(best - leader), float(best - seed)
 
     def _thompson(self, rng: np.random.Generator, *, traded: bool) -> int | None:
         """Draw a function over the space and return the prompt where it is highest, opened if it was not."""
@@ -236,7 +295,9 @@ class Pooled:
         """Close the prompts that are done, that fail, or that are hardly among the best."""
         draws = self.model.chances(self.model.samples(rng, JUDGED))
         askable = set(self.board.askable())
-        near, able = (draws >= self.aims.best(draws) - WITHIN).mean(axis=0), set(self._able())
+        ahead = draws - self.aims.best(draws) + WITHIN
+        near = np.array([NORMAL.cdf(z) for z in ahead.mean(axis=0) / np.maximum(ahead.std(axis=0), 1e-9)])
+        able = set(self._able())
         for card in self.board.cards:
             if not card.open:
                 continue

@@ -25,6 +25,7 @@ DOORS = {
     "pydantic": {"optimizer/task.py"},
     "rich": {"optimizer/terminal.py", "optimizer/live.py"},
     "sklearn": {"optimizer/baseline.py"},
+    "scipy": {"optimizer/surrogate.py"},  # the inverse of a Cholesky factor
     "skops": {"optimizer/baseline.py"},
     "sqlite3": {"optimizer/store.py", "optimizer/opening.py"},
     "sqlite_utils": {"optimizer/store.py"},
