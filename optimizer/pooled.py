@@ -10,7 +10,7 @@ together is the surrogate's business.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from statistics import NormalDist
 
@@ -64,6 +64,7 @@ class Pooled:
         targets = [row.target for row in board.rows]
         labelled = len(set(targets)) * BALANCED <= len(targets)
         self.labels = targets if labelled else [""] * len(targets)
+        self.shares = Counter(self.labels)
         self.weights = weights(board.metric, board.rows)
         self.racing = self.futile = False
         self.hopes: list[tuple[float, float]] = []
@@ -328,7 +329,7 @@ class Pooled:
         return _merged(picks)
 
     def _rows(self, number: int) -> list[int]:
-        """Order the rows that a prompt has not seen: labels in turn, in each the most uncertain answer first."""
+        """Order the rows that a prompt has not seen: each label its share, in it the most uncertain answer first."""
         level = self.model.f[number] if number < len(self.model.f) else self.model.f[self.leader]
         doubt: Floats = -np.abs(level + self.model.b)  # p (1 - p) is highest where the logit is nearest to 0
         answered = defaultdict[str, int](int)
@@ -336,7 +337,8 @@ class Pooled:
             answered[self.labels[row]] += 1
         placed = []
         for row in sorted(self.board.left(number), key=lambda row: -doubt[row]):
-            placed.append((answered[self.labels[row]], -doubt[row], row))
+            share = (answered[self.labels[row]] + 0.5) / self.shares[self.labels[row]]
+            placed.append((share, -doubt[row], row))
             answered[self.labels[row]] += 1
         return [row for *_, row in sorted(placed)]
 
