@@ -141,13 +141,18 @@ class Grid:
         return total
 
     def argmax(self, single: Floats, pair: Floats, starts: Codes) -> tuple[Codes, float]:
-        """Climb from each start [s, dimensions] one dimension at a time; the best prompt found, and its value.
+        """Find the best prompt of a climb, and its value; see `climb`."""
+        codes, values = self.climb(single, pair, starts)
+        top = int(values.argmax())
+        return codes[top], float(values[top])
+
+    def climb(self, single: Floats, pair: Floats, starts: Codes) -> tuple[Codes, Floats]:
+        """Climb from each start [s, dimensions] one dimension at a time; where each ends, and the values there [s].
 
         `single` [width] and `pair` [width, width] (symmetric, zero within a dimension) are the tables of the function.
         """
         codes = starts.copy()
-        rows = np.arange(len(codes))
-        best = self.value(single, pair, codes)
+        best, active = self.value(single, pair, codes), self._applies(codes)
         for _ in range(SWEEPS):
             for i, block in enumerate(self.blocks):
                 if i in self.deciding:
@@ -155,14 +160,14 @@ class Grid:
                     options[:, :, i] = np.arange(block.start, block.stop)
                     gains = self.value(single, pair, options)
                 else:
-                    active = self._applies(codes)
-                    gains = single[block] + np.einsum("sd,sdv->sv", active, pair[codes][:, :, block])
+                    gains = single[block] + np.einsum("sd,sdv->sv", active, pair[codes, block])
                 codes[:, i] = block.start + gains.argmax(axis=1)
+                if i in self.deciding:
+                    active = self._applies(codes)
             before, best = best, self.value(single, pair, codes)
             if (best <= before + 1e-9).all():
                 break
-        top = int(best.argmax())
-        return self.masked(codes[top]), float(best[rows[top]])
+        return self.masked(codes), best
 
     def filled(self, codes: Codes, rng: np.random.Generator) -> Codes:
         """Give dimensions that do not apply some level, so that a climb may start from there."""

@@ -6,7 +6,7 @@ data -> splits -> space -> search -> verdict, with every completion in the ledge
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,6 +113,7 @@ class _Journey:
         self.evaluate = Evaluator(self.ledger, plan.renderer, get_metric(task.metric))
         self.evaluate.recall(replay)  # a resumed search calibrates on the same rows
         self.costs: dict[int, float] = {}
+        self.asked: set[int] = set()
         try:
             found = self._found(replay) or self._search(replay)
             # From here on the winner stands: a run that is resumed after the test rows were opened chooses no other.
@@ -211,12 +212,12 @@ class _Journey:
 
     def _event(self, event: Event) -> None:
         if isinstance(event, Decided):
-            self._hold(event.best)
+            self._hold({event.best, *self.asked})
         self.watch.event(event)
 
-    def _hold(self, best: int) -> None:
-        """Keep back what the verdict will cost: the test rows at the mean price of the seed prompt and the best."""
-        judged = self.costs[0] + self.costs[best]
+    def _hold(self, winners: Collection[int]) -> None:
+        """Keep back what the verdict may cost: the test rows at the mean prices of the seed prompt and the dearest."""
+        judged = self.costs[0] + max(self.costs[number] for number in winners)
         self.ledger.budget.held_usd = judged * len(self.plan.data.test) * 1.2  # rows differ in length
 
     def _keep(self, trials: Sequence[Trial]) -> None:
@@ -224,6 +225,8 @@ class _Journey:
         with self.store.together():
             for trial in trials:
                 self.costs[trial.number] = _per_call(trial)
+                if len(trial.outcomes) >= self.plan.task.search.block:  # after another it may lead
+                    self.asked.add(trial.number)
                 self.store.save_trial(self.id, trial, prompt_text(self.plan.renderer, trial))
             self.store.update_run(self.id, **self._totals())
 
@@ -233,7 +236,7 @@ class _Journey:
         if not options.ablate:
             return (), ""
         self._stage("ablation", "the winner without each of its ingredients")
-        self._hold(best.number)
+        self._hold({best.number})
         space = wordings.entered(self.store, self.id, plan.space)
         ablations, lacking = ablate(space, best, self.evaluate, plan.data.dev, options.seed)
         self.store.save_worth(self.id, ablations)

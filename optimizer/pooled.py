@@ -28,10 +28,11 @@ from optimizer.stats import critical
 from optimizer.surrogate import Draw, Surrogate
 
 COOLED = 0.5  # draws are this much nearer to the mean: sampled in full, a space of millions always holds a hope
+LEAST_BLOCKS = 2  # a prompt with fewer is no leader yet: five right answers are soon met among many prompts
 LEADER = 0.1  # chance that the leader gets a block as well
 DOUBT = 3.0  # the posterior's variances are too small, on real grids most of all: the best lie 3 deviations out
 PROMISING = 40  # opened prompts that a further block is thought of
-DRAWN = 8  # draws of either scale whose best prompts may be opened …
+DRAWN = 2  # draws of either scale whose peaks may be opened …
 NEAR = 60  # … beside so many that differ from the best known in one dimension
 PICKS = 3  # prompts asked at a time: few enough to learn soon from them
 STARTS = 8  # climbs to the highest point of a draw
@@ -144,8 +145,10 @@ class Pooled:
 
     @property
     def leader(self) -> int:
-        """The prompt that would be recommended now: the highest posterior mean."""
-        return max(self._able(), key=lambda number: (self.model.f[number], -number))
+        """The prompt that would be recommended now: the highest posterior mean of those that were asked twice."""
+        able, enough = self._able(), LEAST_BLOCKS * self.limits.block
+        tried = [number for number in able if len(self.board.cards[number].answers) >= enough]
+        return max(tried or able, key=lambda number: (self.model.f[number], -number))
 
     def _able(self) -> list[int]:
         """List the prompts that may win."""
@@ -183,14 +186,15 @@ class Pooled:
     def _explore(self, rng: np.random.Generator, left: int) -> list[Pick]:
         """Blocks for the prompts that teach most, or, of a front, for the best of draws that are traded."""
         first = [self.leader] if rng.random() < LEADER else []
-        if self.board.calls > SEED_BY * self.limits.calls:
+        if self.board.calls > SEED_BY * self.limits.calls and self.board.left(0):
             first += [0] * PICKS
         if self.aims.pareto:
             drawn = [self._thompson(rng, traded=pick > 0) for pick in range(PICKS)]  # one is for the score alone
             return self._blocks([*first, *(number for number in drawn if number is not None)], left)
-        return self._blocks([*first, *self._telling(rng)], left)
+        count = min(PICKS, -(-left // self.limits.block) - len(first))  # none is opened that could not be asked
+        return self._blocks([*first, *(self._telling(rng, count) if count > 0 else [])], left)
 
-    def _telling(self, rng: np.random.Generator) -> list[int]:
+    def _telling(self, rng: np.random.Generator, count: int) -> list[int]:
         """Find the prompts of which a further block teaches most, and open those that are new."""
         opened = self._promising()
         codes = self._unopened(rng) if len(self.board.cards) < self.limits.trials else self.codes[:0]
@@ -199,7 +203,7 @@ class Pooled:
         able = np.array([number in askable for number in opened] + [True] * len(codes))
         noise = self.model.noise(mean, self.limits.block)
         found = []
-        for top in most_telling(mean, DOUBT * covariance, noise, able, PICKS):
+        for top in most_telling(mean, DOUBT * covariance, noise, able, count):
             new = top >= len(opened)
             if new and len(self.board.cards) >= self.limits.trials:
                 continue
@@ -214,19 +218,19 @@ class Pooled:
         return sorted({*sorted(self._able(), key=lambda number: -high[number])[:PROMISING], self.leader})
 
     def _unopened(self, rng: np.random.Generator) -> Codes:
-        """List prompts that may be opened: the best of draws, and neighbours of the best known [n, dimensions]."""
-        scales = (0.0, *[COOLED] * DRAWN, *[1.0] * DRAWN)
-        best = np.array([self._highest(self.model.draw(rng, scale), rng)[0] for scale in scales])
-        near = np.concatenate(
-            [
-                self.grid.neighbours(self.grid.filled(codes[None], rng)[0])
-                for codes in (best[0], self.codes[self.leader])
-            ]
-        )
+        """List prompts that may be opened: the peaks of draws, and neighbours of the best known [n, dimensions]."""
+        found = []
+        for scale in (0.0, *[COOLED] * DRAWN, *[1.0] * DRAWN):
+            draw = self.model.draw(rng, scale)
+            found.append(self.grid.climb(draw.single, draw.pair, self._starts(draw, rng)))
+        (peaks, values), leader = found[0], self.codes[self.leader]
+        full = self.grid.filled(np.stack([peaks[values.argmax()], leader]), rng)
+        near = np.concatenate([self.grid.neighbours(codes) for codes in full])
         near = near[rng.permutation(len(near))[:NEAR]]
-        codes = np.unique(np.concatenate([best, near[self.aims.allow(near)]]), axis=0)
+        codes = np.unique(np.concatenate([*(peaks for peaks, _ in found), near]), axis=0)
         known = set(map(tuple, self.codes.tolist()))
-        return codes[[tuple(features) not in known for features in codes.tolist()]]
+        codes = codes[[tuple(features) not in known for features in codes.tolist()]]
+        return codes[self.aims.allow(codes)]
 
     def _hope(self, rng: np.random.Generator) -> tuple[float, float]:
         """How much better than the leader, and than the seed prompt, the space's best is, by one draw in full."""
@@ -252,11 +256,13 @@ class Pooled:
         return best
 
     def _highest(self, draw: Draw, rng: np.random.Generator) -> tuple[Codes, float]:
+        return self.aims.highest(self.grid, draw, self._starts(draw, rng))
+
+    def _starts(self, draw: Draw, rng: np.random.Generator) -> Codes:
+        """List prompts to climb from: the best that were opened, and random ones [starts, dimensions], none missing."""
         top = np.argsort(-draw.opened)[: STARTS // 2]
-        starts = np.concatenate(
-            [self.grid.filled(self.codes[top], rng), self.grid.filled(self.grid.random(STARTS // 2, rng), rng)]
-        )
-        return self.aims.highest(self.grid, draw, starts)
+        drawn = self.grid.random(STARTS // 2, rng)
+        return np.concatenate([self.grid.filled(self.codes[top], rng), self.grid.filled(drawn, rng)])
 
     def _race(self, rng: np.random.Generator, left: int) -> list[Pick]:
         """Full dev scores for the seed prompt and for those that may be the best."""
