@@ -27,7 +27,7 @@ from optimizer.selection import corrected
 from optimizer.stats import critical
 from optimizer.surrogate import Draw, Surrogate
 
-COOLED = 0.5  # draws are this much nearer to the mean: sampled in full, a space of millions always holds a hope
+COOLED = 0.35  # draws are this much nearer to the mean: sampled in full, a space of millions always holds a hope
 LEAST_BLOCKS = 2  # a prompt with fewer is no leader yet: five right answers are soon met among many prompts
 LEADER = 0.1  # chance that the leader gets a block as well
 DOUBT = 3.0  # the posterior's variances are too small, on real grids most of all: the best lie 3 deviations out
@@ -267,12 +267,16 @@ class Pooled:
     def _race(self, rng: np.random.Generator, left: int) -> list[Pick]:
         """Full dev scores for the seed prompt and for those that may be the best."""
         seed, leader = 0, self.leader
-        need = len(self.board.left(seed)) + len(self.board.left(leader))
-        if not need or left <= 0:
+        finals = [len(self.board.left(number)) for number in {seed, leader}]
+        if not any(finals) or left <= 0:
             done = "every prompt that might be the best has answered all dev rows"
             self.reason = self.reason or (f"{self.limits.calls} answers were looked at" if left <= 0 else done)
             return []
-        spare = 0 if self.futile else left - need
+        # Whoever leads in the end must be scored in full, and may have answered no more rows than a leader needs.
+        most = len(self.board.rows) - LEAST_BLOCKS * self.limits.block
+        if self.aims.pareto:  # members of the front are completed one by one, the leader among them
+            most = len(self.board.left(leader))
+        spare = 0 if self.futile else left - len(self.board.left(seed)) - most
         if spare >= self.limits.block:
             draws, able = self.model.samples(rng, JUDGED), self._able()
             if self.aims.pareto and (number := self._front(draws, able)) is not None:
