@@ -24,9 +24,9 @@ import json
 import math
 import statistics
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import product
 from multiprocessing import get_context
@@ -36,12 +36,14 @@ from typing import Any
 from benchmarks.live_peers import PEERS, SETS, Rows, accuracy, counted, load_rows, run_peer, serving
 from benchmarks.live_server import respond
 from optimizer import search
+from optimizer.budget import Budget, Caps, Spent
 from optimizer.calibration import beginnings
 from optimizer.evaluate import Evaluator
-from optimizer.ledger import Budget, Ledger
+from optimizer.gateway import Pace
+from optimizer.ledger import Ledger
 from optimizer.models import Model, open_model
 from optimizer.preparing import Plan, prepare
-from optimizer.records import Completion, Decided, Event, Request
+from optimizer.records import Completion, Decided, Event, Failure, Request
 from optimizer.scoring import METRICS
 from optimizer.task import check_task
 from search_spaces.prompt import Prompt
@@ -81,10 +83,22 @@ class Memory:
         del run, model
         self.known |= completions
 
-    def add_failures(self, run: int, model: str, failures: Mapping[str, Completion]) -> None:
+    def claim(self, run: int, model: str, calls: Mapping[str, Spent]) -> set[str]:
+        """Let every call out."""
+        del run, model, calls
+        return set()
+
+    def release(self, keys: Iterable[str]) -> None:
+        """Nothing was written down of calls under way."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Be ready at once."""
+        return nullcontext()
+
+    def add_failures(self, run: int, model: str, failures: Sequence[tuple[str, Failure, Spent]]) -> None:
         """Stop: on loopback no call should fail."""
         del run, model
-        raise RuntimeError(f"{len(failures)} calls failed: {next(iter(failures.values())).error}")
+        raise RuntimeError(f"{len(failures)} calls failed: {failures[0][1].said}")
 
 
 def plan(rows: Rows, folder: Path) -> Plan:
@@ -179,7 +193,8 @@ def evaluator(ready: Plan, setting: Setting, name: str, calls: int) -> Evaluator
     model: Model = Served()
     if setting.address:
         model = open_model("openai/embedded", api_base=f"{setting.address}/count/{name}/v1")
-    ledger = Ledger(model, Memory(), 0, Budget(max_calls=calls), WORKERS if setting.address else 0)
+    pace = Pace(WORKERS) if setting.address else None
+    ledger = Ledger(model, Memory(), 0, Budget(Caps(calls=calls)), pace)
     return Evaluator(ledger, ready.renderer, METRICS["accuracy"])
 
 

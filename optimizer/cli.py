@@ -17,7 +17,7 @@ import click
 
 from optimizer.cli_results import export, history, predict, report, say_written, show, write_report
 from optimizer.errors import InputError, Interrupted, PhrasetuneError
-from optimizer.options import db_option, json_option, run_option, tune_options
+from optimizer.options import db_option, env_option, json_option, run_option, tune_options
 from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable
 from optimizer.version import __version__
 
@@ -142,6 +142,7 @@ def _space_grid(plan: Plan) -> Grid:
 @main.command()
 @click.argument("task", type=click.Path())
 @tune_options
+@env_option
 @db_option
 @json_option
 def tune(task: str, db: str, as_json: bool, quiet: bool, **changes: Any) -> None:  # noqa: ANN401

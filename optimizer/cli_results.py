@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from optimizer.errors import ExportError, InputError
-from optimizer.options import db_option, json_option, run_option
+from optimizer.options import db_option, env_option, json_option, run_option
 from optimizer.terminal import err, next_step, out, out_csv, out_grid, out_json, stoppable
 
 if TYPE_CHECKING:
@@ -220,6 +220,7 @@ def say_written(written: Exported) -> None:
 @click.command()
 @click.argument("file", type=click.Path())
 @run_option
+@env_option
 @db_option
 @click.option("-o", "--output", type=click.Path(), help="CSV file to write; stdout by default.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")

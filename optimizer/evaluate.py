@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from optimizer.calibration import Batch, Scores, choose, scores_of, settle
 from optimizer.ledger import Ledger
-from optimizer.records import Completion, Kind, Outcome, Request, Trial
+from optimizer.records import REFUSALS, Completion, Kind, Outcome, Request, Trial
 from optimizer.scoring import Metric, score
 from search_spaces.prompt import Example, Prompt
 from search_spaces.rendering import Renderer
@@ -75,7 +75,7 @@ class Evaluator:
 
     def _read(self, cell: Cell, completion: Completion, scores: Scores, batch: Batch | None) -> str | None:
         prompt, example = cell
-        if completion.error:
+        if completion.error or completion.finish_reason in REFUSALS:
             return None
         if scores:
             return choose(scores, batch.prior(without=example.id) if batch else dict(prompt.prior))
@@ -103,6 +103,8 @@ class Evaluator:
         """Score what `answer` gave for an example."""
         if completion.error:
             kind, value, key, text = Kind.ERROR, None, "", completion.error
+        elif completion.finish_reason in REFUSALS:
+            kind, value, text = Kind.ERROR, None, f"refused: {completion.finish_reason} {completion.text}".strip()
         else:
             kind, value = score(self.metric, answer, example)
             text = completion.text

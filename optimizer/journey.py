@@ -9,22 +9,26 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from optimizer import baseline, front, search, verdict, wordings
 from optimizer.ablation import ablate
+from optimizer.budget import Budget, Spent
 from optimizer.errors import BudgetSpent, Interrupted
 from optimizer.evaluate import Evaluator
-from optimizer.ledger import Budget, Ledger, require_price
+from optimizer.ledger import Ledger, require_price
 from optimizer.mirror import mirror, study_name
 from optimizer.models import Model
-from optimizer.preparing import Plan, constraints, prepare, task_model, workers
-from optimizer.records import Ablation, Decided, Event, Importance, Outcome, Run, Stage, Trial, Verdict, Wording
+from optimizer.preparing import Plan, caps, constraints, pace, prepare, task_model
+from optimizer.records import Ablation, Decided, Event, Importance, Notice, Outcome, Run, Stage, Trial, Verdict, Wording
 from optimizer.scoring import get_metric
 from optimizer.store import Store
 from optimizer.studies import best_hyperparameters
 from optimizer.task import Task
 from search_spaces.prompt import Turn
 from search_spaces.rendering import Renderer
+
+WARN_AT = (0.5, 0.8)  # shares of a cap
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,8 @@ class _Journey:
         self.ledger = self._ledger()
         self.evaluate = Evaluator(self.ledger, plan.renderer, get_metric(task.metric))
         self.evaluate.recall(replay)  # a resumed search calibrates on the same rows
-        self.costs: dict[int, float] = {}
+        self.costs: dict[int, _PerCall] = {}
+        self.warned: set[float] = set()
         self.asked: set[int] = set()
         try:
             found = self._found(replay) or self._search(replay)
@@ -129,20 +134,39 @@ class _Journey:
         except BaseException as error:
             self._leave("interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed", str(error))
             raise
+        finally:
+            self.ledger.close()
         store.update_run(self.id, status="finished", reason=reason, **self._totals())
         self._mirror(found.trials)
-        run, notes = store.run(self.id), plan.data.notes
+        run, notes = store.run(self.id), (*plan.data.notes, *self._notes())
         return Tuned(run, found.trials, found.best, ruling, notes, found.importances, ablations)
+
+    def _notes(self) -> list[str]:
+        """What was odd in the calls of this run."""
+        versions = self.store.versions(self.id)
+        changed = f"the provider's model changed during the run: {', then '.join(versions)}" if versions[1:] else ""
+        return [note for note in (self._doubtful(self.id), changed) if note]
+
+    def _doubtful(self, run: int) -> str:
+        """Say how many calls nobody knows to have been paid."""
+        doubtful = self.store.possibly_paid(run)
+        if not doubtful.calls:
+            return ""
+        most = f", at most ${doubtful.usd:.4g}" if doubtful.usd else ""
+        return f"{doubtful.calls} calls of run {run} gave no answer and were possibly paid{most}"
 
     def _start(self) -> tuple[int, list[Trial]]:
         """Resume the unfinished run of this configuration, or start a new one."""
         plan = self.plan
         config = plan.config(self.model)
+        self.store.bury()
         unfinished = self.store.unfinished_run(config)
         if unfinished is not None:
             replay = self.store.trials(unfinished)
             self.store.update_run(unfinished, status="running")
             self.watch.event(Stage("resuming", f"run {unfinished} after {len(replay)} trials"))
+            if said := self._doubtful(unfinished):
+                self._notice(said)
             return unfinished, replay
         task = plan.task.model_dump(mode="json")
         name, metric = plan.task.task.name, plan.task.metric
@@ -168,12 +192,13 @@ class _Journey:
         return min(options.calls, max(1, options.max_calls - held)) if options.max_calls else options.calls
 
     def _ledger(self) -> Ledger:
-        options = self.plan.task.search
-        bought, failed, usd = self.store.spent(self.id)
-        budget = Budget(
-            options.max_calls, options.max_usd, bought + failed, usd, held_calls=2 * len(self.plan.data.test)
-        )
-        return Ledger(self.model, self.store, self.id, budget, workers(self.model, self.plan.task), self.watch.stop)
+        held = Spent(calls=2 * len(self.plan.data.test))
+        budget = Budget(caps(self.plan.task), self.store.spent(self.id), held)
+        how = pace(self.model, self.plan.task)
+        return Ledger(self.model, self.store, self.id, budget, how, self.watch.stop, self._notice)
+
+    def _notice(self, text: str) -> None:
+        self.watch.event(Notice(text))
 
     def _search(self, replay: Sequence[Trial]) -> search.Found:
         options = self.plan.task.search
@@ -213,12 +238,29 @@ class _Journey:
     def _event(self, event: Event) -> None:
         if isinstance(event, Decided):
             self._hold({event.best, *self.asked})
+            self._warn()
         self.watch.event(event)
+
+    def _warn(self) -> None:
+        """Say when half and four fifths of a cap are spent."""
+        share = self.ledger.budget.share()
+        passed = [mark for mark in WARN_AT if share >= mark and mark not in self.warned]
+        if passed:
+            self.warned |= set(passed)
+            spent = self.ledger.budget.spent
+            cost = f"${spent.usd:.4g}" if self.model.price else "dollars unknown"
+            self._notice(f"{share:.0%} of the budget is spent: {spent.calls:,} calls, {spent.tokens:,} tokens, {cost}")
 
     def _hold(self, winners: Collection[int]) -> None:
         """Keep back what the verdict may cost: the test rows at the mean prices of the seed prompt and the dearest."""
-        judged = self.costs[0] + max(self.costs[number] for number in winners)
-        self.ledger.budget.held_usd = judged * len(self.plan.data.test) * 1.2  # rows differ in length
+        seed, rows, budget = self.costs[0], len(self.plan.data.test), self.ledger.budget
+        every = [self.costs[number] for number in winners]
+        usd = seed.usd + max(cost.usd for cost in every)
+        tokens = seed.tokens + max(cost.tokens for cost in every)
+        spare = 1.2 * rows  # rows differ in length
+        budget.held = Spent(budget.held.calls, usd * spare, int(tokens * spare))
+        seconds = seed.seconds + max(cost.seconds for cost in every)
+        budget.held_minutes = seconds * spare / 60 / (self.ledger.pace.workers if self.ledger.pace else 1)
 
     def _keep(self, trials: Sequence[Trial]) -> None:
         """Write trials down as they stand, together."""
@@ -264,7 +306,7 @@ class _Journey:
         plan = self.plan
         rows, metric = plan.data.test, get_metric(plan.task.metric)
         budget = self.ledger.budget
-        budget.held_calls, budget.held_usd = 0, 0.0
+        budget.held, budget.held_minutes = Spent(), 0.0
         opened = self.store.open_test(plan.data_digest, self.id)
         seed, best = found.trials[0], found.best
         try:
@@ -284,7 +326,8 @@ class _Journey:
         return verdict.Entry(name, outcomes, used, f"trial {trial.number}", priced=self.model.price is not None)
 
     def _totals(self) -> dict[str, int | float | None]:
-        bought, _, usd = self.store.spent(self.id)
+        usd = self.store.spent(self.id).usd
+        bought = self.store.bought(self.id)
         return {"bought": bought, "reused": self.ledger.reused, "cost": usd if self.model.price else None}
 
     def _leave(self, status: str, reason: str) -> None:
@@ -304,9 +347,18 @@ class _Journey:
             self.watch.event(Stage("mirror", f"Optuna's tables could not be written: {error}"))
 
 
-def _per_call(trial: Trial) -> float:
-    """What a trial's call did cost on average."""
-    return sum(outcome.cost for outcome in trial.outcomes) / max(1, len(trial.outcomes))
+class _PerCall(NamedTuple):
+    """What a call of a trial took on average."""
+
+    usd: float
+    tokens: float
+    seconds: float
+
+
+def _per_call(trial: Trial) -> _PerCall:
+    n, outcomes = max(1, len(trial.outcomes)), trial.outcomes
+    sums = (sum(o.cost for o in outcomes), sum(o.tokens for o in outcomes), sum(o.seconds for o in outcomes))
+    return _PerCall(*(each / n for each in sums))
 
 
 def prompt_text(renderer: Renderer, trial: Trial) -> str:

@@ -1,23 +1,31 @@
-"""A completion is bought once: look it up, else reserve its price, pay, and write it down.
+"""A completion is bought once: look it up, else reserve its price, write down that it is asked for, and what it gave.
 
-Knows a model, a store's two verbs and a budget; nothing of prompts, rows or scores.
+Knows a model, a store's verbs and a budget; nothing of prompts, rows or scores.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol
 
+from optimizer.budget import Budget, Spent, most
 from optimizer.errors import BudgetSpent, Interrupted, ModelError
-from optimizer.models import Model
-from optimizer.records import Completion, Request
+from optimizer.gateway import STOPPED, Gateway, InThreads, Landed, Pace
+from optimizer.models import LocalModel, Model, RemoteModel
+from optimizer.records import Completion, Failure, Request
+
+POLL_SECONDS = 0.2  # between two looks at whether the user has stopped, or another process has bought what we wait for
+
+LAST_SECONDS = 1.0  # that calls in flight are given to land when everything is broken off
 
 
 class Book(Protocol):
@@ -26,52 +34,20 @@ class Book(Protocol):
     def find_completions(self, keys: Sequence[str]) -> dict[str, Completion]:
         """Look up which of these were bought already."""
 
+    def claim(self, run: int, model: str, calls: Mapping[str, Spent]) -> set[str]:
+        """Write down that these calls go out, at these prices at most; return those that another process makes."""
+
     def add_completions(self, run: int, model: str, completions: Mapping[str, Completion]) -> None:
-        """Write these down; they are safe when this returns."""
+        """Write these down, and that their calls are over; they are safe when this returns."""
 
-    def add_failures(self, run: int, model: str, failures: Mapping[str, Completion]) -> None:
-        """Write calls down that gave no answer."""
+    def add_failures(self, run: int, model: str, failures: Sequence[tuple[str, Failure, Spent]]) -> None:
+        """Write attempts down that gave no answer, each with the most that it can have cost."""
 
+    def release(self, keys: Iterable[str]) -> None:
+        """Write down that these calls are over."""
 
-@dataclass
-class Budget:
-    """What may still be spent. A cap of zero is no cap.
-
-    `held` calls and dollars are kept back for what must still be paid at the end.
-    """
-
-    max_calls: int = 0
-    max_usd: float = 0.0
-    calls: int = 0
-    usd: float = 0.0
-    reserved: float = 0.0
-    held_calls: int = 0
-    held_usd: float = 0.0
-
-    def reserve(self, usd: float) -> None:
-        """Set the highest possible price of a call aside, or refuse the call."""
-        if self.max_calls and self.calls >= self.max_calls - self.held_calls:
-            kept = f" but for {self.held_calls} kept for the verdict" if self.held_calls else ""
-            raise BudgetSpent(f"the budget of {self.max_calls} calls is used up{kept}")
-        if self.max_usd and self.usd + self.reserved + usd > self.max_usd - self.held_usd:
-            kept = f", ${self.held_usd:.4f} kept for the verdict" if self.held_usd else ""
-            raise BudgetSpent(f"the budget of ${self.max_usd:g} is used up (${self.usd:.4f} spent{kept})")
-        self.calls += 1
-        self.reserved += usd
-
-    def lacking(self, calls: int, usd: float) -> str:
-        """Say why so many calls at so much in all are not covered, or nothing if they are."""
-        left, money = self.max_calls - self.held_calls - self.calls, self.max_usd - self.held_usd - self.usd
-        if self.max_calls and calls > left:
-            return f"it takes {calls} calls, and the budget has {max(0, left)} left"
-        if self.max_usd and usd > money:
-            return f"it takes about ${usd:.4f}, and the budget has ${max(0.0, money):.4f} left"
-        return ""
-
-    def settle(self, reserved: float, usd: float) -> None:
-        """Replace a reservation by what the call did cost."""
-        self.reserved -= reserved
-        self.usd += usd
+    def together(self) -> AbstractContextManager[None]:
+        """Write all or nothing."""
 
 
 def require_price(model: Model, max_usd: float) -> None:
@@ -84,27 +60,72 @@ def require_price(model: Model, max_usd: float) -> None:
 
 
 @dataclass
+class _Flight:
+    """A call that is under way: the most that an attempt can cost, and what is reserved for all of them."""
+
+    each: Spent
+    reserved: Spent
+
+
+@dataclass
+class _Batch:
+    """Requests that are being bought, by key."""
+
+    waiting: list[tuple[str, Request]]
+    done: dict[str, Completion] = field(default_factory=dict)
+    flying: dict[str, _Flight] = field(default_factory=dict)
+    elsewhere: dict[str, Request] = field(default_factory=dict)  # another process asks for these
+    landed: queue.SimpleQueue[tuple[str, Future[Landed]]] = field(default_factory=queue.SimpleQueue)
+    unwritten: list[tuple[str, Future[Landed]]] = field(default_factory=list)
+    trouble: BaseException | None = None
+
+    def land(self) -> None:
+        """Take in what has landed, and wait a moment for it."""
+        with suppress(queue.Empty):
+            self.unwritten.append(self.landed.get(timeout=POLL_SECONDS))
+            while True:
+                self.unwritten.append(self.landed.get_nowait())
+
+
+@dataclass
 class Ledger:
     """Buys completions of one model.
 
-    With `workers` calls go out so many at a time and each is written down as it arrives. With none they are made
-    in this thread and written down together: for a model in this process, whose calls cost nothing.
+    With `pace` calls go out so many at a time and each is written down as it arrives. Without, they are made in this
+    thread and written down together: for a model in this process, whose calls cost nothing.
 
     `stop` is set from outside to end the buying: calls in flight are awaited and written down, then
-    `Interrupted` is raised.
+    `Interrupted` is raised. `notice` is told what a person should know of it.
     """
 
     model: Model
     book: Book
     run: int
     budget: Budget = field(default_factory=Budget)
-    workers: int = 0
+    pace: Pace | None = None
     stop: threading.Event = field(default_factory=threading.Event)
+    notice: Callable[[str], None] = lambda _: None
     bought: int = 0
     reused: int = 0
 
     def __post_init__(self) -> None:
-        require_price(self.model, self.budget.max_usd)
+        require_price(self.model, self.budget.caps.usd)
+        self.versions: dict[str, None] = {}
+
+    def close(self) -> None:
+        """Give up what is in flight, if anything is, and close the connections."""
+        if "gateway" in self.__dict__:
+            self.gateway.close()
+            del self.gateway
+
+    @cached_property
+    def gateway(self) -> Gateway:
+        """Who makes the calls, from the first one on."""
+        assert self.pace is not None
+        if isinstance(self.model, RemoteModel):
+            return Gateway(self.model, self.pace)
+        assert isinstance(self.model, LocalModel)
+        return Gateway(InThreads(self.model, self.pace.workers), self.pace)
 
     def complete(self, requests: Sequence[Request]) -> list[tuple[str, Completion]]:
         """Get a completion for each request, in order, with the key that it stands under.
@@ -127,7 +148,7 @@ class Ledger:
         self.reused += sum(key in known for key in keys)
         missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
         if missing:
-            known |= self._buy_in_threads(missing) if self.workers else self._buy_here(missing)
+            known |= self._buy_in_flight(missing) if self.pace else self._buy_here(missing)
         return [(key, known[key]) for key in keys]
 
     def missing(self, requests: Sequence[Request]) -> int:
@@ -162,90 +183,164 @@ class Ledger:
 
     def _buy_here(self, missing: Mapping[str, Request]) -> dict[str, Completion]:
         """Buy one after the other in this thread."""
+        assert isinstance(self.model, LocalModel)
         done: dict[str, Completion] = {}
         try:
             for key, request in missing.items():
                 self._raise_if_stopped()
-                done[key] = self._pay(request, self._reserve(request))
+                reserved = most(request, self.model.price)
+                self.budget.reserve(reserved)
+                started = time.perf_counter()
+                completion = self.model.complete(request)
+                self.budget.settle(reserved, _cost(completion))
+                seconds = completion.seconds or time.perf_counter() - started
+                done[key] = replace(completion, seconds=seconds)
         finally:
             self._write(done)
+            failed = [(key, c) for key, c in done.items() if c.error]
+            if failed:
+                failures = [(key, Failure(c.error, c.seconds, c.cost), Spent()) for key, c in failed]
+                self.book.add_failures(self.run, self.model.name, failures)
         return done
 
-    def _buy_in_threads(self, missing: Mapping[str, Request]) -> dict[str, Completion]:
+    def _buy_in_flight(self, missing: Mapping[str, Request]) -> dict[str, Completion]:
         """Up to `workers` at once; each is written down as it arrives, whatever becomes of the others."""
-        done: dict[str, Completion] = {}
-        waiting = list(missing.items())[::-1]
-        flying: dict[Future[Completion], tuple[str, float]] = {}
-        trouble: BaseException | None = None
-        with ThreadPoolExecutor(self.workers) as threads, self._rescue(flying):
-            while flying or (waiting and trouble is None):
-                while waiting and len(flying) < self.workers and trouble is None:
-                    key, request = waiting.pop()
-                    try:
-                        self._raise_if_stopped()
-                        reserved = self._reserve(request)
-                    except BudgetSpent as error:
-                        # What is in flight has set its highest price aside: it may free money as it lands.
-                        waiting.append((key, request))
-                        trouble = None if flying else error
-                        break
-                    except Interrupted as error:
-                        trouble = error
-                        break
-                    flying[threads.submit(self.model.complete, request)] = (key, reserved)
-                landed, _ = wait(flying, timeout=0.2, return_when=FIRST_COMPLETED)
-                for future in landed:
-                    trouble = self._land(future, *flying[future], done) or trouble
-                    del flying[future]
-        if trouble is not None:
-            raise trouble
-        return done
-
-    @contextmanager
-    def _rescue(self, flying: Mapping[Future[Completion], tuple[str, float]]) -> Iterator[None]:
-        """Await and write down what is in flight when anything breaks the buying off, such as a second Ctrl-C."""
+        batch = _Batch(list(missing.items())[::-1])
         try:
-            yield
-        except BaseException:
-            wait(flying)
-            answered = {key: future.result() for future, (key, _) in flying.items() if not future.exception()}
-            self._write(answered)
+            while batch.flying or ((batch.waiting or batch.elsewhere) and batch.trouble is None):
+                self._send(batch)
+                batch.land()
+                self._take(batch)
+                self._look_elsewhere(batch)
+        except BaseException:  # such as a second Ctrl-C
+            self._give_up(batch)
             raise
+        if batch.trouble is not None:
+            raise batch.trouble
+        return batch.done
 
-    def _land(
-        self, future: Future[Completion], key: str, reserved: float, done: dict[str, Completion]
-    ) -> BaseException | None:
-        error = future.exception()
-        completion = Completion("", error=str(error)) if error else future.result()
-        self.budget.settle(reserved, completion.cost)
-        if error is None:
-            done[key] = completion
-            self._write({key: completion})
-        return error
+    def _send(self, batch: _Batch) -> None:
+        """Let out as many calls as there is room for, after writing down that they go out."""
+        assert self.pace is not None
+        calls: dict[str, tuple[Request, Spent]] = {}
+        while batch.waiting and len(batch.flying) + len(calls) < self.pace.workers and batch.trouble is None:
+            key, request = batch.waiting[-1]
+            try:
+                self._raise_if_stopped()
+                reserved = most(request, self.model.price)
+                self.budget.reserve(reserved)
+            except BudgetSpent as error:
+                # What is in flight has set its highest price aside: it may free money as it lands.
+                batch.trouble = None if batch.flying or calls else error
+                break
+            except Interrupted as error:
+                batch.trouble = error
+                break
+            calls[key] = (request, reserved)
+            batch.waiting.pop()
+        if calls:
+            busy = self.book.claim(self.run, self.model.name, {key: call[1] for key, call in calls.items()})
+            for key, (request, reserved) in calls.items():
+                if key in busy:
+                    self.budget.settle(reserved, Spent())
+                    batch.elsewhere[key] = request
+                else:
+                    self._submit(batch, key, request, reserved)
+        if self.stop.is_set() and batch.flying:
+            self.gateway.wind_down()
 
-    def _reserve(self, request: Request) -> float:
-        """Set aside the most that a call can cost: no token is shorter than one byte."""
-        per_prompt, per_completion = self.model.price or (0.0, 0.0)
-        size = sum(len(message.content.encode()) + 8 for message in request.messages)
-        most = size * per_prompt + request.settings.max_tokens * per_completion
-        self.budget.reserve(most)
-        return most
+    def _submit(self, batch: _Batch, key: str, request: Request, each: Spent) -> None:
+        flight = batch.flying[key] = _Flight(each, each)
 
-    def _pay(self, request: Request, reserved: float) -> Completion:
-        started = time.perf_counter()
-        completion = self.model.complete(request)
-        self.budget.settle(reserved, completion.cost)
-        return completion if completion.seconds else replace(completion, seconds=time.perf_counter() - started)
+        def another() -> None:
+            self.budget.reserve(each)
+            flight.reserved += each
+
+        future = self.gateway.submit(request, another)
+        future.add_done_callback(lambda landed: batch.landed.put((key, landed)))
+
+    def _take(self, batch: _Batch) -> None:
+        """Write down what became of calls that have landed, and what they cost."""
+        if not batch.unwritten:
+            return
+        results = {key: _result(future) for key, future in batch.unwritten}
+        answered = {key: r.completion for key, r in results.items() if r.completion and not r.completion.error}
+        failures = [(key, failure, batch.flying[key].each) for key, r in results.items() for failure in r.failures]
+        with self.book.together():
+            if failures:
+                self.book.add_failures(self.run, self.model.name, failures)
+            self._write(answered)
+            self.book.release([key for key in results if key not in answered])
+        batch.unwritten.clear()
+        for key, result in results.items():
+            flight = batch.flying.pop(key)
+            spent = sum((_charged(failure, flight.each) for failure in result.failures), Spent())
+            self.budget.settle(flight.reserved, spent + _cost(answered[key]) if key in answered else spent)
+            batch.trouble = result.trouble or batch.trouble
+            if result.completion is not None and result.completion.error == STOPPED:
+                batch.trouble = batch.trouble or Interrupted("stopped")
+            elif result.completion is not None:
+                batch.done[key] = result.completion
+
+    def _give_up(self, batch: _Batch) -> None:
+        """Leave calls in flight to themselves after a moment, and write down that they may have been paid."""
+        try:
+            until = time.monotonic() + LAST_SECONDS
+            while len(batch.flying) > len(batch.unwritten) and time.monotonic() < until:
+                batch.land()
+            self._take(batch)
+            given_up = Failure("possibly paid: given up before the answer came", 0.0, None)
+            failures = [(key, given_up, flight.each) for key, flight in batch.flying.items()]
+            with self.book.together():
+                self.book.add_failures(self.run, self.model.name, failures)
+                self.book.release(batch.flying)
+        finally:
+            self.close()
+
+    def _look_elsewhere(self, batch: _Batch) -> None:
+        """Take what another process has bought meanwhile; what it has given up is asked for again."""
+        if not batch.elsewhere:
+            return
+        found = self.book.find_completions(list(batch.elsewhere))
+        batch.done |= found
+        self.reused += len(found)
+        waiting = [(key, request) for key, request in batch.elsewhere.items() if key not in found]
+        batch.elsewhere = {}
+        batch.waiting = waiting + batch.waiting
+        if waiting and not batch.flying:
+            time.sleep(POLL_SECONDS)
+            self._raise_if_stopped()
 
     def _write(self, completions: Mapping[str, Completion]) -> None:
-        failed = {key: completion for key, completion in completions.items() if completion.error}
-        if failed:
-            self.book.add_failures(self.run, self.model.name, failed)
         answered = {key: completion for key, completion in completions.items() if not completion.error}
         if answered:
             self.book.add_completions(self.run, self.model.name, answered)
             self.bought += len(answered)
+            self._compare_versions(answered.values())
+
+    def _compare_versions(self, completions: Iterable[Completion]) -> None:
+        """Say that the provider has changed the model in the middle of a run."""
+        for version in dict.fromkeys(completion.version for completion in completions):
+            if version and version not in self.versions:
+                if self.versions:
+                    before = ", ".join(self.versions)
+                    self.notice(f"the provider's model has changed: {before} answered before, {version} answers now")
+                self.versions[version] = None
 
     def _raise_if_stopped(self) -> None:
         if self.stop.is_set():
             raise Interrupted("stopped")
+
+
+def _result(future: Future[Landed]) -> Landed:
+    error = future.exception()
+    return Landed(None, error) if isinstance(error, Exception) else future.result()
+
+
+def _cost(completion: Completion) -> Spent:
+    return Spent(1, completion.cost, completion.prompt_tokens + completion.completion_tokens)
+
+
+def _charged(failure: Failure, each: Spent) -> Spent:
+    """What an attempt without an answer takes from the budget: all that it can have cost, where nobody knows."""
+    return each if failure.cost is None else Spent(1, failure.cost, 0)

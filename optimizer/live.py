@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from optimizer.records import BlockScored, Decided, Event, Stage, State, Trial, TrialEnded
+from optimizer.records import BlockScored, Decided, Event, Notice, Stage, State, Trial, TrialEnded
 from optimizer.report import dollars, params_text, percent, spread
 
 SHOWN = 8  # ended trials in view
@@ -31,6 +31,7 @@ class LiveView:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._console = Console(stderr=True)
+        self._quiet = quiet
         self._on = self._console.is_terminal and not quiet
         self._live = Live(console=self._console, refresh_per_second=8, transient=True)
         self._started = time.monotonic()
@@ -58,10 +59,17 @@ class LiveView:
             self._block = event
         elif isinstance(event, Decided):
             self._leader, self._done, self._planned = event, event.calls, event.planned
+        elif isinstance(event, Notice):
+            self.tell(event.text)
         else:
             self._end(event)
         if self._on:
             self._live.update(self._draw())
+
+    def tell(self, text: str) -> None:
+        """Write what a person should know, above the view or where there is none."""
+        if not self._quiet:
+            self._console.print(Text(f"note: {text}"))
 
     def say(self, text: str) -> None:
         """Write a line above the view; to a terminal only."""

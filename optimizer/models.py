@@ -1,9 +1,9 @@
 """Models: the protocol, and the door of LiteLLM.
 
-`open_model("openai/…")` gives anything that LiteLLM reaches; `open_model("embedded")` gives the small model in
-this process. A model makes one call and reports what happened; who pays for it and what it scores is decided
-elsewhere. This room reads the environment (keys, addresses) and lets none of it out: neither into an error nor
-into a record.
+`open_model("openai/…")` gives anything that LiteLLM reaches, over the lean lane of `direct` where the endpoint speaks
+the OpenAI protocol; `open_model("embedded")` gives the small model in this process. A model makes one attempt at a
+call and reports what happened; who makes another, who pays for it and what it scores is decided elsewhere. This room
+reads the environment (keys, addresses) and lets none of it out: neither into an error nor into a record.
 """
 
 from __future__ import annotations
@@ -11,27 +11,26 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import re
-import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from optimizer.calibration import beginnings
+from optimizer.answers import Alternatives, read
+from optimizer.direct import Direct, Endpoint
 from optimizer.embedded import EmbeddedModel
-from optimizer.errors import ModelError, ProviderError
+from optimizer.errors import InputError, ModelError
+from optimizer.faults import CallFailed, Fate, one_line, seconds_to_wait, sort
 from optimizer.records import Completion, Request
-from search_spaces.prompt import ALTERNATIVES as MOST_ALTERNATIVES
 
-ATTEMPTS = 4  # a call that meets a passing fault is made again, after 1, 2 and 4 seconds
-ALTERNATIVES = (MOST_ALTERNATIVES, 5)  # tokens asked for beside each that was said; some providers tell of 5 at most
-PATIENCE = 60.0  # the longest wait that a provider's Retry-After is granted, in seconds
+# Providers whose endpoints speak the OpenAI protocol, and to which LiteLLM sends what it is given.
+LONG = 600.0  # seconds; the gateway ends a call at its own deadline
+LEAN = {"openai", "hosted_vllm", "lm_studio", "llamafile", "custom_openai", "litellm_proxy"}
 
 
 class Model(Protocol):
-    """Completes prompts."""
+    """Completes prompts: at once, as a `LocalModel`, or after a wait, as a `RemoteModel`."""
 
     @property
     def name(self) -> str:
@@ -45,23 +44,33 @@ class Model(Protocol):
     def price(self) -> tuple[float, float] | None:
         """US dollars per prompt token and per completion token; None if not known."""
 
+
+@runtime_checkable
+class LocalModel(Model, Protocol):
+    """A model in this process."""
+
     def complete(self, request: Request) -> Completion:
-        """Make one call. A passing failure comes back as a completion with an `error`.
+        """Answer. What an `error` says is final."""
+
+
+@runtime_checkable
+class RemoteModel(Model, Protocol):
+    """A model that is called over a network."""
+
+    async def ask(self, request: Request) -> Completion:
+        """Make one attempt at a call.
 
         Raises
         ------
-        ProviderError
-            If every further call would fail in the same way: a key or a quota.
+        CallFailed
+            If it gave no answer; it says what is to be done.
         """
 
+    async def leave(self) -> None:
+        """Close what is open."""
 
-def open_model(
-    name: str,
-    *,
-    api_base: str = "",
-    price: tuple[float, float] | None = None,
-    timeout: float = 60.0,
-) -> Model:
+
+def open_model(name: str, *, api_base: str = "", price: tuple[float, float] | None = None) -> Model:
     """Open a model by its LiteLLM name, or "embedded".
 
     Parameters
@@ -72,8 +81,6 @@ def open_model(
         Address of an OpenAI-compatible server, where the provider needs one.
     price
         US dollars per million prompt tokens and per million completion tokens, over the price table's.
-    timeout
-        Seconds that one attempt may take.
 
     Raises
     ------
@@ -83,150 +90,162 @@ def open_model(
     if name in {"embedded", "phrasetune/embedded"}:
         return EmbeddedModel()
     per_token = (price[0] / 1e6, price[1] / 1e6) if price else known_price(name)
-    return LiteLLMModel(name, api_base, per_token, timeout)
+    litellm = _import_litellm()
+    model, provider, key, base = _resolve(litellm, name, api_base)
+    needed = _needed_key(litellm, name, known=bool(api_base))
+    if provider not in LEAN or _mode(litellm, model) == "responses":
+        return LiteLLMModel(name, api_base, per_token, needed)
+    if provider == "openai":
+        base = api_base or _environment("OPENAI_BASE_URL", "OPENAI_API_BASE") or "https://api.openai.com/v1"
+        key = _environment("OPENAI_API_KEY") or "none"
+    endpoint = Endpoint(base or "", model, _headers(key), _bodies(litellm, model, provider))
+    return Direct(name, api_base, per_token, endpoint)
+
+
+def _resolve(litellm: Any, name: str, api_base: str) -> tuple[str, str, str | None, str | None]:  # noqa: ANN401
+    """Let LiteLLM say model, provider, key and address of a name."""
+    try:
+        model, provider, key, base = litellm.get_llm_provider(name, api_base=api_base or None)
+    except Exception:  # noqa: BLE001 - whatever LiteLLM raises here, the name is what is wrong
+        raise ModelError(
+            f"unknown model {name!r}; allowed: embedded, or provider/model as LiteLLM names it, such as "
+            "openai/gpt-4o-mini, anthropic/claude-3-5-haiku-latest, ollama_chat/llama3.1 or "
+            "hosted_vllm/my-model with api_base. Put the provider before the name."
+        ) from None
+    if provider in LEAN - {"openai"} and not base:
+        raise ModelError(f"model {name!r} needs an address. Give it as api_base in [model], or with --api-base.")
+    return model, provider, key, base
+
+
+def _needed_key(litellm: Any, name: str, *, known: bool) -> dict[str, str]:  # noqa: ANN401
+    """Refuse a missing key, unless an address is known; return what LiteLLM must be told beside the environment."""
+    missing = litellm.validate_environment(name)["missing_keys"]
+    keys = [key for key in missing if key.endswith(("_KEY", "_TOKEN", "_ID"))]
+    if keys and not known:
+        raise ModelError(
+            f"model {name!r} needs {' and '.join(keys)} in the environment. "
+            f"Set it (export {keys[0]}=…, or --env-file), or name another model; `embedded` needs no key."
+        )
+    return {"api_key": "none"} if keys else {}  # a server of one's own may want no key, but LiteLLM wants one
+
+
+def _mode(litellm: Any, model: str) -> str:  # noqa: ANN401
+    """How LiteLLM reaches a model: some are asked by another protocol than chat completions."""
+    known: Mapping[str, Any] = litellm.model_cost.get(model, {})
+    return "responses" if model.startswith("responses/") else str(known.get("mode", ""))
+
+
+def load_keys(path: str) -> None:
+    """Put the NAME=value lines of a file into the environment; what stands there already is kept.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    from dotenv import dotenv_values
+
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            found = dotenv_values(stream=file, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}). Name a text file of NAME=value lines.") from None
+    for name, value in found.items():
+        if value is not None:
+            os.environ.setdefault(name, value)
+
+
+def _environment(*names: str) -> str:
+    return next((os.environ[name] for name in names if os.environ.get(name)), "")
+
+
+def _headers(key: str | None) -> dict[str, str]:
+    """What goes with each call; the variables of OpenAI's own client are honoured, as LiteLLM does."""
+    headers = {"Authorization": f"Bearer {key or 'none'}"}
+    for name, variable in (("OpenAI-Organization", "OPENAI_ORGANIZATION"), ("OpenAI-Project", "OPENAI_PROJECT")):
+        if value := _environment(variable):
+            headers[name] = value
+    return headers
+
+
+def _bodies(litellm: Any, model: str, provider: str) -> Callable[[Request, int], dict[str, Any]]:  # noqa: ANN401
+    """Make the bodies of requests as LiteLLM would: some models call a parameter otherwise, or take none of it."""
+    from litellm.utils import ProviderConfigManager, get_optional_params
+
+    config = ProviderConfigManager.get_provider_chat_config(model=model, provider=litellm.LlmProviders(provider))
+
+    @cache
+    def parameters(temperature: float, max_tokens: int, told: int) -> dict[str, Any]:
+        wanted = {"temperature": temperature, "max_tokens": max_tokens, **_logprobs_wanted(told)}
+        found = get_optional_params(model=model, custom_llm_provider=provider, drop_params=True, **wanted)
+        extra = found.pop("extra_body", None) or {}
+        return {key: value for key, value in {**found, **extra}.items() if key != "stream"}
+
+    def body(request: Request, told: int) -> dict[str, Any]:
+        messages = [message.to_dict() for message in request.messages]
+        chosen = dict(parameters(request.settings.temperature, request.settings.max_tokens, told))
+        made: dict[str, Any] = config.transform_request(
+            model=model, messages=messages, optional_params=chosen, litellm_params={}, headers={}
+        )
+        return made
+
+    return body
+
+
+def _logprobs_wanted(told: int) -> dict[str, Any]:
+    return {"logprobs": True, "top_logprobs": told} if told else {}
 
 
 class LiteLLMModel:
     """Any model behind LiteLLM. Importing LiteLLM takes seconds, so it waits for the first model of this kind."""
 
-    def __init__(self, name: str, address: str, price: tuple[float, float] | None, timeout: float) -> None:
+    def __init__(self, name: str, address: str, price: tuple[float, float] | None, key: Mapping[str, str]) -> None:
         self.name, self.address, self.price = name, address, price
-        self._timeout = timeout
-        self._alternatives = list(ALTERNATIVES)
-        self._litellm = _import_litellm()
-        self._key = self._check()
+        self._key = key
+        self._alternatives = Alternatives()
 
-    def _check(self) -> dict[str, str]:
-        """Refuse a name or a missing key; return what LiteLLM must be told of the key, beside the environment."""
+    async def ask(self, request: Request) -> Completion:
+        """Make one attempt, and a second one where the provider tells of fewer alternatives to a token."""
+        told = self._alternatives.told(request)
         try:
-            self._litellm.get_llm_provider(self.name, api_base=self.address or None)
-        except Exception:  # noqa: BLE001 - whatever LiteLLM raises here, the name is what is wrong
-            raise ModelError(
-                f"unknown model {self.name!r}; allowed: embedded, or provider/model as LiteLLM names it, such as "
-                "openai/gpt-4o-mini, anthropic/claude-3-5-haiku-latest, ollama_chat/llama3.1 or "
-                "hosted_vllm/my-model with api_base. Put the provider before the name."
-            ) from None
-        missing = self._litellm.validate_environment(self.name)["missing_keys"]
-        keys = [key for key in missing if key.endswith(("_KEY", "_TOKEN", "_ID"))]
-        if keys and not self.address:
-            raise ModelError(
-                f"model {self.name!r} needs {' and '.join(keys)} in the environment. "
-                f"Set it (export {keys[0]}=…), or name another model; `embedded` needs no key."
-            )
-        return {"api_key": "none"} if keys else {}  # a server of one's own may want no key, but LiteLLM wants one
+            response = await self._call(request, told)
+        except Exception as error:  # noqa: BLE001 - sorted below; LiteLLM has no common base class
+            failed = _sorted(error)
+            if self._alternatives.fewer(told, failed):
+                return await self.ask(request)
+            raise failed from None
+        return read(response.model_dump(), request, self.price)
 
-    def complete(self, request: Request) -> Completion:
-        """Make one call, and again where the fault may pass."""
-        for attempt in range(ATTEMPTS):
-            started, told = time.monotonic(), self._told(request)
-            try:
-                response = self._call(request, told)
-            except Exception as error:  # noqa: BLE001 - sorted below; LiteLLM has no common base class
-                self._raise_if_final(error)
-                if told and self._tells_less(told, error):
-                    return self.complete(request)
-                if attempt == ATTEMPTS - 1 or not _passing(error):
-                    return Completion("", seconds=time.monotonic() - started, error=_said(error))
-                time.sleep(min(PATIENCE, _retry_after(error) or 2.0**attempt))
-            else:
-                return self._completion(response, time.monotonic() - started)
-        raise AssertionError  # the loop returns
-
-    def _told(self, request: Request) -> int:
-        """How many alternatives to a token the provider is asked to tell the log-probabilities of."""
-        return self._alternatives[0] if request.settings.logprobs and self._alternatives else 0
-
-    def _tells_less(self, told: int, error: Exception) -> bool:
-        """Whether a provider refuses to tell of so many: then it is asked for fewer, or for none, from now on."""
-        if getattr(error, "status_code", None) not in {400, 422} or "logprob" not in str(error).lower():
-            return False
-        if self._alternatives[:1] == [told]:  # else another thread has heard it first
-            del self._alternatives[0]
-        return True
-
-    def _call(self, request: Request, told: int) -> Any:  # noqa: ANN401 - LiteLLM's response
+    async def _call(self, request: Request, told: int) -> Any:  # noqa: ANN401 - LiteLLM's response
         # LiteLLM drops what it knows a provider not to take; then the answer comes without log-probabilities.
-        return self._litellm.completion(
+        return await _import_litellm().acompletion(
             model=self.name,
             messages=[message.to_dict() for message in request.messages],
             temperature=request.settings.temperature,
             max_tokens=request.settings.max_tokens,
-            **({"logprobs": True, "top_logprobs": told} if told else {}),
+            **_logprobs_wanted(told),
             api_base=self.address or None,
-            timeout=self._timeout,
+            timeout=LONG,
             num_retries=0,
             max_retries=0,
             drop_params=True,
             **self._key,
         )
 
-    def _completion(self, response: Any, seconds: float) -> Completion:  # noqa: ANN401
-        if not response.choices:
-            return Completion("", seconds=seconds, error="the provider returned no choice")
-        choice, usage = response.choices[0], getattr(response, "usage", None)
-        prompt_tokens = int(getattr(usage, "prompt_tokens", 0) or 0)
-        completion_tokens = int(getattr(usage, "completion_tokens", 0) or 0)
-        per_prompt, per_completion = self.price or (0.0, 0.0)
-        return Completion(
-            _whole(choice.message.content or ""),
-            prompt_tokens,
-            completion_tokens,
-            prompt_tokens * per_prompt + completion_tokens * per_completion,
-            seconds,
-            str(choice.finish_reason or "stop"),
-            error="content filter" if choice.finish_reason == "content_filter" else "",
-            logprobs=_logprobs(choice),
-        )
-
-    def _raise_if_final(self, error: Exception) -> None:
-        """Stop where every further call would fail alike."""
-        # By status and body: LiteLLM's classes and wordings for the same refusal differ between providers.
-        status = getattr(error, "status_code", None)
-        spent = status == 402 or "insufficient_quota" in f"{error} {getattr(error, 'body', '')}"
-        for met, what, remedy in (
-            (status in {401, 403}, "the provider refuses the key", "Check the key; then resume."),
-            (status == 404, "the provider does not know this model", "Check its name."),
-            (spent, "the quota is used up", "Top it up; then resume."),
-        ):
-            if met:
-                raise ProviderError(f"{self.name}: {what} ({_said(error)}). {remedy}") from None
+    async def leave(self) -> None:
+        """LiteLLM keeps its connections to itself."""
 
 
-def _whole(text: str) -> str:
-    """Replace half a surrogate pair, as a cut answer may end with, by "?": it cannot be written down."""
-    return text.encode(errors="replace").decode()
-
-
-def _logprobs(choice: Any) -> tuple[tuple[str, float], ...]:  # noqa: ANN401
-    try:
-        told = beginnings([token.model_dump() for token in choice.logprobs.content or []])
-    except (AttributeError, KeyError, TypeError):  # none, or in a form that is not the protocol's
-        return ()
-    return tuple((_whole(text), value) for text, value in told)
-
-
-def _passing(error: Exception) -> bool:
-    """Whether the same call may succeed later."""
+def _sorted(error: Exception) -> CallFailed:
+    """Sort what LiteLLM raised: by status and words, since its classes for the same refusal differ by provider."""
     status = getattr(error, "status_code", None)
-    return status in {408, 409, 425, 429} or status is None or int(status) >= 500
-
-
-def _retry_after(error: Exception) -> float:
+    said = f"{error} {getattr(error, 'body', None) or ''}"
     headers = getattr(error, "litellm_response_headers", None) or {}
-    try:
-        return max(0.0, float(headers.get("retry-after", 0)))
-    except ValueError:
-        return 0.0
-
-
-def _said(error: Exception) -> str:
-    """Say in one line what went wrong, with nothing in it that looks like a key."""
-    text = str(error)
-    for name, value in os.environ.items():
-        if name.endswith(("_KEY", "_TOKEN", "_SECRET")) and len(value) >= 8:
-            text = text.replace(value, "[hidden]")
-    text = re.sub(r"(sk-|key[-_ ]?|bearer )[\w*.-]{6,}", "[hidden]", text, flags=re.IGNORECASE)
-    return f"{type(error).__name__}: {text.splitlines()[0][:200] if text else 'no message'}"
+    sent = getattr(error, "response", None)
+    headers = headers or getattr(sent, "headers", None) or {}
+    if status is None or "Timeout" in type(error).__name__ or "Connection" in type(error).__name__:
+        return CallFailed(Fate.PASSING, f"{type(error).__name__}: {one_line(said)}", billed=True)
+    return sort(int(status), said, seconds_to_wait(headers.get("retry-after")))
 
 
 def _import_litellm() -> Any:  # noqa: ANN401 - untyped package

@@ -20,6 +20,25 @@ def run_option(command: Command) -> Command:
     return click.option("--run", type=int, help="Number of the run; the latest by default.")(command)
 
 
+def env_option(command: Command) -> Command:
+    """Take --env-file, and put what it holds into the environment before anything else is looked at."""
+
+    def load(_context: click.Context, _option: click.Parameter, path: str | None) -> None:
+        if path is not None:
+            from optimizer.models import load_keys
+
+            load_keys(path)
+
+    return click.option(
+        "--env-file",
+        type=click.Path(),
+        callback=load,
+        expose_value=False,
+        is_eager=True,
+        help="Take keys from a file of NAME=value lines; no other .env is read.",
+    )(command)
+
+
 def json_option(command: Command) -> Command:
     """Take --json."""
     return click.option("--json", "as_json", is_flag=True, help="Machine-readable results on stdout.")(command)
@@ -34,6 +53,8 @@ def tune_options(command: Command) -> Command:
         click.option("--trials", type=click.IntRange(1, 500), help="Prompts to try at most."),
         click.option("--max-calls", type=click.IntRange(0), help="Hard cap on calls bought; 0 is none."),
         click.option("--max-usd", type=click.FloatRange(0), help="Hard cap on US dollars; 0 is none."),
+        click.option("--max-tokens", type=click.IntRange(0), help="Hard cap on tokens, asked and answered; 0 is none."),
+        click.option("--max-minutes", type=click.FloatRange(0), help="Hard cap on minutes; 0 is none."),
         click.option("--sampler", help="pooled; or a control: tpe, random, gp."),
         click.option("--pruner", help="Of a control: halving, racing or none."),
         click.option("--seed", type=int, help="Seed of the search."),

@@ -5,19 +5,21 @@ Rows need no wanted answer; those that have one are scored by the same code as i
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from optimizer.archive import renderer_for
+from optimizer.budget import Budget
 from optimizer.data import to_examples
 from optimizer.errors import InputError
 from optimizer.evaluate import Evaluator
 from optimizer.journey import Watch
-from optimizer.ledger import Budget, Ledger
+from optimizer.ledger import Ledger
 from optimizer.models import Model
-from optimizer.preparing import task_model, workers
+from optimizer.preparing import caps, pace, task_model
 from optimizer.records import Run
 from optimizer.scoring import get_metric, interval, summarise
 from optimizer.store import Store
@@ -67,11 +69,12 @@ def predict_file(
     metric = get_metric(run.metric)
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
         trial = store.trials(run.id, outcomes=False)[run.winner]
-        budget = Budget(task.search.max_calls, task.search.max_usd)
-        ledger = Ledger(model, store, run.id, budget, workers(model, task), (watch or Watch()).stop)
+        stop = (watch or Watch()).stop
+        ledger = Ledger(model, store, run.id, Budget(caps(task)), pace(model, task), stop)
         evaluate = Evaluator(ledger, renderer_for(trial), metric)
         asked = replace(trial, outcomes=store.outcomes(run.id, trial.number))
-        answered = evaluate.answer(evaluate.settle(asked), rows)
+        with closing(ledger):
+            answered = evaluate.answer(evaluate.settle(asked), rows)
         seen = {row.text for name in ("train", "dev", "test") for row in store.examples(run.data, name)}
     pairs = [(row, answer) for row, answer in zip(rows, answered, strict=True) if row.targets]
     outcomes = [evaluate.outcome(row, *answer) for row, answer in pairs]

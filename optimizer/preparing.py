@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from optimizer.budget import Caps
 from optimizer.data import SplitPlan, split, to_examples
 from optimizer.errors import SpaceError
 from optimizer.front import Constraints, require_labels
+from optimizer.gateway import Pace
 from optimizer.models import Model, open_model
 from optimizer.records import Dataset
 from optimizer.scoring import get_metric, score
@@ -22,7 +24,8 @@ from search_spaces.prompt import digest
 from search_spaces.rendering import Renderer
 from search_spaces.space import Facts, Space
 
-NOT_COURSE = {"workers", "timeout"}  # settings that change how fast a run goes, not where
+# Settings that change how fast a run goes, not where.
+NOT_COURSE = {"workers", "timeout", "patience", "requests_per_minute", "tokens_per_minute"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +115,17 @@ def task_model(task: Task) -> Model:
     """Open the model that a task names."""
     spec = task.model
     price = (spec.price.input, spec.price.output) if spec.price else None
-    return open_model(spec.name, api_base=spec.api_base, price=price, timeout=spec.timeout)
+    return open_model(spec.name, api_base=spec.api_base, price=price)
 
 
-def workers(model: Model, task: Task) -> int:
-    """Calls at a time. In this process a call takes about a millisecond, and threads would only take turns."""
-    return 0 if model.name == "embedded" else task.model.workers
+def pace(model: Model, task: Task) -> Pace | None:
+    """How calls are made. In this process one takes about a millisecond, and threads would only take turns: none."""
+    spec = task.model
+    caps = (spec.requests_per_minute, spec.tokens_per_minute)
+    return None if model.name == "embedded" else Pace(spec.workers, spec.timeout, spec.patience, *caps)
+
+
+def caps(task: Task) -> Caps:
+    """What a run may spend."""
+    search = task.search
+    return Caps(search.max_calls, search.max_usd, search.max_tokens, search.max_minutes)

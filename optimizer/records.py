@@ -55,8 +55,11 @@ class Request:
 class Completion:
     """What a model answered, or why it did not: `error` is empty for an answer.
 
-    `logprobs` holds beginnings that the answer could have had, no two of which can both come true, with their
-    log-probabilities; empty where none were asked for or none came.
+    A `finish_reason` among `REFUSALS` says that the provider, or the model, would not answer. `logprobs` holds
+    beginnings that the answer could have had, no two of which can both come true, with their log-probabilities; empty
+    where none were asked for or none came. Of the tokens, `cached_tokens` of the prompt were read from the provider's
+    cache, and `reasoning_tokens` of the answer are not in its text. `version` and `fingerprint` are what the provider
+    calls the model and the machine that answered. Zero and empty where it does not say.
     """
 
     text: str
@@ -67,6 +70,25 @@ class Completion:
     finish_reason: str = "stop"
     error: str = ""
     logprobs: tuple[tuple[str, float], ...] = ()
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    version: str = ""
+    fingerprint: str = ""
+
+
+REFUSALS = {"content_filter", "refusal"}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An attempt at a call that gave no answer: why, after how many seconds, and what it cost.
+
+    A `cost` of None is not known: it may have been charged, at most the highest price of the call.
+    """
+
+    said: str
+    seconds: float
+    cost: float | None = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,4 +303,11 @@ class Decided:
     cost: float = 0.0
 
 
-Event = Stage | BlockScored | TrialEnded | Decided
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that a person should know, whoever else reads along."""
+
+    text: str
+
+
+Event = Stage | BlockScored | TrialEnded | Decided | Notice

@@ -1,4 +1,4 @@
-"""results.db: opening, migrating, writing, reading. The door of sqlite-utils; with `opening` and `slots` all the SQL.
+"""results.db: runs, trials, verdicts. With `opening`, `purchases` and `slots` all the SQL.
 
 One SQLite file in WAL mode. What its tables hold is said beside each column in `migrations/`. Knows nothing of
 how a run is made: records come in, records go out. Reading loads no package beyond the standard library.
@@ -8,21 +8,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
 
 from optimizer.errors import StoreError
-from optimizer.opening import connect
 from optimizer.owner import alive, me
+from optimizer.purchases import Purchases, compact, now
 from optimizer.records import (
     Ablation,
     Comparison,
-    Completion,
     Contender,
     Dataset,
     Importance,
@@ -36,127 +30,16 @@ from optimizer.records import (
 )
 from search_spaces.prompt import Example, Prompt, digest
 
-if TYPE_CHECKING:
-    import sqlite_utils
 
-
-class Store:
-    """A results.db.
-
-    Parameters
-    ----------
-    path
-        The file; it is made, readable by its owner alone, if `create`.
-    create
-        Whether a missing file is made; otherwise it is an error.
-    paid
-        Whether completions cost money: then each is on disk before it is used, also after a power cut.
-
-    Raises
-    ------
-    StoreError
-        If the file is missing, is not ours, is newer than this program, is damaged or cannot be opened.
-    """
-
-    def __init__(self, path: str | Path, *, create: bool = False, paid: bool = False) -> None:
-        self.path = Path(path)
-        self.conn = connect(self.path, create=create, paid=paid)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self.conn.close()
-
-    @cached_property
-    def db(self) -> sqlite_utils.Database:
-        """The writing side."""
-        import sqlite_utils
-
-        return sqlite_utils.Database(self.conn)
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Write all or nothing."""
-        if self.conn.in_transaction:
-            with self.db.atomic():
-                yield
-        else:
-            try:
-                # Immediate: a lock that is asked for after a first read is refused at once where others write too.
-                self.conn.execute("BEGIN IMMEDIATE")
-                with self.conn:
-                    yield
-            except sqlite3.OperationalError as error:
-                raise StoreError(
-                    f"{self.path}: cannot be written ({error}). What was written is safe. Free the disk, or wait for "
-                    "the program that holds the file; then give the same command again: it resumes."
-                ) from None
-
-    def _insert(self, table: str, rows: Iterable[Mapping[str, Any]], *, replace: bool = False) -> None:
-        self.db.table(table).insert_all((dict(row) for row in rows), replace=replace, ignore=not replace)
-
-    def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
-        return self.conn.execute(sql, values).fetchall()
-
-    # --- the ledger ---------------------------------------------------------------------------------------
-
-    def find_completions(self, keys: Sequence[str]) -> dict[str, Completion]:
-        """Look up which of these completions were bought already."""
-        found: dict[str, Completion] = {}
-        for start in range(0, len(keys), 500):  # SQLite's oldest limit on `?` is 999
-            part = keys[start : start + 500]
-            marks = ", ".join("?" * len(part))
-            for row in self._rows(f"SELECT * FROM completions WHERE key IN ({marks})", *part):  # noqa: S608 - marks only
-                logprobs = tuple((text, value) for text, value in json.loads(row["logprobs"] or "[]"))
-                found[row["key"]] = Completion(**{name: row[name] for name in _COMPLETION}, logprobs=logprobs)
-        return found
-
-    def add_completions(self, run: int, model: str, completions: Mapping[str, Completion]) -> None:
-        """Write completions down; they are on disk when this returns."""
-        bought = _now()
-        rows = [
-            {"key": key, "model": model, "run": run, "bought": bought}
-            | {name: getattr(c, name) for name in _COMPLETION}
-            | {"logprobs": _json(c.logprobs) if c.logprobs else None}
-            for key, c in completions.items()
-        ]
-        with self.together():
-            self._insert("completions", rows)
-
-    def add_failures(self, run: int, model: str, failures: Mapping[str, Completion]) -> None:
-        """Write calls down that gave no answer: what they were charged is spent, and why they failed can be read."""
-        rows = [
-            {
-                "run": run,
-                "key": key,
-                "model": model,
-                "error": c.error,
-                "cost": c.cost,
-                "seconds": c.seconds,
-                "made": _now(),
-            }
-            for key, c in failures.items()
-        ]
-        with self.together():
-            self._insert("failures", rows)
-
-    def spent(self, run: int) -> tuple[int, int, float]:
-        """Read how many completions a run has bought, how many calls gave none, and what all of them did cost."""
-        sql = "SELECT COUNT(*), COALESCE(SUM(cost), 0) FROM {} WHERE run = ?"
-        bought, failed = (self._rows(sql.format(table), run)[0] for table in ("completions", "failures"))
-        return int(bought[0]), int(failed[0]), float(bought[1]) + float(failed[1])
+class Store(Purchases):
+    """A results.db: what `Purchases` keeps, and runs, trials and verdicts."""
 
     # --- runs ---------------------------------------------------------------------------------------------
 
     def start_run(self, run: Run, config: str) -> int:
         """Write a new run down and return its id; `config` is a digest of all that decides its course."""
-        row = {"name": run.name, "config": config, "task": _json(run.task), "model": run.model}
-        row |= {"metric": run.metric, "data": run.data, "status": "running", "started": _now(), "owner": me()}
+        row = {"name": run.name, "config": config, "task": compact(run.task), "model": run.model}
+        row |= {"metric": run.metric, "data": run.data, "status": "running", "started": now(), "owner": me()}
         with self.together():
             key = self.db.table("runs").insert(row).last_pk
         assert isinstance(key, int)
@@ -185,7 +68,7 @@ class Store:
         if values.get("status") == "running":
             values["owner"] = me()
         elif "status" in values:
-            values["finished"] = _now()
+            values["finished"] = now()
         with self.together():
             self.db.table("runs").update(run, values)
 
@@ -203,9 +86,9 @@ class Store:
                         "id": example.id,
                         "split": split,
                         "position": position,
-                        "inputs": _json(dict(example.inputs)),
-                        "targets": _json(example.targets),
-                        "slices": _json(dataset.slices.get(example.id, {})),
+                        "inputs": compact(dict(example.inputs)),
+                        "targets": compact(example.targets),
+                        "slices": compact(dataset.slices.get(example.id, {})),
                     }
                     for split, rows in splits.items()
                     for position, example in enumerate(rows)
@@ -228,7 +111,7 @@ class Store:
     def open_test(self, data: str, run: int) -> int:
         """Record that a run opens the test split, and return how many runs have opened it by now."""
         with self.together():
-            self._insert("openings", [{"data": data, "run": run, "opened": _now()}])
+            self._insert("openings", [{"data": data, "run": run, "opened": now()}])
         return int(self._rows("SELECT COUNT(*) FROM openings WHERE data = ?", data)[0][0])
 
     # --- trials -------------------------------------------------------------------------------------------
@@ -239,9 +122,9 @@ class Store:
         estimate_low, estimate_high = trial.credible or (None, None)
         with self.together():
             prompt = self._save_prompt(trial.prompt, text)
-            row = {"run": run, "number": trial.number, "prompt": prompt, "params": _json(trial.params)}
+            row = {"run": run, "number": trial.number, "prompt": prompt, "params": compact(trial.params)}
             row |= {"state": trial.state.value, "score": trial.score, "low": low, "high": high, "n": trial.n}
-            row |= {"steps": _json(trial.steps), "reason": trial.reason, "seconds": trial.seconds}
+            row |= {"steps": compact(trial.steps), "reason": trial.reason, "seconds": trial.seconds}
             row |= {"estimate": trial.estimate, "estimate_low": estimate_low, "estimate_high": estimate_high}
             self._insert("prompt_trials", [row], replace=True)
             rows = ({"run": run, "trial": trial.number, **_searched(o), **_outcome_row(o)} for o in trial.outcomes)
@@ -252,8 +135,8 @@ class Store:
         key = digest(data)
         if prompt.nearest:
             data["pool"] = digest(data["demos"])
-            self._insert("pools", [{"digest": data["pool"], "json": _json(data.pop("demos"))}])
-        self._insert("prompts", [{"digest": key, "json": _json(data), "text": text}])
+            self._insert("pools", [{"digest": data["pool"], "json": compact(data.pop("demos"))}])
+        self._insert("prompts", [{"digest": key, "json": compact(data), "text": text}])
         return key
 
     def _prompt(self, text: str) -> Prompt:
@@ -324,7 +207,7 @@ class Store:
 
     def save_baseline(self, run: int, trained: TrainedModel) -> None:
         """Write the trained rival down."""
-        row = {"run": run, "detail": trained.detail, "params": _json(trained.params), "curve": _json(trained.curve)}
+        row = {"run": run, "detail": trained.detail, "params": compact(trained.params), "curve": compact(trained.curve)}
         row |= {"dev_score": trained.dev_score, "model": trained.blob}
         with self.together():
             self._insert("baselines", [row], replace=True)
@@ -403,19 +286,9 @@ class Store:
         raise StoreError(f"{self.path}: has no run {run}; allowed: {known}.")
 
 
-_COMPLETION = ("text", "prompt_tokens", "completion_tokens", "cost", "seconds", "finish_reason")
-
 # An outcome's price stands with its completion.
 _PRICE = "c.prompt_tokens, c.prompt_tokens + c.completion_tokens AS tokens, c.cost, c.seconds, c.text"
 _BOUGHT = "LEFT JOIN completions c ON c.key = o.completion"
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _outcome_row(outcome: Outcome) -> dict[str, object]:

@@ -90,7 +90,11 @@ class Price(_Section):
 
 
 class ModelSpec(_Section):
-    """`[model]`: which model completes, and how it is reached. Keys come from the environment, never from here."""
+    """`[model]`: which model completes, and how it is reached. Keys come from the environment, never from here.
+
+    `workers` caps the calls at a time; `timeout` is what one attempt may take and `patience` the longest wait between
+    two, in seconds. Requests and tokens per minute are caps, too; 0 is none.
+    """
 
     name: Name = "embedded"
     api_base: str = ""
@@ -98,6 +102,9 @@ class ModelSpec(_Section):
     max_tokens: Annotated[int, Field(gt=0)] | None = None
     workers: Annotated[int, Field(gt=0, le=256)] = 8
     timeout: Annotated[float, Field(gt=0)] = 60.0
+    patience: Annotated[float, Field(ge=0)] = 60.0
+    requests_per_minute: Annotated[float, Field(ge=0)] = 0.0
+    tokens_per_minute: Annotated[float, Field(ge=0)] = 0.0
 
 
 class Bounds(_Section):
@@ -112,10 +119,11 @@ class Search(_Section):
     """`[search]`: how long and how to look.
 
     `calls` is the number of answers on dev rows that the search may look at, bought or not; `trials` the most prompts
-    it opens; `block` the dev rows that a prompt is asked at a time. `max_calls` and `max_usd` cap what is bought in
-    all; 0 means no cap. `pruner` ends trials of the samplers other than "pooled". With `ablate` the dev rows are also
-    answered with each of the winner's ingredients set back to the seed prompt's. With `pareto` the search looks for
-    cheap and fast prompts as well; the best score wins, among the prompts that keep the `constraints`.
+    it opens; `block` the dev rows that a prompt is asked at a time. `max_calls`, `max_usd`, `max_tokens` and
+    `max_minutes` cap what is spent in all; 0 means no cap. `pruner` ends trials of the samplers other than "pooled".
+    With `ablate` the dev rows are also answered with each of the winner's ingredients set back to the seed prompt's.
+    With `pareto` the search looks for cheap and fast prompts as well; the best score wins, among the prompts that keep
+    the `constraints`.
     """
 
     sampler: Literal["pooled", "tpe", "random", "gp"] = "pooled"
@@ -124,6 +132,8 @@ class Search(_Section):
     trials: Annotated[int, Field(gt=0, le=500)] = 300
     max_calls: Annotated[int, Field(ge=0)] = 0
     max_usd: Annotated[float, Field(ge=0)] = 0.0
+    max_tokens: Annotated[int, Field(ge=0)] = 0
+    max_minutes: Annotated[float, Field(ge=0)] = 0.0
     block: Annotated[int, Field(gt=0)] = 5
     seed: int = 0
     ablate: bool = False

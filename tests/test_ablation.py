@@ -12,11 +12,12 @@ from click.testing import CliRunner
 
 from optimizer import history, tune
 from optimizer.ablation import variants
+from optimizer.budget import Budget, Caps, Spent
 from optimizer.cli import main
 from optimizer.embedded import EmbeddedModel
 from optimizer.evaluate import Evaluator
 from optimizer.journey import Tuned
-from optimizer.ledger import Budget, Ledger
+from optimizer.ledger import Ledger
 from optimizer.preparing import prepare
 from optimizer.records import State, Trial
 from optimizer.scoring import get_metric
@@ -26,6 +27,8 @@ from tests.small_task import write_task
 
 ROWS = 100
 SEARCH = {"calls": 150, "trials": 15, "ablate": True}
+
+CALLS, DOLLAR = Caps(calls=100), Caps(usd=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -166,10 +169,10 @@ def test_an_ablation_that_the_caps_do_not_cover_is_left_out_and_said_so(tmp_path
     ("budget", "calls", "said"),
     [
         (Budget(), 10**6, ""),
-        (Budget(max_calls=100, calls=60, held_calls=20), 20, ""),
-        (Budget(max_calls=100, calls=60, held_calls=20), 21, "it takes 21 calls, and the budget has 20 left"),
-        (Budget(max_usd=1.0, usd=0.5, held_usd=0.3), 21, "it takes about $0.2100, and the budget has $0.2000 left"),
-        (Budget(max_usd=1.0, usd=0.5, held_usd=0.3), 20, ""),
+        (Budget(CALLS, Spent(calls=60), Spent(calls=20)), 20, ""),
+        (Budget(CALLS, Spent(calls=60), Spent(calls=20)), 21, "it takes 21 calls, and the budget has 20 left"),
+        (Budget(DOLLAR, Spent(usd=0.5), Spent(usd=0.3)), 21, "it takes about $0.2100, and the budget has $0.2000 left"),
+        (Budget(DOLLAR, Spent(usd=0.5), Spent(usd=0.3)), 20, ""),
     ],
 )
 def test_a_budget_says_what_it_lacks(budget: Budget, calls: int, said: str) -> None:

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.calibration import DEPTH, NEVER, Batch, beginnings, choose, label_scores, scores_of, settle
+from optimizer.gateway import Pace
 from optimizer.ledger import Ledger
 from optimizer.records import Completion, Request
 from optimizer.store import Store
@@ -240,7 +241,7 @@ FULL = replace(PLAIN, settings=Settings(0.0, 8, logprobs=True))
 @pytest.mark.parametrize("workers", [0, 2])
 def test_log_probabilities_come_back_out_of_the_ledger(store: Store, workers: int) -> None:
     """As they were bought, to the last digit."""
-    first = Ledger(Teller(), store, 1, workers=workers).complete([FULL])
+    first = Ledger(Teller(), store, 1, pace=Pace(workers) if workers else None).complete([FULL])
     again = Ledger(Teller(), store, 2).complete([FULL])
 
     assert first[0][0] == again[0][0]

@@ -14,6 +14,7 @@ import pytest
 
 from optimizer.errors import DataError
 from optimizer.evaluate import Evaluator
+from optimizer.gateway import Pace
 from optimizer.ledger import Ledger
 from optimizer.records import Completion, Kind, Outcome, Request, State, Trial
 from optimizer.scoring import METRICS
@@ -77,7 +78,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture(params=[0, 1, 8])
 def evaluator(request: pytest.FixtureRequest, store: Store) -> Evaluator:
     """The script, in this thread, in one other, in eight."""
-    ledger = Ledger(Scripted(SAID), store, 1, workers=request.param)
+    ledger = Ledger(Scripted(SAID), store, 1, pace=Pace(request.param) if request.param else None)
     return Evaluator(ledger, Renderer(), METRICS["accuracy"])
 
 
@@ -185,7 +186,7 @@ def test_the_order_of_the_rows_is_kept_whoever_answers_first(store: Store) -> No
     rows = [Example(f"r{i}", (("text", f"text {i}"),), (f"text {i}",)) for i in range(60)]
     model = Echo()
 
-    outcomes = Evaluator(Ledger(model, store, 1, workers=8), Renderer(), METRICS["exact_match"]).rows(prompt, rows)
+    outcomes = Evaluator(Ledger(model, store, 1, pace=Pace(8)), Renderer(), METRICS["exact_match"]).rows(prompt, rows)
 
     assert [row.id for row in rows] == [outcome.example_id for outcome in outcomes]
     assert [row.target for row in rows] == [outcome.answer for outcome in outcomes]

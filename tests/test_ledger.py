@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from optimizer.budget import Budget, Caps, Spent
 from optimizer.errors import BudgetSpent, Interrupted, ModelError, ProviderError
-from optimizer.ledger import Budget, Ledger
+from optimizer.gateway import Pace
+from optimizer.ledger import Ledger
 from optimizer.records import Completion, Request
 from optimizer.store import Store
 from search_spaces.prompt import Message, Settings
@@ -26,6 +29,11 @@ ROOT = Path(__file__).resolve().parents[1]
 PRICE = (0.001, 0.01)  # US dollars per token: prices at which a few calls are seen
 
 every_way = pytest.mark.parametrize("workers", [0, 1, 8])
+
+
+def paced(workers: int) -> Pace | None:
+    """Calls at a time; none are made one after the other in the same thread."""
+    return Pace(workers) if workers else None
 
 
 def ask(text: str | int, *, sample: int = 0, max_tokens: int = 8) -> Request:
@@ -98,7 +106,7 @@ def written(model: Oracle) -> list[str]:
 def test_the_same_request_is_bought_once(store: Store, workers: int) -> None:
     """Asked again it is looked up, with the same key and the same figures."""
     model = Oracle()
-    ledger = Ledger(model, store, 1, workers=workers)
+    ledger = Ledger(model, store, 1, pace=paced(workers))
 
     first = ledger.complete([ask("a"), ask("b")])
     again = ledger.complete([ask("b"), ask("a")])
@@ -111,7 +119,7 @@ def test_the_same_request_is_bought_once(store: Store, workers: int) -> None:
 @every_way
 def test_answers_come_in_the_order_of_the_requests(store: Store, workers: int) -> None:
     """With those known already among them."""
-    ledger = Ledger(Oracle(), store, 1, workers=workers)
+    ledger = Ledger(Oracle(), store, 1, pace=paced(workers))
     ledger.complete([ask(5), ask(17)])
 
     done = ledger.complete([ask(i) for i in range(30)])
@@ -125,7 +133,7 @@ def test_equal_requests_of_one_batch_are_bought_once(store: Store, workers: int)
     """Each gets the answer."""
     model = Oracle()
 
-    done = Ledger(model, store, 1, workers=workers).complete([ask("a"), ask("b"), ask("a"), ask("a")])
+    done = Ledger(model, store, 1, pace=paced(workers)).complete([ask("a"), ask("b"), ask("a"), ask("a")])
 
     assert sorted(model.calls) == ["a", "b"]
     assert [completion.text for _, completion in done] == ["re: a", "re: b", "re: a", "re: a"]
@@ -136,7 +144,7 @@ def test_nothing_asked_is_nothing_bought(store: Store, workers: int) -> None:
     """An empty batch is answered by an empty list."""
     model = Oracle()
 
-    assert Ledger(model, store, 1, workers=workers).complete([]) == []
+    assert Ledger(model, store, 1, pace=paced(workers)).complete([]) == []
     assert model.calls == []
 
 
@@ -149,7 +157,7 @@ def test_two_ledgers_on_one_store_buy_once(store: Store) -> None:
 
     assert model.calls == ["a"]
     assert first == second
-    assert store.spent(2) == (0, 0, 0)
+    assert store.spent(2) == Spent()
 
 
 def test_a_later_process_buys_nothing_again(path: Path) -> None:
@@ -157,7 +165,7 @@ def test_a_later_process_buys_nothing_again(path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, 'tests'); from test_ledger import *\n"
         "with Store(sys.argv[1], create=True) as store:\n"
-        "    Ledger(Oracle(), store, 1, workers=2).complete([ask(i) for i in range(5)])\n"
+        "    Ledger(Oracle(), store, 1, pace=paced(2)).complete([ask(i) for i in range(5)])\n"
     )
     subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, check=True)
     model = Oracle()
@@ -178,7 +186,7 @@ def test_two_that_buy_at_the_same_time_end_with_one_copy(path: Path) -> None:
     def buy(run: int) -> None:
         with Store(path, create=True) as store:
             both.wait()
-            done[run] = Ledger(Oracle(), store, run, workers=1).complete(requests)
+            done[run] = Ledger(Oracle(), store, run, pace=paced(1)).complete(requests)
 
     buyers = [threading.Thread(target=buy, args=(run,)) for run in (1, 2)]
     for buyer in buyers:
@@ -231,7 +239,7 @@ def test_whatever_could_change_the_answer_is_bought_apart(store: Store, differen
 
     Ledger(replace(model, calls=[]), store, 1).complete([request])
 
-    assert store.spent(1)[0] == 2
+    assert store.bought(1) == 2
 
 
 # --- at once ----------------------------------------------------------------------------------------------
@@ -242,7 +250,7 @@ def test_everything_is_on_disk_when_the_answers_are_given(store: Store, path: Pa
     """Another connection finds it."""
     model = Oracle()
 
-    Ledger(model, store, 1, workers=workers).complete([ask(i) for i in range(20)])
+    Ledger(model, store, 1, pace=paced(workers)).complete([ask(i) for i in range(20)])
 
     assert written(model) == on_disk(path)
     assert len(model.answered) == 20
@@ -257,7 +265,7 @@ def test_what_has_landed_is_on_disk_before_the_next_call(store: Store, path: Pat
         found.append(number - len(on_disk(path)))
         return answer(request)
 
-    Ledger(Oracle(look), store, 1, workers=workers).complete([ask(i) for i in range(20)])
+    Ledger(Oracle(look), store, 1, pace=paced(workers)).complete([ask(i) for i in range(20)])
 
     assert len(found) == 20
     assert max(found) <= workers
@@ -272,14 +280,14 @@ def test_a_process_that_is_killed_loses_only_what_was_in_flight(path: Path, work
         "    if number == 9: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return answer(request)\n"
         "with Store(sys.argv[1], create=True, paid=True) as store:\n"
-        "    Ledger(Oracle(act), store, 1, workers=int(sys.argv[2])).complete([ask(i) for i in range(12)])\n"
+        "    Ledger(Oracle(act), store, 1, pace=paced(int(sys.argv[2]))).complete([ask(i) for i in range(12)])\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path), str(workers)], cwd=ROOT, check=False)
     kept = on_disk(path)
     model = Oracle()
 
     with Store(path, create=True) as store:
-        Ledger(model, store, 1, workers=workers).complete([ask(i) for i in range(12)])
+        Ledger(model, store, 1, pace=paced(workers)).complete([ask(i) for i in range(12)])
 
     assert done.returncode == -9
     assert 9 - workers <= len(kept) <= 8
@@ -295,14 +303,14 @@ def test_the_cap_on_calls_is_reached_and_not_passed(store: Store, path: Path, wo
     model = Oracle()
 
     with pytest.raises(BudgetSpent, match=r"^the budget of 7 calls is used up$"):
-        Ledger(model, store, 1, Budget(max_calls=7), workers).complete([ask(i) for i in range(20)])
+        Ledger(model, store, 1, Budget(Caps(calls=7)), paced(workers)).complete([ask(i) for i in range(20)])
 
     assert len(model.calls) == 7
     assert written(model) == on_disk(path)
 
-    bought, failed, usd = store.spent(1)
-    assert failed == 0
-    Ledger(model, store, 1, Budget(20, 0.0, bought, usd), workers).complete([ask(i) for i in range(20)])
+    assert store.spent(1).calls == 7
+    larger = Budget(Caps(calls=20), store.spent(1))
+    Ledger(model, store, 1, larger, paced(workers)).complete([ask(i) for i in range(20)])
 
     assert len(model.calls) == 20
 
@@ -311,14 +319,14 @@ def test_the_cap_on_calls_is_reached_and_not_passed(store: Store, path: Path, wo
 def test_calls_kept_for_the_verdict_are_not_spent_before(store: Store, workers: int) -> None:
     """They are there when they are released."""
     model = Oracle()
-    budget = Budget(max_calls=10, held_calls=4)
-    ledger = Ledger(model, store, 1, budget, workers)
+    budget = Budget(Caps(calls=10), held=Spent(calls=4))
+    ledger = Ledger(model, store, 1, budget, paced(workers))
 
     with pytest.raises(BudgetSpent, match=r"the budget of 10 calls is used up but for 4 kept for the verdict"):
         ledger.complete([ask(i) for i in range(10)])
     assert len(model.calls) == 6
 
-    budget.held_calls = 0
+    budget.held = Spent()
     ledger.complete([ask(i) for i in range(10)])
 
     assert len(model.calls) == 10
@@ -329,14 +337,14 @@ def test_dollars_kept_for_the_verdict_are_not_spent_before(store: Store, workers
     """They are there when they are released."""
     model = Oracle()
     each = answer(ask(1)).cost
-    budget = Budget(max_usd=each * 10.5, held_usd=each * 4)
-    ledger = Ledger(model, store, 1, budget, workers)
+    budget = Budget(Caps(usd=each * 10.5), held=Spent(usd=each * 4))
+    ledger = Ledger(model, store, 1, budget, paced(workers))
 
     with pytest.raises(BudgetSpent, match=r"kept for the verdict\)$"):
         ledger.complete([ask(i) for i in range(10)])
     assert len(model.calls) == 6
 
-    budget.held_usd = 0.0
+    budget.held = Spent()
     ledger.complete([ask(i) for i in range(10)])
 
     assert len(model.calls) == 10
@@ -345,7 +353,7 @@ def test_dollars_kept_for_the_verdict_are_not_spent_before(store: Store, workers
 @every_way
 def test_what_stands_in_the_ledger_costs_no_budget(store: Store, workers: int) -> None:
     """A spent budget still reads what was bought."""
-    ledger = Ledger(Oracle(), store, 1, Budget(max_calls=3), workers)
+    ledger = Ledger(Oracle(), store, 1, Budget(Caps(calls=3)), paced(workers))
     first = ledger.complete([ask(i) for i in range(3)])
 
     assert first == ledger.complete([ask(i) for i in range(3)])
@@ -358,8 +366,22 @@ class Nowhere:
         """Know nothing."""
         return {}
 
+    def claim(self, run: int, model: str, calls: object) -> set[str]:
+        """Let everything out."""
+        return set()
+
     def add_completions(self, run: int, model: str, completions: object) -> None:
         """Keep nothing."""
+
+    def add_failures(self, run: int, model: str, failures: object) -> None:
+        """Keep nothing."""
+
+    def release(self, keys: object) -> None:
+        """Keep nothing."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Be ready at once."""
+        return nullcontext()
 
 
 sizes = st.lists(st.tuples(st.text(max_size=40), st.integers(1, 30)), min_size=1, max_size=12, unique_by=lambda t: t[0])
@@ -372,7 +394,7 @@ def test_no_cap_is_ever_passed(
 ) -> None:
     """By the model's own books, though every call may cost all that its size allows; a refusal has its reason."""
     model = Oracle(lambda _, request: replace(answer(request), cost=answer(request).cost * share))
-    ledger = Ledger(model, Nowhere(), 1, Budget(max_calls, max_usd), workers)
+    ledger = Ledger(model, Nowhere(), 1, Budget(Caps(max_calls, max_usd)), paced(workers))
     requests = [ask(text, max_tokens=size) for text, size in drawn]
     refused = False
     try:
@@ -382,8 +404,8 @@ def test_no_cap_is_ever_passed(
 
     assert model.usd <= max_usd + 1e-9
     assert not max_calls or len(model.calls) <= max_calls
-    assert pytest.approx(model.usd) == ledger.budget.usd
-    assert abs(ledger.budget.reserved) < 1e-9
+    assert pytest.approx(model.usd) == ledger.budget.spent.usd
+    assert abs(ledger.budget.reserved.usd) < 1e-9
     assert refused == (len(model.calls) < len(drawn))
     if refused:
         most = sum(answer(request).cost for request in requests)
@@ -395,10 +417,10 @@ def test_a_dollar_cap_needs_a_known_price(store: Store) -> None:
     model = Oracle(price=None)
 
     with pytest.raises(ModelError, match=r"'oracle' has no known price, so a cap of \$2\.5 cannot be kept\. Give its"):
-        Ledger(model, store, 1, Budget(max_usd=2.5))
+        Ledger(model, store, 1, Budget(Caps(usd=2.5)))
     assert model.calls == []
 
-    Ledger(model, store, 1, Budget(max_calls=1)).complete([ask("a")])
+    Ledger(model, store, 1, Budget(Caps(calls=1))).complete([ask("a")])
 
     assert model.calls == ["a"]
 
@@ -418,12 +440,12 @@ def test_a_stop_loses_nothing(store: Store, path: Path, workers: int) -> None:
 
     model = Oracle(act)
     with pytest.raises(Interrupted):
-        Ledger(model, store, 1, workers=workers, stop=stop).complete([ask(i) for i in range(30)])
+        Ledger(model, store, 1, pace=paced(workers), stop=stop).complete([ask(i) for i in range(30)])
 
     assert 5 <= len(model.calls) <= 5 + workers
     assert written(model) == on_disk(path)
 
-    Ledger(model, store, 1, workers=workers).complete([ask(i) for i in range(30)])
+    Ledger(model, store, 1, pace=paced(workers)).complete([ask(i) for i in range(30)])
 
     assert sorted(map(str, range(30))) == sorted(model.calls)
 
@@ -439,7 +461,7 @@ def test_calls_in_flight_at_a_stop_are_written_down(store: Store, path: Path) ->
 
     model = Oracle(act)
     with pytest.raises(Interrupted):
-        Ledger(model, store, 1, workers=3, stop=stop).complete([ask(i) for i in range(30)])
+        Ledger(model, store, 1, pace=paced(3), stop=stop).complete([ask(i) for i in range(30)])
 
     assert on_disk(path) == ["re: 0", "re: 1", "re: 2"]
     assert len(model.calls) == 3
@@ -450,7 +472,7 @@ def test_a_stop_before_the_first_call_buys_nothing(store: Store, workers: int) -
     """Not even what is known is handed out: the run is to end."""
     stop = threading.Event()
     model = Oracle()
-    ledger = Ledger(model, store, 1, workers=workers, stop=stop)
+    ledger = Ledger(model, store, 1, pace=paced(workers), stop=stop)
     ledger.complete([ask("known")])
     stop.set()
 
@@ -469,13 +491,13 @@ def test_a_failed_call_is_given_back_and_not_written_down(store: Store, path: Pa
     model = Oracle(
         lambda number, request: Completion("", cost=0.25, error="no answer") if number == 1 else answer(request)
     )
-    ledger = Ledger(model, store, 1, workers=workers)
+    ledger = Ledger(model, store, 1, pace=paced(workers))
 
     (_, failed), (_, same) = ledger.complete([ask("a"), ask("a")])
 
     assert (failed.error, same) == ("no answer", failed)
     assert on_disk(path) == []
-    assert (ledger.bought, ledger.budget.usd) == (0, 0.25)
+    assert (ledger.bought, ledger.budget.spent.usd) == (0, 0.25)
 
     ((_, done),) = ledger.complete([ask("a")])
 
@@ -496,14 +518,14 @@ def test_an_error_that_is_raised_takes_no_answer_with_it(
         return answer(request)
 
     model = Oracle(act)
-    ledger = Ledger(model, store, 1, workers=workers)
+    ledger = Ledger(model, store, 1, pace=paced(workers))
     with pytest.raises(type(error), match=str(error)):
         ledger.complete([ask(i) for i in range(30)])
 
     assert 4 <= len(model.calls) <= 4 + workers
     assert written(model) == on_disk(path)
     assert len(model.answered) == len(model.calls) - 1
-    assert abs(ledger.budget.reserved) < 1e-9 or not workers
+    assert abs(ledger.budget.reserved.usd) < 1e-9 or not workers
 
 
 def test_calls_in_flight_at_an_error_are_written_down(store: Store, path: Path) -> None:
@@ -520,7 +542,7 @@ def test_calls_in_flight_at_an_error_are_written_down(store: Store, path: Path) 
 
     model = Oracle(act)
     with pytest.raises(ProviderError, match="no more"):
-        Ledger(model, store, 1, workers=3).complete([ask(i) for i in range(3)])
+        Ledger(model, store, 1, pace=paced(3)).complete([ask(i) for i in range(3)])
 
     assert len(model.answered) == 2
     assert written(model) == on_disk(path)
@@ -539,7 +561,7 @@ class Buying(RuleBasedStateMachine):
         self.failing: set[str] = set()
         self.refused: set[str] = set()
         self.stop_in = 0
-        self.caps = (0, 0.0)
+        self.caps = Caps()
         self.paid: set[str] = set()
         self.failed_usd = 0.0
         self.store = Store(self.folder / "results.db", create=True)
@@ -552,9 +574,9 @@ class Buying(RuleBasedStateMachine):
 
     def open_ledger(self) -> None:
         """Start as a resumed run does: with what the store says was spent."""
-        bought, failed, usd = self.store.spent(1)
         self.stop = threading.Event()
-        self.ledger = Ledger(self.model, self.store, 1, Budget(*self.caps, bought + failed, usd), 1, self.stop)
+        budget = Budget(self.caps, self.store.spent(1))
+        self.ledger = Ledger(self.model, self.store, 1, budget, paced(1), self.stop)
 
     def act(self, _: int, request: Request) -> Completion:
         """Do what the rules have arranged for this call."""
@@ -571,7 +593,8 @@ class Buying(RuleBasedStateMachine):
     @rule(texts=st.lists(st.sampled_from("abcdefgh"), max_size=8), workers=st.sampled_from([0, 1, 3]))
     def send(self, texts: list[str], workers: int) -> None:
         """Ask for a batch, and compare what comes with the oracle's books."""
-        self.ledger.workers = workers
+        self.ledger.close()
+        self.ledger.pace = paced(workers)
         before, missing = len(self.model.calls), set(texts) - self.paid
         trouble: Exception | None = None
         try:
@@ -593,7 +616,7 @@ class Buying(RuleBasedStateMachine):
         elif isinstance(trouble, Interrupted):
             assert self.stop.is_set()
         else:
-            assert any(self.caps)
+            assert self.caps != Caps()
 
     @rule(text=st.sampled_from("abcdefgh"))
     def fail(self, text: str) -> None:
@@ -627,8 +650,8 @@ class Buying(RuleBasedStateMachine):
     def cap(self, calls: int, usd: float) -> None:
         """Allow so much more, or anything."""
         budget = self.ledger.budget
-        self.caps = (calls and budget.calls + calls, usd and budget.usd + usd)
-        budget.max_calls, budget.max_usd = self.caps
+        self.caps = Caps(calls and budget.spent.calls + calls, usd and budget.spent.usd + usd)
+        budget.caps = self.caps
 
     @invariant()
     def all_that_was_answered_is_on_disk(self) -> None:
@@ -640,10 +663,10 @@ class Buying(RuleBasedStateMachine):
     def no_cap_is_passed(self) -> None:
         """Nor is the budget's count behind the books."""
         budget = self.ledger.budget
-        assert not budget.max_calls or budget.calls <= budget.max_calls
-        assert not budget.max_usd or budget.usd <= budget.max_usd + 1e-9
-        assert budget.usd == pytest.approx(self.model.usd)
-        assert budget.calls >= len(self.paid)
+        assert not budget.caps.calls or budget.spent.calls <= budget.caps.calls
+        assert not budget.caps.usd or budget.spent.usd <= budget.caps.usd + 1e-9
+        assert budget.spent.usd == pytest.approx(self.model.usd)
+        assert budget.spent.calls >= len(self.paid)
 
 
 Buying.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
@@ -672,7 +695,7 @@ def test_calls_in_flight_are_written_down_when_the_buying_is_broken_off(tmp_path
 
     asked = [Request((Message("user", f"question {i}"),), Settings()) for i in range(4)]
     with Breaking(tmp_path / "r.db", create=True) as store:
-        ledger = Ledger(Together(), store, 1, workers=4)
+        ledger = Ledger(Together(), store, 1, pace=paced(4))
         with pytest.raises(KeyboardInterrupt):
             ledger.complete(asked)
 
@@ -693,14 +716,13 @@ def test_calls_that_failed_are_remembered_with_their_price(tmp_path: Path, worke
 
     model = Filtering()
     with Store(tmp_path / "r.db", create=True) as store:
-        Ledger(model, store, 1, workers=workers).complete([Request((Message("user", "x"),), Settings())])
-        bought, failed, usd = store.spent(1)
+        Ledger(model, store, 1, pace=paced(workers)).complete([Request((Message("user", "x"),), Settings())])
 
-        assert (bought, failed, usd) == (0, 1, 0.5)
+        assert (store.bought(1), store.spent(1)) == (0, Spent(1, 0.5))
         with pytest.raises(BudgetSpent):
-            Ledger(model, store, 1, Budget(max_usd=0.5, calls=1, usd=usd), workers).complete(
+            Ledger(model, store, 1, Budget(Caps(usd=0.5), store.spent(1)), paced(workers)).complete(
                 [Request((Message("user", "x"),), Settings())]
             )
         assert model.asked == 1
-        Ledger(model, store, 1, workers=workers).complete([Request((Message("user", "x"),), Settings())])
-        assert store.spent(1) == (0, 2, 1.0)
+        Ledger(model, store, 1, pace=paced(workers)).complete([Request((Message("user", "x"),), Settings())])
+        assert store.spent(1) == Spent(2, 1.0)

@@ -1,4 +1,4 @@
-"""What every model keeps to, wherever it runs: the embedded one, and one behind LiteLLM on a real server."""
+"""What every model keeps to, wherever it runs: the embedded one, and one on a real server over either lane."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import dataclasses
 from collections.abc import Callable
 
 import pytest
+from asking import LANES, answer, open_lane
 from server import ChatServer
 
+from optimizer.gateway import Pace
 from optimizer.ledger import Ledger
 from optimizer.models import Model, open_model
 from optimizer.records import Completion, Request
@@ -18,13 +20,13 @@ SHOTS = "Options: billing, bug\n\nText: I was charged twice\nLabel: billing\n\nT
 ASKED = Request((Message("user", SHOTS + "Text: my card was charged again\nLabel:"),), Settings(0.0, 20))
 
 
-@pytest.fixture(params=["embedded", "openai/test-model"])
+@pytest.fixture(params=["embedded", *LANES])
 def model(request: pytest.FixtureRequest, server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> Model:
     """Each kind of model in turn; behind the server's answers stands the embedded one too."""
     monkeypatch.setenv("OPENAI_API_KEY", "test")
     if request.param == "embedded":
         return open_model("embedded")
-    return open_model(request.param, api_base=server.url, price=(1.0, 2.0), timeout=20)
+    return open_lane(request.param, "openai/test-model", server.url, (1.0, 2.0))
 
 
 def test_it_says_who_it_is(model: Model) -> None:
@@ -36,7 +38,7 @@ def test_it_says_who_it_is(model: Model) -> None:
 
 def test_it_completes_and_counts(model: Model) -> None:
     """An answer has its text, its tokens, its cost by the price, and a reason why it ended."""
-    done = model.complete(ASKED)
+    done = answer(model, ASKED)
 
     per_prompt, per_completion = model.price or (0.0, 0.0)
     assert done.text.strip() == "billing"
@@ -49,14 +51,14 @@ def test_it_completes_and_counts(model: Model) -> None:
 
 def test_equal_requests_get_equal_answers_at_temperature_zero(model: Model) -> None:
     """The ledger may take one for the other."""
-    one, other = (dataclasses.replace(model.complete(ASKED), seconds=0.0) for _ in range(2))
+    one, other = (dataclasses.replace(answer(model, ASKED), seconds=0.0) for _ in range(2))
 
     assert one == other
 
 
 def test_what_is_too_long_is_cut_and_said_to_be(model: Model) -> None:
     """`max_tokens` bounds the completion."""
-    done = model.complete(dataclasses.replace(ASKED, settings=Settings(0.0, 1)))
+    done = answer(model, dataclasses.replace(ASKED, settings=Settings(0.0, 1)))
 
     assert done.finish_reason == "length"
     assert len(done.text) <= 4
@@ -65,7 +67,7 @@ def test_what_is_too_long_is_cut_and_said_to_be(model: Model) -> None:
 @pytest.mark.parametrize("content", ["", "\u2028 \x00 {{x}} \U0001f642", "x" * 20_000])
 def test_any_text_is_answered(model: Model, content: str) -> None:
     """Odd, empty and long messages lead to a completion, not to an exception."""
-    done = model.complete(Request((Message("user", content),), Settings(0.0, 5)))
+    done = answer(model, Request((Message("user", content),), Settings(0.0, 5)))
 
     assert isinstance(done, Completion)
     assert done.error == ""
@@ -75,8 +77,9 @@ def test_the_ledger_buys_from_it_once(model: Model, tmp_path_factory: pytest.Tem
     """Asked again, nothing is bought, with threads or without."""
     ask: Callable[[Ledger], list[tuple[str, Completion]]] = lambda ledger: ledger.complete([ASKED])  # noqa: E731
     with Store(tmp_path_factory.mktemp("ledger") / "r.db", create=True) as store:
-        first = Ledger(model, store, 1, workers=2)
-        again = Ledger(model, store, 1)
+        first, again = (Ledger(model, store, 1, pace=Pace(2)) for _ in range(2))
 
         assert ask(first) == ask(again)
+        first.close()
+        again.close()
         assert (first.bought, again.bought, again.reused) == (1, 0, 1)

@@ -6,29 +6,34 @@ import asyncio
 import os
 import subprocess
 import sys
-import time
 import traceback
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from server import Body, ChatServer, Fault, filtered, malformed, no_choice, quota, reset, slow, status
+from asking import LANES, QUICK, answer, landed, open_lane
+from server import Asked, Body, ChatServer, Fault, filtered, malformed, no_choice, quota, reset, slow, status
 
 from optimizer import models
 from optimizer.embedded import EmbeddedModel, complete_text
 from optimizer.errors import ModelError, PhrasetuneError, ProviderError
+from optimizer.evaluate import Evaluator
+from optimizer.gateway import ATTEMPTS, DOUBTS, Gateway, Pace
 from optimizer.ledger import Ledger
-from optimizer.models import ATTEMPTS, Model, known_price, open_model, register_embedded
-from optimizer.records import Completion, Request, Run
+from optimizer.models import Model, RemoteModel, known_price, open_model, register_embedded
+from optimizer.records import Completion, Kind, Request, Run
+from optimizer.scoring import METRICS
 from optimizer.store import Store
-from search_spaces.prompt import Message, Settings
+from search_spaces.prompt import Example, Message, Settings
+from search_spaces.rendering import Renderer
 
 ROOT = Path(__file__).resolve().parents[1]
 CANARY = "sk-canary-0123456789"
 BARE = "canary.0123456789"  # a key that does not look like one
+ROW = Example("r1", (("text", "the blue bird"),), ("bird",))
 PRICE = (2.0, 8.0)  # US dollars for a million tokens
 REQUEST = Request((Message("system", "Say what it is."), Message("user", "the blue bird é")), Settings(0.0, 33))
 
@@ -50,15 +55,23 @@ def litellm() -> Iterator[Any]:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that a model has waited between its attempts, without waiting them."""
     waited: list[float] = []
-    clock = SimpleNamespace(sleep=waited.append, monotonic=time.monotonic)
-    monkeypatch.setattr(models, "time", clock)
+
+    async def pause(self: Gateway, attempt: int, wanted: float | None) -> None:
+        waited.append(self.wait_before(attempt, wanted))
+
+    monkeypatch.setattr(Gateway, "pause", pause)
     return waited
 
 
-@pytest.fixture
-def model(litellm: Any, server: ChatServer, waits: list[float]) -> Model:
-    """A model behind LiteLLM, at the server on loopback."""
-    return open_model("openai/test-model", api_base=server.url, price=PRICE, timeout=10)
+@pytest.fixture(params=LANES)
+def model(litellm: Any, server: ChatServer, request: pytest.FixtureRequest) -> Model:
+    """A model at the server on loopback, over either lane."""
+    return open_lane(request.param, "openai/test-model", server.url, PRICE)
+
+
+def sent(asked: Asked) -> dict[str, str]:
+    """The headers of a request, by their names in small letters."""
+    return {name.lower(): value for name, value in asked.headers.items()}
 
 
 def leaks(error: BaseException) -> str:
@@ -78,18 +91,18 @@ def in_a_new_process(code: str) -> str:
 
 def test_a_completion_has_the_text_the_tokens_and_the_cost(model: Model, server: ChatServer) -> None:
     """Text and usage are the server's; the cost is the usage at the price that was given."""
-    done = model.complete(REQUEST)
+    done = answer(model, REQUEST)
 
     text = complete_text(REQUEST.messages, max_tokens=33)
     prompt, completion = 30 // 4, len(text) // 4
-    assert Completion(text, prompt, completion, done.cost, done.seconds, "stop", "") == done
+    assert Completion(text, prompt, completion, done.cost, done.seconds, version="test-model") == done
     assert pytest.approx((prompt * PRICE[0] + completion * PRICE[1]) / 1e6) == done.cost
     assert done.seconds > 0
 
 
 def test_the_request_is_sent_as_it_stands(model: Model, server: ChatServer) -> None:
     """Messages and settings arrive unchanged, with the key in the header alone."""
-    model.complete(REQUEST)
+    answer(model, REQUEST)
 
     asked = server.log[0]
     expected = {
@@ -99,7 +112,7 @@ def test_the_request_is_sent_as_it_stands(model: Model, server: ChatServer) -> N
         "max_tokens": 33,
     }
     assert expected == {name: asked.body[name] for name in expected}
-    assert asked.headers["Authorization"] == f"Bearer {CANARY}"
+    assert sent(asked)["authorization"] == f"Bearer {CANARY}"
     assert CANARY not in str(asked.body)
     assert "stream" not in asked.body
 
@@ -117,7 +130,7 @@ def test_an_unknown_price_is_none_and_costs_nothing(litellm: Any, server: ChatSe
     model = open_model("openai/test-model", api_base=server.url)
 
     assert model.price is None
-    assert model.complete(REQUEST).cost == 0
+    assert answer(model, REQUEST).cost == 0
 
 
 def test_half_a_surrogate_pair_becomes_a_question_mark(model: Model, server: ChatServer, tmp_path: Path) -> None:
@@ -125,7 +138,7 @@ def test_half_a_surrogate_pair_becomes_a_question_mark(model: Model, server: Cha
     server.brain = lambda _: "cut \ud83d"
 
     with Store(tmp_path / "results.db", create=True) as store:
-        (key, done), *_ = Ledger(model, store, 1, workers=1).complete([REQUEST])
+        (key, done), *_ = Ledger(model, store, 1, pace=QUICK).complete([REQUEST])
 
         assert done.text == "cut ?"
         assert done == store.find_completions([key])[key]
@@ -137,7 +150,7 @@ def test_many_at_once_each_get_their_own_answer(model: Model, server: ChatServer
     requests = [Request((Message("user", f"number {i}"),), Settings()) for i in range(40)]
 
     with Store(tmp_path / "results.db", create=True) as store:
-        done = Ledger(model, store, 1, workers=8).complete(requests)
+        done = Ledger(model, store, 1, pace=Pace(8)).complete(requests)
 
     assert [f"number {i}"[::-1] for i in range(40)] == [completion.text for _, completion in done]
     assert len(server.log) == 40
@@ -164,7 +177,7 @@ def test_a_passing_fault_is_tried_again(model: Model, server: ChatServer, fault:
     """The same request is sent until it is answered, and the answer is as good as any."""
     server.misbehave(fault, *range(1, times + 1))
 
-    done = model.complete(REQUEST)
+    done = answer(model, REQUEST)
 
     assert complete_text(REQUEST.messages, max_tokens=33) == done.text
     assert not done.error
@@ -172,83 +185,121 @@ def test_a_passing_fault_is_tried_again(model: Model, server: ChatServer, fault:
 
 
 @passing
-def test_a_fault_that_does_not_pass_becomes_an_error(model: Model, server: ChatServer, fault: Fault) -> None:
-    """After the last attempt the completion says why it is none; it has no text and no cost."""
+def test_a_fault_that_does_not_pass_ends_the_run(model: Model, server: ChatServer, fault: Fault) -> None:
+    """Where no call at all is answered it is the model that fails, not a prompt: what was said last is told."""
     server.misbehave(fault)
 
-    done = model.complete(REQUEST)
+    with pytest.raises(ProviderError, match=r"no answer \(tried for .* s; last: .*\)\. Check the model") as caught:
+        answer(model, REQUEST)
 
-    assert len(server.log) == ATTEMPTS
-    assert done.error
-    assert "\n" not in done.error
-    assert (done.text, done.cost, done.prompt_tokens) == ("", 0.0, 0)
+    assert str(caught.value).count("\n") == 0
+    assert len(server.log) == ATTEMPTS or fault.status == 429  # a limit is waited for
+
+
+def test_a_fault_of_one_call_among_others_is_an_error_of_that_call(model: Model, server: ChatServer) -> None:
+    """The others are answered; it says why it has no text, and what it may have cost is told."""
+    other = replace(REQUEST, messages=(Message("user", "another"),))
+    pace = replace(QUICK, workers=1, patience=0.001)
+    server.misbehave(status(500), *range(1, ATTEMPTS), ATTEMPTS + 1)
+    assert isinstance(model, RemoteModel)
+
+    with closing(Gateway(model, pace)) as gateway:
+        failing = gateway.submit(REQUEST)
+        while len(server.log) < ATTEMPTS - 1:
+            pass
+        assert gateway.submit(other).result().completion
+        done = failing.result()
+
+    assert done.completion is not None
+    assert done.completion.error.startswith(("HTTP 500", "InternalServerError")) or not done.completion.error
 
 
 def test_the_waits_grow(model: Model, server: ChatServer, waits: list[float]) -> None:
-    """A second, two, four; none after the last attempt."""
+    """Half a second, one, two, four, up to the user's patience; half of each is chance."""
     server.misbehave(status(500))
 
-    model.complete(REQUEST)
+    with pytest.raises(ProviderError):
+        answer(model, REQUEST, Pace(1, patience=10))
 
-    assert waits == [1.0, 2.0, 4.0]
+    assert len(waits) == ATTEMPTS - 1
+    assert all(0.25 * 2**n <= min(wait, 10) <= 0.5 * 2**n or wait == 10 for n, wait in enumerate(waits))
 
 
-@pytest.mark.parametrize(
-    ("said", "waited"),
-    [(7, 7.0), (0.5, 0.5), (9999, 60.0), (-1, 1.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 1.0), ("soon", 1.0)],
-)
+@pytest.mark.parametrize(("said", "waited"), [(7, 7.0), (0.5, 0.5), (9999, 60.0), ("soon", None), ("", None)])
 def test_the_provider_says_how_long_to_wait(
-    model: Model, server: ChatServer, waits: list[float], said: str | float, waited: float
+    model: Model, server: ChatServer, waits: list[float], said: str | float, waited: float | None
 ) -> None:
-    """Seconds in Retry-After are granted, up to a minute; anything else is as if it were not there."""
-    server.misbehave(status(429, retry_after=said), 1)
+    """Seconds in Retry-After are granted, up to the user's patience; what cannot be read is as if it were not there."""
+    server.misbehave(status(500, retry_after=said), 1)
 
-    model.complete(REQUEST)
+    assert not answer(model, REQUEST, Pace(1, patience=60)).error
 
-    assert [waited] == waits
+    assert waits == [waited] if waited else 0.25 <= waits[0] <= 0.5
 
 
-def test_a_slow_answer_is_not_waited_for(litellm: Any, server: ChatServer, waits: list[float]) -> None:
-    """An attempt ends with its time; the next one succeeds."""
+def test_a_slow_answer_is_not_waited_for(model: Model, server: ChatServer) -> None:
+    """An attempt ends with its time, and may have been paid; the next one succeeds."""
     server.misbehave(slow(5), 1)
-    model = open_model("openai/test-model", api_base=server.url, price=PRICE, timeout=0.25)
 
-    done = model.complete(REQUEST)
+    done = landed(model, REQUEST, Pace(1, timeout=0.5, patience=0.01))
 
-    assert not done.error
+    assert done.completion is not None
+    assert not done.completion.error
+    assert [failure.cost for failure in done.failures] == [None]
     assert len(server.log) == 2
 
 
-def test_a_server_that_is_not_there_is_an_error(litellm: Any, waits: list[float]) -> None:
-    """No connection is a fault that may pass: it raises nothing."""
-    model = open_model("openai/test-model", api_base="http://127.0.0.1:9/v1", price=PRICE, timeout=5)
+@pytest.mark.parametrize("lane", LANES)
+def test_a_server_that_is_not_there_ends_the_run(litellm: Any, lane: str) -> None:
+    """After a few attempts it says so."""
+    model = open_lane(lane, "openai/test-model", "http://127.0.0.1:9/v1", PRICE)
 
-    done = model.complete(REQUEST)
-
-    assert "Connection error" in done.error
-    assert len(waits) == ATTEMPTS - 1
+    with pytest.raises(ProviderError, match=r"no answer .*(onnection|Cannot connect)"):
+        answer(model, REQUEST)
 
 
 # --- answers that are none --------------------------------------------------------------------------------
 
 
-def test_an_empty_list_of_choices_is_an_error(model: Model, server: ChatServer) -> None:
-    """It is not tried again: the provider did answer."""
-    server.misbehave(no_choice())
+def test_an_empty_list_of_choices_is_asked_again(model: Model, server: ChatServer) -> None:
+    """It may have been charged all the same."""
+    server.misbehave(no_choice(), 1)
 
-    assert model.complete(REQUEST).error == "the provider returned no choice"
-    assert len(server.log) == 1
+    done = landed(model, REQUEST)
+
+    assert done.completion is not None
+    assert not done.completion.error
+    assert [failure.cost for failure in done.failures] == [None]
 
 
-def test_a_filtered_answer_is_an_error_that_costs_its_price(model: Model, server: ChatServer) -> None:
-    """The provider charges for it, so it counts."""
+def test_an_empty_answer_stands_after_some_attempts(model: Model, server: ChatServer) -> None:
+    """Some models do answer nothing; each attempt has cost what its usage says."""
+    server.brain = lambda _: ""
+
+    done = landed(model, REQUEST)
+
+    assert done.completion is not None
+    assert (done.completion.text, done.completion.error) == ("", "")
+    assert len(server.log) == DOUBTS
+    assert all(failure.cost == done.completion.cost for failure in done.failures)
+    assert len(done.failures) == DOUBTS - 1
+
+
+def test_a_filtered_answer_is_bought_once_and_says_nothing_of_the_prompt(
+    model: Model, server: ChatServer, tmp_path: Path
+) -> None:
+    """The provider charges for it, so it counts and is kept; as an outcome it is an error."""
     server.misbehave(filtered())
 
-    done = model.complete(REQUEST)
+    with Store(tmp_path / "results.db", create=True) as store, closing(Ledger(model, store, 1, pace=QUICK)) as ledger:
+        (_, done), *_ = ledger.complete([REQUEST])
+        ledger.complete([REQUEST])
 
-    assert (done.text, done.error, done.finish_reason) == ("", "content filter", "content_filter")
-    assert done.cost > 0
-    assert len(server.log) == 1
+        assert (done.text, done.error, done.finish_reason) == ("", "", "content_filter")
+        assert done.cost > 0
+        assert len(server.log) == 1
+        outcome = Evaluator(ledger, Renderer(), METRICS["accuracy"]).outcome(ROW, "k", done, None)
+        assert (outcome.kind, outcome.score) == (Kind.ERROR, None)
 
 
 @pytest.mark.parametrize("code", [400, 413, 422])
@@ -256,7 +307,7 @@ def test_a_request_that_is_wrong_is_not_repeated(model: Model, server: ChatServe
     """It says nothing of the next request, so it is an error of this one alone."""
     server.misbehave(status(code, said="too long for this model"))
 
-    done = model.complete(REQUEST)
+    done = answer(model, REQUEST)
 
     assert "too long for this model" in done.error
     assert len(server.log) == 1
@@ -281,9 +332,9 @@ def test_log_probabilities_are_asked_for_and_read(model: Model, server: ChatServ
     other = {"token": " bad", "bytes": None, "logprob": -2.5}
     server.misbehave(telling([{"token": " good", "bytes": None, "logprob": -0.25, "top_logprobs": [other]}]))
 
-    assert model.complete(TOLD).logprobs == ((" good", -0.25), (" bad", -2.5))
+    assert answer(model, TOLD).logprobs == ((" good", -0.25), (" bad", -2.5))
     assert {"logprobs": True, "top_logprobs": 20}.items() <= server.log[0].body.items()
-    model.complete(REQUEST)
+    answer(model, REQUEST)
     assert not {"logprobs", "top_logprobs"} & set(server.log[1].body)
 
 
@@ -292,7 +343,7 @@ def test_a_provider_may_tell_none(model: Model, server: ChatServer, content: Any
     """Then the answer stands alone."""
     server.misbehave(telling(content))
 
-    done = model.complete(TOLD)
+    done = answer(model, TOLD)
 
     assert (done.text, done.error, done.logprobs) == (complete_text(REQUEST.messages, max_tokens=33), "", ())
 
@@ -302,7 +353,7 @@ def test_a_provider_that_tells_of_fewer_is_asked_for_fewer(model: Model, server:
     server.misbehave(status(400, said="top_logprobs must be at most 5"), 1)
     server.misbehave(status(422, said="logprobs are not supported by this model"), 3)
 
-    done = [model.complete(TOLD) for _ in range(3)]
+    done = [answer(model, TOLD) for _ in range(3)]
 
     assert [asked.body.get("top_logprobs") for asked in server.log] == [20, 5, 5, None, None]
     assert [completion.error for completion in done] == ["", "", ""]
@@ -336,7 +387,7 @@ def test_a_refusal_of_every_call_is_raised_at_once(
     model = open_model(name, api_base=server.url, price=PRICE)
 
     with pytest.raises(ProviderError, match=f"^{name}: {what} \\(") as caught:
-        model.complete(REQUEST)
+        answer(model, REQUEST)
 
     assert len(server.log) == 1
     assert waits == []
@@ -356,7 +407,7 @@ def test_no_key_leaves_by_an_error(
     model = open_model(name, api_base=server.url, price=PRICE)
 
     try:
-        said = repr(model.complete(REQUEST))
+        said = repr(answer(model, REQUEST))
     except ProviderError as error:
         said = leaks(error)
 
@@ -369,7 +420,7 @@ def test_what_looks_like_a_key_is_hidden_too(model: Model, server: ChatServer, s
     """It may be a key that is not in the environment."""
     server.misbehave(status(400, said=f"no such thing: {shape}"))
 
-    said = model.complete(REQUEST).error
+    said = answer(model, REQUEST).error
 
     assert shape.rsplit(maxsplit=1)[-1] not in said
     assert "[hidden]" in said
@@ -377,13 +428,13 @@ def test_what_looks_like_a_key_is_hidden_too(model: Model, server: ChatServer, s
 
 def test_no_key_is_written_down(model: Model, server: ChatServer, tmp_path: Path) -> None:
     """Not a byte of it is in results.db or beside it, after an answer, an error and a refusal that repeat it."""
-    server.misbehave(status(500, said=f"{CANARY} failed"), *range(2, 2 + ATTEMPTS))
-    server.misbehave(status(401, said=f"{CANARY} refused"), 2 + ATTEMPTS)
+    server.misbehave(status(400, said=f"{CANARY} failed"), 2)
+    server.misbehave(status(401, said=f"{CANARY} refused"), 3)
     requests = [Request((Message("user", text),), Settings()) for text in ("one", "two", "three")]
     with Store(tmp_path / "results.db", create=True, paid=True) as store:
         run = store.start_run(Run(0, "t", {}, model.name, "accuracy", "d", "running", ""), "c")
         with pytest.raises(ProviderError) as caught:
-            Ledger(model, store, run, workers=1).complete(requests)
+            Ledger(model, store, run, pace=replace(QUICK, workers=1)).complete(requests)
         store.update_run(run, status="failed", reason=str(caught.value))
         written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
 
@@ -396,18 +447,19 @@ def test_a_provider_gets_its_own_key_alone(
 ) -> None:
     """An address given does not send one provider's key to another."""
     for name, key in [("openai/m", CANARY), ("mistral/m", BARE)]:
-        open_model(name, api_base=server.url, price=PRICE).complete(REQUEST)
+        answer(open_model(name, api_base=server.url, price=PRICE), REQUEST)
 
-        assert f"Bearer {key}" == server.log[-1].headers["Authorization"]
+        assert f"Bearer {key}" == sent(server.log[-1])["authorization"]
     for name in ("hosted_vllm/m", "lm_studio/m", "groq/m"):
-        open_model(name, api_base=server.url, price=PRICE).complete(REQUEST)
+        with suppress(ProviderError):  # LiteLLM misses parts of Groq's answers that the server does not send
+            answer(open_model(name, api_base=server.url, price=PRICE), REQUEST)
 
         assert CANARY not in str(server.log[-1].headers)
     monkeypatch.delenv("OPENAI_API_KEY")
-    done = open_model("openai/m", api_base=server.url, price=PRICE).complete(REQUEST)
+    done = answer(open_model("openai/m", api_base=server.url, price=PRICE), REQUEST)
 
     assert not done.error
-    assert server.log[-1].headers["Authorization"] == "Bearer none"
+    assert sent(server.log[-1])["authorization"] == "Bearer none"
 
 
 @pytest.mark.parametrize("name", ["", "nonsense", "my-own-model", "foo/bar"])
@@ -479,7 +531,7 @@ def test_the_embedded_model_opens_by_name(name: str) -> None:
     model = open_model(name)
 
     assert (model.name, model.address, model.price) == ("embedded", "", (0.0, 0.0))
-    assert complete_text(REQUEST.messages, max_tokens=33) == model.complete(REQUEST).text
+    assert complete_text(REQUEST.messages, max_tokens=33) == answer(model, REQUEST).text
 
 
 @pytest.fixture

@@ -1,0 +1,125 @@
+"""What a run may still spend: calls, dollars, tokens and minutes, over all that it asks a model for.
+
+A call's highest possible price is set aside before the call goes out, so that the caps hold whatever the provider
+charges; what it did cost takes that place when it lands. Knows no model and no file.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from optimizer.errors import BudgetSpent
+from optimizer.records import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """The most that may be spent; 0 is no cap."""
+
+    calls: int = 0
+    usd: float = 0.0
+    tokens: int = 0
+    minutes: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Calls, US dollars and tokens: what was spent, what one call may cost at most, or what is kept back."""
+
+    calls: int = 0
+    usd: float = 0.0
+    tokens: int = 0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(self.calls + other.calls, self.usd + other.usd, self.tokens + other.tokens)
+
+    def __sub__(self, other: Spent) -> Spent:
+        return Spent(self.calls - other.calls, self.usd - other.usd, self.tokens - other.tokens)
+
+
+def most(request: Request, price: tuple[float, float] | None) -> Spent:
+    """The most that one attempt at a call can cost: no token is shorter than one byte."""
+    per_prompt, per_token = price or (0.0, 0.0)
+    size = sum(len(message.content.encode()) + 8 for message in request.messages)
+    bound = request.settings.max_tokens
+    return Spent(1, size * per_prompt + bound * per_token, size + bound)
+
+
+@dataclass
+class Budget:
+    """What may still be spent.
+
+    `held` is kept back for what must still be paid at the end, with `held_minutes` for the time that it takes.
+    """
+
+    caps: Caps = Caps()
+    spent: Spent = Spent()
+    held: Spent = Spent()
+    held_minutes: float = 0.0
+    reserved: Spent = Spent()
+    began: float = field(default_factory=time.monotonic)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def reserve(self, call: Spent) -> None:
+        """Set the highest possible price of a call aside, or refuse the call.
+
+        Raises
+        ------
+        BudgetSpent
+            If it could pass a cap.
+        """
+        with self._lock:
+            if reason := self._lacking(self.spent + self.reserved + call, self.held):
+                raise BudgetSpent(reason)
+            self.reserved += call
+
+    def settle(self, reserved: Spent, spent: Spent) -> None:
+        """Replace a reservation by what the call did cost."""
+        with self._lock:
+            self.reserved -= reserved
+            self.spent += spent
+
+    def lacking(self, calls: int, usd: float) -> str:
+        """Say why so many further calls at so much in all are not covered, or nothing if they are."""
+        caps, free = self.caps, Spent(self.caps.calls, self.caps.usd) - self.spent - self.held
+        if caps.calls and calls > free.calls:
+            return f"it takes {calls} calls, and the budget has {max(0, free.calls)} left"
+        if caps.usd and usd > free.usd:
+            return f"it takes about ${usd:.4f}, and the budget has ${max(0.0, free.usd):.4f} left"
+        return self._late()
+
+    def share(self) -> float:
+        """How much of the cap that is nearest was spent, from 0 to 1; 0 without a cap."""
+        parts = _pairs(self.spent, self.caps)
+        minutes = [(self._minutes(), self.caps.minutes)] if self.caps.minutes else []
+        return max((used / cap for used, cap in [*parts, *minutes]), default=0.0)
+
+    def _lacking(self, all_in: Spent, held: Spent) -> str:
+        caps, spent = self.caps, self.spent
+        if caps.calls and all_in.calls > caps.calls - held.calls:
+            kept = f" but for {held.calls} kept for the verdict" if held.calls else ""
+            return f"the budget of {caps.calls} calls is used up{kept}"
+        if caps.usd and all_in.usd > caps.usd - held.usd:
+            kept = f", ${held.usd:.4f} kept for the verdict" if held.usd else ""
+            return f"the budget of ${caps.usd:g} is used up (${spent.usd:.4f} spent{kept})"
+        if caps.tokens and all_in.tokens > caps.tokens - held.tokens:
+            kept = f", {held.tokens:,} kept for the verdict" if held.tokens else ""
+            return f"the budget of {caps.tokens:,} tokens is used up ({spent.tokens:,} spent{kept})"
+        return self._late()
+
+    def _late(self) -> str:
+        if self.caps.minutes and self._minutes() > self.caps.minutes - self.held_minutes:
+            return f"the budget of {self.caps.minutes:g} minutes is used up"
+        return ""
+
+    def _minutes(self) -> float:
+        return (time.monotonic() - self.began) / 60
+
+
+def _pairs(spent: Spent, caps: Caps) -> Sequence[tuple[float, float]]:
+    """What was spent beside each cap that is set."""
+    every = [(spent.calls, caps.calls), (spent.usd, caps.usd), (spent.tokens, caps.tokens)]
+    return [(used, cap) for used, cap in every if cap]

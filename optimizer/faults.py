@@ -1,0 +1,118 @@
+"""What can go wrong with a call, and what is to be done about it.
+
+    LIMITED   too fast: the same call will be answered later               waits, as often as it takes
+    PASSING   a fault of the moment: the same call may be answered now     is made again, a few times
+    FINAL     this call will never be answered: too long, not allowed      is written down as failed
+    REFUSED   no call will be answered: key, quota, model, address         stops the run at once
+
+Both lanes to a provider, `direct` and LiteLLM in `models`, sort what they meet with `sort`, so that they act alike.
+Knows HTTP's numbers and providers' words, and no client. Nothing that leaves this room looks like a key.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+
+from optimizer.records import Completion
+
+TOO_LONG = ("context_length", "context window", "maximum context", "too long", "too many tokens")
+SPENT = ("insufficient_quota", "billing_hard_limit", "credit balance", "exceeded your current quota")
+BUSY = {503, 529}  # the provider has more to do than it can: fewer calls at a time help
+
+
+class Fate(StrEnum):
+    """What becomes of a call that failed."""
+
+    LIMITED = "limited"
+    PASSING = "passing"
+    FINAL = "final"
+    REFUSED = "refused"
+
+
+@dataclass(eq=False)
+class CallFailed(Exception):  # noqa: N818 - it is a fact about a call, sorted before it is an error
+    """One attempt at a call gave no answer that can be used.
+
+    Parameters
+    ----------
+    fate
+        What is to be done.
+    said
+        Why, in one line without keys.
+    wait
+        Seconds after which the provider asks to be called again; None if it does not say.
+    billed
+        Whether the attempt may have been charged: it had been sent, and nobody said that it was not worked on.
+    busy
+        Whether fewer calls at a time would have helped.
+    answer
+        What came all the same, such as an empty text: it stands if nothing better comes.
+    """
+
+    fate: Fate
+    said: str
+    wait: float | None = None
+    billed: bool = False
+    busy: bool = False
+    answer: Completion | None = None
+
+    def __str__(self) -> str:
+        return self.said
+
+
+def sort(status: int, said: str, wait: float | None = None) -> CallFailed:
+    """Sort a refusal by its HTTP status and the provider's words.
+
+    Parameters
+    ----------
+    status
+        HTTP status of the response.
+    said
+        The response's body, or what a client made of it.
+    wait
+        Seconds of its Retry-After.
+    """
+    words, line = said.lower(), f"HTTP {status}: {one_line(said)}"
+    spent = status == 402 or (status in {400, 403, 429} and any(word in words for word in SPENT))
+    for met, remedy in (
+        (spent, "the quota is used up ({}). Top it up; then resume."),
+        (status in {401, 403}, "the provider refuses the key ({}). Check the key; then resume."),
+        (status == 404, "the provider does not know this model ({}). Check its name and the address."),
+        (300 <= status < 400, "the address leads elsewhere ({}). Give the right api_base."),
+    ):
+        if met:
+            return CallFailed(Fate.REFUSED, remedy.format(line))
+    if status == 429:
+        return CallFailed(Fate.LIMITED, line, wait)
+    if status in {408, 409, 425} or status >= 500:
+        return CallFailed(Fate.PASSING, line, wait, busy=status in BUSY)
+    long = any(word in words for word in TOO_LONG)
+    return CallFailed(Fate.FINAL, f"too long for this model ({line})" if long else line)
+
+
+def seconds_to_wait(retry_after: str | None) -> float | None:
+    """Read a Retry-After header: seconds, or a date (RFC 9110, 10.2.3); None if it is neither."""
+    if not retry_after:
+        return None
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def one_line(text: str) -> str:
+    """Say in one line what went wrong, with nothing in it that looks like a key."""
+    for name, value in os.environ.items():
+        if name.endswith(("_KEY", "_TOKEN", "_SECRET")) and len(value) >= 8:
+            text = text.replace(value, "[hidden]")
+    text = re.sub(r"(sk-|key[-_ ]?|bearer )[\w*.-]{6,}", "[hidden]", text, flags=re.IGNORECASE)
+    return " ".join(text.split())[:200] or "no message"

@@ -1,0 +1,204 @@
+"""results.db: opening it, writing all or nothing, and the ledger's own tables.
+
+`completions` holds what was bought, `failures` the attempts that gave no answer, `calls_in_flight` what was sent and
+not answered yet. `store` adds everything else. With `opening` and `slots` all the SQL. Knows nothing of how a call is
+made.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from optimizer.budget import Spent
+from optimizer.errors import StoreError
+from optimizer.opening import connect
+from optimizer.owner import alive, me
+from optimizer.records import Completion, Failure
+
+if TYPE_CHECKING:
+    import sqlite_utils
+
+LOST = "possibly paid: the process that sent it ended before the answer came"
+
+
+class Purchases:
+    """A results.db, as the ledger sees it.
+
+    Parameters
+    ----------
+    path
+        The file; it is made, readable by its owner alone, if `create`.
+    create
+        Whether a missing file is made; otherwise it is an error.
+    paid
+        Whether completions cost money: then each is on disk before it is used, also after a power cut.
+
+    Raises
+    ------
+    StoreError
+        If the file is missing, is not ours, is newer than this program, is damaged or cannot be opened.
+    """
+
+    def __init__(self, path: str | Path, *, create: bool = False, paid: bool = False) -> None:
+        self.path = Path(path)
+        self.conn = connect(self.path, create=create, paid=paid)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.conn.close()
+
+    @cached_property
+    def db(self) -> sqlite_utils.Database:
+        """The writing side."""
+        import sqlite_utils
+
+        return sqlite_utils.Database(self.conn)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write all or nothing."""
+        if self.conn.in_transaction:
+            with self.db.atomic():
+                yield
+        else:
+            try:
+                # Immediate: a lock that is asked for after a first read is refused at once where others write too.
+                self.conn.execute("BEGIN IMMEDIATE")
+                with self.conn:
+                    yield
+            except sqlite3.OperationalError as error:
+                raise StoreError(
+                    f"{self.path}: cannot be written ({error}). What was written is safe. Free the disk, or wait for "
+                    "the program that holds the file; then give the same command again: it resumes."
+                ) from None
+
+    def _insert(self, table: str, rows: Iterable[Mapping[str, Any]], *, replace: bool = False) -> None:
+        self.db.table(table).insert_all((dict(row) for row in rows), replace=replace, ignore=not replace)
+
+    def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        return self.conn.execute(sql, values).fetchall()
+
+    def find_completions(self, keys: Sequence[str]) -> dict[str, Completion]:
+        """Look up which of these completions were bought already."""
+        found: dict[str, Completion] = {}
+        for start in range(0, len(keys), 500):  # SQLite's oldest limit on `?` is 999
+            part = keys[start : start + 500]
+            marks = ", ".join("?" * len(part))
+            for row in self._rows(f"SELECT * FROM completions WHERE key IN ({marks})", *part):  # noqa: S608 - marks only
+                logprobs = tuple((text, value) for text, value in json.loads(row["logprobs"] or "[]"))
+                found[row["key"]] = Completion(**{name: row[name] for name in _COMPLETION}, logprobs=logprobs)
+        return found
+
+    def claim(self, run: int, model: str, calls: Mapping[str, Spent]) -> set[str]:
+        """Write down that calls go out, each with the most that it can cost; they are on disk when this returns.
+
+        Returns the keys of those that must not go out: another process has sent or bought them meanwhile.
+        """
+        mine = me()
+        with self.together():
+            busy = set(self.find_completions(list(calls)))
+            for key in calls:
+                for row in self._rows("SELECT run, owner FROM calls_in_flight WHERE key = ?", key):
+                    if (row["run"], row["owner"]) != (run, mine) and alive(row["owner"]):
+                        busy.add(key)
+            self.conn.executemany(
+                "INSERT OR REPLACE INTO calls_in_flight (key, run, model, owner, cost, tokens, sent) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(k, run, model, mine, c.usd, c.tokens, now()) for k, c in calls.items() if k not in busy],
+            )
+        return busy
+
+    def release(self, keys: Iterable[str]) -> None:
+        """Write down that calls are over."""
+        if over := [(key,) for key in keys]:
+            with self.together():
+                self.conn.executemany("DELETE FROM calls_in_flight WHERE key = ?", over)
+
+    def add_completions(self, run: int, model: str, completions: Mapping[str, Completion]) -> None:
+        """Write completions down, and that their calls are over; they are on disk when this returns."""
+        bought = now()
+        rows = [
+            {"key": key, "model": model, "run": run, "bought": bought}
+            | {name: getattr(c, name) for name in _COMPLETION}
+            | {"logprobs": compact(c.logprobs) if c.logprobs else None}
+            for key, c in completions.items()
+        ]
+        with self.together():
+            self._insert("completions", rows)
+            self.release(completions)
+
+    def add_failures(self, run: int, model: str, failures: Sequence[tuple[str, Failure, Spent]]) -> None:
+        """Write attempts down that gave no answer, each with the most that it can have cost.
+
+        What they were charged, or may have been, is spent; why they failed can be read.
+        """
+        made = now()
+        rows = [
+            {"run": run, "key": key, "model": model, "error": failure.said, "seconds": failure.seconds, "made": made}
+            | {"cost": most.usd if failure.cost is None else failure.cost, "possibly_paid": failure.cost is None}
+            | {"tokens": most.tokens if failure.cost is None else 0}
+            for key, failure, most in failures
+        ]
+        with self.together():
+            self._insert("failures", rows)
+
+    def bury(self) -> None:
+        """Take calls whose process has ended before they were answered as paid for: nobody will ever know."""
+        rows = [row for row in self._rows("SELECT * FROM calls_in_flight") if not alive(row["owner"])]
+        with self.together():
+            for row in rows:
+                call = Spent(1, row["cost"], row["tokens"])
+                if not self.find_completions([row["key"]]):
+                    self.add_failures(row["run"], row["model"], [(row["key"], Failure(LOST, 0.0, None), call)])
+            self.release(row["key"] for row in rows)
+
+    def spent(self, run: int) -> Spent:
+        """Read what a run has spent: completions, and the attempts that gave none."""
+        total = Spent()
+        for table, tokens in (("completions", "prompt_tokens + completion_tokens"), ("failures", "tokens")):
+            sql = f"SELECT COUNT(*), COALESCE(SUM(cost), 0), COALESCE(SUM({tokens}), 0) FROM {table} WHERE run = ?"  # noqa: S608 - constants
+            total += Spent(*self._rows(sql, run)[0])
+        return total
+
+    def bought(self, run: int) -> int:
+        """Count the completions that a run has bought."""
+        return int(self._rows("SELECT COUNT(*) FROM completions WHERE run = ?", run)[0][0])
+
+    def possibly_paid(self, run: int) -> Spent:
+        """Read how many attempts of a run nobody knows to have been paid, and the most that they can have cost."""
+        sums = "COUNT(*), COALESCE(SUM(cost), 0), COALESCE(SUM(tokens), 0)"
+        return Spent(*self._rows(f"SELECT {sums} FROM failures WHERE run = ? AND possibly_paid", run)[0])  # noqa: S608
+
+    def versions(self, run: int) -> list[str]:
+        """List what the provider called the model that answered a run, in the order of their coming."""
+        sql = "SELECT version FROM completions WHERE run = ? AND version <> '' GROUP BY version ORDER BY MIN(rowid)"
+        return [row["version"] for row in self._rows(sql, run)]
+
+
+_COMPLETION = (
+    *("text", "prompt_tokens", "completion_tokens", "cost", "seconds", "finish_reason"),
+    *("cached_tokens", "reasoning_tokens", "version", "fingerprint"),
+)
+
+
+def compact(value: object) -> str:
+    """Write a value as JSON without blanks."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def now() -> str:
+    """Say what time it is: UTC in ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
