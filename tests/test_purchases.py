@@ -1,0 +1,70 @@
+"""Calls are written down before they go out: none is sent twice, and what a dead process had sent is not forgotten."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from optimizer.budget import Spent
+from optimizer.records import Completion
+from optimizer.store import Store
+
+ROOT = Path(__file__).resolve().parents[1]
+CALL = Spent(1, 0.5, 40)
+CLAIM = (
+    "import sys\n"
+    "from optimizer.budget import Spent\n"
+    "from optimizer.store import Store\n"
+    "store = Store(sys.argv[1], create=True)\n"
+    "store.claim(7, 'm', {'a': Spent(1, 0.5, 40), 'b': Spent(1, 0.5, 40)})\n"
+    "print('claimed', flush=True)\n"
+    "sys.stdin.read()\n"
+)
+
+
+def claimer(path: Path) -> subprocess.Popen[str]:
+    """Another process that has sent two calls, and waits for their answers until its standard input closes."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLAIM, str(path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "claimed\n"
+    return process
+
+
+def test_a_call_that_another_process_has_sent_does_not_go_out(tmp_path: Path) -> None:
+    """As long as that process lives; afterwards it may have been paid, at most at its highest price."""
+    path = tmp_path / "results.db"
+    with Store(path, create=True) as store, claimer(path) as other:
+        assert store.claim(1, "m", {"a": CALL, "c": CALL}) == {"a"}
+        store.bury()
+        assert store.possibly_paid(7) == Spent()
+        other.kill()
+        other.wait()
+
+        store.bury()
+
+        assert store.possibly_paid(7) == store.spent(7) == Spent(2, 1.0, 80)
+        assert store.claim(1, "m", {"a": CALL}) == set()
+
+
+def test_what_was_answered_is_not_possibly_paid(tmp_path: Path) -> None:
+    """An answer ends the call that was written down."""
+    path = tmp_path / "results.db"
+    with Store(path, create=True) as store:
+        store.claim(1, "m", {"a": CALL})
+        store.add_completions(1, "m", {"a": Completion("x", 3, 2, 0.1)})
+
+        assert store.conn.execute("SELECT COUNT(*) FROM calls_in_flight").fetchone()[0] == 0
+        assert store.claim(2, "m", {"a": CALL}) == {"a"}
+        assert store.spent(1) == Spent(1, 0.1, 5)
+
+
+def test_the_versions_of_a_model_are_told_in_their_order(tmp_path: Path) -> None:
+    """So that a change in the middle of a run can be reported."""
+    with Store(tmp_path / "results.db", create=True) as store:
+        for key, version in (("a", "m-1"), ("b", "m-1"), ("c", "m-2"), ("d", "")):
+            store.add_completions(1, "m", {key: Completion("x", version=version)})
+
+        assert store.versions(1) == ["m-1", "m-2"]
