@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from optimizer.errors import BudgetSpent
@@ -72,7 +71,7 @@ class Budget:
             If it could pass a cap.
         """
         with self._lock:
-            if reason := self._lacking(self.spent + self.reserved + call, self.held):
+            if reason := self._lacking(self.spent + self.reserved + call):
                 raise BudgetSpent(reason)
             self.reserved += call
 
@@ -93,12 +92,12 @@ class Budget:
 
     def share(self) -> float:
         """How much of the cap that is nearest was spent, from 0 to 1; 0 without a cap."""
-        parts = _pairs(self.spent, self.caps)
-        minutes = [(self._minutes(), self.caps.minutes)] if self.caps.minutes else []
-        return max((used / cap for used, cap in [*parts, *minutes]), default=0.0)
-
-    def _lacking(self, all_in: Spent, held: Spent) -> str:
         caps, spent = self.caps, self.spent
+        pairs = ((spent.calls, caps.calls), (spent.usd, caps.usd), (spent.tokens, caps.tokens))
+        return max((used / cap for used, cap in (*pairs, (self._minutes(), caps.minutes)) if cap), default=0.0)
+
+    def _lacking(self, all_in: Spent) -> str:
+        caps, spent, held = self.caps, self.spent, self.held
         if caps.calls and all_in.calls > caps.calls - held.calls:
             kept = f" but for {held.calls} kept for the verdict" if held.calls else ""
             return f"the budget of {caps.calls} calls is used up{kept}"
@@ -117,9 +116,3 @@ class Budget:
 
     def _minutes(self) -> float:
         return (time.monotonic() - self.began) / 60
-
-
-def _pairs(spent: Spent, caps: Caps) -> Sequence[tuple[float, float]]:
-    """What was spent beside each cap that is set."""
-    every = [(spent.calls, caps.calls), (spent.usd, caps.usd), (spent.tokens, caps.tokens)]
-    return [(used, cap) for used, cap in every if cap]

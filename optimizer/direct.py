@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from optimizer.answers import Alternatives, read
-from optimizer.faults import CallFailed, Fate, one_line, seconds_to_wait, sort
+from optimizer.faults import CallFailed, Fate, classify, one_line, seconds_to_wait
 from optimizer.records import Completion, Request
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ class Endpoint:
     """
 
     base: str
-    model: str
     headers: Mapping[str, str] = field(repr=False)
     body: Callable[[Request, int], Mapping[str, Any]]
 
@@ -54,11 +53,6 @@ class Direct:
         self._alternatives = Alternatives()
         self._session: aiohttp.ClientSession | None = None
 
-    @property
-    def base(self) -> str:
-        """The address that calls, and the key, are sent to."""
-        return self._endpoint.base
-
     async def ask(self, request: Request) -> Completion:
         """Make one attempt.
 
@@ -70,7 +64,7 @@ class Direct:
         told = self._alternatives.told(request)
         status, headers, raw = await self._post(json.dumps(self._endpoint.body(request, told)).encode())
         if status != 200:
-            failed = sort(status, raw.decode(errors="replace"), seconds_to_wait(headers.get("Retry-After")))
+            failed = classify(status, raw.decode(errors="replace"), seconds_to_wait(headers.get("Retry-After")))
             if self._alternatives.fewer(told, failed):
                 return await self.ask(request)
             raise failed

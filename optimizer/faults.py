@@ -5,7 +5,7 @@
     FINAL     this call will never be answered: too long, not allowed      is written down as failed
     REFUSED   no call will be answered: key, quota, model, address         stops the run at once
 
-Both lanes to a provider, `direct` and LiteLLM in `models`, sort what they meet with `sort`, so that they act alike.
+Both lanes to a provider, `direct` and LiteLLM in `models`, classify what they meet here, so that they act alike.
 Knows HTTP's numbers and providers' words, and no client. Nothing that leaves this room looks like a key.
 """
 
@@ -35,7 +35,7 @@ class Fate(StrEnum):
 
 
 @dataclass(eq=False)
-class CallFailed(Exception):  # noqa: N818 - it is a fact about a call, sorted before it is an error
+class CallFailed(Exception):  # noqa: N818 - it is a fact about a call, judged before it is an error
     """One attempt at a call gave no answer that can be used.
 
     Parameters
@@ -65,8 +65,8 @@ class CallFailed(Exception):  # noqa: N818 - it is a fact about a call, sorted b
         return self.said
 
 
-def sort(status: int, said: str, wait: float | None = None) -> CallFailed:
-    """Sort a refusal by its HTTP status and the provider's words.
+def classify(status: int, said: str, wait: float | None = None) -> CallFailed:
+    """Classify a refusal by its HTTP status and the provider's words.
 
     Parameters
     ----------

@@ -12,37 +12,22 @@ import math
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from optimizer.errors import BudgetSpent, ProviderError
 from optimizer.faults import CallFailed, Fate
 from optimizer.gate import Gate
+from optimizer.models import LocalModel, RemoteModel
 from optimizer.records import Completion, Failure, Request
 
 ATTEMPTS = 8  # at a call that meets passing faults: where 30 % of all calls fail, one in 15,000 fails so often
 DOUBTS = 3  # times that an answer such as an empty one is asked for again before it stands
 FIRST_WAIT = 0.5  # seconds before a second attempt; doubled with each further one, and half of it is chance
-STOPPED = "stopped before it was answered"
 SILENCE = 2.0  # times the longest wait: without any answer for so long, a rate limit ends the run, too
-
-
-class Asked(Protocol):
-    """A remote model: one attempt at a call, and no more."""
-
-    @property
-    def name(self) -> str:
-        """What results.db and the reports call it."""
-
-    async def ask(self, request: Request) -> Completion:
-        """Make one attempt; raises CallFailed."""
-
-    async def leave(self) -> None:
-        """Close what is open."""
+STOPPED = "stopped before it was answered"  # the `error` of a call that was not made again because all is to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +68,9 @@ class Gateway:
         How many calls at a time, and how long each may take.
     """
 
-    def __init__(self, model: Asked, pace: Pace = Pace()) -> None:
+    def __init__(self, model: RemoteModel, pace: Pace = Pace()) -> None:
         self.model, self.pace = model, pace
         self.gate = Gate(pace.workers, pace.patience, pace.requests_per_minute, pace.tokens_per_minute)
-        self.again: Counter[str] = Counter()  # attempts after the first, by what they followed
         self._loop = asyncio.new_event_loop()
         self._door = asyncio.Lock()  # calls leave one after the other, in the order in which they came
         self._moved = asyncio.Event()  # something landed, or all is to end
@@ -245,7 +229,6 @@ class _Call:
                 self.another()
             except BudgetSpent as spent:
                 return self._ends(spent)
-        self.gateway.again[failed.said[:60]] += 1
         if failed.fate is Fate.PASSING:  # a limit holds for all, and is waited for at the gate
             await self.gateway.pause(self.attempts, failed.wait)
         return None
@@ -286,8 +269,8 @@ def _size(request: Request) -> int:
 class InThreads:
     """A model that answers when it is called, such as one of a user's own, asked from threads."""
 
-    def __init__(self, model: Completes, workers: int) -> None:
-        self.name = model.name
+    def __init__(self, model: LocalModel, workers: int) -> None:
+        self.name, self.address, self.price = model.name, model.address, model.price
         self._model = model
         self._threads = ThreadPoolExecutor(workers, "a call")
 
@@ -298,14 +281,3 @@ class InThreads:
     async def leave(self) -> None:
         """Wait for nobody."""
         self._threads.shutdown(wait=False)
-
-
-class Completes(Protocol):
-    """A model that answers when it is called."""
-
-    @property
-    def name(self) -> str:
-        """What results.db and the reports call it."""
-
-    def complete(self, request: Request) -> Completion:
-        """Make one call."""

@@ -24,7 +24,6 @@ from optimizer.models import LocalModel, Model, RemoteModel
 from optimizer.records import Completion, Failure, Request
 
 POLL_SECONDS = 0.2  # between two looks at whether the user has stopped, or another process has bought what we wait for
-
 LAST_SECONDS = 1.0  # that calls in flight are given to land when everything is broken off
 
 
@@ -307,9 +306,6 @@ class Ledger:
         waiting = [(key, request) for key, request in batch.elsewhere.items() if key not in found]
         batch.elsewhere = {}
         batch.waiting = waiting + batch.waiting
-        if waiting and not batch.flying:
-            time.sleep(POLL_SECONDS)
-            self._raise_if_stopped()
 
     def _write(self, completions: Mapping[str, Completion]) -> None:
         answered = {key: completion for key, completion in completions.items() if not completion.error}

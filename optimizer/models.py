@@ -21,12 +21,12 @@ from optimizer.answers import Alternatives, read
 from optimizer.direct import Direct, Endpoint
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, ModelError
-from optimizer.faults import CallFailed, Fate, one_line, seconds_to_wait, sort
+from optimizer.faults import CallFailed, Fate, classify, one_line, seconds_to_wait
 from optimizer.records import Completion, Request
 
 # Providers whose endpoints speak the OpenAI protocol, and to which LiteLLM sends what it is given.
 LONG = 600.0  # seconds; the gateway ends a call at its own deadline
-LEAN = {"openai", "hosted_vllm", "lm_studio", "llamafile", "custom_openai", "litellm_proxy"}
+LEAN = {"openai", "hosted_vllm", "lm_studio", "llamafile", "litellm_proxy"}
 
 
 class Model(Protocol):
@@ -97,8 +97,9 @@ def open_model(name: str, *, api_base: str = "", price: tuple[float, float] | No
         return LiteLLMModel(name, api_base, per_token, needed)
     if provider == "openai":
         base = api_base or _environment("OPENAI_BASE_URL", "OPENAI_API_BASE") or "https://api.openai.com/v1"
-        key = _environment("OPENAI_API_KEY") or "none"
-    endpoint = Endpoint(base or "", model, _headers(key), _bodies(litellm, model, provider))
+        key = _environment("OPENAI_API_KEY")
+    headers = {"Authorization": f"Bearer {key or 'none'}"} | (_accounts() if provider == "openai" else {})
+    endpoint = Endpoint(base or "", headers, _bodies(litellm, model, provider))
     return Direct(name, api_base, per_token, endpoint)
 
 
@@ -159,13 +160,10 @@ def _environment(*names: str) -> str:
     return next((os.environ[name] for name in names if os.environ.get(name)), "")
 
 
-def _headers(key: str | None) -> dict[str, str]:
-    """What goes with each call; the variables of OpenAI's own client are honoured, as LiteLLM does."""
-    headers = {"Authorization": f"Bearer {key or 'none'}"}
-    for name, variable in (("OpenAI-Organization", "OPENAI_ORGANIZATION"), ("OpenAI-Project", "OPENAI_PROJECT")):
-        if value := _environment(variable):
-            headers[name] = value
-    return headers
+def _accounts() -> dict[str, str]:
+    """Whose account is charged: the variables of OpenAI's own client are honoured, as LiteLLM does."""
+    variables = {"OpenAI-Organization": "OPENAI_ORGANIZATION", "OpenAI-Project": "OPENAI_PROJECT"}
+    return {header: value for header, variable in variables.items() if (value := _environment(variable))}
 
 
 def _bodies(litellm: Any, model: str, provider: str) -> Callable[[Request, int], dict[str, Any]]:  # noqa: ANN401
@@ -202,6 +200,7 @@ class LiteLLMModel:
     def __init__(self, name: str, address: str, price: tuple[float, float] | None, key: Mapping[str, str]) -> None:
         self.name, self.address, self.price = name, address, price
         self._key = key
+        self._litellm = _import_litellm()
         self._alternatives = Alternatives()
 
     async def ask(self, request: Request) -> Completion:
@@ -209,8 +208,8 @@ class LiteLLMModel:
         told = self._alternatives.told(request)
         try:
             response = await self._call(request, told)
-        except Exception as error:  # noqa: BLE001 - sorted below; LiteLLM has no common base class
-            failed = _sorted(error)
+        except Exception as error:  # noqa: BLE001 - classified below; LiteLLM has no common base class
+            failed = _classify(error)
             if self._alternatives.fewer(told, failed):
                 return await self.ask(request)
             raise failed from None
@@ -218,7 +217,7 @@ class LiteLLMModel:
 
     async def _call(self, request: Request, told: int) -> Any:  # noqa: ANN401 - LiteLLM's response
         # LiteLLM drops what it knows a provider not to take; then the answer comes without log-probabilities.
-        return await _import_litellm().acompletion(
+        return await self._litellm.acompletion(
             model=self.name,
             messages=[message.to_dict() for message in request.messages],
             temperature=request.settings.temperature,
@@ -236,8 +235,8 @@ class LiteLLMModel:
         """LiteLLM keeps its connections to itself."""
 
 
-def _sorted(error: Exception) -> CallFailed:
-    """Sort what LiteLLM raised: by status and words, since its classes for the same refusal differ by provider."""
+def _classify(error: Exception) -> CallFailed:
+    """Classify what LiteLLM raised: by status and words, since its classes for the same refusal differ by provider."""
     status = getattr(error, "status_code", None)
     said = f"{error} {getattr(error, 'body', None) or ''}"
     headers = getattr(error, "litellm_response_headers", None) or {}
@@ -245,7 +244,7 @@ def _sorted(error: Exception) -> CallFailed:
     headers = headers or getattr(sent, "headers", None) or {}
     if status is None or "Timeout" in type(error).__name__ or "Connection" in type(error).__name__:
         return CallFailed(Fate.PASSING, f"{type(error).__name__}: {one_line(said)}", billed=True)
-    return sort(int(status), said, seconds_to_wait(headers.get("retry-after")))
+    return classify(int(status), said, seconds_to_wait(headers.get("retry-after")))
 
 
 def _import_litellm() -> Any:  # noqa: ANN401 - untyped package
