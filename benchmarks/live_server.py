@@ -25,19 +25,15 @@ from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
-from typing import Any
 
-from optimizer.embedded import EmbeddedModel
-from optimizer.records import Completion, Request
-from search_spaces.prompt import ALTERNATIVES, Message, Settings
+from optimizer import serving
+from optimizer.records import Completion
+from optimizer.serving import Body, read_chat, refusal, write_chat
+from search_spaces.prompt import Message
 
 MODELS = ("embedded", "proposer")
 PATH = re.compile(r"/count/(?P<client>[\w.-]+)/v1/chat/completions")
-# Where the request leaves them open. OpenAI's own temperature would be 1; at 0 the embedded model answers best.
-TEMPERATURE, MAX_TOKENS = 0.0, 256
 FACTS = 3  # telling words that the proposer takes from a row
-
-Body = dict[str, Any]
 
 
 # --- counting ---------------------------------------------------------------------------------------------
@@ -78,53 +74,17 @@ class Counts:
 # --- answering --------------------------------------------------------------------------------------------
 
 
-def answer(body: Body, repeat: int = 0) -> Completion:
-    """Complete a request with the model that it names; `repeat` tells it from its repetitions."""
-    messages = tuple(Message(message["role"], _text(message["content"])) for message in body["messages"])
-    if body["model"] == "proposer":
-        text = propose(messages, repeat)
-        return Completion(text, sum(len(m.content) for m in messages) // 4, max(1, len(text) // 4))
-    limit = body.get("max_tokens") or body.get("max_completion_tokens") or MAX_TOKENS
-    settings = Settings(float(body.get("temperature") or TEMPERATURE), int(limit), bool(body.get("logprobs")))
-    return EmbeddedModel().complete(Request(messages, settings))
-
-
 def respond(body: Body, repeat: int = 0) -> Body:
-    """Complete a request in the form of the protocol."""
-    completions = [answer(body, repeat + n) for n in range(int(body.get("n") or 1))]
-    told = min(int(body.get("top_logprobs") or 0), ALTERNATIVES)
-    choices = [
-        {
-            "index": n,
-            "finish_reason": completion.finish_reason,
-            "message": {"role": "assistant", "content": completion.text},
-            "logprobs": _logprobs(completion, told),
-        }
-        for n, completion in enumerate(completions)
-    ]
-    prompt, written = completions[0].prompt_tokens, sum(completion.completion_tokens for completion in completions)
-    return {
-        "id": "chatcmpl-local",
-        "object": "chat.completion",
-        "created": 0,
-        "model": body["model"],
-        "choices": choices,
-        "usage": {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written},
-    }
-
-
-def _logprobs(completion: Completion, told: int) -> Body | None:
-    """Tell of the answer as one token, and of the likeliest others beside it: the model has no smaller ones."""
-    likely = sorted(completion.logprobs, key=lambda pair: -pair[1])
-    said = dict(likely).get(completion.text)
-    if said is None:
-        return None
-    others = [{"token": text, "logprob": value, "bytes": None} for text, value in likely[:told]]
-    return {"content": [{"token": completion.text, "logprob": said, "bytes": None, "top_logprobs": others}]}
-
-
-def _text(content: str | list[Body]) -> str:
-    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+    """Complete a request with the model that it names; `repeat` tells it from its repetitions."""
+    request = read_chat(body)
+    if body["model"] != "proposer":
+        return serving.respond(body)
+    completions = []
+    for n in range(int(body.get("n") or 1)):
+        text = propose(request.messages, repeat + n)
+        size = sum(len(message.content) for message in request.messages) // 4
+        completions.append(Completion(text, size, max(1, len(text) // 4)))
+    return write_chat(body, completions)
 
 
 def propose(messages: tuple[Message, ...], repeat: int) -> str:
@@ -210,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/counts":
             self._send(200, self.server.counts.report())
         else:
-            self._send(404, _refusal("no such path"))
+            self._send(404, refusal("no such path"))
 
     def do_POST(self) -> None:
         """Answer a chat."""
@@ -219,12 +179,12 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             body = json.loads(raw)
             if not path or body["model"] not in MODELS:
-                self._send(404, _refusal("no such path" if not path else f"no such model; there are {MODELS}"))
+                self._send(404, refusal("no such path" if not path else f"no such model; there are {MODELS}"))
                 return
             repeat = self.server.counts.note(path["client"], body)
             response = respond(body, repeat)
         except (ValueError, KeyError, TypeError) as error:
-            self._send(400, _refusal(f"not a chat: {error!r}"))
+            self._send(400, refusal(f"not a chat: {error!r}"))
             return
         self._send(200, response)
 
@@ -238,10 +198,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
         """Say nothing of each request."""
-
-
-def _refusal(message: str) -> Body:
-    return {"error": {"message": message, "type": "invalid_request_error"}}
 
 
 def main() -> None:

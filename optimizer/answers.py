@@ -58,7 +58,8 @@ def read(body: object, request: Request, price: Price | None) -> Completion:
         assert isinstance(body, Mapping)
         choice = body["choices"][0]
         message, finish = choice["message"], str(choice.get("finish_reason") or "stop")
-        text, refusal = _text(message.get("content")), message.get("refusal")
+        elsewhere = message.get("provider_specific_fields") or {}  # where LiteLLM puts it
+        text, refusal = _text(message.get("content")), message.get("refusal") or elsewhere.get("refusal")
         usage = body.get("usage") or {}
         prompt, written = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
         details = (usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {})

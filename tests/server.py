@@ -1,43 +1,67 @@
-"""A real HTTP server on loopback that speaks the OpenAI chat-completions protocol, and misbehaves when told to.
+"""A real HTTP server on loopback, in its own process, that speaks the OpenAI protocol and misbehaves when told to.
 
     with ChatServer() as server:
         server.misbehave(status(429, retry_after=1), 1)   # the first request
         server.misbehave(status(500))                     # every other request
+        server.storm(0.3, [reset(), html()], seed=1)      # a share of all attempts, by chance
+        server.wait(Latency(0.3), Limits(concurrent=64))
         open_model("openai/test-model", api_base=server.url)
         server.log                                        # what was asked, in the order of arrival
 
-Its `brain` answers: a callable from the request's body to a text, by default the embedded model on the messages.
-It counts a token for every four characters, as the embedded model does. A fault is data: what to do instead of
-answering, or to an answer. Every request is logged, whether it was answered or not.
+The embedded model answers, or the function that `brain` names. A fault is data: what to do instead of answering, or to
+an answer. In a storm it depends on the seed, the request's body and the attempt alone, so that a run can be repeated.
+Every request is logged to a file as it arrives and as it leaves, and a client can be killed at any of them.
 """
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import importlib
 import json
+import math
+import os
+import signal
 import socket
 import struct
-import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from random import Random
+from statistics import NormalDist
 from typing import Any, Self
 
-from optimizer.embedded import complete_text
-from search_spaces.prompt import Message
+from aiohttp import web
+
+from optimizer.serving import respond
 
 Body = dict[str, Any]
-Brain = Callable[[Body], str]
+HOUR = 3600.0
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One request as it arrived; `attempt` is 1 the first time that this very body is seen."""
+    """One request as it arrived: `attempt` is 1 the first time that this very body is seen, `flying` how many are.
+
+    `at` is the server's clock in seconds, `done` when it was answered; None if it was not, or not yet.
+    """
 
     number: int
     path: str
     headers: Mapping[str, str]
     body: Body
     attempt: int
+    flying: int
+    at: float
+    done: float | None = None
+    status: int | None = None
 
 
 # --- faults -----------------------------------------------------------------------------------------------
@@ -47,16 +71,20 @@ class Asked:
 class Fault:
     """What goes wrong with one request.
 
-    `status` other than 200 sends `error`; `raw` sends these bytes; `change` alters an answer before it is sent;
-    `seconds` are waited first; `reset` breaks the connection off without a word.
+    `status` other than 200 sends `error`; `raw` is sent instead of an answer; `answer` and `choice` are merged into the
+    answer and its one choice; `seconds` are waited first; `drip` is the seconds between two bytes of the body; `cut`
+    ends the body in its middle; `reset` breaks the connection off without a word.
     """
 
     status: int = 200
     error: Body = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    raw: bytes | None = None
-    change: Callable[[Body], Body] = lambda answer: answer
+    raw: str | None = None
+    answer: Body = field(default_factory=dict)
+    choice: Body = field(default_factory=dict)
     seconds: float = 0.0
+    drip: float = 0.0
+    cut: bool = False
     reset: bool = False
 
 
@@ -64,13 +92,20 @@ def status(code: int, *, retry_after: str | float = "", said: str = "") -> Fault
     """Refuse with an HTTP status, and say when to come again; `said` replaces the message."""
     kinds = {401: "invalid_api_key", 404: "model_not_found", 429: "rate_limit_exceeded"}
     error = {"message": said or f"status {code} as told", "type": "server_error", "code": kinds.get(code)}
-    return Fault(code, {"error": error}, {"Retry-After": str(retry_after)} if retry_after else {})
+    return Fault(code, {"error": error}, {"Retry-After": str(retry_after)} if retry_after != "" else {})
 
 
 def quota() -> Fault:
     """Refuse as OpenAI does when the money is gone: with the status of a rate limit."""
     said = "You exceeded your current quota, please check your plan and billing details."
     return Fault(429, {"error": {"message": said, "type": "insufficient_quota", "code": "insufficient_quota"}})
+
+
+def too_long() -> Fault:
+    """Refuse a prompt as OpenAI does when it does not fit into the model's context."""
+    said = "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens."
+    error = {"message": said, "type": "invalid_request_error", "code": "context_length_exceeded"}
+    return Fault(400, {"error": error})
 
 
 def reset() -> Fault:
@@ -83,162 +118,372 @@ def slow(seconds: float) -> Fault:
     return Fault(seconds=seconds)
 
 
-def no_choice() -> Fault:
-    """Answer with an empty list of choices."""
-    return Fault(change=lambda answer: {**answer, "choices": []})
+def hang() -> Fault:
+    """Take the request and never answer."""
+    return Fault(seconds=HOUR)
 
 
-def filtered() -> Fault:
-    """Answer nothing, as a content filter does."""
-    return Fault(change=lambda answer: {**answer, "choices": [_choice("", "content_filter")]})
+def drip(seconds: float = 0.5) -> Fault:
+    """Send the answer byte by byte."""
+    return Fault(drip=seconds)
+
+
+def cut() -> Fault:
+    """End the body in its middle."""
+    return Fault(cut=True)
 
 
 def malformed() -> Fault:
     """Break off within the JSON."""
-    return Fault(raw=b'{"id": "x", "choices": [{"mess')
+    return Fault(raw='{"id": "x", "choices": [{"mess')
 
 
-# --- the server -------------------------------------------------------------------------------------------
+def html() -> Fault:
+    """Send the page of a gateway instead of an answer, with the status of an answer."""
+    return Fault(raw="<html><body>Please sign in.</body></html>", headers={"Content-Type": "text/html"})
 
 
-def embedded(body: Body) -> str:
-    """Answer with the embedded model."""
-    messages = [Message(message["role"], message["content"]) for message in body["messages"]]
-    return complete_text(
-        messages, temperature=float(body.get("temperature") or 0.0), max_tokens=int(body.get("max_tokens") or 64)
+def plain() -> Fault:
+    """Send an answer that calls itself text."""
+    return Fault(headers={"Content-Type": "text/plain"})
+
+
+def null() -> Fault:
+    """Send nothing, in JSON."""
+    return Fault(raw="null")
+
+
+def no_choice() -> Fault:
+    """Answer with an empty list of choices."""
+    return Fault(answer={"choices": []})
+
+
+def wrong_types() -> Fault:
+    """Answer in the protocol's names with values of other kinds."""
+    return Fault(choice={"message": "a text where a message should be"})
+
+
+def two_choices() -> Fault:
+    """Answer with a second choice beside the first, and say that both were charged."""
+    return Fault(answer={"usage": {"completion_tokens": 2}}, choice={"twice": True})
+
+
+def says(text: str) -> Fault:
+    """Answer a text of the caller's choice."""
+    return Fault(choice={"message": {"content": text}})
+
+
+def filtered() -> Fault:
+    """Answer nothing, as a content filter does."""
+    return Fault(choice={"finish_reason": "content_filter", "message": {"content": ""}})
+
+
+def refusal(text: str = "I can't help with that.") -> Fault:
+    """Answer that the model will not answer."""
+    return Fault(choice={"message": {"content": None, "refusal": text}})
+
+
+def cut_short() -> Fault:
+    """Answer one token where more were allowed, and call it the bound."""
+    return Fault(
+        answer={"usage": {"completion_tokens": 1}}, choice={"finish_reason": "length", "message": {"content": "I"}}
     )
 
 
+# --- how it answers ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How long an answer takes: log-normal with this median, the same for the same request and attempt."""
+
+    median: float = 0.0
+    sigma: float = 0.0
+
+    def seconds(self, chance: Random) -> float:
+        """Draw one."""
+        return self.median * math.exp(self.sigma * NormalDist().inv_cdf(min(max(chance.random(), 1e-9), 1 - 1e-9)))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is refused with 429: more than so many at once, or per second with a bucket of `burst`; 0 is no limit."""
+
+    concurrent: int = 0
+    per_second: float = 0.0
+    burst: float = 1.0
+    retry_after: bool = False
+
+
+def reverse(body: Body) -> Body:
+    """Answer the first message, backwards."""
+    said = body["messages"][0]["content"][::-1]
+    return merge(respond(body), {"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": said}}]})
+
+
+def merge(value: Any, change: Any) -> Any:
+    """Merge a change into JSON, object by object (RFC 7396, but that null is a value)."""
+    if not isinstance(change, Mapping) or not isinstance(value, Mapping):
+        return change
+    return {**value, **{key: merge(value.get(key), part) for key, part in change.items()}}
+
+
 class ChatServer:
-    """Serves http://127.0.0.1:PORT/v1/chat/completions from threads of this process.
+    """Serves http://127.0.0.1:PORT/v1/chat/completions from a process of its own.
 
     Parameters
     ----------
-    brain
-        Body of a request -> text of the answer; it may be replaced at any time.
+    folder
+        Where the log is written; a temporary one by default.
     """
 
-    def __init__(self, brain: Brain = embedded) -> None:
-        self.brain = brain
-        self.log: list[Asked] = []
-        self.closing = threading.Event()
-        self._default: Fault | None = None
-        self._faults: dict[int, Fault] = {}
-        self._lock = threading.Lock()
-        self._http = _Http(self)
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    def __init__(self, folder: Path | None = None) -> None:
+        self._own = tempfile.TemporaryDirectory() if folder is None else None
+        self.file = Path(self._own.name if self._own else str(folder)) / "server.jsonl"
+
+    def __enter__(self) -> Self:
+        root = Path(__file__).resolve().parents[1]
+        paths = os.pathsep.join([str(root), str(root / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])])
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, str(self.file)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+        assert self._process.stdout is not None
+        self._base = self._process.stdout.readline().strip()
+        assert self._base, "the server did not start"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()  # it ends with its user
+        self._process.wait(timeout=10)
+        self._process.stdout.close()
+        if self._own:
+            self._own.cleanup()
 
     @property
     def url(self) -> str:
         """The address to give as `api_base`."""
-        return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.closing.set()
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+        return f"{self._base}/v1"
 
     def misbehave(self, fault: Fault, *numbers: int) -> None:
         """Meet the requests of these numbers with a fault, counted from 1; without numbers, all that have none."""
-        if numbers:
-            self._faults |= dict.fromkeys(numbers, fault)
-        else:
-            self._default = fault
+        self._tell(faults=dict.fromkeys(map(str, numbers), asdict(fault))) if numbers else self._tell(
+            default=asdict(fault)
+        )
+
+    def storm(self, share: float, faults: Sequence[Fault], seed: int) -> None:
+        """Let a share of all attempts meet one of these faults, each as often as the others."""
+        self._tell(share=share, storm=[asdict(fault) for fault in faults], seed=seed)
+
+    def wait(self, latency: Latency = Latency(), limits: Limits = Limits()) -> None:
+        """Take so long for an answer, and refuse what is too much."""
+        self._tell(latency=asdict(latency), limits=asdict(limits))
+
+    def ask(self, brain: str) -> None:
+        """Let a function answer, from a body to the body of the answer; named as module:function."""
+        self._tell(brain=brain)
+
+    def kill(self, pid: int, after: int, seconds: float = 0.0, number: int = signal.SIGKILL) -> None:
+        """Send a signal to a process group so many seconds after so many requests more have arrived."""
+        self._tell(kill={"pid": pid, "after": after, "seconds": seconds, "signal": int(number)})
 
     def forget(self) -> None:
-        """Start afresh: an empty log, no faults, the default brain."""
-        with self._lock:
-            self.brain, self.log, self._faults, self._default = embedded, [], {}, None
+        """Start afresh: an empty log, no faults, the embedded model, no waits and no limits."""
+        self._tell(forget=True)
 
-    def note(self, path: str, headers: Mapping[str, str], body: Body) -> tuple[Asked, Fault]:
-        """Log a request and say what is to go wrong with it."""
-        with self._lock:
-            attempt = 1 + sum(earlier.body == body for earlier in self.log)
-            asked = Asked(len(self.log) + 1, path, headers, body, attempt)
-            self.log.append(asked)
-            return asked, self._faults.get(asked.number, self._default) or Fault()
+    def _tell(self, **plan: Any) -> None:
+        request = urllib.request.Request(f"{self._base}/plan", json.dumps(plan).encode(), method="POST")
+        with urllib.request.urlopen(request, timeout=30):
+            pass
 
-    def answer(self, asked: Asked) -> Body:
-        """Complete, in the form of the protocol."""
-        text = self.brain(asked.body)
-        prompt = max(1, sum(len(message["content"]) for message in asked.body["messages"]) // 4)
-        completion = max(1, len(text) // 4)
-        # At four characters a token, as the embedded model counts: a text that fills its bound was cut at it.
-        cut = len(text) >= 4 * int(asked.body.get("max_tokens") or 1 << 30)
-        return {
-            "id": f"chatcmpl-{asked.number}",
-            "object": "chat.completion",
-            "created": 0,
-            "model": asked.body["model"],
-            "choices": [_choice(text, "length" if cut else "stop")],
-            "usage": {
-                "prompt_tokens": prompt,
-                "completion_tokens": completion,
-                "total_tokens": prompt + completion,
-            },
-        }
+    @property
+    def log(self) -> list[Asked]:
+        """What was asked since the last `forget`, in the order of arrival."""
+        asked: dict[int, Asked] = {}
+        for line in self.file.read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            if "path" in entry:
+                asked[entry["number"]] = Asked(**entry)
+            else:
+                asked[entry["number"]] = Asked(**{**asdict(asked[entry["number"]]), **entry})
+        return [asked[number] for number in sorted(asked)]
 
 
-def _choice(text: str, finish_reason: str) -> Body:
-    return {"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", "content": text}}
+# --- the process ------------------------------------------------------------------------------------------
 
 
-class _Http(ThreadingHTTPServer):
-    """The socket; it knows the server that it stands for."""
+@dataclass
+class _State:
+    """What the server was told, and what it has seen since."""
 
-    daemon_threads = True
-    request_queue_size = 64  # more than the calls that any test has in flight
+    brain: Callable[[Body], Body] = respond
+    faults: dict[int, Fault] = field(default_factory=dict)
+    default: Fault = Fault()
+    storm: list[Fault] = field(default_factory=list)
+    share: float = 0.0
+    seed: int = 0
+    latency: Latency = Latency()
+    limits: Limits = Limits()
+    kill: Mapping[str, Any] | None = None
+    seen: Counter[str] = field(default_factory=Counter)
+    number: int = 0
+    flying: int = 0
+    tokens: float = 0.0  # in the bucket of the rate limit
+    filled: float = 0.0
 
-    def __init__(self, chat: ChatServer) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.chat = chat
+    def told(self, plan: Body) -> None:
+        """Take a plan in."""
+        if brain := plan.pop("brain", None):
+            module, _, name = brain.partition(":")
+            self.brain = getattr(importlib.import_module(module), name)
+        for number, fault in plan.pop("faults", {}).items():
+            self.faults[int(number)] = Fault(**fault)
+        for name, value in plan.items():
+            kinds: dict[str, Callable[[Any], Any]] = {
+                "default": lambda v: Fault(**v),
+                "storm": lambda v: [Fault(**fault) for fault in v],
+                "latency": lambda v: Latency(**v),
+                "limits": lambda v: Limits(**v),
+                "kill": lambda v: {**v, "after": self.number + v["after"]},
+            }
+            setattr(self, name, kinds.get(name, lambda v: v)(value))
+        if "limits" in plan:
+            self.tokens, self.filled = self.limits.burst, time.monotonic()
+
+    def fault(self, number: int, chance: Random) -> Fault:
+        """Say what goes wrong with a request: what was told of it, too much at once, or the storm's part."""
+        if number in self.faults:
+            return self.faults[number]
+        if wait := self._too_much():
+            return status(429, retry_after=math.ceil(wait) if self.limits.retry_after else "")
+        if self.storm and chance.random() < self.share:
+            return chance.choice(self.storm)
+        return self.default
+
+    def _too_much(self) -> float:
+        """How many seconds too early a request is; 0 if it is not."""
+        limits, now = self.limits, time.monotonic()
+        if limits.concurrent and self.flying > limits.concurrent:
+            return 1.0
+        if not limits.per_second:
+            return 0.0
+        self.tokens = min(limits.burst, self.tokens + (now - self.filled) * limits.per_second)
+        self.filled = now
+        if self.tokens >= 1:
+            self.tokens -= 1
+            return 0.0
+        return (1 - self.tokens) / limits.per_second
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """One request."""
+class _Server:
+    """The process behind a `ChatServer`."""
 
-    server: _Http
+    def __init__(self, file: str) -> None:
+        self.state = _State()
+        self.log = os.open(file, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600)
 
-    def do_POST(self) -> None:
+    def note(self, **entry: Any) -> None:
+        """Log; whole lines, also if the process is killed."""
+        os.write(self.log, json.dumps(entry).encode() + b"\n")
+
+    async def plan(self, request: web.Request) -> web.Response:
+        """Take in what is to go wrong."""
+        plan = await request.json()
+        if plan.pop("forget", False):
+            self.state = _State()
+            os.ftruncate(self.log, 0)
+        self.state.told(plan)
+        return web.Response()
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer, or do what the fault says."""
-        chat = self.server.chat
-        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-        asked, fault = chat.note(self.path, dict(self.headers), body)
-        if fault.seconds:
-            chat.closing.wait(fault.seconds)
-        if fault.reset:
-            self._reset()
-        elif fault.status != 200:
-            self._send(fault.status, json.dumps(fault.error).encode(), fault.headers)
-        elif not self.path.endswith("/chat/completions"):
-            self._send(404, b'{"error": {"message": "no such path"}}', {})
-        else:
-            self._send(200, fault.raw or json.dumps(fault.change(chat.answer(asked))).encode(), fault.headers)
-
-    def _send(self, code: int, raw: bytes, headers: Mapping[str, str]) -> None:
+        state = self.state
+        raw = await request.read()
+        body = json.loads(raw)
+        digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        state.seen[digest] += 1
+        state.number += 1
+        state.flying += 1
+        number, attempt = state.number, state.seen[digest]
+        headers = dict(request.headers)
+        entry = {"path": request.path, "headers": headers, "body": body, "attempt": attempt, "flying": state.flying}
+        self.note(number=number, at=time.monotonic(), **entry)
+        self._kill(state)
+        chance = Random(f"{state.seed} {digest} {attempt}")
         try:
-            self.send_response(code)
-            for name, value in {
-                "Content-Type": "application/json",
-                "Content-Length": str(len(raw)),
-                **headers,
-            }.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(raw)
-        except ConnectionError:
-            pass  # a client that did not wait for a slow answer
+            fault = state.fault(number, chance)
+            await asyncio.sleep(fault.seconds + (state.latency.seconds(chance) if fault.status == 200 else 0.0))
+            response = await self._send(request, body, fault)
+            self.note(number=number, done=time.monotonic(), status=fault.status)
+            return response
+        finally:
+            state.flying -= 1
 
-    def _reset(self) -> None:
+    def _kill(self, state: _State) -> None:
+        if state.kill and state.number == state.kill["after"]:
+            pid, number = state.kill["pid"], state.kill["signal"]
+
+            def kill() -> None:
+                with suppress(ProcessLookupError):
+                    os.killpg(pid, number)
+
+            asyncio.get_running_loop().call_later(state.kill["seconds"], kill)
+
+    async def _send(self, request: web.Request, body: Body, fault: Fault) -> web.StreamResponse:
+        if fault.reset:
+            return self._reset(request)
+        code = fault.status
+        if code == 200 and not request.path.endswith("/chat/completions"):
+            code, fault = 404, Fault(404, {"error": {"message": "no such path"}})
+        raw = self._body(body, fault).encode()
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(raw)), **fault.headers}
+        if not fault.drip and not fault.cut:
+            return web.Response(status=code, body=raw, headers=headers)
+        response = web.StreamResponse(status=code, headers=headers)
+        await response.prepare(request)
+        for byte in raw[: len(raw) // 2] if fault.cut else raw:
+            await response.write(bytes([byte]))
+            await asyncio.sleep(fault.drip)
+        if fault.cut and request.transport:
+            request.transport.close()
+        return response
+
+    def _body(self, body: Body, fault: Fault) -> str:
+        if fault.status != 200:
+            return json.dumps(fault.error)
+        if fault.raw is not None:
+            return fault.raw
+        answer = self.state.brain(body)
+        change = dict(fault.choice)
+        twice = change.pop("twice", False)
+        choices = [merge(choice, change) for choice in answer["choices"]]
+        return json.dumps(merge({**answer, "choices": choices * 2 if twice else choices}, fault.answer))
+
+    def _reset(self, request: web.Request) -> web.Response:
+        assert request.transport is not None
         # Closing with a linger of zero seconds sends RST instead of FIN.
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close_connection = True
-        self.connection.close()
+        opened = request.transport.get_extra_info("socket")
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        request.transport.abort()
+        return web.Response()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-        """Keep the tests' output clean; `log` has it all."""
+    async def run(self) -> None:
+        """Serve until standard input closes."""
+        app = web.Application(client_max_size=1 << 30)
+        app.add_routes([web.post("/plan", self.plan), web.post("/{path:.*}", self.serve)])
+        runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
+        sys.stdout.write(f"http://127.0.0.1:{runner.addresses[0][1]}\n")
+        sys.stdout.flush()
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        await runner.cleanup()
+
+
+if __name__ == "__main__":
+    asyncio.run(_Server(sys.argv[1]).run())

@@ -16,8 +16,8 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in zip
 
 # Package -> the rooms whose door it is.
 DOORS = {
-    "aiohttp": {"optimizer/direct.py"},
-    "click": {f"optimizer/{room}.py" for room in ("cli", "cli_results", "options", "terminal")},
+    "aiohttp": {"optimizer/direct.py", "optimizer/serving.py"},
+    "click": {f"optimizer/{room}.py" for room in ("cli", "cli_results", "cli_service", "options", "terminal")},
     "dotenv": {"optimizer/models.py"},
     "dspy": {"optimizer/programs.py"},
     "jinja2": {"optimizer/report.py"},

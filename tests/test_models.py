@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -15,7 +16,29 @@ from typing import Any
 
 import pytest
 from asking import LANES, QUICK, answer, landed, open_lane
-from server import Asked, Body, ChatServer, Fault, filtered, malformed, no_choice, quota, reset, slow, status
+from server import (
+    Asked,
+    Body,
+    ChatServer,
+    Fault,
+    cut,
+    drip,
+    filtered,
+    hang,
+    html,
+    malformed,
+    no_choice,
+    null,
+    plain,
+    quota,
+    refusal,
+    reset,
+    says,
+    slow,
+    status,
+    two_choices,
+    wrong_types,
+)
 
 from optimizer import models
 from optimizer.embedded import EmbeddedModel, complete_text
@@ -163,7 +186,7 @@ def test_an_unknown_price_is_none_and_costs_nothing(litellm: Any, server: ChatSe
 
 def test_half_a_surrogate_pair_becomes_a_question_mark(model: Model, server: ChatServer, tmp_path: Path) -> None:
     """An answer that was cut within an emoji can be written down, and costs its price."""
-    server.brain = lambda _: "cut \ud83d"
+    server.misbehave(says("cut \ud83d"))
 
     with Store(tmp_path / "results.db", create=True) as store, closing(Ledger(model, store, 1, pace=QUICK)) as ledger:
         (key, done), *_ = ledger.complete([REQUEST])
@@ -174,7 +197,7 @@ def test_half_a_surrogate_pair_becomes_a_question_mark(model: Model, server: Cha
 
 def test_many_at_once_each_get_their_own_answer(model: Model, server: ChatServer, tmp_path: Path) -> None:
     """Eight threads share one model; answers come back in order."""
-    server.brain = lambda body: body["messages"][0]["content"][::-1]
+    server.ask("server:reverse")
     requests = [Request((Message("user", f"number {i}"),), Settings()) for i in range(40)]
 
     with Store(tmp_path / "results.db", create=True) as store, closing(Ledger(model, store, 1, pace=Pace(8))) as ledger:
@@ -195,6 +218,10 @@ PASSING: dict[str, Fault] = {
     "408": status(408),
     "reset": reset(),
     "malformed": malformed(),
+    "cut": cut(),
+    "a page": html(),
+    "null": null(),
+    "other types": wrong_types(),
 }
 passing = pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
 
@@ -293,6 +320,29 @@ def test_a_slow_answer_is_not_waited_for(model: Model, server: ChatServer) -> No
     assert len(server.log) == 2
 
 
+@pytest.mark.parametrize("fault", [hang(), drip(0.2)], ids=["hang", "drip"])
+def test_no_call_outlives_its_deadline(model: Model, server: ChatServer, fault: Fault) -> None:
+    """Neither a provider that never answers nor one that sends byte after byte holds a call."""
+    server.misbehave(fault, 1)
+    began = time.monotonic()
+
+    done = landed(model, REQUEST, Pace(1, timeout=0.5, patience=0.01))
+
+    assert done.completion is not None
+    assert not done.completion.error
+    assert [failure.said for failure in done.failures] == ["no answer within 0.5 s"]
+    assert time.monotonic() - began < 10  # the byte-wise answer would take more than a minute
+
+
+@pytest.mark.parametrize("fault", [plain(), two_choices()], ids=["plain", "twice"])
+def test_an_odd_answer_is_an_answer(model: Model, server: ChatServer, fault: Fault) -> None:
+    """Two choices, of which the first counts; and JSON that does not call itself so."""
+    server.misbehave(fault)
+
+    assert complete_text(REQUEST.messages, max_tokens=33) == answer(model, REQUEST).text
+    assert len(server.log) == 1
+
+
 @pytest.mark.parametrize("lane", LANES)
 def test_a_server_that_is_not_there_ends_the_run(litellm: Any, lane: str) -> None:
     """After a few attempts it says so."""
@@ -318,7 +368,7 @@ def test_an_empty_list_of_choices_is_asked_again(model: Model, server: ChatServe
 
 def test_an_empty_answer_stands_after_some_attempts(model: Model, server: ChatServer) -> None:
     """Some models do answer nothing; each attempt has cost what its usage says."""
-    server.brain = lambda _: ""
+    server.misbehave(says(""))
 
     done = landed(model, REQUEST)
 
@@ -329,17 +379,18 @@ def test_an_empty_answer_stands_after_some_attempts(model: Model, server: ChatSe
     assert len(done.failures) == DOUBTS - 1
 
 
-def test_a_filtered_answer_is_bought_once_and_says_nothing_of_the_prompt(
-    model: Model, server: ChatServer, tmp_path: Path
+@pytest.mark.parametrize(("fault", "said"), [(filtered(), "content_filter"), (refusal(), "refusal")])
+def test_a_refused_answer_is_bought_once_and_says_nothing_of_the_prompt(
+    model: Model, server: ChatServer, tmp_path: Path, fault: Fault, said: str
 ) -> None:
     """The provider charges for it, so it counts and is kept; as an outcome it is an error."""
-    server.misbehave(filtered())
+    server.misbehave(fault)
 
     with Store(tmp_path / "results.db", create=True) as store, closing(Ledger(model, store, 1, pace=QUICK)) as ledger:
         (_, done), *_ = ledger.complete([REQUEST])
         ledger.complete([REQUEST])
 
-        assert (done.text, done.error, done.finish_reason) == ("", "", "content_filter")
+        assert (done.text, done.error, done.finish_reason) == ("", "", said)
         assert done.cost > 0
         assert len(server.log) == 1
         outcome = Evaluator(ledger, Renderer(), METRICS["accuracy"]).outcome(ROW, "k", done, None)
@@ -365,10 +416,7 @@ TOLD = replace(REQUEST, settings=Settings(0.0, 33, logprobs=True))
 def telling(content: Any) -> Fault:
     """Answer with log-probabilities."""
 
-    def change(answer: Body) -> Body:
-        return {**answer, "choices": [{**choice, "logprobs": {"content": content}} for choice in answer["choices"]]}
-
-    return Fault(change=change)
+    return Fault(choice={"logprobs": {"content": content}})
 
 
 def test_log_probabilities_are_asked_for_and_read(model: Model, server: ChatServer) -> None:
