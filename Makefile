@@ -5,13 +5,16 @@ BIN := .venv/bin
 UV_VERSION := 0.13.8
 SYNC := UV_PROJECT_ENVIRONMENT=.venv $(BIN)/uv sync --frozen --inexact --compile-bytecode --quiet
 
-.PHONY: demo test lint types format clean
+.PHONY: demo test faults lint types format clean
 
 demo: .venv/demo  ## the main job on bundled rows and the embedded model
 	$(BIN)/phrasetune demo
 
 test: .venv/test  ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+faults: .venv/test  ## kills, faults, full disks and hostile providers in large numbers; leaves faults.json
+	FAULTS=full $(BIN)/python -m pytest tests/faults
 
 lint: .venv/lint  ## ruff
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ data -> splits -> space -> search -> verdict, with every completion in the ledge
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from search_spaces.prompt import Turn
 from search_spaces.rendering import Renderer
 
 WARN_AT = (0.5, 0.8)  # shares of a cap
+LEAVING = 0.5  # seconds that a user who has stopped a run waits for Optuna's tables: they are completed later
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,14 +337,14 @@ class _Journey:
         if self.store.run(self.id).winner is None:  # else the reason is why the search ended
             self.store.update_run(self.id, reason=reason or "stopped")
         if status == "interrupted":
-            self._mirror(self.store.trials(self.id, outcomes=False))
+            self._mirror(self.store.trials(self.id, outcomes=False), LEAVING)
 
-    def _mirror(self, trials: Sequence[Trial]) -> None:
+    def _mirror(self, trials: Sequence[Trial], seconds: float = math.inf) -> None:
         """Copy the trials for Optuna's tools; a copy that fails must not cost the result."""
         name = study_name(self.plan.task.task.name, self.id)
         self.watch.event(Stage("mirror", "copying the trials into Optuna's tables"))
         try:
-            mirror(self.store.path, name, self.plan.space, trials)
+            mirror(self.store.path, name, self.plan.space, trials, seconds=seconds)
         except Exception as error:  # noqa: BLE001 - whatever Optuna's storage raises
             self.watch.event(Stage("mirror", f"Optuna's tables could not be written: {error}"))
 

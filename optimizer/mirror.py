@@ -5,6 +5,8 @@ Written after the search, never read by it. `optuna.load_study` and optuna-dashb
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,8 +20,11 @@ def study_name(task: str, run: int) -> str:
     return f"{task}-{run}"
 
 
-def mirror(path: Path, name: str, space: Space, trials: Sequence[Trial]) -> int:
-    """Add the finished trials that the study does not hold yet; return how many were added."""
+def mirror(path: Path, name: str, space: Space, trials: Sequence[Trial], *, seconds: float = math.inf) -> int:
+    """Add the finished trials that the study does not hold yet; return how many were added.
+
+    A trial takes Optuna some 40 ms; after `seconds` the rest is left to a later call.
+    """
     import optuna
     from optuna.storages import RDBStorage
 
@@ -29,7 +34,11 @@ def mirror(path: Path, name: str, space: Space, trials: Sequence[Trial]) -> int:
         study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
         held = {trial.user_attrs.get("trial") for trial in study.get_trials(deepcopy=False)}
         missing = [trial for trial in trials if trial.number not in held and trial.state is not State.RUNNING]
-        study.add_trials([frozen_trial(space, trial) for trial in missing])
+        until = time.monotonic() + seconds
+        for added, trial in enumerate(missing):
+            if time.monotonic() > until:
+                return added
+            study.add_trial(frozen_trial(space, trial))
     finally:
         storage.engine.dispose()
     return len(missing)

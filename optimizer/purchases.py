@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +49,7 @@ class Purchases:
     def __init__(self, path: str | Path, *, create: bool = False, paid: bool = False) -> None:
         self.path = Path(path)
         self.conn = connect(self.path, create=create, paid=paid)
+        self._file = _identity(self.path)
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +107,14 @@ class Purchases:
         """Write down that calls go out, each with the most that it can cost; they are on disk when this returns.
 
         Returns the keys of those that must not go out: another process has sent or bought them meanwhile.
+
+        Raises
+        ------
+        StoreError
+            If they cannot be written down, so that nothing is paid for that would be lost.
         """
+        if _identity(self.path) != self._file:  # SQLite would go on writing into a file that has no name any more
+            raise StoreError(f"{self.path}: is gone or was replaced. Put it back, or start anew with the same command.")
         mine = me()
         with self.together():
             busy = set(self.find_completions(list(calls)))
@@ -186,6 +194,14 @@ class Purchases:
         """List what the provider called the model that answered a run, in the order of their coming."""
         sql = "SELECT version FROM completions WHERE run = ? AND version <> '' GROUP BY version ORDER BY MIN(rowid)"
         return [row["version"] for row in self._rows(sql, run)]
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Tell a file from another of the same name; None if there is none."""
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None
 
 
 _COMPLETION = (

@@ -50,7 +50,8 @@ HOUR = 3600.0
 class Asked:
     """One request as it arrived: `attempt` is 1 the first time that this very body is seen, `flying` how many are.
 
-    `at` is the server's clock in seconds, `done` when it was answered; None if it was not, or not yet.
+    `at` is the server's clock in seconds, `done` when it was answered; None if it was not, or not yet. `usage` is what
+    the answer said, if it was one.
     """
 
     number: int
@@ -62,6 +63,7 @@ class Asked:
     at: float
     done: float | None = None
     status: int | None = None
+    usage: Mapping[str, int] = field(default_factory=dict)
 
 
 # --- faults -----------------------------------------------------------------------------------------------
@@ -418,9 +420,7 @@ class _Server:
         try:
             fault = state.fault(number, chance)
             await asyncio.sleep(fault.seconds + (state.latency.seconds(chance) if fault.status == 200 else 0.0))
-            response = await self._send(request, body, fault)
-            self.note(number=number, done=time.monotonic(), status=fault.status)
-            return response
+            return await self._send(request, number, body, fault)
         finally:
             state.flying -= 1
 
@@ -434,13 +434,18 @@ class _Server:
 
             asyncio.get_running_loop().call_later(state.kill["seconds"], kill)
 
-    async def _send(self, request: web.Request, body: Body, fault: Fault) -> web.StreamResponse:
+    async def _send(self, request: web.Request, number: int, body: Body, fault: Fault) -> web.StreamResponse:
+        answer = self._answer(body, fault) if fault.status == 200 and fault.raw is None else {}
+        usage = answer.get("usage", {})
         if fault.reset:
+            self.note(number=number, usage=usage)  # who pays is anybody's guess
             return self._reset(request)
+        self.note(number=number, done=time.monotonic(), status=fault.status, usage=usage)
         code = fault.status
         if code == 200 and not request.path.endswith("/chat/completions"):
             code, fault = 404, Fault(404, {"error": {"message": "no such path"}})
-        raw = self._body(body, fault).encode()
+        said = answer if code == 200 else fault.error
+        raw = (json.dumps(said) if fault.raw is None else fault.raw).encode()
         headers = {"Content-Type": "application/json", "Content-Length": str(len(raw)), **fault.headers}
         if not fault.drip and not fault.cut:
             return web.Response(status=code, body=raw, headers=headers)
@@ -453,16 +458,12 @@ class _Server:
             request.transport.close()
         return response
 
-    def _body(self, body: Body, fault: Fault) -> str:
-        if fault.status != 200:
-            return json.dumps(fault.error)
-        if fault.raw is not None:
-            return fault.raw
+    def _answer(self, body: Body, fault: Fault) -> Body:
         answer = self.state.brain(body)
         change = dict(fault.choice)
         twice = change.pop("twice", False)
         choices = [merge(choice, change) for choice in answer["choices"]]
-        return json.dumps(merge({**answer, "choices": choices * 2 if twice else choices}, fault.answer))
+        return dict(merge({**answer, "choices": choices * 2 if twice else choices}, fault.answer))
 
     def _reset(self, request: web.Request) -> web.Response:
         assert request.transport is not None

@@ -1,0 +1,58 @@
+"""What the fault tests share: the nursery, a server for each test, and the table that `make faults` ends with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness import FULL, ROOT, Nursery, Tally, Whole, came_to, task_for, tune
+from server import ChatServer
+
+TABLE: dict[str, dict[str, float]] = {}
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """A process that forks commands."""
+    with Nursery() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def undisturbed(nursery: Nursery, running_server: ChatServer, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """What a run of the small task comes to if nothing happens to it."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    task_for(folder, running_server)
+    running_server.forget()
+    code, said = nursery.run(folder, *tune())
+    assert code == 0, said
+    return Whole(came_to(folder / "results.db"), len(running_server.log))
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Tally:
+    """Count how often something was tried, and how often it went wrong; the name is the test's own."""
+    name = request.node.name.removeprefix("test_").split("[")[0]
+
+    def count(tried: int, failed: int) -> None:
+        row = TABLE.setdefault(name, {"tried": 0, "failed": 0})
+        row["tried"] += tried
+        row["failed"] += failed
+        # With no failure in n tries the rate is below 3 / n with 95 % confidence.
+        row["bound"] = min(1.0, 3 / row["tried"]) if not row["failed"] else 1.0
+
+    return count
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table, and keep it where the full plan was run."""
+    if not FULL or not TABLE:
+        return
+    Path(ROOT / "faults.json").write_text(json.dumps(TABLE, indent=2) + "\n", encoding="utf-8")
+    terminalreporter.write_line("")
+    for name, row in TABLE.items():
+        terminalreporter.write_line(
+            f"{name}: {row['tried']:.0f} tried, {row['failed']:.0f} failed, below {row['bound']:.3f} with 95 %"
+        )
