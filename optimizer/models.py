@@ -121,7 +121,8 @@ def _resolve(litellm: Any, name: str, api_base: str) -> tuple[str, str, str | No
 def _needed_key(litellm: Any, name: str, *, known: bool) -> dict[str, str]:  # noqa: ANN401
     """Refuse a missing key, unless an address is known; return what LiteLLM must be told beside the environment."""
     missing = litellm.validate_environment(name)["missing_keys"]
-    keys = [key for key in missing if key.endswith(("_KEY", "_TOKEN", "_ID"))]
+    # LiteLLM names all that a provider may want where one of them lacks.
+    keys = [key for key in missing if key.endswith(("_KEY", "_TOKEN", "_ID")) and not os.environ.get(key)]
     if keys and not known:
         raise ModelError(
             f"model {name!r} needs {' and '.join(keys)} in the environment. "
@@ -257,7 +258,29 @@ def _import_litellm() -> Any:  # noqa: ANN401 - untyped package
 
     litellm.suppress_debug_info = True
     litellm.telemetry = False
+    _go_straight()
     return litellm
+
+
+@cache
+def _go_straight() -> None:
+    """Let LiteLLM's calls end at the address that was shown: no redirect, and no proxy that would read them.
+
+    A proxy is asked for addresses with TLS alone, through which it sees nothing.
+    """
+    from litellm.llms.custom_httpx import aiohttp_transport
+
+    class Straight(aiohttp_transport.LiteLLMAiohttpTransport):  # type: ignore[misc]
+        async def handle_async_request(self, request: Any) -> Any:  # noqa: ANN401
+            response = await super().handle_async_request(request)
+            if response.has_redirect_location:
+                del response.headers["location"]  # without it a redirect is an error, and is told as one
+            return response
+
+        async def _get_proxy_settings(self, request: Any) -> Any:  # noqa: ANN401
+            return None if request.url.scheme == "http" else await super()._get_proxy_settings(request)
+
+    aiohttp_transport.LiteLLMAiohttpTransport = Straight
 
 
 def register_embedded() -> None:
