@@ -5,6 +5,7 @@ Each parses, calls one function, draws. `cli` puts them into the command line.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -235,7 +236,7 @@ def predict(file: str, run: int | None, db: str, output: str | None, force: bool
     target = Target(Path(output).parent, Path(output).name, force) if output else None
     if target:
         target.check()
-        if output and Path(output).resolve() == Path(file).resolve():
+        if output and os.path.realpath(output) == os.path.realpath(file):
             raise InputError(f"{output} is the file that is read; it was left as it is. Name another with -o.")
     stop = threading.Event()
     with stoppable(stop, err):

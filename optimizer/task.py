@@ -18,6 +18,7 @@ from optimizer.scoring import METRICS
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every generator takes
 
 
 class _Section(BaseModel):
@@ -72,7 +73,7 @@ class Data(_Section):
     train: Fraction = 0.5
     dev: Fraction = 0.25
     test: Fraction = 0.25
-    seed: int = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _whole(self) -> Data:
@@ -135,7 +136,7 @@ class Search(_Section):
     max_tokens: Annotated[int, Field(ge=0)] = 0
     max_minutes: Annotated[float, Field(ge=0)] = 0.0
     block: Annotated[int, Field(gt=0)] = 5
-    seed: int = 0
+    seed: Seed = 0
     ablate: bool = False
     pareto: bool = False
     constraints: Bounds = Bounds()
@@ -182,6 +183,8 @@ def load_task(path: str | Path) -> Task:
         the file and the line or key.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+        raise TaskError(f"{path}: is not a regular file. Name a task file.")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -199,6 +202,10 @@ def parse_task(text: str, path: Path) -> Task:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise TaskError(f"{path}: not valid TOML: {error}. Mend that line.") from None
+    except ValueError:
+        raise TaskError(f"{path}: holds a number of thousands of digits. Shorten it.") from None
+    except RecursionError:
+        raise TaskError(f"{path}: holds values nested too deeply. A task file needs three levels.") from None
     return check_task(content, str(path)).model_copy(update={"folder": path.parent})
 
 
