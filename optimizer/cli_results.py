@@ -15,7 +15,7 @@ import click
 
 from optimizer.errors import ExportError, InputError
 from optimizer.options import db_option, env_option, json_option, run_option
-from optimizer.terminal import err, next_step, out, out_csv, out_grid, out_json, stoppable
+from optimizer.terminal import err, next_step, out, out_csv, out_data, out_grid, out_json, stoppable
 
 if TYPE_CHECKING:
     from optimizer.archive import History
@@ -245,7 +245,7 @@ def predict(file: str, run: int | None, db: str, output: str | None, force: bool
     if target:
         err(f"{write_bytes(text.encode(), target)}: written")
     else:
-        click.echo(text, nl=False)
+        out_data(text)
     if target:
         next_step("phrasetune report")
     missing = sum(answer is None for answer in done.answers)

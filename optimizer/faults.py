@@ -115,4 +115,5 @@ def one_line(text: str) -> str:
         if name.endswith(("_KEY", "_TOKEN", "_SECRET")) and len(value) >= 8:
             text = text.replace(value, "[hidden]")
     text = re.sub(r"(sk-|key[-_ ]?|bearer )[\w*.-]{6,}", "[hidden]", text, flags=re.IGNORECASE)
-    return " ".join(text.split())[:200] or "no message"
+    line = " ".join(text.split())[:200]
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line) or "no message"
