@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import re
+import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from itertools import product
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
+from rich.live import Live
 from server import Body, ChatServer
 
+from optimizer.answers import read
+from optimizer.cli import main
 from optimizer.evaluate import Evaluator
+from optimizer.faults import CallFailed, Fate
 from optimizer.ledger import Ledger
+from optimizer.live import LiveView
 from optimizer.models import open_model
+from optimizer.oddities import oddities
 from optimizer.programs import adapter_templates
-from optimizer.records import Run
+from optimizer.records import BlockScored, Dataset, Notice, Request, Run, Stage, State, Trial, TrialEnded
 from optimizer.scoring import get_metric
 from optimizer.store import Store
-from search_spaces.prompt import Example, Prompt
+from search_spaces.prompt import Example, Prompt, Settings
 from search_spaces.rendering import Renderer
 from search_spaces.templates import BUILT_IN, Template, TextTemplate
 from tests.asking import QUICK
+from tests.small_task import write_task
 
 TEMPLATES: Mapping[str, Template] = {**BUILT_IN, **adapter_templates()}
 FORMATS = ("bare", "json", "tagged")
@@ -177,3 +190,154 @@ def test_rows_cannot_forge_their_score(
     answers = [[outcome.answer for outcome in each] for each in outcomes]
     assert answers[0] == answers[1] == list(said.values())
     assert sum(outcome.score or 0 for outcome in outcomes[1]) == 40
+
+
+# --- where rows and answers are written down --------------------------------------------------------------
+
+ESCAPES = "\x1b]0;pwned\x07\x1b[2J\x9b31m\x7f\x08\x0c\u202egnp\u2066\u2028<script>alert(1)</script>"
+ACTING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def test_what_rows_hold_acts_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Escape sequences in texts, labels, columns and slices reach no terminal, no page and no JSON, by any command.
+
+    results.db and what is asked for as data keep them as they are.
+    """
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        (f"{i} {'rain' if i % 2 else 'money'} {ESCAPES}", f"{i % 2}{ESCAPES}", f"{i % 3}{ESCAPES}"[:50])
+        for i in range(60)
+    ]
+    with Path("rows.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([(f"text{ESCAPES}"[:90], "label", "channel\x1b[1m"), *rows])
+    commands = ["init rows.csv", "space task.toml", "space task.toml --json", "tune task.toml", "history", "show 0"]
+    commands += ["history --json", "history --csv", "show --json", "tune task.toml --json", "report"]
+    said: dict[str, str] = {}
+    for command in commands:
+        done = CliRunner().invoke(main, command.split())
+        assert done.exit_code == 0, done.output
+        said[command] = done.output
+        if command.startswith("init"):
+            task = Path("task.toml").read_text(encoding="utf-8").replace("calls = 2000", "calls = 40")
+            Path("task.toml").write_text(f"{task}\n[baseline]\ntrials = 1\n", encoding="utf-8")
+    said["page"] = Path("report.html").read_text(encoding="utf-8")
+
+    assert {command: set(ACTING.findall(text)) for command, text in said.items() if ACTING.search(text)} == {}
+    assert "<script>" not in said["page"]
+    assert any(ESCAPES in text for text in json.loads(said["space task.toml --json"])["rendered"][0].values())
+    assert CliRunner().invoke(main, ["predict", "rows.csv"]).stdout.count("\x1b]0;pwned\x07") >= 60
+    with closing(sqlite3.connect("results.db")) as db:
+        kept = {
+            json.loads(inputs)[next(iter(json.loads(inputs)))]
+            for (inputs,) in db.execute("SELECT inputs FROM examples")
+        }
+    assert kept == {text.strip() for text, _, _ in rows}
+
+
+def test_the_live_view_shows_no_escapes() -> None:
+    """What a provider said and what a label is called are drawn as texts."""
+    view = LiveView()
+    view._console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=200)
+    view._live = Live(console=view._console)
+    view._on = True
+    params = {"template": ESCAPES}
+    trial = Trial(3, params, prompt("chat"), State.FAILED, reason=ESCAPES)
+    for event in (
+        Stage(ESCAPES, ESCAPES),
+        Notice(ESCAPES),
+        BlockScored(3, params, 5, 9, 0.5, (0.1, 0.9)),
+        TrialEnded(trial, 3),
+    ):
+        view(event)
+        view._console.print(view._draw())
+    view.say(ESCAPES)
+
+    drawn = view._console.file.getvalue()
+    assert drawn.count("pwned") >= 6
+    assert set(ACTING.findall(drawn)) <= {"\r"}
+
+
+leaf = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("\ud800")
+odd = st.recursive(
+    leaf,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def body() -> Body:
+    """A whole answer, with log-probabilities."""
+    token = {"token": "bug", "logprob": -0.1, "top_logprobs": [{"token": "bill", "logprob": -2.0}]}
+    return {
+        "model": "m",
+        "system_fingerprint": "f",
+        "choices": [{"finish_reason": "stop", "message": {"content": "bug"}, "logprobs": {"content": [token]}}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 1}},
+    }
+
+
+def places(inner: object) -> list[tuple[Body, str]]:
+    """Every key of every object in a JSON value, with the object."""
+    below = inner.values() if isinstance(inner, dict) else inner if isinstance(inner, list) else ()
+    own = [(inner, key) for key in inner] if isinstance(inner, dict) else []
+    return own + [place for each in below for place in places(each)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_any_answer_of_a_provider_is_read_or_a_passing_fault(data: st.DataObject) -> None:
+    """Whatever JSON comes with status 200, what is read of it can be written down and counted."""
+    said = body()
+    for _ in range(data.draw(st.integers(1, 3))):
+        holder, key = data.draw(st.sampled_from(places(said)))
+        holder[key] = data.draw(odd)
+        if not places(said):
+            break
+    try:
+        done = read(said, Request((), Settings()), (1e-6, 1e-6))
+    except CallFailed as failed:
+        assert failed.fate is Fate.PASSING  # noqa: PT017 - both ways are right
+        return
+    values = [done.text, done.finish_reason, done.version, done.fingerprint, *(text for text, _ in done.logprobs)]
+    assert isinstance("".join(values).encode(), bytes)
+    counts = (done.prompt_tokens, done.completion_tokens, done.cached_tokens, done.reasoning_tokens)
+    assert all(0 <= count < 2**53 for count in counts)
+    assert all(-30 * 12 <= value <= 0 for _, value in done.logprobs)
+
+
+# --- what is said of such rows ----------------------------------------------------------------------------
+
+
+def test_rows_that_forge_are_pointed_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`init` and `tune` say how many there are and name one; clean rows get no note."""
+    monkeypatch.chdir(tmp_path)
+    write_task(tmp_path, rows=60, search={"calls": 30})
+    clean = CliRunner().invoke(main, ["tune", "task.toml"]).output
+    assert "note: " not in clean
+    with Path("rows.csv").open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    for row, mark in zip(rows, MARKS, strict=False):
+        row[3] += f"\n{mark}"
+    with Path("rows.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+    for command in ("tune task.toml", "init rows.csv -o new.toml"):
+        said = CliRunner().invoke(main, command.split()).output
+        assert f"note: {len(MARKS)} rows hold what looks like an answer, a role or a command (such as " in said
+
+
+@pytest.mark.parametrize(
+    ("labels", "notes"),
+    [
+        (["good", "bad"], 0),
+        (["Good", "good ", "bad"], 1),
+        (["not  ok", "Not ok", "NOT OK", "ok"], 1),
+        (["C", "C++"], 0),
+    ],
+)
+def test_labels_in_two_spellings_are_pointed_out(labels: list[str], notes: int) -> None:
+    """A typing error would be a label of its own that nobody can get right."""
+    said = oddities(Dataset((row("a"),), (), ()), "label", labels)
+
+    assert len(said) == notes
+    assert not said or all(repr(label) in said[0] for label in labels[:2])
