@@ -74,7 +74,7 @@ class Direct:
         try:
             body = json.loads(raw)
         except ValueError:  # also a text that is not UTF-8
-            said = f"the answer is not JSON: {one_line(raw[:100].decode(errors='replace'))}"
+            said = f"the answer is not JSON: {one_line(raw.decode(errors='replace'))[:100]}"
             raise CallFailed(Fate.PASSING, said, billed=True) from None
         return read(body, request, self.price)
 

@@ -11,15 +11,18 @@ Knows HTTP's numbers and providers' words, and no client. Nothing that leaves th
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from urllib.parse import quote, quote_plus
 
 from optimizer.records import Completion
 
+HIDDEN = "[hidden]"  # in the place of a key
 TOO_LONG = ("context_length", "context window", "maximum context", "too long", "too many tokens")
 SPENT = ("insufficient_quota", "billing_hard_limit", "credit balance", "exceeded your current quota")
 BUSY = {503, 529}  # the provider has more to do than it can: fewer calls at a time help
@@ -110,10 +113,35 @@ def seconds_to_wait(retry_after: str | None) -> float | None:
 
 
 def one_line(text: str) -> str:
-    """Say in one line what went wrong, with nothing in it that looks like a key."""
-    for name, value in os.environ.items():
-        if name.endswith(("_KEY", "_TOKEN", "_SECRET")) and len(value) >= 8:
-            text = text.replace(value, "[hidden]")
-    text = re.sub(r"(sk-|key[-_ ]?|bearer )[\w*.-]{6,}", "[hidden]", text, flags=re.IGNORECASE)
+    """Say in one line what went wrong, with nothing in it that is a key, looks like one, or acts on a terminal."""
+    for key in _keys():
+        for form in {key, quote(key, safe=""), quote_plus(key), json.dumps(key)[1:-1]}:
+            text = text.replace(form, HIDDEN)
+    text = re.sub(r"(sk-|key[-_ ]?|bearer )[\w*.-]{6,}", HIDDEN, text, flags=re.IGNORECASE)
+    text = re.sub(r"(?<=//)[^/?#\s]*@", f"{HIDDEN}@", text)
+    text = re.sub(r"(?<=[?&])([\w-]*(?:key|token|secret|sig|password)[\w-]*)=[^&\s\"']+", rf"\1={HIDDEN}", text)
     line = " ".join(text.split())[:200]
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line) or "no message"
+
+
+def _keys() -> list[str]:
+    """What the environment holds under a name that speaks of secrets, the longest first."""
+    names = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+    found = {value for name, value in os.environ.items() if names.search(name) and len(value) >= 8}
+    return sorted(found, key=len, reverse=True)
+
+
+def key_in_address(address: str) -> str:
+    """Say what in an address may be a key, which would be written down with the address; empty if nothing is."""
+    authority = re.split(r"[/?#\\]", address.split("//", 1)[-1], maxsplit=1)[0]
+    if "@" in authority:
+        what = "a user or a password before the @"
+    elif re.search(r"#|\?(?!api-version=[\w.-]*$)", address):
+        what = "more than an address, from the ? or # on"
+    else:
+        return ""
+    return (
+        f"holds {what}, which would be written down with it; allowed is an address alone, such as "
+        "http://localhost:8000/v1, or one that ends with ?api-version=. Give the key in the environment, as in "
+        "OPENAI_API_KEY, or with --env-file"
+    )

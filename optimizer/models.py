@@ -21,7 +21,7 @@ from optimizer.answers import Alternatives, read
 from optimizer.direct import Direct, Endpoint
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, ModelError
-from optimizer.faults import CallFailed, Fate, classify, one_line, seconds_to_wait
+from optimizer.faults import CallFailed, Fate, classify, key_in_address, one_line, seconds_to_wait
 from optimizer.records import Completion, Request
 
 # Providers whose endpoints speak the OpenAI protocol, and to which LiteLLM sends what it is given.
@@ -85,8 +85,9 @@ def open_model(name: str, *, api_base: str = "", price: tuple[float, float] | No
     Raises
     ------
     ModelError
-        If the name has no provider that LiteLLM knows, or its key is not set.
+        If the name has no provider that LiteLLM knows, its key is not set, or the address holds one.
     """
+    _refuse_key(api_base)
     if name in {"embedded", "phrasetune/embedded"}:
         return EmbeddedModel()
     per_token = (price[0] / 1e6, price[1] / 1e6) if price else known_price(name)
@@ -98,9 +99,15 @@ def open_model(name: str, *, api_base: str = "", price: tuple[float, float] | No
     if provider == "openai":
         base = api_base or _environment("OPENAI_BASE_URL", "OPENAI_API_BASE") or "https://api.openai.com/v1"
         key = _environment("OPENAI_API_KEY")
+    _refuse_key(base or "")
     headers = {"Authorization": f"Bearer {key or 'none'}"} | (_accounts() if provider == "openai" else {})
     endpoint = Endpoint(base or "", headers, _bodies(litellm, model, provider))
     return Direct(name, api_base, per_token, endpoint)
+
+
+def _refuse_key(address: str) -> None:
+    if said := key_in_address(address):
+        raise ModelError(f"the model's address {said}.")
 
 
 def _resolve(litellm: Any, name: str, api_base: str) -> tuple[str, str, str | None, str | None]:  # noqa: ANN401

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from optimizer.errors import TaskError, one_of
+from optimizer.faults import key_in_address
 from optimizer.scoring import METRICS
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -106,6 +107,13 @@ class ModelSpec(_Section):
     patience: Annotated[float, Field(ge=0)] = 60.0
     requests_per_minute: Annotated[float, Field(ge=0)] = 0.0
     tokens_per_minute: Annotated[float, Field(ge=0)] = 0.0
+
+    @field_validator("api_base")
+    @classmethod
+    def _no_key(cls, address: str) -> str:
+        if said := key_in_address(address):
+            raise ValueError(f"{said}.")
+        return address
 
 
 class Bounds(_Section):
