@@ -116,7 +116,7 @@ def _text(value: str) -> str:
 
 def _line(name: str) -> str:
     """Write a file's name into a comment, which no character of it must end."""
-    return name if name.isprintable() else _text(name)
+    return name if name.isprintable() else json.dumps(name)
 
 
 def _list(values: Sequence[str]) -> str:

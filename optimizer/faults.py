@@ -131,17 +131,21 @@ def _keys() -> list[str]:
     return sorted(found, key=len, reverse=True)
 
 
-def key_in_address(address: str) -> str:
-    """Say what in an address may be a key, which would be written down with the address; empty if nothing is."""
+def unfit_address(address: str) -> str:
+    """Say why an address cannot be taken: it is none, or holds what may be a key; empty if it can.
+
+    An address is written down with the task and shown, so that a key in it would be, too.
+    """
     authority = re.split(r"[/?#\\]", address.split("//", 1)[-1], maxsplit=1)[0]
     if "@" in authority:
-        what = "a user or a password before the @"
+        what = "holds a user or a password before the @"
     elif re.search(r"#|\?(?!api-version=[\w.-]*$)", address):
-        what = "more than an address, from the ? or # on"
+        what = "holds more than an address, from the ? or # on"
+    elif not re.fullmatch(r"https?://(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d{1,5})?(?:/\S*)?", address.partition("?")[0]):
+        what = "is none"
     else:
         return ""
     return (
-        f"holds {what}, which would be written down with it; allowed is an address alone, such as "
-        "http://localhost:8000/v1, or one that ends with ?api-version=. Give the key in the environment, as in "
-        "OPENAI_API_KEY, or with --env-file"
+        f"{what}; allowed is an address alone, such as http://localhost:8000/v1, or one that ends with ?api-version=. "
+        "A key belongs in the environment, as in OPENAI_API_KEY, or in the file of --env-file"
     )

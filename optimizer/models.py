@@ -21,7 +21,7 @@ from optimizer.answers import Alternatives, read
 from optimizer.direct import Direct, Endpoint
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, ModelError
-from optimizer.faults import CallFailed, Fate, classify, key_in_address, one_line, seconds_to_wait
+from optimizer.faults import CallFailed, Fate, classify, one_line, seconds_to_wait, unfit_address
 from optimizer.records import Completion, Request
 
 # Providers whose endpoints speak the OpenAI protocol, and to which LiteLLM sends what it is given.
@@ -85,29 +85,31 @@ def open_model(name: str, *, api_base: str = "", price: tuple[float, float] | No
     Raises
     ------
     ModelError
-        If the name has no provider that LiteLLM knows, its key is not set, or the address holds one.
+        If the name has no provider that LiteLLM knows, its key is not set, or the address is none or holds a key.
     """
-    _refuse_key(api_base)
+    _refuse_unfit(api_base)
     if name in {"embedded", "phrasetune/embedded"}:
         return EmbeddedModel()
     per_token = (price[0] / 1e6, price[1] / 1e6) if price else known_price(name)
     litellm = _import_litellm()
     model, provider, key, base = _resolve(litellm, name, api_base)
     needed = _needed_key(litellm, name, known=bool(api_base))
-    if provider not in LEAN or _mode(litellm, model) == "responses":
-        return LiteLLMModel(name, api_base, per_token, needed)
     if provider == "openai":
         base = api_base or _environment("OPENAI_BASE_URL", "OPENAI_API_BASE") or "https://api.openai.com/v1"
         key = _environment("OPENAI_API_KEY")
-    _refuse_key(base or "")
+    if key and not (key.isascii() and key.isprintable()):
+        raise ModelError(f"the key of model {name!r} holds a character that no key has, such as a line break. Mend it.")
+    if provider not in LEAN or _mode(litellm, model) == "responses":
+        return LiteLLMModel(name, api_base, per_token, needed)
+    _refuse_unfit(base or "")
     headers = {"Authorization": f"Bearer {key or 'none'}"} | (_accounts() if provider == "openai" else {})
     endpoint = Endpoint(base or "", headers, _bodies(litellm, model, provider))
     return Direct(name, api_base, per_token, endpoint)
 
 
-def _refuse_key(address: str) -> None:
-    if said := key_in_address(address):
-        raise ModelError(f"the model's address {said}.")
+def _refuse_unfit(address: str) -> None:
+    if address and (said := unfit_address(address)):
+        raise ModelError(f"the model's address (api_base) {said}.")
 
 
 def _resolve(litellm: Any, name: str, api_base: str) -> tuple[str, str, str | None, str | None]:  # noqa: ANN401

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from optimizer.errors import TaskError, one_of
-from optimizer.faults import key_in_address
+from optimizer.faults import unfit_address
 from optimizer.scoring import METRICS
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -110,8 +110,8 @@ class ModelSpec(_Section):
 
     @field_validator("api_base")
     @classmethod
-    def _no_key(cls, address: str) -> str:
-        if said := key_in_address(address):
+    def _fit(cls, address: str) -> str:
+        if address and (said := unfit_address(address)):
             raise ValueError(f"{said}.")
         return address
 

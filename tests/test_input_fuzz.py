@@ -235,8 +235,19 @@ def test_a_file_may_have_any_name(name: str) -> None:
 
     assert run("init", name).exit_code == 0
     assert run("space", "task.toml").exit_code == 0
-    assert Path("task.toml").read_text(encoding="utf-8").isprintable() is False  # it has lines
     assert "\x1b" not in Path("task.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", [b"task\xff.toml", b"task\n.toml", b"\x1b[31m.toml", b"t" * 300])
+def test_a_name_that_no_file_should_have_is_refused(name: bytes) -> None:
+    """For what is written: half a character, a control character, too long a name."""
+    Path("rows.csv").write_text(table(), encoding="utf-8")
+
+    done = run("init", "rows.csv", "-o", os.fsdecode(name))
+
+    assert done.exit_code == 2
+    assert "a plain file name is allowed" in done.output
+    assert [path.name for path in Path().iterdir()] == ["rows.csv"]
 
 
 # --- task files -------------------------------------------------------------------------------------------

@@ -175,6 +175,9 @@ ADDRESSES = {
     "no scheme": f"user:{IN_ADDRESS}@127.0.0.1:1",
     "a query": f"http://127.0.0.1:1/v1?key={IN_ADDRESS}",
     "a second query": f"http://127.0.0.1:1/v1?api-version=1&sig={IN_ADDRESS}",
+    "a file": f"file:///{IN_ADDRESS}",
+    "half a host": f"http://[{IN_ADDRESS}",
+    "a port too far": f"http://127.0.0.1:999999/{IN_ADDRESS}",
     "a fragment": f"http://127.0.0.1:1/v1#{IN_ADDRESS}",
 }
 
@@ -191,7 +194,7 @@ def test_a_key_in_an_address_is_refused(tmp_path: Path) -> None:
 
     assert house.run(["tune", "bad.toml"], ["space", "bad.toml"], ["tune", "task.toml", *given]) == [2, 2, 2]
 
-    assert house.said.count(b"Give the key in the environment") == 3
+    assert house.said.count(b"A key belongs in the environment") == 3
     assert not (tmp_path / "results.db").exists()
     assert house.leaks() == []
 
@@ -217,8 +220,20 @@ def test_no_way_leads_a_key_into_an_address(address: str, tmp_path: Path, monkey
         assert "the environment" in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["sk-cut\nhere-01234567", "sk-trailing-01234567\r\n", "sk-ключ-01234567"])
+@pytest.mark.parametrize("provider", ["openai", "mistral"])
+def test_a_key_that_is_none_is_refused(provider: str, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is sent; a line break would otherwise begin a header of its own."""
+    monkeypatch.setenv(f"{provider.upper()}_API_KEY", key)
+
+    with pytest.raises(ModelError, match="holds a character that no key has") as caught:
+        open_model(f"{provider}/m", api_base="http://127.0.0.1:1/v1")
+
+    assert "01234567" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
-    "address", ["http://localhost:8000/v1", "https://x.invalid/openai?api-version=2024-10-21", "[::1]:80/@v1"]
+    "address", ["http://localhost:8000/v1", "https://x.invalid/openai?api-version=2024-10-21", "http://[::1]:80/@v1"]
 )
 def test_usual_addresses_are_taken(address: str, tmp_path: Path) -> None:
     """A host, a port, a path, and Azure's version."""
