@@ -61,10 +61,10 @@ def read(body: object, request: Request, price: Price | None) -> Completion:
         elsewhere = message.get("provider_specific_fields") or {}  # where LiteLLM puts it
         text, refusal = _text(message.get("content")), message.get("refusal") or elsewhere.get("refusal")
         usage = body.get("usage") or {}
-        prompt, written = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
+        prompt, written = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
         details = (usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {})
-        counts = int(details[0].get("cached_tokens") or 0), int(details[1].get("reasoning_tokens") or 0)
-    except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError):
+        counts = _count(details[0].get("cached_tokens")), _count(details[1].get("reasoning_tokens"))
+    except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError):
         raise CallFailed(Fate.PASSING, "the answer is not in the protocol's form", billed=True) from None
     per_prompt, per_token = price or (0.0, 0.0)
     completion = Completion(
@@ -72,12 +72,12 @@ def read(body: object, request: Request, price: Price | None) -> Completion:
         prompt,
         written,
         prompt * per_prompt + written * per_token,
-        finish_reason="refusal" if refusal and finish == "stop" else finish,
+        finish_reason="refusal" if refusal and finish == "stop" else _whole(finish),
         logprobs=_logprobs(choice),
         cached_tokens=counts[0],
         reasoning_tokens=counts[1],
-        version=str(body.get("model") or ""),
-        fingerprint=str(body.get("system_fingerprint") or ""),
+        version=_whole(str(body.get("model") or "")),
+        fingerprint=_whole(str(body.get("system_fingerprint") or "")),
     )
     _doubt(completion, request)
     return completion
@@ -99,6 +99,14 @@ def _text(content: object) -> str:
     return "".join(part["text"] for part in content if part.get("type", "text") == "text")
 
 
+def _count(tokens: Any) -> int:  # noqa: ANN401 - whatever was sent
+    """Read a number of tokens: none below zero, and none that cannot be written down."""
+    count = int(tokens or 0)
+    if not 0 <= count < 2**53:
+        raise ValueError(tokens)
+    return count
+
+
 def _whole(text: str) -> str:
     """Replace half a surrogate pair, as a cut answer may end with, by "?": it cannot be written down."""
     return text.encode(errors="replace").decode()
@@ -109,4 +117,4 @@ def _logprobs(choice: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
         told = beginnings(choice["logprobs"]["content"] or [])
     except (AttributeError, KeyError, TypeError):  # none, or in a form that is not the protocol's
         return ()
-    return tuple((_whole(text), value) for text, value in told)
+    return tuple((_whole(text), value) for text, value in told if value <= 0)  # a probability is at most 1

@@ -17,7 +17,7 @@ import click
 
 from optimizer.cli_results import export, history, predict, report, say_written, show, write_report
 from optimizer.cli_service import serve_embedded
-from optimizer.errors import InputError, Interrupted, PhrasetuneError
+from optimizer.errors import InputError, Interrupted, PhrasetuneError, TaskError
 from optimizer.options import db_option, env_option, json_option, run_option, tune_options
 from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable
 from optimizer.version import __version__
@@ -77,14 +77,19 @@ def init(file: str, output: str, force: bool) -> None:
     path = Path(output)
     if not path.parent.is_dir():
         raise InputError(f"{path.parent}: no such folder. Make it, or name another file with -o.")
-    if path.resolve() == Path(file).resolve():
+    # Not Path.resolve(), which fails on a link to itself.
+    if os.path.realpath(path) == os.path.realpath(file):
         raise InputError(f"{output} is the data file; it was left as it is. Name another file with -o.")
     guessed = guess(read_table(Path(file)))
     metrics = [name for name, metric in METRICS.items() if guessed.kind in metric.kinds]
     name = re.sub(r"[^\w.-]+", "-", Path(file).stem).strip("-") or "task"
-    relative = Path(os.path.relpath(Path(file).resolve(), path.resolve().parent)).as_posix()
+    relative = Path(os.path.relpath(os.path.realpath(file), Path(os.path.realpath(path)).parent)).as_posix()
     text = draft(guessed, file=relative, path=output, name=name[:80], metrics=metrics)
-    said = facts(*read_rows(parse_task(text, path)))
+    try:
+        drafted = parse_task(text, path)
+    except TaskError as error:
+        raise InputError(f"{file}: its names do not fit into a task file ({error}) Rename them.") from None
+    said = facts(*read_rows(drafted))
     write_bytes(text.encode(), Target(path.parent, path.name, force))
     out(f"{output}: {guessed.kind} of {' + '.join(guessed.inputs)} -> {guessed.target}, judged by {guessed.metric}")
     for fact in said:
@@ -167,7 +172,6 @@ def tune(task: str, db: str, as_json: bool, quiet: bool, **changes: Any) -> None
 
 def _changed(task: Task, changes: dict[str, Any]) -> Task:
     """Apply the options that were given to a task, under the task file's own rules."""
-    from optimizer.errors import TaskError
     from optimizer.task import check_task
 
     content = task.model_dump(mode="json", exclude_unset=True)

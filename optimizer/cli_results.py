@@ -5,6 +5,7 @@ Each parses, calls one function, draws. `cli` puts them into the command line.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import click
 
 from optimizer.errors import ExportError, InputError
 from optimizer.options import db_option, env_option, json_option, run_option
-from optimizer.terminal import err, next_step, out, out_csv, out_grid, out_json, stoppable
+from optimizer.terminal import err, next_step, out, out_csv, out_data, out_grid, out_json, stoppable
 
 if TYPE_CHECKING:
     from optimizer.archive import History
@@ -235,7 +236,7 @@ def predict(file: str, run: int | None, db: str, output: str | None, force: bool
     target = Target(Path(output).parent, Path(output).name, force) if output else None
     if target:
         target.check()
-        if output and Path(output).resolve() == Path(file).resolve():
+        if output and os.path.realpath(output) == os.path.realpath(file):
             raise InputError(f"{output} is the file that is read; it was left as it is. Name another with -o.")
     stop = threading.Event()
     with stoppable(stop, err):
@@ -244,7 +245,7 @@ def predict(file: str, run: int | None, db: str, output: str | None, force: bool
     if target:
         err(f"{write_bytes(text.encode(), target)}: written")
     else:
-        click.echo(text, nl=False)
+        out_data(text)
     if target:
         next_step("phrasetune report")
     missing = sum(answer is None for answer in done.answers)

@@ -42,8 +42,8 @@ TEXTS = (
     "document article passage abstract description source title instruction"
 ).split()
 
-# Labels beyond this many are an open answer to any prompt.
-MOST_LABELS = 200
+# Labels beyond this many, or longer than this, are an open answer to any prompt.
+MOST_LABELS, LABEL_LENGTH = 200, 200
 # A slice has so many values at most, and none longer: a report shows a line for each.
 SLICE_VALUES, SLICE_LENGTH = 20, 40
 # A value that names a group is no text.
@@ -88,8 +88,8 @@ def guess(table: Table) -> Guess:
     The target goes by name, else it is the last column with few distinct values, else the last column. Inputs go
     by name, as a pair (premise and hypothesis) before a single text, else the column with the longest texts is
     taken; never more, as a further column may give the answer away. A group is recognised by name alone, an id and
-    a split by name and values. A target is a label if there are at most n/4 of them (at least 2, at most 200) and
-    most stand more than once.
+    a split by name and values. A target is a label if there are at most n/4 of them (at least 2, at most 200), most
+    stand more than once, and none is longer than 200 characters.
 
     Raises
     ------
@@ -183,7 +183,8 @@ def _target(columns: Sequence[_Column]) -> _Column | None:
 def _is_closed(column: _Column) -> bool:
     n, distinct = len(column.values), len(column.counts)
     repeated = sum(count > 1 for count in column.counts.values())
-    return 2 <= distinct <= max(2, min(MOST_LABELS, n / 4)) and 2 * repeated > distinct
+    few = 2 <= distinct <= max(2, min(MOST_LABELS, n / 4)) and 2 * repeated > distinct
+    return few and _longest(column) <= LABEL_LENGTH
 
 
 def _answers(columns: Sequence[_Column]) -> str:

@@ -12,6 +12,8 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from optimizer.answers import Alternatives, read
 from optimizer.faults import CallFailed, Fate, classify, one_line, seconds_to_wait
@@ -50,6 +52,7 @@ class Direct:
         self.name, self.address, self.price = name, address, price
         self._endpoint = endpoint
         self._url = endpoint.base.rstrip("/") + "/chat/completions"
+        self._proxy = _proxy(self._url)
         self._alternatives = Alternatives()
         self._session: aiohttp.ClientSession | None = None
 
@@ -71,7 +74,7 @@ class Direct:
         try:
             body = json.loads(raw)
         except ValueError:  # also a text that is not UTF-8
-            said = f"the answer is not JSON: {one_line(raw[:100].decode(errors='replace'))}"
+            said = f"the answer is not JSON: {one_line(raw.decode(errors='replace'))[:100]}"
             raise CallFailed(Fate.PASSING, said, billed=True) from None
         return read(body, request, self.price)
 
@@ -79,7 +82,8 @@ class Direct:
         import aiohttp
 
         try:
-            async with self._open().post(self._url, data=body, allow_redirects=False) as response:
+            call = self._open().post(self._url, data=body, allow_redirects=False, proxy=self._proxy)
+            async with call as response:
                 return response.status, response.headers, await response.read()
         except aiohttp.ClientConnectorError as error:  # nothing was sent
             raise CallFailed(Fate.PASSING, f"no connection: {one_line(str(error))}") from None
@@ -95,7 +99,6 @@ class Direct:
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS),
                 headers={"Content-Type": "application/json", **self._endpoint.headers},
                 timeout=aiohttp.ClientTimeout(total=None),  # the gateway ends a call at its deadline
-                trust_env=self._url.startswith("https:"),
             )
         return self._session
 
@@ -104,3 +107,14 @@ class Direct:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+def _proxy(url: str) -> str | None:
+    """Find the proxy that the environment names for an address.
+
+    Not left to aiohttp's `trust_env`, which would also look for another key in ~/.netrc.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "https" or proxy_bypass(parts.hostname or ""):
+        return None
+    return getproxies().get("https")

@@ -80,8 +80,8 @@ def draft(guess: Guess, *, file: str, path: str, name: str, metrics: Sequence[st
         lines.append(f"{_pad('slices', _list(guess.slices))}# columns to report the scores by\n")
     shares = "train = 0.5\ndev = 0.25\ntest = 0.25                  # sealed until the verdict\n"
     return TEMPLATE.format(
-        file=file,
-        path=path,
+        file=_line(file),
+        path=_line(path),
         name=_text(name),
         kind=_pad("kind", _text(guess.kind)),
         metric=_pad("metric", _text(guess.metric)),
@@ -112,6 +112,11 @@ def _pad(key: str, value: str) -> str:
 def _text(value: str) -> str:
     # A JSON string is a TOML basic string, but for DEL, which JSON leaves as it is.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _line(name: str) -> str:
+    """Write a file's name into a comment, which no character of it must end."""
+    return name if name.isprintable() else json.dumps(name)
 
 
 def _list(values: Sequence[str]) -> str:

@@ -11,15 +11,18 @@ Knows HTTP's numbers and providers' words, and no client. Nothing that leaves th
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from urllib.parse import quote, quote_plus
 
 from optimizer.records import Completion
 
+HIDDEN = "[hidden]"  # in the place of a key
 TOO_LONG = ("context_length", "context window", "maximum context", "too long", "too many tokens")
 SPENT = ("insufficient_quota", "billing_hard_limit", "credit balance", "exceeded your current quota")
 BUSY = {503, 529}  # the provider has more to do than it can: fewer calls at a time help
@@ -110,9 +113,39 @@ def seconds_to_wait(retry_after: str | None) -> float | None:
 
 
 def one_line(text: str) -> str:
-    """Say in one line what went wrong, with nothing in it that looks like a key."""
-    for name, value in os.environ.items():
-        if name.endswith(("_KEY", "_TOKEN", "_SECRET")) and len(value) >= 8:
-            text = text.replace(value, "[hidden]")
-    text = re.sub(r"(sk-|key[-_ ]?|bearer )[\w*.-]{6,}", "[hidden]", text, flags=re.IGNORECASE)
-    return " ".join(text.split())[:200] or "no message"
+    """Say in one line what went wrong, with nothing in it that is a key, looks like one, or acts on a terminal."""
+    for key in _keys():
+        for form in {key, quote(key, safe=""), quote_plus(key), json.dumps(key)[1:-1]}:
+            text = text.replace(form, HIDDEN)
+    text = re.sub(r"(sk-|key[-_ ]?|bearer )[\w*.-]{6,}", HIDDEN, text, flags=re.IGNORECASE)
+    text = re.sub(r"(?<=//)[^/?#\s]*@", f"{HIDDEN}@", text)
+    text = re.sub(r"(?<=[?&])([\w-]*(?:key|token|secret|sig|password)[\w-]*)=[^&\s\"']+", rf"\1={HIDDEN}", text)
+    line = " ".join(text.split())[:200]
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line) or "no message"
+
+
+def _keys() -> list[str]:
+    """What the environment holds under a name that speaks of secrets, the longest first."""
+    names = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+    found = {value for name, value in os.environ.items() if names.search(name) and len(value) >= 8}
+    return sorted(found, key=len, reverse=True)
+
+
+def unfit_address(address: str) -> str:
+    """Say why an address cannot be taken: it is none, or holds what may be a key; empty if it can.
+
+    An address is written down with the task and shown, so that a key in it would be, too.
+    """
+    authority = re.split(r"[/?#\\]", address.split("//", 1)[-1], maxsplit=1)[0]
+    if "@" in authority:
+        what = "holds a user or a password before the @"
+    elif re.search(r"#|\?(?!api-version=[\w.-]*$)", address):
+        what = "holds more than an address, from the ? or # on"
+    elif not re.fullmatch(r"https?://(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d{1,5})?(?:/\S*)?", address.partition("?")[0]):
+        what = "is none"
+    else:
+        return ""
+    return (
+        f"{what}; allowed is an address alone, such as http://localhost:8000/v1, or one that ends with ?api-version=. "
+        "A key belongs in the environment, as in OPENAI_API_KEY, or in the file of --env-file"
+    )

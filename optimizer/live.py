@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optimizer.records import BlockScored, Decided, Event, Notice, Stage, State, Trial, TrialEnded
-from optimizer.report import dollars, params_text, percent, spread
+from optimizer.report import dollars, params_text, percent, spread, visible
 
 SHOWN = 8  # ended trials in view
 
@@ -69,12 +69,12 @@ class LiveView:
     def tell(self, text: str) -> None:
         """Write what a person should know, above the view or where there is none."""
         if not self._quiet:
-            self._console.print(Text(f"note: {text}"))
+            self._console.print(Text(visible(f"note: {text}")))
 
     def say(self, text: str) -> None:
         """Write a line above the view; to a terminal only."""
         if self._on:
-            self._console.print(Text(text))
+            self._console.print(Text(visible(text)))
 
     def _end(self, event: TrialEnded) -> None:
         trial = event.trial
@@ -85,7 +85,7 @@ class LiveView:
     def _draw(self) -> Group:
         seconds = time.monotonic() - self._started
         left = f", about {self._left(seconds):.0f} s left" if self._done and self._stage.name == "search" else ""
-        head = Text(f"{self._stage.name}: {self._stage.detail}  ({seconds:.0f} s{left})", style="bold")
+        head = Text(visible(f"{self._stage.name}: {self._stage.detail}  ({seconds:.0f} s{left})"), style="bold")
         lines: list[Text | Table] = [head]
         if self._leader:
             estimate = f", about {percent(self._leader.estimate)}" if self._leader.estimate is not None else ""
@@ -95,7 +95,7 @@ class LiveView:
             b = self._block
             between = f" ({spread(b.interval)})" if b.interval else ""
             seen = f"trial {b.number}: {b.n}/{b.of} rows, {percent(b.score)}{between}"
-            lines.append(Text(f"{seen}  {params_text(b.params)}", overflow="ellipsis"))
+            lines.append(Text(visible(f"{seen}  {params_text(b.params)}"), overflow="ellipsis"))
         lines.append(self._table())
         return Group(*lines)
 
@@ -109,5 +109,5 @@ class LiveView:
         for trial in self._ended:
             style = "green" if trial is self._best else "" if trial.state is State.COMPLETE else "dim"
             cells = (str(trial.number), percent(trial.score), str(trial.n), trial.state.value, trial.reason)
-            table.add_row(*map(Text, cells), style=style)
+            table.add_row(*(Text(visible(cell)) for cell in cells), style=style)
         return table

@@ -21,7 +21,7 @@ from optimizer.answers import Alternatives, read
 from optimizer.direct import Direct, Endpoint
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, ModelError
-from optimizer.faults import CallFailed, Fate, classify, one_line, seconds_to_wait
+from optimizer.faults import CallFailed, Fate, classify, one_line, seconds_to_wait, unfit_address
 from optimizer.records import Completion, Request
 
 # Providers whose endpoints speak the OpenAI protocol, and to which LiteLLM sends what it is given.
@@ -85,22 +85,31 @@ def open_model(name: str, *, api_base: str = "", price: tuple[float, float] | No
     Raises
     ------
     ModelError
-        If the name has no provider that LiteLLM knows, or its key is not set.
+        If the name has no provider that LiteLLM knows, its key is not set, or the address is none or holds a key.
     """
+    _refuse_unfit(api_base)
     if name in {"embedded", "phrasetune/embedded"}:
         return EmbeddedModel()
     per_token = (price[0] / 1e6, price[1] / 1e6) if price else known_price(name)
     litellm = _import_litellm()
     model, provider, key, base = _resolve(litellm, name, api_base)
     needed = _needed_key(litellm, name, known=bool(api_base))
-    if provider not in LEAN or _mode(litellm, model) == "responses":
-        return LiteLLMModel(name, api_base, per_token, needed)
     if provider == "openai":
         base = api_base or _environment("OPENAI_BASE_URL", "OPENAI_API_BASE") or "https://api.openai.com/v1"
         key = _environment("OPENAI_API_KEY")
+    if key and not (key.isascii() and key.isprintable()):
+        raise ModelError(f"the key of model {name!r} holds a character that no key has, such as a line break. Mend it.")
+    if provider not in LEAN or _mode(litellm, model) == "responses":
+        return LiteLLMModel(name, api_base, per_token, needed)
+    _refuse_unfit(base or "")
     headers = {"Authorization": f"Bearer {key or 'none'}"} | (_accounts() if provider == "openai" else {})
     endpoint = Endpoint(base or "", headers, _bodies(litellm, model, provider))
     return Direct(name, api_base, per_token, endpoint)
+
+
+def _refuse_unfit(address: str) -> None:
+    if address and (said := unfit_address(address)):
+        raise ModelError(f"the model's address (api_base) {said}.")
 
 
 def _resolve(litellm: Any, name: str, api_base: str) -> tuple[str, str, str | None, str | None]:  # noqa: ANN401
@@ -121,7 +130,8 @@ def _resolve(litellm: Any, name: str, api_base: str) -> tuple[str, str, str | No
 def _needed_key(litellm: Any, name: str, *, known: bool) -> dict[str, str]:  # noqa: ANN401
     """Refuse a missing key, unless an address is known; return what LiteLLM must be told beside the environment."""
     missing = litellm.validate_environment(name)["missing_keys"]
-    keys = [key for key in missing if key.endswith(("_KEY", "_TOKEN", "_ID"))]
+    # LiteLLM names all that a provider may want where one of them lacks.
+    keys = [key for key in missing if key.endswith(("_KEY", "_TOKEN", "_ID")) and not os.environ.get(key)]
     if keys and not known:
         raise ModelError(
             f"model {name!r} needs {' and '.join(keys)} in the environment. "
@@ -257,7 +267,29 @@ def _import_litellm() -> Any:  # noqa: ANN401 - untyped package
 
     litellm.suppress_debug_info = True
     litellm.telemetry = False
+    _go_straight()
     return litellm
+
+
+@cache
+def _go_straight() -> None:
+    """Let LiteLLM's calls end at the address that was shown: no redirect, and no proxy that would read them.
+
+    A proxy is asked for addresses with TLS alone, through which it sees nothing.
+    """
+    from litellm.llms.custom_httpx import aiohttp_transport
+
+    class Straight(aiohttp_transport.LiteLLMAiohttpTransport):  # type: ignore[misc]
+        async def handle_async_request(self, request: Any) -> Any:  # noqa: ANN401
+            response = await super().handle_async_request(request)
+            if response.has_redirect_location:
+                del response.headers["location"]  # without it a redirect is an error, and is told as one
+            return response
+
+        async def _get_proxy_settings(self, request: Any) -> Any:  # noqa: ANN401
+            return None if request.url.scheme == "http" else await super()._get_proxy_settings(request)
+
+    aiohttp_transport.LiteLLMAiohttpTransport = Straight
 
 
 def register_embedded() -> None:

@@ -5,7 +5,7 @@ What `tune`, `predict` and the commands that only look need alike.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from optimizer.budget import Caps
@@ -14,6 +14,7 @@ from optimizer.errors import SpaceError
 from optimizer.front import Constraints, require_labels
 from optimizer.gateway import Pace
 from optimizer.models import Model, open_model
+from optimizer.oddities import oddities
 from optimizer.records import Dataset
 from optimizer.scoring import get_metric, score
 from optimizer.tables import read_table
@@ -94,7 +95,8 @@ def read_rows(task: Task) -> tuple[Dataset, tuple[str, ...]]:
     labels = tuple(task.task.labels) or tuple(sorted({example.target for example in examples}))
     for example in examples:
         score(get_metric(task.metric), example.target, example)  # a target that the metric cannot read is refused here
-    return split(examples, table, plan, slices=task.data.slices), labels if closed else ()
+    data, labels = split(examples, table, plan, slices=task.data.slices), labels if closed else ()
+    return replace(data, notes=(*data.notes, *oddities(data, task.data.target, labels))), labels
 
 
 def renderer(space: Space) -> Renderer:

@@ -7,19 +7,26 @@ nothing of models, scores or the database. Checked against DSPy 3.4.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from search_spaces.prompt import Example, Message, Prompt, Slot, Turn
-from search_spaces.templates import Template, label_lines, match_label, read_answer, turn
+from search_spaces.templates import Template, label_lines, match_label, objects, read_answer, turn
 
 NAMES = ("dspy-chat", "dspy-json", "dspy-xml")
 
 # What DSPy's signatures, and pydantic below them, do not take as the name of a field, or as its beginning.
 RESERVED = frozenset("fields input_fields output_fields instructions signature model_config".split())
 PROTECTED = ("model_dump", "model_validate")
+
+# How an adapter marks a field of an answer: a pattern for where it begins, and a whole field with nothing in it.
+MARKS = {
+    "dspy-chat": (r"^[^\S\n]*\[\[ ## {} ## \]\]", "[[ ## {} ## ]]"),
+    "dspy-xml": ("<{}>", "<{0}></{0}>"),
+}
 
 
 class AdapterTemplate:
@@ -53,16 +60,28 @@ class AdapterTemplate:
         """Read an answer with the adapter; what it refuses is no answer."""
         from dspy.utils.exceptions import AdapterParseError
 
+        name = field_names(prompt)[prompt.output]
+        text = self._answering(text, name, ["reasoning"] * prompt.reasoning)
         try:
             fields = self.adapter.parse(_signature(prompt), text)
         except (AdapterParseError, ValueError, KeyError, RecursionError):
             return None
-        name = field_names(prompt)[prompt.output]
         found = str(fields[name])
         if self.id == "dspy-json":  # DSPy writes an object within the object as Python does; we leave it JSON
             wanted = replace(prompt, output=name, labels=(), answer_format="json")
             found = read_answer(wanted, text) or found
         return match_label(found, prompt.labels) if prompt.labels else found or None
+
+    def _answering(self, text: str, name: str, before: list[str]) -> str:
+        """Cut off what stands before the last answer: DSPy takes the first, which a repeated row may have forged."""
+        if self.id == "dspy-json":
+            return next((told for value, told in reversed([*objects(text)]) if name in value), text)
+        mark, shape = MARKS[self.id]
+        found = [*re.finditer(mark.format(re.escape(name)), text, re.MULTILINE)]
+        if not found:
+            return text
+        kept = [shape.format(field) for field in before if re.search(mark.format(field), text, re.MULTILINE)]
+        return "\n\n".join([*kept, text[found[-1].start() :]])
 
 
 def adapter_templates() -> dict[str, Template]:

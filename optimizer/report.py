@@ -10,6 +10,7 @@ import csv
 import difflib
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,6 +19,8 @@ from optimizer.records import Ablation, Comparison, Contender, Importance, Outco
 from search_spaces.prompt import Example
 
 LISTED = 50  # trials in the page's table: the rest were looked at for a few rows only
+# What would act on a terminal, or move what stands beside it: control characters and directions of writing.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 ROUGH = 16  # rows from which a running score without an estimate is drawn
 
 
@@ -334,7 +337,7 @@ def page(story: Story) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("optimizer", "."), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    return environment.get_template("report.html").render(
+    drawn = environment.get_template("report.html").render(
         run=story.run,
         verdict=story.verdict,
         grids=_grids(story),
@@ -353,6 +356,12 @@ def page(story: Story) -> str:
             changes_grid("Rows the winner broke", story.changed[1], 50),
         ),
     )
+    return visible(drawn)
+
+
+def visible(text: str) -> str:
+    """Put a sign in the place of each character that would act instead of being seen."""
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 
 def _grids(story: Story) -> list[Grid]:

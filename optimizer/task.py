@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from optimizer.errors import TaskError, one_of
+from optimizer.faults import unfit_address
 from optimizer.scoring import METRICS
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every generator takes
 
 
 class _Section(BaseModel):
@@ -72,7 +74,7 @@ class Data(_Section):
     train: Fraction = 0.5
     dev: Fraction = 0.25
     test: Fraction = 0.25
-    seed: int = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _whole(self) -> Data:
@@ -106,6 +108,13 @@ class ModelSpec(_Section):
     requests_per_minute: Annotated[float, Field(ge=0)] = 0.0
     tokens_per_minute: Annotated[float, Field(ge=0)] = 0.0
 
+    @field_validator("api_base")
+    @classmethod
+    def _fit(cls, address: str) -> str:
+        if address and (said := unfit_address(address)):
+            raise ValueError(f"{said}.")
+        return address
+
 
 class Bounds(_Section):
     """`[search.constraints]`: what the winner must keep; 0 is no limit. `min_recall` maps label -> least recall."""
@@ -135,7 +144,7 @@ class Search(_Section):
     max_tokens: Annotated[int, Field(ge=0)] = 0
     max_minutes: Annotated[float, Field(ge=0)] = 0.0
     block: Annotated[int, Field(gt=0)] = 5
-    seed: int = 0
+    seed: Seed = 0
     ablate: bool = False
     pareto: bool = False
     constraints: Bounds = Bounds()
@@ -182,6 +191,8 @@ def load_task(path: str | Path) -> Task:
         the file and the line or key.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+        raise TaskError(f"{path}: is not a regular file. Name a task file.")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -199,6 +210,10 @@ def parse_task(text: str, path: Path) -> Task:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise TaskError(f"{path}: not valid TOML: {error}. Mend that line.") from None
+    except ValueError:
+        raise TaskError(f"{path}: holds a number of thousands of digits. Shorten it.") from None
+    except RecursionError:
+        raise TaskError(f"{path}: holds values nested too deeply. A task file needs three levels.") from None
     return check_task(content, str(path)).model_copy(update={"folder": path.parent})
 
 

@@ -6,8 +6,8 @@ Control characters that come with the data are made visible, so that no row can 
 from __future__ import annotations
 
 import csv
+import io
 import json
-import re
 import signal
 import sys
 import threading
@@ -17,27 +17,34 @@ from typing import TYPE_CHECKING
 
 import click
 
+from optimizer.report import CONTROL, visible
+
 if TYPE_CHECKING:
     from optimizer.report import Grid
 
 SHORT = 10  # a column of shorter cells is never folded: the long ones make room
 PIPED = 160  # columns where there is no terminal whose width would count
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def out(text: str = "") -> None:
     """Write a line to stdout."""
-    click.echo(CONTROL.sub("\N{REPLACEMENT CHARACTER}", text))
+    click.echo(visible(text))
 
 
 def err(text: str) -> None:
     """Write a line to stderr."""
-    click.echo(CONTROL.sub("\N{REPLACEMENT CHARACTER}", text), err=True)
+    click.echo(visible(text), err=True)
 
 
 def out_json(value: object) -> None:
-    """Write JSON to stdout."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    """Write JSON to stdout; what would act on a terminal is written by its number."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    click.echo(CONTROL.sub(lambda found: f"\\u{ord(found.group()):04x}", text))
+
+
+def out_data(text: str) -> None:
+    """Write data to stdout: into a file or a pipe as it is, on a terminal so that it can be seen."""
+    click.echo(visible(text) if sys.stdout.isatty() else text, nl=False)
 
 
 def out_grid(grid: Grid) -> None:
@@ -52,7 +59,7 @@ def out_grid(grid: Grid) -> None:
         widest = max((len(row[position]) for row in grid.rows), default=0)
         table.add_column(name, overflow="fold", no_wrap=widest <= SHORT)
     for row in grid.rows:
-        table.add_row(*(Text(CONTROL.sub("\N{REPLACEMENT CHARACTER}", cell)) for cell in row))
+        table.add_row(*(Text(visible(cell)) for cell in row))
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, PIPED)
@@ -61,9 +68,11 @@ def out_grid(grid: Grid) -> None:
 
 def out_csv(grid: Grid) -> None:
     """Write a table as CSV; a cell that a spreadsheet would take for a formula is marked as text."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(grid.columns)
     writer.writerows([f"'{cell}" if cell[:1] in {"=", "+", "@", "\t"} else cell for cell in row] for row in grid.rows)
+    out_data(text.getvalue())
 
 
 def next_step(*commands: str) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from search_spaces.prompt import Example, Prompt, Slot, Turn
 
@@ -84,6 +84,9 @@ def _spaced(text: str) -> str:
     return " " + re.sub(r"[\W_]+", " ", text.casefold()).strip() + " "
 
 
+# A completion may repeat its row before it answers, and a row may hold what looks like an answer: the last one counts.
+
+
 def _read_bare(prompt: Prompt, text: str) -> str | None:
     text = text.strip()
     if prompt.reasoning:
@@ -91,33 +94,47 @@ def _read_bare(prompt: Prompt, text: str) -> str | None:
         if cue:
             return text[cue[-1].end() :].strip()
         return text.rsplit("\n", 1)[-1] if prompt.labels else None
-    if prompt.labels and text not in prompt.labels:
-        return re.sub(rf"^\W*{re.escape(prompt.output)}\W*?:", "", text, flags=re.IGNORECASE)
-    return text
+    if not prompt.labels or text in prompt.labels:
+        return text
+    lines = (text, re.sub(r"</?\w+>", "", text.rsplit("\n", 1)[-1]))
+    whole, last = (re.sub(rf"^\W*{re.escape(prompt.output)}\W*?:", "", line, flags=re.IGNORECASE) for line in lines)
+    named = {_letters(label) for label in prompt.labels} - {""}
+    return last if _letters(last) in named and _letters(whole) not in named else whole
 
 
 def _read_json(prompt: Prompt, text: str) -> str | None:
+    answers = [value[prompt.output] for value, _ in objects(text) if prompt.output in value]
+    if not answers:
+        return None
+    return answers[-1] if isinstance(answers[-1], str) else json.dumps(answers[-1], ensure_ascii=False)
+
+
+def objects(text: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Find the JSON objects in a text, in order, none within another: each decoded, and as it stands there."""
     decoder = json.JSONDecoder()
-    for start in (m.start() for m in re.finditer(r"\{", text)):
+    start = text.find("{")
+    while start >= 0:
         try:
-            value, _ = decoder.raw_decode(text, start)
+            value, end = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict) and prompt.output in value:
-            answer = value[prompt.output]
-            return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
-    return None
+            end = start + 1
+        else:
+            yield value, text[start:end]
+        start = text.find("{", end)
 
 
 def _read_tagged(prompt: Prompt, text: str) -> str | None:
     opening, closing = f"<{prompt.output}>", f"</{prompt.output}>"
-    after = text.rfind("</reasoning>") + 1
-    start, end = text.find(opening, after), text.rfind(closing)
-    if start < 0:  # the reasoning came after the answer, or the answer speaks of reasoning
-        start = text.find(opening)
-    if start < 0:
+    thought_through = text.rpartition("</reasoning>")[2]
+    if opening in thought_through:  # else the reasoning came after the answer, or the answer speaks of reasoning
+        text = thought_through
+    starts = [match.end() for match in re.finditer(re.escape(opening), text)]
+    if not starts:
         return None
-    start += len(opening)
+    end = text.rfind(closing)
+    if prompt.labels:  # a label may hold a tag itself
+        starts = [start for start in starts if text[start:end].strip() in prompt.labels][:1] or starts[-1:]
+    start = starts[0] if text.lstrip().startswith(opening) else starts[-1]
     return text[start : end if end >= start else len(text)].strip()
 
 

@@ -166,7 +166,7 @@ def test_a_file_that_says_everything_loads(tmp_path: Path) -> None:
             "max_tokens": 90_000,
             "max_minutes": 1.5,
             "block": 4,
-            "seed": -1,
+            "seed": 1,
             "ablate": True,
             "pareto": True,
             "constraints": {"max_cost_per_1000": 0.25, "max_prompt_tokens": 300.0, "min_recall": {"yes": 0.5}},

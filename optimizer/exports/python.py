@@ -54,10 +54,11 @@ IMPORTS = {
     r"\bmath\.": "import math",
     r"\bre\.[a-z]": "import re",
     r"\bCounter\(": "from collections import Counter, defaultdict",
+    r"\bIterator\[": "from collections.abc import Iterator",
     r"\bMapping\[": "from collections.abc import Mapping",
     r"\bSequence\[": "from collections.abc import Sequence",
     r"@cache": "from functools import cache",
-    r"\bAny\]": "from typing import Any",
+    r"\bAny\b": "from typing import Any",
 }
 
 LEGEND = '# A text stands for itself; {"role": ...} opens a message, and {"slot": ...} is the place of an input.'
@@ -234,7 +235,8 @@ def _reading(prompt: Prompt, renderer: Renderer) -> list[str]:
     if type(template) not in {ChatTemplate, TextTemplate}:
         return []
     reader = {"json": "_read_json", "tagged": "_read_tagged"}.get(prompt.answer_format, "_read_bare")
-    names = [reader, *(["match_label", "_letters", "_spaced"] if prompt.labels else [])]
+    names = [reader, *(["objects"] if reader == "_read_json" else [])]
+    names += ["match_label", "_letters", "_spaced"] if prompt.labels else []
     parse = PARSE.format(
         output=literal(prompt.output),
         labels=literal(prompt.labels, depth=1),

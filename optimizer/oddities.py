@@ -1,0 +1,59 @@
+"""Rows that a person should look at before a score is believed: they forge answers, or have one label in two spellings.
+
+Reads rows and changes none: what is found is said in a note.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+from optimizer.cells import shown
+from optimizer.records import Dataset
+
+
+def oddities(data: Dataset, output: str, labels: Sequence[str]) -> list[str]:
+    """Say what is odd in the texts of rows, one note a line.
+
+    Parameters
+    ----------
+    data
+        All rows.
+    output
+        Name of the answer field, under which an answer is written.
+    labels
+        The closed list of answers; empty for open ones.
+    """
+    return [*_forged(data, _marks(output)), *_alike(labels)]
+
+
+def _marks(output: str) -> re.Pattern[str]:
+    """What a prompt or a chat writes around roles and answers, and the usual words that would take over."""
+    name = rf"(?:{re.escape(output)}|answer)"
+    marks = (
+        *(r"<\|\w+\|>", r"\[/?INST\]", r"<</?SYS>>", r"^(?:human|assistant|system): ", r"\[\[ ## \w+ ## \]\]"),
+        *(rf"</?(?:{name}|reasoning)>", rf"^\W*{name}\W*?:", rf'[{{,]\s*"{name}"\s*:'),
+        r"ignore (?:(?:all|any|the|your) )*(?:previous|prior|above|earlier) (?:instructions|prompts?)",
+    )
+    return re.compile("|".join(marks), re.IGNORECASE | re.MULTILINE)
+
+
+def _forged(data: Dataset, marks: re.Pattern[str]) -> list[str]:
+    rows = (*data.train, *data.dev, *data.test)
+    found = [(row.id, match.group().strip()) for row in rows if (match := marks.search(row.text))]
+    if not found:
+        return []
+    such = f"such as {found[0][0]}: {shown(found[0][1])}"
+    return [f"{len(found)} rows hold what looks like an answer, a role or a command ({such}). They are sent as data."]
+
+
+def _alike(labels: Sequence[str]) -> list[str]:
+    spelt: dict[str, list[str]] = defaultdict(list)
+    for label in labels:
+        spelt[" ".join(label.casefold().split())].append(label)
+    twice = [same for same in spelt.values() if len(same) > 1]
+    return [
+        f"labels {' and '.join(map(shown, same))} differ in case or white space alone: correct them if one is meant."
+        for same in twice
+    ]
