@@ -18,7 +18,7 @@ from optimizer.errors import BudgetSpent, Interrupted
 from optimizer.evaluate import Evaluator
 from optimizer.ledger import Ledger, require_price
 from optimizer.mirror import mirror, study_name
-from optimizer.models import Model
+from optimizer.models import Model, destination
 from optimizer.preparing import Plan, caps, constraints, pace, prepare, task_model
 from optimizer.records import Ablation, Decided, Event, Importance, Notice, Outcome, Run, Stage, Trial, Verdict, Wording
 from optimizer.scoring import get_metric
@@ -94,6 +94,8 @@ def tune(
     watch.event(Stage("reading", "the task and its rows"))
     plan = prepare(task)
     model = model or task_model(plan.task)
+    if place := destination(model):
+        watch.event(place)
     require_price(model, plan.task.search.max_usd)
     front.require_price(model.name, model.price, constraints(plan.task))
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:

@@ -17,12 +17,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from optimizer import destinations
 from optimizer.answers import Alternatives, read
 from optimizer.direct import Direct, Endpoint
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, ModelError
 from optimizer.faults import CallFailed, Fate, classify, one_line, seconds_to_wait
-from optimizer.records import Completion, Request
+from optimizer.records import Completion, Destination, Request
 
 # Providers whose endpoints speak the OpenAI protocol, and to which LiteLLM sends what it is given.
 LONG = 600.0  # seconds; the gateway ends a call at its own deadline
@@ -93,14 +94,22 @@ def open_model(name: str, *, api_base: str = "", price: tuple[float, float] | No
     litellm = _import_litellm()
     model, provider, key, base = _resolve(litellm, name, api_base)
     needed = _needed_key(litellm, name, known=bool(api_base))
+    redirected = destinations.redirected(provider, os.environ)
     if provider not in LEAN or _mode(litellm, model) == "responses":
-        return LiteLLMModel(name, api_base, per_token, needed)
+        there = destinations.destination(provider, api_base or base or redirected, key or "", os.environ)
+        told = needed | ({"api_base": redirected} if redirected and not api_base else {})
+        return LiteLLMModel(name, api_base, per_token, told, there)
     if provider == "openai":
-        base = api_base or _environment("OPENAI_BASE_URL", "OPENAI_API_BASE") or "https://api.openai.com/v1"
+        base = api_base or redirected or destinations.USUAL[provider]
         key = _environment("OPENAI_API_KEY")
+    there = destinations.destination(provider, base or "", key or "none", os.environ)
     headers = {"Authorization": f"Bearer {key or 'none'}"} | (_accounts() if provider == "openai" else {})
-    endpoint = Endpoint(base or "", headers, _bodies(litellm, model, provider))
-    return Direct(name, api_base, per_token, endpoint)
+    return Direct(name, api_base, per_token, Endpoint(base or "", headers, _bodies(litellm, model, provider), there))
+
+
+def destination(model: Model) -> Destination | None:
+    """Say where calls to a model go; None if they do not leave this process, or go a way that we do not know."""
+    return model.destination if isinstance(model, Direct | LiteLLMModel) else None
 
 
 def _resolve(litellm: Any, name: str, api_base: str) -> tuple[str, str, str | None, str | None]:  # noqa: ANN401
@@ -197,9 +206,16 @@ def _logprobs_wanted(told: int) -> dict[str, Any]:
 class LiteLLMModel:
     """Any model behind LiteLLM. Importing LiteLLM takes seconds, so it waits for the first model of this kind."""
 
-    def __init__(self, name: str, address: str, price: tuple[float, float] | None, key: Mapping[str, str]) -> None:
-        self.name, self.address, self.price = name, address, price
-        self._key = key
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        price: tuple[float, float] | None,
+        told: Mapping[str, str],
+        destination: Destination | None = None,
+    ) -> None:
+        self.name, self.address, self.price, self.destination = name, address, price, destination
+        self._told = {"api_base": address or None, **told}
         self._litellm = _import_litellm()
         self._alternatives = Alternatives()
 
@@ -223,12 +239,11 @@ class LiteLLMModel:
             temperature=request.settings.temperature,
             max_tokens=request.settings.max_tokens,
             **_logprobs_wanted(told),
-            api_base=self.address or None,
             timeout=LONG,
             num_retries=0,
             max_retries=0,
             drop_params=True,
-            **self._key,
+            **self._told,
         )
 
     async def leave(self) -> None:

@@ -18,7 +18,7 @@ from optimizer.errors import InputError
 from optimizer.evaluate import Evaluator
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
-from optimizer.models import Model
+from optimizer.models import Model, destination
 from optimizer.preparing import caps, pace, task_model
 from optimizer.records import Run
 from optimizer.scoring import get_metric, interval, summarise
@@ -67,10 +67,12 @@ def predict_file(
         raise InputError(f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Name that model.")
     rows = _new_rows(path, task)
     metric = get_metric(run.metric)
+    watch = watch or Watch()
+    if place := destination(model):
+        watch.event(place)
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
         trial = store.trials(run.id, outcomes=False)[run.winner]
-        stop = (watch or Watch()).stop
-        ledger = Ledger(model, store, run.id, Budget(caps(task)), pace(model, task), stop)
+        ledger = Ledger(model, store, run.id, Budget(caps(task)), pace(model, task), watch.stop)
         evaluate = Evaluator(ledger, renderer_for(trial), metric)
         asked = replace(trial, outcomes=store.outcomes(run.id, trial.number))
         with closing(ledger):
