@@ -19,7 +19,7 @@ from optimizer.evaluate import Evaluator
 from optimizer.ledger import Ledger, require_price
 from optimizer.mirror import mirror, study_name
 from optimizer.models import Model, destination
-from optimizer.preparing import Plan, caps, constraints, pace, prepare, task_model
+from optimizer.preparing import Plan, caps, constraints, looks, pace, prepare, task_model
 from optimizer.records import Ablation, Decided, Event, Importance, Notice, Outcome, Run, Stage, Trial, Verdict, Wording
 from optimizer.scoring import get_metric
 from optimizer.store import Store
@@ -187,12 +187,6 @@ class _Journey:
         worth = tuple(self.store.importances(self.id))
         return search.Found(tuple(replay), replay[run.winner], run.reason, importances=worth)
 
-    def _calls(self) -> int:
-        """How many answers the search may look at: what is kept for the verdict is not its own."""
-        options = self.plan.task.search
-        held = 2 * len(self.plan.data.test)
-        return min(options.calls, max(1, options.max_calls - held)) if options.max_calls else options.calls
-
     def _ledger(self) -> Ledger:
         held = Spent(calls=2 * len(self.plan.data.test))
         budget = Budget(caps(self.plan.task), self.store.spent(self.id), held)
@@ -215,7 +209,7 @@ class _Journey:
                 self.evaluate.metric,
                 options.sampler,
                 options.pruner,
-                self._calls(),
+                looks(self.plan),
                 options.trials,
                 options.block,
                 options.seed,

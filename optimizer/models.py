@@ -71,7 +71,9 @@ class RemoteModel(Model, Protocol):
         """Close what is open."""
 
 
-def open_model(name: str, *, api_base: str = "", price: tuple[float, float] | None = None) -> Model:
+def open_model(
+    name: str, *, api_base: str = "", price: tuple[float, float] | None = None, keyless: bool = False
+) -> Model:
     """Open a model by its LiteLLM name, or "embedded".
 
     Parameters
@@ -82,6 +84,8 @@ def open_model(name: str, *, api_base: str = "", price: tuple[float, float] | No
         Address of an OpenAI-compatible server, where the provider needs one.
     price
         US dollars per million prompt tokens and per million completion tokens, over the price table's.
+    keyless
+        Whether a missing key is let pass, for a model that is looked at and not called.
 
     Raises
     ------
@@ -93,7 +97,7 @@ def open_model(name: str, *, api_base: str = "", price: tuple[float, float] | No
     per_token = (price[0] / 1e6, price[1] / 1e6) if price else known_price(name)
     litellm = _import_litellm()
     model, provider, key, base = _resolve(litellm, name, api_base)
-    needed = _needed_key(litellm, name, known=bool(api_base))
+    needed = _needed_key(litellm, name, known=bool(api_base) or keyless)
     redirected = destinations.redirected(provider, os.environ)
     if provider not in LEAN or _mode(litellm, model) == "responses":
         there = destinations.destination(provider, api_base or base or redirected, key or "", os.environ)

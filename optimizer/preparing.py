@@ -111,11 +111,11 @@ def constraints(task: Task) -> Constraints:
     return Constraints(bounds.max_cost_per_1000, bounds.max_prompt_tokens, bounds.min_recall)
 
 
-def task_model(task: Task) -> Model:
-    """Open the model that a task names."""
+def task_model(task: Task, *, keyless: bool = False) -> Model:
+    """Open the model that a task names; with `keyless` a missing key is let pass: to look, not to call."""
     spec = task.model
     price = (spec.price.input, spec.price.output) if spec.price else None
-    return open_model(spec.name, api_base=spec.api_base, price=price)
+    return open_model(spec.name, api_base=spec.api_base, price=price, keyless=keyless)
 
 
 def pace(model: Model, task: Task) -> Pace | None:
@@ -123,6 +123,13 @@ def pace(model: Model, task: Task) -> Pace | None:
     spec = task.model
     caps = (spec.requests_per_minute, spec.tokens_per_minute)
     return None if model.name == "embedded" else Pace(spec.workers, spec.timeout, spec.patience, *caps)
+
+
+def looks(plan: Plan) -> int:
+    """How many answers the search may look at: what is kept for the verdict is not its own."""
+    options = plan.task.search
+    held = 2 * len(plan.data.test)
+    return min(options.calls, max(1, options.max_calls - held)) if options.max_calls else options.calls
 
 
 def caps(task: Task) -> Caps:
