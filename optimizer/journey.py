@@ -19,7 +19,7 @@ from optimizer.evaluate import Evaluator
 from optimizer.ledger import Ledger, require_price
 from optimizer.mirror import mirror, study_name
 from optimizer.models import Model, destination
-from optimizer.preparing import Plan, caps, constraints, looks, pace, prepare, task_model
+from optimizer.preparing import Plan, caps, constraints, context, looks, pace, prepare, task_model
 from optimizer.records import Ablation, Decided, Event, Importance, Notice, Outcome, Run, Stage, Trial, Verdict, Wording
 from optimizer.scoring import get_metric
 from optimizer.store import Store
@@ -191,7 +191,9 @@ class _Journey:
         held = Spent(calls=2 * len(self.plan.data.test))
         budget = Budget(caps(self.plan.task), self.store.spent(self.id), held)
         how = pace(self.model, self.plan.task)
-        return Ledger(self.model, self.store, self.id, budget, how, self.watch.stop, self._notice)
+        return Ledger(
+            self.model, self.store, self.id, budget, how, self.watch.stop, self._notice, context(self.plan.task)
+        )
 
     def _notice(self, text: str) -> None:
         self.watch.event(Notice(text))

@@ -319,11 +319,23 @@ def _content(content: Any) -> str:  # noqa: ANN401 - text, or a list of parts
 
 def known_price(name: str) -> tuple[float, float] | None:
     """Look a price up in LiteLLM's table, without importing LiteLLM: US dollars per token."""
-    table = _price_table()
-    entry = table.get(name) or table.get(name.split("/", 1)[-1])
-    if not entry or entry.get("input_cost_per_token") is None:
+    entry = _known(name)
+    if entry.get("input_cost_per_token") is None:
         return None
     return float(entry["input_cost_per_token"]), float(entry.get("output_cost_per_token") or 0.0)
+
+
+def known_context(name: str) -> int:
+    """Look up in the same table how many tokens a model takes; 0 if it does not say."""
+    try:
+        return int(_known(name).get("max_input_tokens") or 0)
+    except ValueError:  # some entries hold a remark
+        return 0
+
+
+def _known(name: str) -> Mapping[str, Any]:
+    table = _price_table()
+    return table.get(name) or table.get(name.split("/", 1)[-1]) or {}
 
 
 @cache

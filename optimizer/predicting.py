@@ -19,7 +19,7 @@ from optimizer.evaluate import Evaluator
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.models import Model, destination
-from optimizer.preparing import caps, pace, task_model
+from optimizer.preparing import caps, context, pace, task_model
 from optimizer.records import Run
 from optimizer.scoring import get_metric, interval, summarise
 from optimizer.store import Store
@@ -72,7 +72,7 @@ def predict_file(
         watch.event(place)
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
         trial = store.trials(run.id, outcomes=False)[run.winner]
-        ledger = Ledger(model, store, run.id, Budget(caps(task)), pace(model, task), watch.stop)
+        ledger = Ledger(model, store, run.id, Budget(caps(task)), pace(model, task), watch.stop, context=context(task))
         evaluate = Evaluator(ledger, renderer_for(trial), metric)
         asked = replace(trial, outcomes=store.outcomes(run.id, trial.number))
         with closing(ledger):

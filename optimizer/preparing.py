@@ -13,7 +13,7 @@ from optimizer.data import SplitPlan, split, to_examples
 from optimizer.errors import SpaceError
 from optimizer.front import Constraints, require_labels
 from optimizer.gateway import Pace
-from optimizer.models import Model, open_model
+from optimizer.models import Model, known_context, open_model
 from optimizer.records import Dataset
 from optimizer.scoring import get_metric, score
 from optimizer.tables import read_table
@@ -116,6 +116,11 @@ def task_model(task: Task, *, keyless: bool = False) -> Model:
     spec = task.model
     price = (spec.price.input, spec.price.output) if spec.price else None
     return open_model(spec.name, api_base=spec.api_base, price=price, keyless=keyless)
+
+
+def context(task: Task) -> int:
+    """How many tokens the model of a task takes, prompt and answer together; 0 if nobody says."""
+    return task.model.context or known_context(task.model.name)
 
 
 def pace(model: Model, task: Task) -> Pace | None:

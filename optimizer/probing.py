@@ -15,7 +15,7 @@ from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.models import Model
 from optimizer.planning import Probe, characters
-from optimizer.preparing import Plan, caps, pace
+from optimizer.preparing import Plan, caps, context, pace
 from optimizer.scoring import get_metric
 from optimizer.store import Store
 
@@ -39,7 +39,8 @@ def probe(plan: Plan, model: Model, db: str | Path, watch: Watch, *, offline: bo
     prompt = plan.space.build(plan.space.seed())
     note = ""
     with Store(db, create=not offline, paid=model.price != (0.0, 0.0)) as store:
-        ledger = Ledger(model, store, NO_RUN, Budget(caps(plan.task)), pace(model, plan.task), watch.stop)
+        how, most = pace(model, plan.task), context(plan.task)
+        ledger = Ledger(model, store, NO_RUN, Budget(caps(plan.task)), how, watch.stop, context=most)
         evaluate = Evaluator(ledger, plan.renderer, get_metric(plan.task.metric))
         with closing(ledger):
             try:
