@@ -8,15 +8,18 @@ from __future__ import annotations
 import shlex
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from optimizer.errors import InputError
 from optimizer.options import changed, db_option, env_option, json_option, tune_options
 from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable
 
 if TYPE_CHECKING:
+    from optimizer.checks import Check
     from optimizer.models import Model
     from optimizer.planning import Estimate, Probe, Terms
     from optimizer.preparing import Plan
@@ -60,12 +63,64 @@ def plan(task: str, db: str, offline: bool, as_json: bool, **changes: Any) -> No
     next_step(shlex.join(["phrasetune", "tune", *again]))
 
 
+@click.command()
+@click.argument("task", type=click.Path(), required=False)
+@click.option("--model", help="Any LiteLLM model, or embedded; that of TASK by default.")
+@click.option("--api-base", help="Address of an OpenAI-compatible server.")
+@env_option
+@db_option
+@json_option
+@click.pass_context
+def doctor(
+    context: click.Context, task: str | None, model: str | None, api_base: str | None, db: str, as_json: bool
+) -> None:
+    """Check that all is in place: Python, packages, results.db, disk, and with TASK its file, its rows and its model.
+
+    The model is asked for one word, which is all that is bought. Exit code 1 if anything is wrong.
+    """
+    from dataclasses import asdict
+
+    found, say = [], err if as_json else out
+    for check in _checks(task, Path(db), {"model": model, "api_base": api_base}):
+        found.append(check)
+        say(f"{'OK  ' if check.ok else 'FAIL'}  {check.name:8}  {check.said}")
+    wrong = sum(not check.ok for check in found)
+    if as_json:
+        out_json({"ok": not wrong, "checks": [asdict(check) for check in found]})
+    elif wrong:
+        out(f"\n{wrong} of {len(found)} checks failed")
+    else:
+        next_step(f"phrasetune plan {task}" if task else "phrasetune doctor TASK")
+    context.exit(1 if wrong else 0)
+
+
+def _checks(task: str | None, db: Path, options: dict[str, Any]) -> Iterator[Check]:
+    """Check the machine, then the task, then its model or the one that is named."""
+    from optimizer import checks
+    from optimizer.task import ModelSpec, load_task
+
+    yield from checks.machine(db)
+    ready = None
+    if task is not None:
+        try:
+            ready = changed(load_task(task), dict(options))
+        except InputError as error:
+            yield checks.Check("task", ok=False, said=str(error))
+        else:
+            yield checks.Check("task", ok=True, said=f"{task}: {ready.task.kind}, judged by {ready.metric}")
+            yield from checks.rows(ready)
+    if ready is not None:
+        yield from checks.model(ready, ready.model)
+    elif options["model"]:
+        yield from checks.model(None, ModelSpec(name=options["model"], api_base=options["api_base"] or ""))
+
+
 def _priced(task: Task, *, keyless: bool) -> Model:
     """Open the model of a task, and refuse caps that need a price that nobody knows."""
     from optimizer import front, ledger
     from optimizer.preparing import constraints, task_model
 
-    model = task_model(task, keyless=keyless)
+    model = task_model(task.model, keyless=keyless)
     ledger.require_price(model, task.search.max_usd)
     front.require_price(model.name, model.price, constraints(task))
     return model

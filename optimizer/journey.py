@@ -93,7 +93,7 @@ def tune(
     watch = watch or Watch()
     watch.event(Stage("reading", "the task and its rows"))
     plan = prepare(task)
-    model = model or task_model(plan.task)
+    model = model or task_model(plan.task.model)
     if place := destination(model):
         watch.event(place)
     require_price(model, plan.task.search.max_usd)
@@ -192,7 +192,7 @@ class _Journey:
         budget = Budget(caps(self.plan.task), self.store.spent(self.id), held)
         how = pace(self.model, self.plan.task)
         return Ledger(
-            self.model, self.store, self.id, budget, how, self.watch.stop, self._notice, context(self.plan.task)
+            self.model, self.store, self.id, budget, how, self.watch.stop, self._notice, context(self.plan.task.model)
         )
 
     def _notice(self, text: str) -> None:

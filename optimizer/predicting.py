@@ -62,7 +62,7 @@ def predict_file(
     if run.winner is None:
         raise InputError(f"run {run.id} has no winner ({run.status}). Finish it with `phrasetune tune`.")
     task = Task.model_validate(run.task)
-    model = model or task_model(task)
+    model = model or task_model(task.model)
     if model.name != run.model:
         raise InputError(f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Name that model.")
     rows = _new_rows(path, task)
@@ -72,7 +72,9 @@ def predict_file(
         watch.event(place)
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
         trial = store.trials(run.id, outcomes=False)[run.winner]
-        ledger = Ledger(model, store, run.id, Budget(caps(task)), pace(model, task), watch.stop, context=context(task))
+        ledger = Ledger(
+            model, store, run.id, Budget(caps(task)), pace(model, task), watch.stop, context=context(task.model)
+        )
         evaluate = Evaluator(ledger, renderer_for(trial), metric)
         asked = replace(trial, outcomes=store.outcomes(run.id, trial.number))
         with closing(ledger):

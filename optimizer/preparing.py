@@ -17,7 +17,7 @@ from optimizer.models import Model, known_context, open_model
 from optimizer.records import Dataset
 from optimizer.scoring import get_metric, score
 from optimizer.tables import read_table
-from optimizer.task import Task, load_task
+from optimizer.task import ModelSpec, Task, load_task
 from optimizer.version import __version__
 from search_spaces.opening import DimensionError, load_space
 from search_spaces.prompt import digest
@@ -111,16 +111,15 @@ def constraints(task: Task) -> Constraints:
     return Constraints(bounds.max_cost_per_1000, bounds.max_prompt_tokens, bounds.min_recall)
 
 
-def task_model(task: Task, *, keyless: bool = False) -> Model:
+def task_model(spec: ModelSpec, *, keyless: bool = False) -> Model:
     """Open the model that a task names; with `keyless` a missing key is let pass: to look, not to call."""
-    spec = task.model
     price = (spec.price.input, spec.price.output) if spec.price else None
     return open_model(spec.name, api_base=spec.api_base, price=price, keyless=keyless)
 
 
-def context(task: Task) -> int:
+def context(spec: ModelSpec) -> int:
     """How many tokens the model of a task takes, prompt and answer together; 0 if nobody says."""
-    return task.model.context or known_context(task.model.name)
+    return spec.context or known_context(spec.name)
 
 
 def pace(model: Model, task: Task) -> Pace | None:

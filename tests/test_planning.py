@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import sys
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,17 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 from server import ChatServer, Latency, says, status
 
-from optimizer.cli import main
 from optimizer.gateway import Pace
 from optimizer.planning import Estimate, Probe, Terms, basis, caps_text, estimate, estimate_grid, probe_text
 from optimizer.preparing import Plan, prepare
 from optimizer.records import Completion
+from tests.conftest import Command
 from tests.small_task import write_task
 
-CANARY = "sk-canary-0123456789"
 PRICE = (2e-6, 8e-6)
 PROBED = Probe((400, 800), (Completion("a", 100, 2, seconds=0.5), Completion("b", 200, 4, seconds=1.0)), 2)
 REMOTE = Terms(PRICE, Pace(workers=4))
@@ -147,35 +142,14 @@ def test_failed_and_unreadable_answers_of_a_probe_are_counted() -> None:
 
 
 @pytest.fixture
-def task(tmp_path: Path) -> Path:
-    """The small task, at a price, for calls that are made again soon."""
-    path = write_task(tmp_path)
-    with path.open("a", encoding="utf-8") as file:
+def run(command: Command, tmp_path: Path) -> Command:
+    """Run phrasetune beside the small task, at a price."""
+    with write_task(tmp_path).open("a", encoding="utf-8") as file:
         file.write("[model]\nprice = { input = 2.0, output = 8.0 }\npatience = 0.02\n")
-    return path
+    return command
 
 
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(task: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run phrasetune in the task's folder, in this process: LiteLLM takes seconds to import."""
-    for name in [name for name in os.environ if name.startswith("OPENAI")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(task.parent)
-
-    def run(*arguments: str, code: int = 0, key: str | None = CANARY) -> Result:
-        monkeypatch.setattr(sys, "argv", ["phrasetune", *arguments])
-        done = CliRunner().invoke(main, arguments, env={"OPENAI_API_KEY": key, "COLUMNS": "200"})
-        assert code == done.exit_code, done.output
-        assert CANARY not in done.output
-        return done
-
-    return run
-
-
-def test_plan_measures_with_five_calls_and_buys_them_once(server: ChatServer, run: Run, tmp_path: Path) -> None:
+def test_plan_measures_with_five_calls_and_buys_them_once(server: ChatServer, run: Command, tmp_path: Path) -> None:
     """Address, rows, power, probe, ranges, caps, and the command that follows; a second look costs nothing."""
     server.wait(Latency(0.05))
     options = ["--model", "openai/test-model", "--api-base", server.url, "--max-usd", "1"]
@@ -207,7 +181,7 @@ def test_plan_measures_with_five_calls_and_buys_them_once(server: ChatServer, ru
     assert f"calls go to {server.url}" in again.stderr
 
 
-def test_plan_offline_sends_nothing_and_writes_nothing(server: ChatServer, run: Run, tmp_path: Path) -> None:
+def test_plan_offline_sends_nothing_and_writes_nothing(server: ChatServer, run: Command, tmp_path: Path) -> None:
     """Not even a key is needed."""
     said = run("plan", "task.toml", "--model", "openai/gpt-4o-mini", "--offline", key=None).stdout
 
@@ -217,7 +191,7 @@ def test_plan_offline_sends_nothing_and_writes_nothing(server: ChatServer, run: 
     assert server.log == []
 
 
-def test_plan_says_how_many_answers_could_be_read(server: ChatServer, run: Run, tmp_path: Path) -> None:
+def test_plan_says_how_many_answers_could_be_read(server: ChatServer, run: Command, tmp_path: Path) -> None:
     """A model that does not answer in the form that was asked for is seen before money is spent."""
     server.misbehave(says("no idea"), 1, 2)
 
@@ -226,7 +200,7 @@ def test_plan_says_how_many_answers_could_be_read(server: ChatServer, run: Run, 
     assert "on 5 training rows: 3 readable answers" in said
 
 
-def test_a_probe_stays_within_the_caps(server: ChatServer, run: Run, tmp_path: Path) -> None:
+def test_a_probe_stays_within_the_caps(server: ChatServer, run: Command, tmp_path: Path) -> None:
     """What cannot be paid is not asked; the rest is said all the same."""
     options = ["--model", "openai/test-model", "--api-base", server.url, "--max-calls", "2"]
 
@@ -241,7 +215,7 @@ def test_a_probe_stays_within_the_caps(server: ChatServer, run: Run, tmp_path: P
     ("fault", "said"),
     [(status(401), "refuses the key"), (status(404), "does not know this model")],
 )
-def test_plan_stops_where_every_call_is_refused(server: ChatServer, run: Run, fault: Any, said: str) -> None:
+def test_plan_stops_where_every_call_is_refused(server: ChatServer, run: Command, fault: Any, said: str) -> None:
     """With the cause, and nothing estimated."""
     server.misbehave(fault)
 
@@ -252,7 +226,7 @@ def test_plan_stops_where_every_call_is_refused(server: ChatServer, run: Run, fa
     assert len(server.log) <= 5
 
 
-def test_a_cap_on_dollars_needs_a_price(server: ChatServer, run: Run, tmp_path: Path) -> None:
+def test_a_cap_on_dollars_needs_a_price(server: ChatServer, run: Command, tmp_path: Path) -> None:
     """As for `tune`; nothing is sent."""
     write_task(tmp_path)
     options = ["--model", "openai/test-model", "--api-base", server.url, "--max-usd", "1"]
