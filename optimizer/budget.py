@@ -6,6 +6,7 @@ charges; what it did cost takes that place when it lands. Knows no model and no 
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from dataclasses import dataclass, field
@@ -45,6 +46,27 @@ def most(request: Request, price: tuple[float, float] | None) -> Spent:
     size = sum(len(message.content.encode()) + 8 for message in request.messages)
     bound = request.settings.max_tokens
     return Spent(1, size * per_prompt + bound * per_token, size + bound)
+
+
+LONGEST = 16  # bytes of a token: few words are longer, and no tokenizer in wide use joins two words …
+REPEATED = re.compile(r"(\S)\1{3,}")  # … but one may join a line of dashes
+
+
+def too_long(request: Request, context: int) -> str:
+    """Say why a request cannot fit into so many tokens, prompt and answer together; nothing if it may.
+
+    The prompt is taken to have as few tokens as it can: one for each word, and more for words of more than 16 bytes.
+    English has a quarter to a half more, Chinese several times as many: what is too long all the same, the provider
+    refuses.
+    """
+    texts, bound = [message.content for message in request.messages], request.settings.max_tokens
+    if sum(map(len, texts)) + bound <= context:  # no character counts for more than one
+        return ""
+    words = (word for text in texts for word in REPEATED.sub(r"\1", text).split())
+    least = sum(1 + (len(word.encode()) - 1) // LONGEST for word in words)
+    if least + bound <= context:
+        return ""
+    return f"prompt of at least {least:,} tokens, and up to {bound:,} for the answer; the model takes {context:,}"
 
 
 @dataclass

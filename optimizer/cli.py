@@ -9,16 +9,15 @@ import re
 import shlex
 import sys
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from optimizer.cli_results import export, history, predict, report, say_written, show, write_report
-from optimizer.cli_service import serve_embedded
+from optimizer.cli_service import doctor, plan, serve_embedded
 from optimizer.errors import InputError, Interrupted, PhrasetuneError, TaskError
-from optimizer.options import db_option, env_option, json_option, run_option, tune_options
+from optimizer.options import changed, db_option, env_option, json_option, run_option, tune_options
 from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable
 from optimizer.version import __version__
 
@@ -158,7 +157,7 @@ def tune(task: str, db: str, as_json: bool, quiet: bool, **changes: Any) -> None
     """
     from optimizer.task import load_task
 
-    tuned = _tune(_changed(load_task(task), changes), db, quiet=quiet or as_json)
+    tuned = _tune(changed(load_task(task), changes), db, quiet=quiet or as_json)
     if as_json:
         _tuned_json(tuned)
         return
@@ -168,42 +167,6 @@ def tune(task: str, db: str, as_json: bool, quiet: bool, **changes: Any) -> None
     next_step(
         f"phrasetune show {number}{where}", f"phrasetune export --format python{where}", f"phrasetune report{where}"
     )
-
-
-def _changed(task: Task, changes: dict[str, Any]) -> Task:
-    """Apply the options that were given to a task, under the task file's own rules."""
-    from optimizer.task import check_task
-
-    content = task.model_dump(mode="json", exclude_unset=True)
-    sections = {"model": "model", "api_base": "model", "workers": "model"}
-    if recalls := _recalls(changes.pop("min_recall", ())):
-        constraints = content.setdefault("search", {}).setdefault("constraints", {})
-        constraints["min_recall"] = constraints.get("min_recall", {}) | recalls
-    for option in ("max_cost_per_1000", "max_prompt_tokens"):
-        if (most := changes.pop(option, None)) is not None:
-            content.setdefault("search", {}).setdefault("constraints", {})[option] = most
-    for option, value in changes.items():
-        if value is not None:
-            key = "name" if option == "model" else option
-            content.setdefault(sections.get(option, "search"), {})[key] = value
-    try:
-        return check_task(content, "options").model_copy(update={"folder": task.folder})
-    except TaskError as error:
-        raise InputError(str(error)) from None
-
-
-def _recalls(given: Sequence[str]) -> dict[str, float]:
-    """Read LABEL=X, each a label and the least recall of it."""
-    recalls = {}
-    for text in given:
-        label, _, least = text.rpartition("=")
-        try:
-            recalls[label] = float(least)
-        except ValueError:
-            label = ""
-        if not label:
-            raise InputError(f"--min-recall {text!r}: must be LABEL=X, such as billing=0.8.")
-    return recalls
 
 
 def _tune(task: Task, db: str, *, quiet: bool) -> Tuned:
@@ -318,7 +281,7 @@ def demo(folder: str, db: str, quiet: bool) -> None:
     next_step(f"phrasetune history{where}", f"phrasetune show {tuned.best.number}{where}", f"open {place}/report.html")
 
 
-for command in (history, show, export, predict, report, serve_embedded):
+for command in (history, show, export, predict, report, plan, doctor, serve_embedded):
     main.add_command(command)
 
 

@@ -231,6 +231,7 @@ def predict(file: str, run: int | None, db: str, output: str | None, force: bool
     from optimizer.exports import Target, write_bytes
     from optimizer.journey import Watch
     from optimizer.predicting import predict_file
+    from optimizer.records import Destination
     from optimizer.report import answers_csv, percent, spread
 
     target = Target(Path(output).parent, Path(output).name, force) if output else None
@@ -239,8 +240,13 @@ def predict(file: str, run: int | None, db: str, output: str | None, force: bool
         if output and os.path.realpath(output) == os.path.realpath(file):
             raise InputError(f"{output} is the file that is read; it was left as it is. Name another with -o.")
     stop = threading.Event()
+
+    def event(told: object) -> None:
+        if isinstance(told, Destination):
+            err(f"calls go to {told}")
+
     with stoppable(stop, err):
-        done = predict_file(Path(file), History(db).run(run, won=True), db=db, watch=Watch(stop=stop))
+        done = predict_file(Path(file), History(db).run(run, won=True), db=db, watch=Watch(event, stop))
     text = answers_csv(done.rows, done.answers, (*done.inputs, done.target))
     if target:
         err(f"{write_bytes(text.encode(), target)}: written")

@@ -1,10 +1,189 @@
-"""Commands around a search: what other tools may call."""
+"""Commands around a search: what it will take, and what other tools may call.
+
+Each parses, calls one function, draws. `cli` puts them into the command line.
+"""
 
 from __future__ import annotations
 
+import shlex
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from optimizer.terminal import next_step, out
+from optimizer.errors import InputError
+from optimizer.options import changed, db_option, env_option, json_option, tune_options
+from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable
+
+if TYPE_CHECKING:
+    from optimizer.checks import Check
+    from optimizer.models import Model
+    from optimizer.planning import Estimate, Probe, Terms
+    from optimizer.preparing import Plan
+    from optimizer.task import Task
+
+
+@click.command()
+@click.argument("task", type=click.Path())
+@tune_options
+@click.option("--offline", is_flag=True, help="Make no call; know only what earlier calls have shown.")
+@env_option
+@db_option
+@json_option
+def plan(task: str, db: str, offline: bool, as_json: bool, **changes: Any) -> None:  # noqa: ANN401
+    """Say what `tune` would take on TASK: calls, tokens, dollars and time, and how small a gain the rows can show.
+
+    It takes the options of `tune`. First the seed prompt is asked 5 training rows, to measure what a call takes.
+    """
+    import numpy as np
+
+    from optimizer.journey import Watch
+    from optimizer.planning import Terms, estimate
+    from optimizer.preparing import pace, prepare
+    from optimizer.probing import probe
+    from optimizer.task import load_task
+
+    del changes["quiet"]  # there is no live view
+    ready = prepare(changed(load_task(task), changes))
+    model = _priced(ready.task, keyless=offline)
+    _say_plan(ready, model, err if as_json else out)
+    stop = threading.Event()
+    with stoppable(stop, err):
+        shown = probe(ready, model, db, Watch(stop=stop), offline=offline)
+    terms = Terms(model.price, pace(model, ready.task))
+    found = estimate(ready, shown, terms, np.random.default_rng(ready.task.search.seed))
+    if as_json:
+        out_json(_plan_record(ready, model, shown, found))
+        return
+    _estimate_text(ready, shown, found, terms)
+    again = [word for word in sys.argv[2:] if word not in {"--offline", "--quiet"}]
+    next_step(shlex.join(["phrasetune", "tune", *again]))
+
+
+@click.command()
+@click.argument("task", type=click.Path(), required=False)
+@click.option("--model", help="Any LiteLLM model, or embedded; that of TASK by default.")
+@click.option("--api-base", help="Address of an OpenAI-compatible server.")
+@env_option
+@db_option
+@json_option
+@click.pass_context
+def doctor(
+    context: click.Context, task: str | None, model: str | None, api_base: str | None, db: str, as_json: bool
+) -> None:
+    """Check that all is in place: Python, packages, results.db, disk, and with TASK its file, its rows and its model.
+
+    The model is asked for one word, which is all that is bought. Exit code 1 if anything is wrong.
+    """
+    from dataclasses import asdict
+
+    found, say = [], err if as_json else out
+    for check in _checks(task, Path(db), {"model": model, "api_base": api_base}):
+        found.append(check)
+        say(f"{'OK  ' if check.ok else 'FAIL'}  {check.name:8}  {check.said}")
+    wrong = sum(not check.ok for check in found)
+    if as_json:
+        out_json({"ok": not wrong, "checks": [asdict(check) for check in found]})
+    elif wrong:
+        out(f"\n{wrong} of {len(found)} checks failed")
+    else:
+        next_step(f"phrasetune plan {task}" if task else "phrasetune doctor TASK")
+    context.exit(1 if wrong else 0)
+
+
+def _checks(task: str | None, db: Path, options: dict[str, Any]) -> Iterator[Check]:
+    """Check the machine, then the task, then its model or the one that is named."""
+    from optimizer import checks
+    from optimizer.task import ModelSpec, load_task
+
+    yield from checks.machine(db)
+    ready = None
+    if task is not None:
+        try:
+            ready = changed(load_task(task), dict(options))
+        except InputError as error:
+            yield checks.Check("task", ok=False, said=str(error))
+        else:
+            yield checks.Check("task", ok=True, said=f"{task}: {ready.task.kind}, judged by {ready.metric}")
+            yield from checks.rows(ready)
+    if ready is not None:
+        yield from checks.model(ready, ready.model)
+    elif options["model"]:
+        yield from checks.model(None, ModelSpec(name=options["model"], api_base=options["api_base"] or ""))
+
+
+def _priced(task: Task, *, keyless: bool) -> Model:
+    """Open the model of a task, and refuse caps that need a price that nobody knows."""
+    from optimizer import front, ledger
+    from optimizer.preparing import constraints, task_model
+
+    model = task_model(task.model, keyless=keyless)
+    ledger.require_price(model, task.search.max_usd)
+    front.require_price(model.name, model.price, constraints(task))
+    return model
+
+
+def _say_plan(ready: Plan, model: Model, say: Callable[[str], None]) -> None:
+    """Say what is known before anything is sent, and where it would be sent."""
+    from optimizer.drafting import power, splits
+    from optimizer.models import destination
+
+    place = destination(model)
+    say(f"{ready.task.task.name} on {model.name}, judged by {ready.task.metric}")
+    say(f"calls go to {place}" if place else "calls do not leave this process")
+    say(splits(ready.data))
+    say(power(ready.data))
+
+
+def _estimate_text(ready: Plan, shown: Probe, found: Estimate, terms: Terms) -> None:
+    from optimizer.planning import basis, caps_text, estimate_grid, probe_text
+
+    out(f"space: {ready.space.size:,.0f} prompts of {found.prompt.low:,.0f} to {found.prompt.high:,.0f} tokens")
+    out(probe_text(shown, terms))
+    out()
+    out_grid(estimate_grid(found))
+    out()
+    for line in basis(shown, terms):
+        out(line)
+    out(caps_text(ready, found))
+
+
+def _plan_record(ready: Plan, model: Model, shown: Probe, found: Estimate) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from optimizer.models import destination
+    from optimizer.preparing import caps
+    from optimizer.stats import smallest_gain
+
+    place, data, done = destination(model), ready.data, shown.completions
+    rows = {"train": len(data.train), "dev": len(data.dev), "test": len(data.test)}
+    return {
+        "task": ready.task.task.name,
+        "model": model.name,
+        "address": place and place.address,
+        "key": place and place.key,
+        "price": model.price and [1e6 * each for each in model.price],
+        "rows": rows,
+        "smallest_gain": {name: smallest_gain(rows[name]) for name in ("dev", "test")},
+        "space": ready.space.size if ready.space.size != float("inf") else None,
+        "prompt_tokens": found.prompt,
+        "probe": {
+            "calls": len(done) + shown.failed,
+            "readable": shown.readable,
+            "failed": shown.failed,
+            "note": shown.note,
+            "prompt_tokens": [completion.prompt_tokens for completion in done],
+            "completion_tokens": [completion.completion_tokens for completion in done],
+            "seconds": [completion.seconds for completion in done],
+            "bought": asdict(shown.spent),
+        },
+        "parts": [asdict(part) for part in found.parts],
+        "total": asdict(found.total),
+        "caps": asdict(caps(ready.task)),
+    }
 
 
 @click.command("serve-embedded")

@@ -17,7 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from optimizer.answers import Alternatives, read
 from optimizer.faults import CallFailed, Fate, classify, one_line, seconds_to_wait
-from optimizer.records import Completion, Request
+from optimizer.records import Completion, Destination, Request
 
 if TYPE_CHECKING:
     import aiohttp
@@ -29,12 +29,14 @@ IDLE_SECONDS = 15  # servers close idle connections after some time; a call on a
 class Endpoint:
     """Where an OpenAI-compatible server is, and how it wants to be asked.
 
-    `body` makes the body of a request, with so many alternatives to each token asked for.
+    `body` makes the body of a request, with so many alternatives to each token asked for; `destination` is what is
+    shown of all this.
     """
 
     base: str
     headers: Mapping[str, str] = field(repr=False)
     body: Callable[[Request, int], Mapping[str, Any]]
+    destination: Destination
 
 
 class Direct:
@@ -50,7 +52,7 @@ class Direct:
 
     def __init__(self, name: str, address: str, price: tuple[float, float] | None, endpoint: Endpoint) -> None:
         self.name, self.address, self.price = name, address, price
-        self._endpoint = endpoint
+        self._endpoint, self.destination = endpoint, endpoint.destination
         self._url = endpoint.base.rstrip("/") + "/chat/completions"
         self._proxy = _proxy(self._url)
         self._alternatives = Alternatives()

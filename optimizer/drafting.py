@@ -129,7 +129,7 @@ def _list(values: Sequence[str]) -> str:
 def facts(data: Dataset, labels: Sequence[str]) -> list[str]:
     """Say what the splits hold, what is odd in them, and how small a gain they can show. One text a line."""
     found = audit(data)
-    said = [f"rows: {len(data.train)} train, {len(data.dev)} dev, {len(data.test)} test (sealed until the verdict)"]
+    said = [splits(data)]
     said += [f"note: {note}" for note in data.notes]
     said += [
         f"exact duplicates: {len(found.duplicates)} groups, each kept in one split; {len(found.conflicts)} disagree",
@@ -138,9 +138,18 @@ def facts(data: Dataset, labels: Sequence[str]) -> list[str]:
     said += [f"  {one} ~ {other} ({100 * likeness:.0f} % alike)" for one, other, likeness in found.leaks[:SHOWN_LEAKS]]
     if labels:
         said.append(_balance(data, labels))
+    return [*said, power(data)]
+
+
+def splits(data: Dataset) -> str:
+    """Say how many rows the splits hold."""
+    return f"rows: {len(data.train)} train, {len(data.dev)} dev, {len(data.test)} test (sealed until the verdict)"
+
+
+def power(data: Dataset) -> str:
+    """Say how small a gain the rows can show."""
     shown = [f"{len(rows)} {name} rows {_power(len(rows))}" for name, rows in (("dev", data.dev), ("test", data.test))]
-    said.append(f"power: {', '.join(shown)} (80 % power, for two prompts that disagree on a quarter of the rows)")
-    return said
+    return f"power: {', '.join(shown)} (80 % power, for two prompts that disagree on a quarter of the rows)"
 
 
 def _power(n: int) -> str:

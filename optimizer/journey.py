@@ -19,8 +19,8 @@ from optimizer.errors import BudgetSpent, Interrupted
 from optimizer.evaluate import Evaluator
 from optimizer.ledger import Ledger, require_price
 from optimizer.mirror import mirror, study_name
-from optimizer.models import Model
-from optimizer.preparing import Plan, caps, constraints, pace, prepare, task_model
+from optimizer.models import Model, destination
+from optimizer.preparing import Plan, caps, constraints, context, looks, pace, prepare, task_model
 from optimizer.records import Ablation, Decided, Event, Importance, Notice, Outcome, Run, Stage, Trial, Verdict, Wording
 from optimizer.scoring import get_metric
 from optimizer.store import Store
@@ -95,7 +95,9 @@ def tune(
     watch = watch or Watch()
     watch.event(Stage("reading", "the task and its rows"))
     plan = prepare(task)
-    model = model or task_model(plan.task)
+    model = model or task_model(plan.task.model)
+    if place := destination(model):
+        watch.event(place)
     require_price(model, plan.task.search.max_usd)
     front.require_price(model.name, model.price, constraints(plan.task))
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
@@ -187,17 +189,13 @@ class _Journey:
         worth = tuple(self.store.importances(self.id))
         return search.Found(tuple(replay), replay[run.winner], run.reason, importances=worth)
 
-    def _calls(self) -> int:
-        """How many answers the search may look at: what is kept for the verdict is not its own."""
-        options = self.plan.task.search
-        held = 2 * len(self.plan.data.test)
-        return min(options.calls, max(1, options.max_calls - held)) if options.max_calls else options.calls
-
     def _ledger(self) -> Ledger:
         held = Spent(calls=2 * len(self.plan.data.test))
         budget = Budget(caps(self.plan.task), self.store.spent(self.id), held)
         how = pace(self.model, self.plan.task)
-        return Ledger(self.model, self.store, self.id, budget, how, self.watch.stop, self._notice)
+        return Ledger(
+            self.model, self.store, self.id, budget, how, self.watch.stop, self._notice, context(self.plan.task.model)
+        )
 
     def _notice(self, text: str) -> None:
         self.watch.event(Notice(text))
@@ -215,7 +213,7 @@ class _Journey:
                 self.evaluate.metric,
                 options.sampler,
                 options.pruner,
-                self._calls(),
+                looks(self.plan),
                 options.trials,
                 options.block,
                 options.seed,

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
-from optimizer.budget import Budget, Spent, most
+from optimizer.budget import Budget, Spent, most, too_long
 from optimizer.errors import BudgetSpent, Interrupted, ModelError
 from optimizer.gateway import STOPPED, Gateway, InThreads, Landed, Pace
 from optimizer.models import LocalModel, Model, RemoteModel
@@ -93,6 +93,8 @@ class Ledger:
     With `pace` calls go out so many at a time and each is written down as it arrives. Without, they are made in this
     thread and written down together: for a model in this process, whose calls cost nothing.
 
+    A request that cannot fit into `context` tokens, where that is known, is not sent: it fails, and costs nothing.
+
     `stop` is set from outside to end the buying: calls in flight are awaited and written down, then
     `Interrupted` is raised. `notice` is told what a person should know of it.
     """
@@ -104,6 +106,7 @@ class Ledger:
     pace: Pace | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     notice: Callable[[str], None] = lambda _: None
+    context: int = 0
     bought: int = 0
     reused: int = 0
 
@@ -146,7 +149,8 @@ class Ledger:
         keys = self._fuller(requests, keys, known)
         self.reused += sum(key in known for key in keys)
         missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
-        if missing:
+        known |= {key: Completion("", error=said) for key, request in missing.items() if (said := self._unfit(request))}
+        if missing := {key: request for key, request in missing.items() if key not in known}:
             known |= self._buy_in_flight(missing) if self.pace else self._buy_here(missing)
         return [(key, known[key]) for key in keys]
 
@@ -154,7 +158,12 @@ class Ledger:
         """Count the completions that these requests would buy."""
         keys = [self.key(request) for request in requests]
         known = self.book.find_completions(keys)
-        return len({key for key in self._fuller(requests, keys, known) if key not in known})
+        wanted = dict(zip(self._fuller(requests, keys, known), requests, strict=True))
+        return sum(key not in known and not self._unfit(request) for key, request in wanted.items())
+
+    def _unfit(self, request: Request) -> str:
+        """Say why a request is not sent, if it cannot be answered."""
+        return too_long(request, self.context) if self.context else ""
 
     def key(self, request: Request) -> str:
         """Name a call by all that decides its answer: model, address, messages, settings, sample."""

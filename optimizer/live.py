@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from optimizer.records import BlockScored, Decided, Event, Notice, Stage, State, Trial, TrialEnded
+from optimizer.records import BlockScored, Decided, Destination, Event, Notice, Stage, State, Trial, TrialEnded
 from optimizer.report import dollars, params_text, percent, spread, visible
 
 SHOWN = 8  # ended trials in view
@@ -61,6 +61,8 @@ class LiveView:
             self._leader, self._done, self._planned = event, event.calls, event.planned
         elif isinstance(event, Notice):
             self.tell(event.text)
+        elif isinstance(event, Destination):  # shown whatever else is not: no key leaves without it
+            self._console.print(Text(f"calls go to {event}"), soft_wrap=True)
         else:
             self._end(event)
         if self._on:

@@ -17,12 +17,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from optimizer import destinations
 from optimizer.answers import Alternatives, read
 from optimizer.direct import Direct, Endpoint
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, ModelError
 from optimizer.faults import CallFailed, Fate, classify, one_line, seconds_to_wait, unfit_address
-from optimizer.records import Completion, Request
+from optimizer.records import Completion, Destination, Request
 
 # Providers whose endpoints speak the OpenAI protocol, and to which LiteLLM sends what it is given.
 LONG = 600.0  # seconds; the gateway ends a call at its own deadline
@@ -70,7 +71,9 @@ class RemoteModel(Model, Protocol):
         """Close what is open."""
 
 
-def open_model(name: str, *, api_base: str = "", price: tuple[float, float] | None = None) -> Model:
+def open_model(
+    name: str, *, api_base: str = "", price: tuple[float, float] | None = None, keyless: bool = False
+) -> Model:
     """Open a model by its LiteLLM name, or "embedded".
 
     Parameters
@@ -81,6 +84,8 @@ def open_model(name: str, *, api_base: str = "", price: tuple[float, float] | No
         Address of an OpenAI-compatible server, where the provider needs one.
     price
         US dollars per million prompt tokens and per million completion tokens, over the price table's.
+    keyless
+        Whether a missing key is let pass, for a model that is looked at and not called.
 
     Raises
     ------
@@ -93,18 +98,27 @@ def open_model(name: str, *, api_base: str = "", price: tuple[float, float] | No
     per_token = (price[0] / 1e6, price[1] / 1e6) if price else known_price(name)
     litellm = _import_litellm()
     model, provider, key, base = _resolve(litellm, name, api_base)
-    needed = _needed_key(litellm, name, known=bool(api_base))
+    needed = _needed_key(litellm, name, known=bool(api_base) or keyless)
+    redirected = destinations.redirected(provider, os.environ)
     if provider == "openai":
-        base = api_base or _environment("OPENAI_BASE_URL", "OPENAI_API_BASE") or "https://api.openai.com/v1"
+        base = api_base or redirected or destinations.USUAL[provider]
         key = _environment("OPENAI_API_KEY")
     if key and not (key.isascii() and key.isprintable()):
         raise ModelError(f"the key of model {name!r} holds a character that no key has, such as a line break. Mend it.")
     if provider not in LEAN or _mode(litellm, model) == "responses":
-        return LiteLLMModel(name, api_base, per_token, needed)
+        _refuse_unfit(redirected)
+        there = destinations.destination(provider, api_base or base or redirected, key or "", os.environ)
+        told = needed | ({"api_base": redirected} if redirected and not api_base else {})
+        return LiteLLMModel(name, api_base, per_token, told, there)
     _refuse_unfit(base or "")
+    there = destinations.destination(provider, base or "", key or "none", os.environ)
     headers = {"Authorization": f"Bearer {key or 'none'}"} | (_accounts() if provider == "openai" else {})
-    endpoint = Endpoint(base or "", headers, _bodies(litellm, model, provider))
-    return Direct(name, api_base, per_token, endpoint)
+    return Direct(name, api_base, per_token, Endpoint(base or "", headers, _bodies(litellm, model, provider), there))
+
+
+def destination(model: Model) -> Destination | None:
+    """Say where calls to a model go; None if they do not leave this process, or go a way that we do not know."""
+    return model.destination if isinstance(model, Direct | LiteLLMModel) else None
 
 
 def _refuse_unfit(address: str) -> None:
@@ -207,9 +221,16 @@ def _logprobs_wanted(told: int) -> dict[str, Any]:
 class LiteLLMModel:
     """Any model behind LiteLLM. Importing LiteLLM takes seconds, so it waits for the first model of this kind."""
 
-    def __init__(self, name: str, address: str, price: tuple[float, float] | None, key: Mapping[str, str]) -> None:
-        self.name, self.address, self.price = name, address, price
-        self._key = key
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        price: tuple[float, float] | None,
+        told: Mapping[str, str],
+        destination: Destination | None = None,
+    ) -> None:
+        self.name, self.address, self.price, self.destination = name, address, price, destination
+        self._told = {"api_base": address or None, **told}
         self._litellm = _import_litellm()
         self._alternatives = Alternatives()
 
@@ -233,12 +254,11 @@ class LiteLLMModel:
             temperature=request.settings.temperature,
             max_tokens=request.settings.max_tokens,
             **_logprobs_wanted(told),
-            api_base=self.address or None,
             timeout=LONG,
             num_retries=0,
             max_retries=0,
             drop_params=True,
-            **self._key,
+            **self._told,
         )
 
     async def leave(self) -> None:
@@ -332,11 +352,23 @@ def _content(content: Any) -> str:  # noqa: ANN401 - text, or a list of parts
 
 def known_price(name: str) -> tuple[float, float] | None:
     """Look a price up in LiteLLM's table, without importing LiteLLM: US dollars per token."""
-    table = _price_table()
-    entry = table.get(name) or table.get(name.split("/", 1)[-1])
-    if not entry or entry.get("input_cost_per_token") is None:
+    entry = _known(name)
+    if entry.get("input_cost_per_token") is None:
         return None
     return float(entry["input_cost_per_token"]), float(entry.get("output_cost_per_token") or 0.0)
+
+
+def known_context(name: str) -> int:
+    """Look up in the same table how many tokens a model takes; 0 if it does not say."""
+    try:
+        return int(_known(name).get("max_input_tokens") or 0)
+    except ValueError:  # some entries hold a remark
+        return 0
+
+
+def _known(name: str) -> Mapping[str, Any]:
+    table = _price_table()
+    return table.get(name) or table.get(name.split("/", 1)[-1]) or {}
 
 
 @cache

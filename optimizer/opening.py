@@ -55,6 +55,32 @@ def connect(path: Path, *, create: bool, paid: bool) -> sqlite3.Connection:
     return conn
 
 
+def examine(path: Path) -> list[tuple[int, str]]:
+    """Check that a results.db is whole and can be written, and list who holds it: the (run, owner) of runs under way.
+
+    Raises
+    ------
+    StoreError
+        If it is not, or cannot; and as `connect` does.
+    """
+    conn = connect(path, create=True, paid=False)
+    try:
+        found = conn.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise StoreError(f"{path}: damaged ({found}). Take a copy of it, and go on from a backup or another --db.")
+        conn.execute("PRAGMA busy_timeout = 1000")
+        conn.execute("BEGIN IMMEDIATE")
+        conn.rollback()
+        return [tuple(row) for row in conn.execute("SELECT id, owner FROM runs WHERE status = 'running'")]
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"{path}: cannot be written or read ({error}). Wait for the program that holds it, or name another file "
+            "with --db."
+        ) from None
+    finally:
+        conn.close()
+
+
 def _reader(path: Path) -> sqlite3.Connection:
     """Open a file to look at; in a folder that cannot be written to, where SQLite can lay no lock, as it stands."""
     if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK):

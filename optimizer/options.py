@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from optimizer.errors import InputError
+
+if TYPE_CHECKING:
+    from optimizer.task import Task
 
 Command = Callable[..., Any]
 
@@ -69,3 +74,40 @@ def tune_options(command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def changed(task: Task, changes: dict[str, Any]) -> Task:
+    """Apply the options that were given to a task, under the task file's own rules."""
+    from optimizer.errors import TaskError
+    from optimizer.task import check_task
+
+    content = task.model_dump(mode="json", exclude_unset=True)
+    sections = {"model": "model", "api_base": "model", "workers": "model"}
+    if recalls := _recalls(changes.pop("min_recall", ())):
+        constraints = content.setdefault("search", {}).setdefault("constraints", {})
+        constraints["min_recall"] = constraints.get("min_recall", {}) | recalls
+    for option in ("max_cost_per_1000", "max_prompt_tokens"):
+        if (most := changes.pop(option, None)) is not None:
+            content.setdefault("search", {}).setdefault("constraints", {})[option] = most
+    for option, value in changes.items():
+        if value is not None:
+            key = "name" if option == "model" else option
+            content.setdefault(sections.get(option, "search"), {})[key] = value
+    try:
+        return check_task(content, "options").model_copy(update={"folder": task.folder})
+    except TaskError as error:
+        raise InputError(str(error)) from None
+
+
+def _recalls(given: Sequence[str]) -> dict[str, float]:
+    """Read LABEL=X, each a label and the least recall of it."""
+    recalls = {}
+    for text in given:
+        label, _, least = text.rpartition("=")
+        try:
+            recalls[label] = float(least)
+        except ValueError:
+            label = ""
+        if not label:
+            raise InputError(f"--min-recall {text!r}: must be LABEL=X, such as billing=0.8.")
+    return recalls

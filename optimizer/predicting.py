@@ -18,8 +18,8 @@ from optimizer.errors import InputError
 from optimizer.evaluate import Evaluator
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
-from optimizer.models import Model
-from optimizer.preparing import caps, pace, task_model
+from optimizer.models import Model, destination
+from optimizer.preparing import caps, context, pace, task_model
 from optimizer.records import Run
 from optimizer.scoring import get_metric, interval, summarise
 from optimizer.store import Store
@@ -62,15 +62,19 @@ def predict_file(
     if run.winner is None:
         raise InputError(f"run {run.id} has no winner ({run.status}). Finish it with `phrasetune tune`.")
     task = Task.model_validate(run.task)
-    model = model or task_model(task)
+    model = model or task_model(task.model)
     if model.name != run.model:
         raise InputError(f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Name that model.")
     rows = _new_rows(path, task)
     metric = get_metric(run.metric)
+    watch = watch or Watch()
+    if place := destination(model):
+        watch.event(place)
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
         trial = store.trials(run.id, outcomes=False)[run.winner]
-        stop = (watch or Watch()).stop
-        ledger = Ledger(model, store, run.id, Budget(caps(task)), pace(model, task), stop)
+        ledger = Ledger(
+            model, store, run.id, Budget(caps(task)), pace(model, task), watch.stop, context=context(task.model)
+        )
         evaluate = Evaluator(ledger, renderer_for(trial), metric)
         asked = replace(trial, outcomes=store.outcomes(run.id, trial.number))
         with closing(ledger):

@@ -13,12 +13,12 @@ from optimizer.data import SplitPlan, split, to_examples
 from optimizer.errors import SpaceError
 from optimizer.front import Constraints, require_labels
 from optimizer.gateway import Pace
-from optimizer.models import Model, open_model
+from optimizer.models import Model, known_context, open_model
 from optimizer.oddities import oddities
 from optimizer.records import Dataset
 from optimizer.scoring import get_metric, score
 from optimizer.tables import read_table
-from optimizer.task import Task, load_task
+from optimizer.task import ModelSpec, Task, load_task
 from optimizer.version import __version__
 from search_spaces.opening import DimensionError, load_space
 from search_spaces.prompt import digest
@@ -113,11 +113,15 @@ def constraints(task: Task) -> Constraints:
     return Constraints(bounds.max_cost_per_1000, bounds.max_prompt_tokens, bounds.min_recall)
 
 
-def task_model(task: Task) -> Model:
-    """Open the model that a task names."""
-    spec = task.model
+def task_model(spec: ModelSpec, *, keyless: bool = False) -> Model:
+    """Open the model that a task names; with `keyless` a missing key is let pass: to look, not to call."""
     price = (spec.price.input, spec.price.output) if spec.price else None
-    return open_model(spec.name, api_base=spec.api_base, price=price)
+    return open_model(spec.name, api_base=spec.api_base, price=price, keyless=keyless)
+
+
+def context(spec: ModelSpec) -> int:
+    """How many tokens the model of a task takes, prompt and answer together; 0 if nobody says."""
+    return spec.context or known_context(spec.name)
 
 
 def pace(model: Model, task: Task) -> Pace | None:
@@ -125,6 +129,13 @@ def pace(model: Model, task: Task) -> Pace | None:
     spec = task.model
     caps = (spec.requests_per_minute, spec.tokens_per_minute)
     return None if model.name == "embedded" else Pace(spec.workers, spec.timeout, spec.patience, *caps)
+
+
+def looks(plan: Plan) -> int:
+    """How many answers the search may look at: what is kept for the verdict is not its own."""
+    options = plan.task.search
+    held = 2 * len(plan.data.test)
+    return min(options.calls, max(1, options.max_calls - held)) if options.max_calls else options.calls
 
 
 def caps(task: Task) -> Caps:

@@ -261,6 +261,17 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Destination:
+    """Where calls to a model go, and the name of the variable whose key goes with them; empty if none does."""
+
+    address: str
+    key: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.address} ({f'key: {self.key}' if self.key else 'no key in the environment'})"
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """A new part of the journey has begun."""
 
@@ -310,4 +321,4 @@ class Notice:
     text: str
 
 
-Event = Stage | BlockScored | TrialEnded | Decided | Notice
+Event = Destination | Stage | BlockScored | TrialEnded | Decided | Notice

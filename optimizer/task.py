@@ -95,13 +95,15 @@ class ModelSpec(_Section):
     """`[model]`: which model completes, and how it is reached. Keys come from the environment, never from here.
 
     `workers` caps the calls at a time; `timeout` is what one attempt may take and `patience` the longest wait between
-    two, in seconds. Requests and tokens per minute are caps, too; 0 is none.
+    two, in seconds. Requests and tokens per minute are caps, too; 0 is none. `context` is how many tokens the model
+    takes, prompt and answer together, where the price table is wrong or silent.
     """
 
     name: Name = "embedded"
     api_base: str = ""
     price: Price | None = None
     max_tokens: Annotated[int, Field(gt=0)] | None = None
+    context: Annotated[int, Field(gt=0)] | None = None
     workers: Annotated[int, Field(gt=0, le=256)] = 8
     timeout: Annotated[float, Field(gt=0)] = 60.0
     patience: Annotated[float, Field(ge=0)] = 60.0

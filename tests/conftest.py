@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from server import ChatServer
 
 from optimizer import tune
+from optimizer.cli import main
 from tests.small_task import write_task
 
 
@@ -24,6 +28,30 @@ def server(running_server: ChatServer) -> ChatServer:
     """A chat-completions server on loopback with an empty log and no faults."""
     running_server.forget()
     return running_server
+
+
+CANARY = "sk-canary-0123456789"
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run phrasetune in an empty folder, with a key that it must never show.
+
+    In this process, where LiteLLM, which takes seconds to import, is imported once.
+    """
+    for name in [name for name in os.environ if name.startswith("OPENAI")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, code: int = 0, key: str | None = CANARY) -> Result:
+        monkeypatch.setattr(sys, "argv", ["phrasetune", *arguments])
+        done = CliRunner().invoke(main, arguments, env={"OPENAI_API_KEY": key, "COLUMNS": "200"})
+        assert code == done.exit_code, done.output
+        assert CANARY not in done.output
+        return done
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -53,7 +53,19 @@ def test_version_and_help(cli: Run) -> None:
     """The version is the package's; the help names every command."""
     assert re.fullmatch(r"phrasetune, version \d+\.\d+\.\d+\n", cli("--version").stdout)
     helped = cli("--help").stdout
-    for command in ("demo", "export", "history", "init", "predict", "report", "show", "space", "tune"):
+    for command in (
+        "demo",
+        "doctor",
+        "export",
+        "history",
+        "init",
+        "plan",
+        "predict",
+        "report",
+        "show",
+        "space",
+        "tune",
+    ):
         assert f"\n  {command} " in helped
 
 

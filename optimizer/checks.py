@@ -1,0 +1,232 @@
+"""Is everything in place for a run? One check after the other, each with what was found or what to do.
+
+Looks and asks; buys nothing but one short answer of the model. That goes past the ledger, since an answer that was
+bought before would not show that the key works today.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import re
+import shutil
+import socket
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from optimizer import front, ledger
+from optimizer.drafting import power, splits
+from optimizer.errors import InputError
+from optimizer.faults import CallFailed, Fate
+from optimizer.models import LocalModel, Model, RemoteModel, destination
+from optimizer.opening import examine
+from optimizer.overlap import audit
+from optimizer.owner import alive
+from optimizer.preparing import constraints, context, prepare, task_model
+from optimizer.records import Completion, Request
+from optimizer.stats import smallest_gain
+from optimizer.task import ModelSpec, Task
+from optimizer.version import __version__
+from search_spaces.prompt import Message, Settings
+
+OLDEST = (3, 11)
+POISONED = {("litellm", "1.82.7"), ("litellm", "1.82.8")}
+MAIN = {"dspy-ai", "litellm", "optuna", "scikit-learn", "sqlite-utils"}
+FREE_MB = 200  # a results.db of a million outcomes
+FLIPPED = 0.25  # share of rows on which two prompts are taken to disagree: they cannot differ by more
+CONNECT_SECONDS = 10.0
+HELLO = Request((Message("user", "Say OK."),), Settings(max_tokens=16, logprobs=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was looked at, whether all is well with it, and what was found, or what to do."""
+
+    name: str
+    ok: bool
+    said: str
+
+
+def machine(db: Path) -> Iterator[Check]:
+    """Check Python, the packages, the database and the disk under it."""
+    version = platform.python_version()
+    old = sys.version_info[:2] < OLDEST
+    yield Check("python", not old, f"{version}; install Python 3.11 or newer" if old else version)
+    yield _packages()
+    yield _database(db)
+    folder = db.resolve().parent
+    if folder.is_dir():
+        free = shutil.disk_usage(folder).free // 2**20
+        text = f"{free / 1024:,.1f} GB free in {folder}" if free >= 1024 else f"{free} MB free in {folder}"
+        yield Check("disk", free >= FREE_MB, text if free >= FREE_MB else f"{text}; make room, or name another --db")
+
+
+def _packages() -> Check:
+    """Check that what we need is installed, and is none of the poisoned releases."""
+    wanted = [re.split(r"[^\w.-]", line)[0] for line in metadata.requires("phrasetune") or () if "extra ==" not in line]
+    found: list[str] = []
+    wrong: list[str] = []
+    for name in wanted:
+        try:
+            version = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            wrong.append(f"{name} is not installed")
+        else:
+            found.append(f"{name} {version}")
+            if (name, version) in POISONED:
+                wrong.append(f"{name} {version} is a poisoned release: change every key that this machine held")
+    if wrong:
+        return Check("packages", ok=False, said=f"{'; '.join(wrong)}. Run pip install --upgrade phrasetune.")
+    main = [text for text in found if text.split()[0] in MAIN]
+    return Check("packages", ok=True, said=", ".join([f"phrasetune {__version__}", *main]))
+
+
+def _database(db: Path) -> Check:
+    folder = db.resolve().parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        said = f"{folder}: cannot be written to ({error.strerror}). Make it writable, or name another file with --db."
+        return Check("database", ok=False, said=said)
+    if not db.exists():
+        return Check("database", ok=True, said=f"{db}: will be made")
+    try:
+        holders = [(run, owner) for run, owner in examine(db) if alive(owner)]
+    except InputError as error:
+        return Check("database", ok=False, said=str(error))
+    working = [f"; run {run} is being worked on by process {owner.split(':')[1]}" for run, owner in holders]
+    return Check("database", ok=True, said=f"{db}: whole, and can be written{''.join(working)}")
+
+
+def rows(task: Task) -> Iterator[Check]:
+    """Check a task's rows and space: that they can be read, what the rows can show, and whether any leak."""
+    try:
+        ready = prepare(task)
+    except InputError as error:
+        yield Check("data", ok=False, said=str(error))
+        return
+    data, labels = ready.data, ready.labels
+    said = [splits(data).removeprefix("rows: "), *([f"{len(labels)} labels"] if labels else []), *data.notes]
+    yield Check("data", ok=True, said="; ".join(said))
+    shown = {target for row in data.train for target in row.targets}
+    if lacking := [label for label in labels if label not in shown]:
+        fix = "Add some, or take the label out of [task.labels]."
+        yield Check("labels", ok=False, said=f"no training row is labelled {', '.join(lacking)}. {fix}")
+    few = min(len(data.dev), len(data.test))
+    enough = smallest_gain(few) <= FLIPPED
+    yield Check("power", enough, power(data).removeprefix("power: ") + ("" if enough else ". Add rows."))
+    leaks = audit(data).leaks
+    pairs = (
+        f"{len(leaks)} pairs of nearly equal rows stand in two splits, such as {leaks[0][0]} and {leaks[0][1]}"
+        if leaks
+        else ""
+    )
+    fix = "Name the column that they have in common as group in [data], or take one of each pair out."
+    yield Check("leaks", not leaks, f"{pairs}. {fix}" if leaks else "none: no nearly equal rows in two splits")
+
+
+def model(task: Task | None, spec: ModelSpec) -> Iterator[Check]:
+    """Check a model: its key, its price, that its endpoint can be reached, and that it answers.
+
+    Parameters
+    ----------
+    task
+        The task that it is for, whose caps may need a price; None without one.
+    spec
+        The model.
+    """
+    try:
+        opened = task_model(spec)
+    except InputError as error:
+        yield Check("key", ok=False, said=str(error))
+        return
+    place = destination(opened)
+    if place is None:
+        yield Check("model", ok=True, said=f"{opened.name} runs in this process: no key, no network, no price")
+        return
+    key = f"{place.key} is set, and goes" if place.key else "none is set, and none is required; calls go"
+    yield Check("key", ok=True, said=f"{key} to {place.address}")
+    yield _price(opened, task, spec)
+    wrong = _unreachable(place.address)
+    yield Check("endpoint", not wrong, wrong or f"{place.address} can be reached")
+    if not wrong:
+        yield from _answer(opened, spec.timeout)
+
+
+def _price(opened: Model, task: Task | None, spec: ModelSpec) -> Check:
+    try:
+        if task is not None:
+            ledger.require_price(opened, task.search.max_usd)
+            front.require_price(opened.name, opened.price, constraints(task))
+    except InputError as error:
+        return Check("price", ok=False, said=str(error))
+    if opened.price is None:
+        said = "not known, so that dollars can be neither counted nor capped; give it as price in [model]"
+        return Check("price", ok=True, said=said)
+    asked, answered = (f"${1e6 * each:g}" for each in opened.price)
+    said = f"{asked} and {answered} per million tokens asked and answered"
+    takes = context(spec)
+    return Check("price", ok=True, said=said + (f"; it takes {takes:,} tokens" if takes else ""))
+
+
+def _unreachable(address: str) -> str:
+    """Say why nobody answers at an address, or at the proxy on the way to it; nothing if somebody does."""
+    parts = urlsplit(address)
+    if not parts.hostname:
+        return ""  # only LiteLLM knows it
+    proxy = urllib.request.getproxies().get("https") if parts.scheme == "https" else None
+    if proxy and not urllib.request.proxy_bypass(parts.hostname):
+        parts = urlsplit(proxy)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        said = error.strerror or str(error)
+        return f"{address} cannot be reached ({said}). Check the address (api_base), the network and the server."
+    return ""
+
+
+def _answer(opened: Model, seconds: float) -> Iterator[Check]:
+    """Ask for one word, once."""
+    began = time.perf_counter()
+    try:
+        done = asyncio.run(_ask(opened, seconds))
+    except (CallFailed, TimeoutError) as error:
+        failed = error if isinstance(error, CallFailed) else None
+        said = (
+            failed.said if failed else f"no answer within {seconds:g} s. Raise timeout in [model], or check the server."
+        )
+        wait = {Fate.LIMITED: ". Wait, or ask the provider for higher limits.", Fate.PASSING: ". Try again."}
+        said = said.replace("; then resume.", ".") + (wait.get(failed.fate, "") if failed else "")
+        paid = " It may have been charged." if failed is None or failed.billed else ""
+        yield Check("answer", ok=False, said=said + paid)
+        return
+    took = done.seconds or time.perf_counter() - began
+    cost = "at an unknown price" if opened.price is None else f"${done.cost:.6f}" if done.cost else "$0"
+    said = f"{done.text[:40]!r} in {took:.1f} s; {done.prompt_tokens} + {done.completion_tokens} tokens, {cost}"
+    yield Check("answer", ok=True, said=said)
+    offered = "offered" if done.logprobs else "not offered: calibrated prompts are answered by what the model writes"
+    yield Check("logprobs", ok=True, said=offered)
+
+
+async def _ask(opened: Model, seconds: float) -> Completion:
+    if isinstance(opened, LocalModel):
+        return opened.complete(HELLO)
+    assert isinstance(opened, RemoteModel)
+    try:
+        async with asyncio.timeout(seconds):
+            return await opened.ask(HELLO)
+    except CallFailed as failed:
+        if failed.answer is None:
+            raise
+        return failed.answer
+    finally:
+        await opened.leave()

@@ -1,0 +1,332 @@
+"""What a run will take, before it begins: calls, tokens, dollars and time, each from a low to a high figure.
+
+Prompts of a space differ in length, so that a range goes over random ones of them; what a token, an answer and a call
+take comes from a few calls that were made, where there are any. Records in, records out: makes no call, opens no file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from optimizer.budget import Spent
+from optimizer.gateway import Pace
+from optimizer.grid import Grid as Levels
+from optimizer.pooled import PICKS
+from optimizer.preparing import Plan, caps, looks
+from optimizer.records import Completion
+from optimizer.report import Grid
+from search_spaces.prompt import Example, Message, Prompt
+from search_spaces.rendering import Renderer
+from search_spaces.space import Space, Value
+
+DRAWN = 64  # prompts: a tenth of them is then within a twentieth of a tenth of all
+SHOWN_ROWS = 8  # training rows that each is rendered with
+TAIL = 0.1  # share of the prompts that is left out at either end of a range
+CHARACTERS, OCTETS = 5.0, 3.0  # to a token where none was counted: of English at most, of any other text at least
+SPEED = 50.0  # tokens a second at least, at which a longer answer is written
+DECISION = (0.03, 0.15)  # seconds that the search takes to decide what to ask next; see benchmarks/LOG.md
+
+
+class Range(NamedTuple):
+    """From the least to the most that is expected."""
+
+    low: float
+    high: float
+
+
+NOTHING = Range(0, 0)
+NO_COST = Spent()
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The seed prompt on a few training rows.
+
+    `characters` [n] are those of the prompts behind the `completions` [n]; `readable` of these held an answer. `failed`
+    calls gave none, and `note` says why. `spent` is what was bought for it now.
+    """
+
+    characters: tuple[int, ...] = ()
+    completions: tuple[Completion, ...] = ()
+    readable: int = 0
+    failed: int = 0
+    note: str = ""
+    spent: Spent = NO_COST
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one part of a run takes; dollars and seconds are None where nobody knows."""
+
+    name: str
+    calls: Range = NOTHING
+    prompt_tokens: Range = NOTHING
+    completion_tokens: Range = NOTHING
+    usd: Range | None = NOTHING
+    seconds: Range | None = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a run takes, part by part and in all; `prompt` is how many tokens one of its prompts has."""
+
+    parts: tuple[Part, ...]
+    total: Part
+    prompt: Range
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What calls cost, and how they are made: US dollars per prompt token and per completion token, if known."""
+
+    price: tuple[float, float] | None
+    pace: Pace | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What a call takes."""
+
+    prompt: Range
+    completion: Range
+    seconds: Range | None
+
+
+def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -> Estimate:
+    """Estimate what a run takes.
+
+    Parameters
+    ----------
+    plan
+        The task made ready.
+    probe
+        What a few calls have shown; it may be empty.
+    terms
+        What calls cost, and how they are made.
+    rng
+        Draws the prompts.
+    """
+    space, options = plan.space, plan.task.search
+    levels = Levels(space)
+    drawn = [levels.decode(codes) for codes in levels.random(DRAWN, rng)]
+    rows = plan.data.train[:SHOWN_ROWS]
+    seed = _call(space.build(space.seed()), plan.renderer, rows, probe)
+    some = _span([_call(space.build(params), plan.renderer, rows, probe) for params in drawn])
+    dev, test = len(plan.data.dev), len(plan.data.test)
+    most = min(looks(plan), dev * min(space.size, options.trials))
+    asked = PICKS * options.block  # at a time
+    # The least is a search that finds nothing to gain: the seed prompt and the leader on all dev rows.
+    calls = Range(min(most, dev * min(2, space.size)), most)
+    search = _part("search", [(calls, some)], terms, asked)
+    parts = [_later(search, Range(*(n / asked * each for n, each in zip(calls, DECISION, strict=True))))]
+    if options.ablate:
+        changed = np.quantile([_unlike(space, params) for params in drawn], [TAIL, 1 - TAIL])
+        parts.append(_part("ablation", [(Range(*(dev * int(n) for n in changed)), some)], terms))
+    parts.append(Part("baseline", seconds=Range(0, plan.task.baseline.seconds)))
+    parts.append(_part("verdict", [(Range(test, test), seed), (Range(0, test), some)], terms))
+    return Estimate(tuple(parts), _together(parts), some.prompt)
+
+
+def _call(prompt: Prompt, renderer: Renderer, rows: Sequence[Example], probe: Probe) -> _Call:
+    """What a call of a prompt takes, in the mean over some rows."""
+    rendered = [renderer.messages(prompt, row) for row in rows]
+    size = sum(map(characters, rendered)) / len(rows)
+    octets = sum(len(message.content.encode()) for messages in rendered for message in messages) / len(rows)
+    bound, done = prompt.settings.max_tokens, probe.completions
+    counted = sum(completion.prompt_tokens for completion in done)
+    tokens = size * counted / sum(probe.characters) if counted else 0.0
+    asked = Range(tokens, tokens) if counted else Range(size / CHARACTERS, octets / OCTETS)
+    if not done:
+        return _Call(asked, Range(1, bound), None)
+    written, seconds = [c.completion_tokens for c in done], [c.seconds for c in done]
+    if not prompt.reasoning:
+        return _Call(asked, Range(min(written), max(written) or bound), Range(min(seconds), max(seconds)))
+    longer = max(0, bound - max(written))
+    speed = max(SPEED, *(n / max(t, 1e-6) for n, t in zip(written, seconds, strict=True)))
+    return _Call(asked, Range(min(written), max(written) + longer), Range(min(seconds), max(seconds) + longer / speed))
+
+
+def characters(messages: Sequence[Message]) -> int:
+    """Count the characters of messages."""
+    return sum(len(message.content) for message in messages)
+
+
+def _span(calls: Sequence[_Call]) -> _Call:
+    """What calls of many prompts take, without the extreme ones."""
+    prompt, completion = _tails([call.prompt for call in calls]), _tails([call.completion for call in calls])
+    seconds = [call.seconds for call in calls if call.seconds]
+    return _Call(prompt, completion, _tails(seconds) if seconds else None)
+
+
+def _tails(ranges: Sequence[Range]) -> Range:
+    lows, highs = zip(*ranges, strict=True)
+    return Range(float(np.quantile(lows, TAIL)), float(np.quantile(highs, 1 - TAIL)))
+
+
+def _unlike(space: Space, params: dict[str, Value]) -> int:
+    """Count the dimensions in which a prompt is not the seed prompt."""
+    return sum(d.name in params and params[d.name] != d.seed for d in space.dimensions)
+
+
+def _part(name: str, asked: Sequence[tuple[Range, _Call]], terms: Terms, at_a_time: int = 10**9) -> Part:
+    """Multiply numbers of calls by what each takes, where so many calls are asked for at a time."""
+    calls = _sum(n for n, _ in asked)
+    prompt = _sum(_times(n, call.prompt) for n, call in asked)
+    completion = _sum(_times(n, call.completion) for n, call in asked)
+    usd = seconds = None
+    if terms.price is not None:
+        per_prompt, per_token = terms.price
+        usd = Range(*(a * per_prompt + b * per_token for a, b in zip(prompt, completion, strict=True)))
+    known = [_times(n, call.seconds) for n, call in asked if call.seconds]
+    if len(known) == len(asked):
+        pace = terms.pace or Pace(workers=1)
+        workers = min(pace.workers, at_a_time)
+        figures = zip(_sum(known), calls, prompt, completion, strict=True)
+        seconds = Range(*(max(busy / workers, _paced(pace, n, a + b)) for busy, n, a, b in figures))
+    return Part(name, calls, prompt, completion, usd, seconds)
+
+
+def _paced(pace: Pace, calls: float, tokens: float) -> float:
+    """The least seconds that caps per minute leave for so much."""
+    pairs = ((calls, pace.requests_per_minute), (tokens, pace.tokens_per_minute))
+    return max((60 * amount / cap for amount, cap in pairs if cap), default=0.0)
+
+
+def _later(part: Part, seconds: Range) -> Part:
+    total = _sum([part.seconds, seconds]) if part.seconds else None
+    return Part(part.name, part.calls, part.prompt_tokens, part.completion_tokens, part.usd, total)
+
+
+def _together(parts: Sequence[Part]) -> Part:
+    usd = [part.usd for part in parts if part.usd is not None]
+    seconds = [part.seconds for part in parts if part.seconds is not None]
+    return Part(
+        "in all",
+        _sum(part.calls for part in parts),
+        _sum(part.prompt_tokens for part in parts),
+        _sum(part.completion_tokens for part in parts),
+        _sum(usd) if len(usd) == len(parts) else None,
+        _sum(seconds) if len(seconds) == len(parts) else None,
+    )
+
+
+def _times(a: Range, b: Range) -> Range:
+    return Range(a.low * b.low, a.high * b.high)
+
+
+def _sum(ranges: Iterable[Range]) -> Range:
+    lows, highs = zip(*ranges, strict=True)
+    return Range(sum(lows), sum(highs))
+
+
+# --- in words ---------------------------------------------------------------------------------------------
+
+
+def estimate_grid(found: Estimate) -> Grid:
+    """Show what a run takes."""
+    rows = tuple(
+        (
+            part.name,
+            _range(part.calls, "{:,.0f}".format),
+            _range(part.prompt_tokens, _rough),
+            _range(part.completion_tokens, _rough),
+            _range(part.usd, _dollars),
+            _range(part.seconds, _time),
+        )
+        for part in (*found.parts, found.total)
+    )
+    return Grid("What it takes", ("part", "calls", "prompt tokens", "answer tokens", "dollars", "time"), rows)
+
+
+def probe_text(probe: Probe, terms: Terms) -> str:
+    """Say what the probe has shown, and what it cost."""
+    done, spent = probe.completions, probe.spent
+    if not done and not probe.failed:
+        return f"probe: none ({probe.note or 'no call was made, and none like it before'})"
+    usd = "" if not spent.calls else f", {_dollars(spent.usd)}" if terms.price else ", at an unknown price"
+    said = [f"the seed prompt on {len(done) + probe.failed} training rows: {probe.readable} readable answers"]
+    if done:
+        prompt, written = (
+            sum(each) / len(done) for each in ([c.prompt_tokens for c in done], [c.completion_tokens for c in done])
+        )
+        said.append(
+            f"{prompt:,.0f} + {written:,.0f} tokens and {_second(sum(c.seconds for c in done) / len(done))} a call"
+        )
+    if probe.failed:
+        said.append(f"{probe.failed} failed ({probe.note})")
+    return f"probe: {'; '.join(said)}; {spent.calls} calls were bought for it{usd}"
+
+
+def basis(probe: Probe, terms: Terms) -> list[str]:
+    """Say what the ends of the ranges stand for, and how to learn what is not known."""
+    known = bool(probe.completions)
+    counted = any(completion.prompt_tokens for completion in probe.completions)
+    least, most = ("", "") if counted else (f", {CHARACTERS:g} characters a token", f", {OCTETS:g} bytes a token")
+    least += "; short answers; the probe's quickest call" if known else "; answers of a token"
+    most += "; thinking up to its bound; the probe's slowest call" if known else "; answers up to their bound"
+    said = [
+        f"low:  the search soon finds nothing to gain; short prompts ({100 * TAIL:.0f} % are shorter){least}",
+        f"high: it uses all of its calls; long prompts ({100 * TAIL:.0f} % are longer){most}",
+        "Calls that have to be made again come on top; what results.db holds already is not bought.",
+    ]
+    if terms.price is None:
+        said.append("The price is not known: give it as price in [model], in US dollars per million tokens.")
+    return said
+
+
+def caps_text(plan: Plan, found: Estimate) -> str:
+    """Say which caps are in force, and which of them may end the run early."""
+    cap, total = caps(plan.task), found.total
+    tokens = _sum([total.prompt_tokens, total.completion_tokens])
+    minutes = Range(*(seconds / 60 for seconds in total.seconds)) if total.seconds else None
+    said = [
+        f"{text}{_reached(most, expected)}"
+        for text, most, expected in (
+            (f"{cap.calls:,} calls", cap.calls, total.calls),
+            (f"${cap.usd:g}", cap.usd, total.usd),
+            (f"{cap.tokens:,} tokens", cap.tokens, tokens),
+            (f"{cap.minutes:g} minutes", cap.minutes, minutes),
+        )
+        if most
+    ]
+    return f"caps: {', '.join(said) or 'none; --max-usd, --max-calls, --max-tokens and --max-minutes set them'}"
+
+
+def _reached(most: float, expected: Range | None) -> str:
+    if expected is None or expected.high <= most:
+        return ""
+    return " (will end it early)" if expected.low > most else " (may end it early)"
+
+
+def _range(found: Range | None, write: Callable[[float], str]) -> str:
+    if found is None:
+        return "unknown"
+    low, high = write(found.low), write(found.high)
+    return low if low == high else f"up to {high}" if not found.low else f"{low}–{high}"
+
+
+def _rough(number: float) -> str:
+    """Write a number with two figures that count."""
+    places = 1 - math.floor(math.log10(number)) if number >= 1 else 0
+    return f"{round(number, min(0, places)):,.0f}"
+
+
+def _dollars(usd: float) -> str:
+    if not usd:
+        return "$0"
+    return f"${usd:,.{min(6, max(2, 1 - math.floor(math.log10(usd))))}f}" if usd < 100 else f"${usd:,.0f}"
+
+
+def _second(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

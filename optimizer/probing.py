@@ -1,0 +1,64 @@
+"""A few calls before a run: the seed prompt on training rows, through the ledger, so that none is bought twice.
+
+They belong to no run: its caps bound them, and they do not count against its caps.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from optimizer.budget import Budget
+from optimizer.errors import BudgetSpent
+from optimizer.evaluate import Evaluator
+from optimizer.journey import Watch
+from optimizer.ledger import Ledger
+from optimizer.models import Model
+from optimizer.planning import Probe, characters
+from optimizer.preparing import Plan, caps, context, pace
+from optimizer.scoring import get_metric
+from optimizer.store import Store
+
+ROWS = 5
+NO_RUN = 0  # runs are counted from 1
+
+
+def probe(plan: Plan, model: Model, db: str | Path, watch: Watch, *, offline: bool = False) -> Probe:
+    """Ask the seed prompt a few training rows; with `offline` only look up what was bought before.
+
+    Raises
+    ------
+    ProviderError
+        If the provider refuses every call.
+    Interrupted
+        If the watch stopped it.
+    """
+    if offline and not Path(db).exists():
+        return Probe()
+    rows = plan.data.train[:ROWS]
+    prompt = plan.space.build(plan.space.seed())
+    note = ""
+    with Store(db, create=not offline, paid=model.price != (0.0, 0.0)) as store:
+        how, most = pace(model, plan.task), context(plan.task.model)
+        ledger = Ledger(model, store, NO_RUN, Budget(caps(plan.task)), how, watch.stop, context=most)
+        evaluate = Evaluator(ledger, plan.renderer, get_metric(plan.task.metric))
+        with closing(ledger):
+            try:
+                answered = [] if offline else evaluate.answer(prompt, rows)
+            except BudgetSpent as spent:
+                answered, note = [], f"{spent}: too little for a probe of {len(rows)} calls"
+            if not answered:
+                rows = tuple(row for row in rows if not evaluate.missing([(prompt, row)]))
+                answered = evaluate.answer(prompt, rows)
+        spent_now = ledger.budget.spent
+    pairs = list(zip(rows, answered, strict=True))
+    done = [(row, completion) for row, (_, completion, _) in pairs if not completion.error]
+    failed = [completion.error for _, (_, completion, _) in pairs if completion.error]
+    return Probe(
+        tuple(characters(plan.renderer.messages(prompt, row)) for row, _ in done),
+        tuple(completion for _, completion in done),
+        sum(answer is not None for _, (_, _, answer) in pairs),
+        len(failed),
+        note or next(iter(failed), ""),
+        spent_now,
+    )

@@ -1,0 +1,237 @@
+"""What a run will take: ranges that hold what it took, from prompts that are rendered and calls that were made."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from server import ChatServer, Latency, says, status
+
+from optimizer.gateway import Pace
+from optimizer.planning import Estimate, Probe, Terms, basis, caps_text, estimate, estimate_grid, probe_text
+from optimizer.preparing import Plan, prepare
+from optimizer.records import Completion
+from tests.conftest import Command
+from tests.small_task import write_task
+
+PRICE = (2e-6, 8e-6)
+PROBED = Probe((400, 800), (Completion("a", 100, 2, seconds=0.5), Completion("b", 200, 4, seconds=1.0)), 2)
+REMOTE = Terms(PRICE, Pace(workers=4))
+
+
+def planned(folder: Path, **search: object) -> Plan:
+    """The small task, made ready."""
+    return prepare(write_task(folder, search=search))
+
+
+def of(plan: Plan, probe: Probe = PROBED, terms: Terms = REMOTE) -> Estimate:
+    """What it takes."""
+    return estimate(plan, probe, terms, np.random.default_rng(0))
+
+
+def test_the_parts_and_their_sum(tmp_path: Path) -> None:
+    """Search, baseline and verdict; an ablation only where it is wanted."""
+    plan = planned(tmp_path, calls=250)
+    found = of(plan)
+
+    assert [part.name for part in found.parts] == ["search", "baseline", "verdict"]
+    assert found.parts[0].calls == (100, 250)  # two prompts on 50 dev rows, at least
+    assert found.parts[2].calls == (50, 100)  # the seed prompt alone, or the best as well
+    assert found.total.calls == (150, 350)
+    for name in ("prompt_tokens", "completion_tokens", "usd", "seconds"):
+        low, high = getattr(found.total, name)
+        assert 0 < low < high
+        assert low == pytest.approx(sum(getattr(part, name)[0] for part in found.parts))
+        assert high == pytest.approx(sum(getattr(part, name)[1] for part in found.parts))
+    ablated = of(planned(tmp_path, calls=250, ablate=True))
+    assert "ablation" in [part.name for part in ablated.parts]
+    assert ablated.total.calls.high > found.total.calls.high
+
+
+def test_the_calls_that_are_kept_for_the_verdict_are_not_the_search_s(tmp_path: Path) -> None:
+    """A cap on calls leaves fewer to look at."""
+    assert of(planned(tmp_path, calls=250, max_calls=150)).total.calls.high == 150
+
+
+def test_dollars_are_tokens_at_their_price(tmp_path: Path) -> None:
+    """And not known where the price is not."""
+    plan = planned(tmp_path)
+    total = of(plan).total
+
+    assert total.usd == pytest.approx(
+        [p * PRICE[0] + c * PRICE[1] for p, c in zip(total.prompt_tokens, total.completion_tokens, strict=True)]
+    )
+    unpriced = Terms(None, Pace())
+    assert of(plan, terms=unpriced).total.usd is None
+    assert "price in [model]" in basis(PROBED, unpriced)[-1]
+    assert estimate_grid(of(plan, terms=unpriced)).rows[-1][4] == "unknown"
+
+
+def test_without_a_call_tokens_come_from_characters_and_time_is_unknown(tmp_path: Path) -> None:
+    """From 5 characters to 3 bytes a token; the measured ratio, here 4 characters, lies between them."""
+    plan = planned(tmp_path)
+    offline, measured = of(plan, Probe()), of(plan)
+
+    assert offline.parts[0].seconds is None
+    assert offline.total.seconds is None
+    assert offline.prompt.low == pytest.approx(measured.prompt.low * 4 / 5)
+    assert offline.prompt.high >= measured.prompt.high * 4 / 3
+    assert offline.total.completion_tokens.low < measured.total.completion_tokens.low
+    assert probe_text(Probe(), REMOTE) == "probe: none (no call was made, and none like it before)"
+
+
+@pytest.mark.parametrize(
+    ("pace", "seconds"),
+    [(Pace(1), 50 * 0.5), (Pace(4), 50 * 0.5 / 4), (Pace(4, requests_per_minute=10), 300)],
+)
+def test_time_follows_from_workers_and_caps_per_minute(tmp_path: Path, pace: Pace, seconds: float) -> None:
+    """50 calls at half a second each, so many at a time, no faster than is allowed."""
+    verdict = of(planned(tmp_path), terms=Terms(PRICE, pace)).parts[-1]
+
+    assert verdict.seconds is not None
+    assert verdict.seconds.low == pytest.approx(seconds)
+    assert verdict.seconds.high >= 2 * seconds
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [
+        ({}, "caps: none; --max-usd, --max-calls, --max-tokens and --max-minutes set them"),
+        ({"max_usd": 9}, "caps: $9"),
+        ({"max_usd": 0.5, "max_minutes": 600}, "caps: $0.5 (may end it early), 600 minutes"),
+        ({"max_tokens": 900}, "caps: 900 tokens (will end it early)"),
+    ],
+)
+def test_caps_are_held_against_the_estimate(tmp_path: Path, search: dict[str, Any], said: str) -> None:
+    """Which of them may end the run early."""
+    plan = planned(tmp_path, **search)
+
+    assert said == caps_text(plan, of(plan))
+
+
+def test_a_run_takes_what_was_estimated(finished: Path) -> None:
+    """Calls and tokens of a whole run lie within their ranges."""
+    completion = Completion("billing", 100, 2, seconds=0.001)  # the embedded model counts 4 characters a token
+    probe = Probe((400,), (completion,), 1)
+    found = of(prepare(finished.parent / "task.toml"), probe, Terms((0.0, 0.0), None)).total
+
+    sums = "COUNT(*), SUM(prompt_tokens), SUM(completion_tokens)"
+    with closing(sqlite3.connect(finished)) as conn:
+        took = conn.execute(f"SELECT {sums} FROM completions WHERE run = 1").fetchone()
+    for number, (low, high) in zip(took, (found.calls, found.prompt_tokens, found.completion_tokens), strict=True):
+        assert low <= number <= high
+
+
+def test_failed_and_unreadable_answers_of_a_probe_are_counted() -> None:
+    """In words, with what was bought."""
+    probe = replace(PROBED, readable=1, failed=1, note="HTTP 400: too long")
+
+    said = probe_text(probe, REMOTE)
+
+    assert "on 3 training rows: 1 readable answers" in said
+    assert "1 failed (HTTP 400: too long)" in said
+
+
+# --- the command ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(command: Command, tmp_path: Path) -> Command:
+    """Run phrasetune beside the small task, at a price."""
+    with write_task(tmp_path).open("a", encoding="utf-8") as file:
+        file.write("[model]\nprice = { input = 2.0, output = 8.0 }\npatience = 0.02\n")
+    return command
+
+
+def test_plan_measures_with_five_calls_and_buys_them_once(server: ChatServer, run: Command, tmp_path: Path) -> None:
+    """Address, rows, power, probe, ranges, caps, and the command that follows; a second look costs nothing."""
+    server.wait(Latency(0.05))
+    options = ["--model", "openai/test-model", "--api-base", server.url, "--max-usd", "1"]
+
+    first = run("plan", "task.toml", *options).stdout
+    again = run("plan", "task.toml", *options, "--json")
+    offline = run("plan", "task.toml", *options, "--offline", "--json", key=None)
+
+    assert len(server.log) == 5
+    for fact in (
+        "small on openai/test-model, judged by accuracy",
+        f"calls go to {server.url} (key: OPENAI_API_KEY)",
+        "rows: 100 train, 50 dev, 50 test",
+        "power: 50 dev rows show gains from about",
+        "probe: the seed prompt on 5 training rows: 5 readable answers; ",
+        "5 calls were bought for it, $0.00",
+        "150–350",
+        "caps: $1",
+        f"Next: phrasetune tune task.toml --model openai/test-model --api-base {server.url} --max-usd 1",
+    ):
+        assert fact in first
+    known, unbought = json.loads(again.stdout), json.loads(offline.stdout)
+    assert known["probe"]["bought"] == unbought["probe"]["bought"] == {"calls": 0, "usd": 0.0, "tokens": 0}
+    assert known["probe"]["calls"] == 5
+    assert known["total"] == unbought["total"]
+    assert known["total"]["usd"][0] > 0
+    assert known["total"]["seconds"][0] >= 150 * 0.05 / 8
+    assert (known["key"], unbought["key"]) == ("OPENAI_API_KEY", "")
+    assert f"calls go to {server.url}" in again.stderr
+
+
+def test_plan_offline_sends_nothing_and_writes_nothing(server: ChatServer, run: Command, tmp_path: Path) -> None:
+    """Not even a key is needed."""
+    said = run("plan", "task.toml", "--model", "openai/gpt-4o-mini", "--offline", key=None).stdout
+
+    assert "calls go to https://api.openai.com/v1 (no key in the environment)" in said
+    assert "probe: none" in said
+    assert not (tmp_path / "results.db").exists()
+    assert server.log == []
+
+
+def test_plan_says_how_many_answers_could_be_read(server: ChatServer, run: Command, tmp_path: Path) -> None:
+    """A model that does not answer in the form that was asked for is seen before money is spent."""
+    server.misbehave(says("no idea"), 1, 2)
+
+    said = run("plan", "task.toml", "--model", "openai/test-model", "--api-base", server.url).stdout
+
+    assert "on 5 training rows: 3 readable answers" in said
+
+
+def test_a_probe_stays_within_the_caps(server: ChatServer, run: Command, tmp_path: Path) -> None:
+    """What cannot be paid is not asked; the rest is said all the same."""
+    options = ["--model", "openai/test-model", "--api-base", server.url, "--max-calls", "2"]
+
+    said = run("plan", "task.toml", *options).stdout
+
+    assert len(server.log) == 2
+    assert "on 2 training rows" in said
+    assert "caps: 2 calls (will end it early)" in said
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [(status(401), "refuses the key"), (status(404), "does not know this model")],
+)
+def test_plan_stops_where_every_call_is_refused(server: ChatServer, run: Command, fault: Any, said: str) -> None:
+    """With the cause, and nothing estimated."""
+    server.misbehave(fault)
+
+    done = run("plan", "task.toml", "--model", "openai/test-model", "--api-base", server.url, code=1)
+
+    assert said in done.stderr
+    assert "What it takes" not in done.stdout
+    assert len(server.log) <= 5
+
+
+def test_a_cap_on_dollars_needs_a_price(server: ChatServer, run: Command, tmp_path: Path) -> None:
+    """As for `tune`; nothing is sent."""
+    write_task(tmp_path)
+    options = ["--model", "openai/test-model", "--api-base", server.url, "--max-usd", "1"]
+
+    done = run("plan", "task.toml", *options, code=2)
+
+    assert "has no known price" in done.stderr
+    assert server.log == []
