@@ -5,7 +5,7 @@ What `tune`, `predict` and the commands that only look need alike.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from optimizer.budget import Caps
@@ -15,8 +15,9 @@ from optimizer.front import Constraints, require_labels
 from optimizer.gateway import Pace
 from optimizer.models import Model, open_model
 from optimizer.records import Dataset
+from optimizer.sampling import Draw
 from optimizer.scoring import get_metric, score
-from optimizer.tables import read_table
+from optimizer.tables import Table, read_table
 from optimizer.task import Task, load_task
 from optimizer.version import __version__
 from search_spaces.opening import DimensionError, load_space
@@ -43,6 +44,7 @@ class Plan:
         """Name all that decides the course of a run with a model."""
         task = self.task.model_dump(mode="json")
         task["model"] = {name: value for name, value in task["model"].items() if name not in NOT_COURSE}
+        del task["data"]["max_rows"]  # what it does stands in the digest of the rows
         identity = [model.name, model.address, model.price]
         return digest([task, identity, self.data_digest, self.space.digest, __version__])
 
@@ -77,10 +79,20 @@ def prepare(task: Task | str | Path) -> Plan:
     return Plan(task, data, labels, space, renderer(space), digest(rows))
 
 
-def read_rows(task: Task) -> tuple[Dataset, tuple[str, ...]]:
-    """Read and split the rows of a task; the labels are those declared, else those found."""
-    table = read_table(task.data_file)
+def read_rows(task: Task, table: Table | None = None) -> tuple[Dataset, tuple[str, ...]]:
+    """Read and split the rows of a task; the labels are those declared, else those found.
+
+    Parameters
+    ----------
+    task
+        Whose rows are wanted.
+    table
+        What its data file holds, if that has been read already.
+    """
     closed = task.task.kind == "classification"
+    if table is None:
+        label = task.data.target if closed else ""
+        table = read_table(task.data_file, Draw(task.data.max_rows, task.data.seed, task.data.split_column, label))
     examples = to_examples(
         table,
         inputs=task.data.inputs,
@@ -94,7 +106,10 @@ def read_rows(task: Task) -> tuple[Dataset, tuple[str, ...]]:
     labels = tuple(task.task.labels) or tuple(sorted({example.target for example in examples}))
     for example in examples:
         score(get_metric(task.metric), example.target, example)  # a target that the metric cannot read is refused here
-    return split(examples, table, plan, slices=task.data.slices), labels if closed else ()
+    data = split(examples, table, plan, slices=task.data.slices)
+    if table.note:
+        data = replace(data, notes=(table.note, *data.notes))
+    return data, labels if closed else ()
 
 
 def renderer(space: Space) -> Renderer:
