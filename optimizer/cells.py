@@ -14,6 +14,11 @@ from optimizer.errors import DataError
 
 # Characters of a value that an error repeats.
 SHOWN = 60
+# Characters of a text, above which no model reads it: the largest contexts hold about a third. More than that is a
+# quote that was never closed, or a file in place of a row.
+LONGEST = 10_000_000
+# No task has so many columns. Every row has a cell for each, also where keys that differ in each row make them up.
+MOST_COLUMNS = 2_000
 
 
 class Number(str):
@@ -78,6 +83,11 @@ def as_text(where: str, column: str, value: object) -> str:
         ) from error
     if "\0" in text:
         raise DataError(f"{where}: column {column!r} holds a NUL character, which cannot be sent. Remove it.")
+    if len(text) > LONGEST:
+        raise DataError(
+            f"{where}: column {shown(column)} holds {len(text):,} characters; allowed are {LONGEST:,}, more than any "
+            "model reads. Shorten the text, or remove the row."
+        )
     return text
 
 
@@ -109,10 +119,15 @@ def _compact(value: object) -> str:
     return json.dumps(_plain(value), ensure_ascii=False)
 
 
-def check_names(path: str, names: Sequence[str]) -> None:
-    """Raise DataError unless there are columns, every one with a name of its own."""
-    if not names:
+def check_names(path: str, names: Sequence[str], *, some: bool = True) -> None:
+    """Raise DataError unless every column has a name of its own, and there are some."""
+    if some and not names:
         raise DataError(f"{path}: its rows have no columns. Name at least an input and a target column.")
+    if len(names) > MOST_COLUMNS:
+        raise DataError(
+            f"{path}: has more than {MOST_COLUMNS:,} columns. Keep those that a task needs; an object a row is written "
+            '{"column": "text", ...}, with the same keys in each.'
+        )
     first: dict[str, int] = {}
     for position, name in enumerate(names, start=1):
         as_text(path, name, name)  # a name is sent like any text

@@ -69,9 +69,10 @@ def init(file: str, output: str, force: bool) -> None:
     from optimizer.drafting import draft, facts
     from optimizer.exports import Target, write_bytes
     from optimizer.preparing import read_rows
+    from optimizer.sampling import Draw
     from optimizer.scoring import METRICS
     from optimizer.tables import read_table
-    from optimizer.task import parse_task
+    from optimizer.task import MAX_ROWS, parse_task
 
     path = Path(output)
     if not path.parent.is_dir():
@@ -79,7 +80,12 @@ def init(file: str, output: str, force: bool) -> None:
     # Not Path.resolve(), which fails on a link to itself.
     if os.path.realpath(path) == os.path.realpath(file):
         raise InputError(f"{output} is the data file; it was left as it is. Name another file with -o.")
-    guessed = guess(read_table(Path(file)))
+    table = read_table(Path(file), Draw(MAX_ROWS))
+    guessed = guess(table)
+    if table.note:  # what is a split and what a label is known now: draw as the task will, and list every label
+        label = guessed.target if guessed.kind == "classification" else ""
+        table = read_table(Path(file), Draw(MAX_ROWS, split=guessed.split_column, label=label))
+        guessed = guess(table)
     metrics = [name for name, metric in METRICS.items() if guessed.kind in metric.kinds]
     name = re.sub(r"[^\w.-]+", "-", Path(file).stem).strip("-") or "task"
     relative = Path(os.path.relpath(os.path.realpath(file), Path(os.path.realpath(path)).parent)).as_posix()
@@ -88,7 +94,7 @@ def init(file: str, output: str, force: bool) -> None:
         drafted = parse_task(text, path)
     except TaskError as error:
         raise InputError(f"{file}: its names do not fit into a task file ({error}) Rename them.") from None
-    said = facts(*read_rows(drafted))
+    said = facts(*read_rows(drafted, table))
     write_bytes(text.encode(), Target(path.parent, path.name, force))
     out(f"{output}: {guessed.kind} of {' + '.join(guessed.inputs)} -> {guessed.target}, judged by {guessed.metric}")
     for fact in said:

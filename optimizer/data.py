@@ -50,7 +50,7 @@ def to_examples(  # noqa: PLR0913 - the roles that a column can have
         Columns that are asked, in order, and the one that is answered; an empty target is for rows whose answer is
         not known. White space around their texts is removed.
     id_column
-        A column of unique names; if empty, rows are called "r1", "r2", ...
+        A column of unique names; if empty, rows are called "r1", "r2", ... by their number in the file.
     labels
         The closed list of targets, if there is one.
     answers_column
@@ -99,7 +99,7 @@ def _check_roles(table: Table, inputs: Sequence[str], target: str, id_column: st
 
 def _ids(table: Table, column: str) -> list[str]:
     if not column:
-        return [f"r{number}" for number in range(1, len(table.rows) + 1)]
+        return [f"r{table.number(row)}" for row in range(len(table.rows))]
     ids = [row[column].strip() for row in table.rows]
     fix = "Give every row an id of its own, or leave the id column out."
     table.refuse([row for row, id_ in enumerate(ids) if not id_], f"the id in {column!r} is empty", fix)

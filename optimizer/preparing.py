@@ -16,8 +16,9 @@ from optimizer.gateway import Pace
 from optimizer.models import Model, known_context, open_model
 from optimizer.oddities import oddities
 from optimizer.records import Dataset
+from optimizer.sampling import Draw
 from optimizer.scoring import get_metric, score
-from optimizer.tables import read_table
+from optimizer.tables import Table, read_table
 from optimizer.task import ModelSpec, Task, load_task
 from optimizer.version import __version__
 from search_spaces.opening import DimensionError, load_space
@@ -44,6 +45,7 @@ class Plan:
         """Name all that decides the course of a run with a model."""
         task = self.task.model_dump(mode="json")
         task["model"] = {name: value for name, value in task["model"].items() if name not in NOT_COURSE}
+        del task["data"]["max_rows"]  # what it does stands in the digest of the rows
         identity = [model.name, model.address, model.price]
         return digest([task, identity, self.data_digest, self.space.digest, __version__])
 
@@ -78,10 +80,20 @@ def prepare(task: Task | str | Path) -> Plan:
     return Plan(task, data, labels, space, renderer(space), digest(rows))
 
 
-def read_rows(task: Task) -> tuple[Dataset, tuple[str, ...]]:
-    """Read and split the rows of a task; the labels are those declared, else those found."""
-    table = read_table(task.data_file)
+def read_rows(task: Task, table: Table | None = None) -> tuple[Dataset, tuple[str, ...]]:
+    """Read and split the rows of a task; the labels are those declared, else those found.
+
+    Parameters
+    ----------
+    task
+        Whose rows are wanted.
+    table
+        What its data file holds, if that has been read already.
+    """
     closed = task.task.kind == "classification"
+    if table is None:
+        label = task.data.target if closed else ""
+        table = read_table(task.data_file, Draw(task.data.max_rows, task.data.seed, task.data.split_column, label))
     examples = to_examples(
         table,
         inputs=task.data.inputs,
@@ -96,7 +108,8 @@ def read_rows(task: Task) -> tuple[Dataset, tuple[str, ...]]:
     for example in examples:
         score(get_metric(task.metric), example.target, example)  # a target that the metric cannot read is refused here
     data, labels = split(examples, table, plan, slices=task.data.slices), labels if closed else ()
-    return replace(data, notes=(*data.notes, *oddities(data, task.data.target, labels))), labels
+    drawn = [table.note] if table.note else []
+    return replace(data, notes=(*drawn, *data.notes, *oddities(data, task.data.target, labels))), labels
 
 
 def renderer(space: Space) -> Renderer:

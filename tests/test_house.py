@@ -23,7 +23,7 @@ DOORS = {
     "jinja2": {"optimizer/report.py"},
     "litellm": {"optimizer/models.py"},
     "optuna": {f"optimizer/{room}.py" for room in ("studies", "controls", "mirror")},
-    "pyarrow": {"optimizer/tables.py"},
+    "pyarrow": {"optimizer/objects.py"},
     "pydantic": {"optimizer/task.py"},
     "rich": {"optimizer/terminal.py", "optimizer/live.py"},
     "sklearn": {"optimizer/baseline.py"},

@@ -310,11 +310,11 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 def test_an_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """What the system says when it will not let the file be read is passed on."""
 
-    def deny(path: Path) -> bytes:
+    def deny(path: Path, *how: object, **more: object) -> io.IOBase:
         raise PermissionError(13, "Permission denied", str(path))
 
     path = write(tmp_path, name, "x")
-    monkeypatch.setattr(Path, "read_bytes", deny)
+    monkeypatch.setattr(Path, "open", deny)
 
     assert refusal(path) == f"{path}: cannot be read (Permission denied). Check its permissions."
 

@@ -34,7 +34,9 @@ WRONG: dict[str, object] = {
     **dict.fromkeys(["inputs", "slices", "labels"], 5),
     **dict.fromkeys(["train", "dev", "test", "timeout", "seconds", "max_usd", "input", "output"], "much"),
     **dict.fromkeys(["patience", "max_minutes", "requests_per_minute", "tokens_per_minute"], "long"),
-    **dict.fromkeys(["seed", "calls", "trials", "max_calls", "block", "workers", "max_tokens", "context"], 1.5),
+    **dict.fromkeys(
+        ["seed", "max_rows", "calls", "trials", "max_calls", "block", "workers", "max_tokens", "context"], 1.5
+    ),
     **dict.fromkeys(["max_cost_per_1000", "max_prompt_tokens"], "little"),
     **dict.fromkeys(["ablate", "pareto"], "maybe"),
     "price": "cheap",
@@ -85,6 +87,7 @@ def test_a_minimal_file_loads_with_the_defaults(tmp_path: Path) -> None:
             "dev": 0.25,
             "test": 0.25,
             "seed": 0,
+            "max_rows": 20_000,
         },
         "model": {
             "name": "embedded",
@@ -145,6 +148,7 @@ def test_a_file_that_says_everything_loads(tmp_path: Path) -> None:
             "dev": 0.3,
             "test": 0.5,
             "seed": 3,
+            "max_rows": 0,
         },
         "model": {
             "name": "openai/x",
