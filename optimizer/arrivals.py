@@ -17,7 +17,7 @@ from search_spaces.space import Space, Value
 
 def spare(board: Board, leader: int, calls: int) -> int:
     """Count the answers that may be looked at beside those that the seed prompt and the leader still need."""
-    return calls - board.calls - sum(len(board.left(number)) for number in {0, leader})
+    return calls - board.calls - board.due - sum(len(board.left(number)) for number in {0, leader})
 
 
 def first_looks(board: Board, leader: int, arrived: Sequence[Wording], room: int, block: int) -> list[Pick]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from optimizer.records import Outcome, State, Trial
 from optimizer.scoring import Metric, summarise
@@ -92,6 +93,8 @@ class Board:
         What each prompt scored on each row [trials, rows]; NaN where nothing is known.
     attempts
         How often each cell was asked [trials, rows].
+    awaited
+        Whether a cell was asked for and has not answered yet [trials, rows].
     calls
         Answers looked at.
     """
@@ -104,6 +107,7 @@ class Board:
         self.by_digest: dict[str, int] = {}
         self.scores = np.full((0, len(self.rows)), np.nan)
         self.attempts = np.zeros(self.scores.shape, dtype=np.intp)
+        self.awaited = np.zeros(self.scores.shape, dtype=bool)
         self.calls = 0
 
     def open(self, params: Mapping[str, Value]) -> int:
@@ -114,18 +118,32 @@ class Board:
             self.cards.append(Card(number, dict(params), prompt))
             self.scores = np.vstack([self.scores, np.full(len(self.rows), np.nan)])
             self.attempts = np.vstack([self.attempts, np.zeros(len(self.rows), dtype=np.intp)])
+            self.awaited = np.vstack([self.awaited, np.zeros(len(self.rows), dtype=bool)])
         return number
 
     def left(self, number: int) -> list[int]:
         """List the rows that a prompt may still be asked, in the board's order."""
-        asked = np.isnan(self.scores[number]) & (self.attempts[number] < ATTEMPTS)
-        found: list[int] = np.flatnonzero(asked).tolist()
+        found: list[int] = np.flatnonzero(self._free()[number]).tolist()
         return found
+
+    def _free(self) -> NDArray[np.bool_]:
+        free: NDArray[np.bool_] = np.isnan(self.scores) & (self.attempts < ATTEMPTS) & ~self.awaited
+        return free
+
+    @property
+    def due(self) -> int:
+        """Count the answers that were asked for and have not come yet."""
+        return int(self.awaited.sum())
 
     def askable(self) -> list[int]:
         """List the prompts that are open and have rows left to be asked."""
-        left = (np.isnan(self.scores) & (self.attempts < ATTEMPTS)).any(axis=1)
+        left = self._free().sum(axis=1).tolist()
         return [card.number for card in self.cards if card.open and left[card.number]]
+
+    def expect(self, picks: Sequence[Pick]) -> None:
+        """Write down that the picked cells were asked for."""
+        for pick in picks:
+            self.awaited[pick.trial, list(pick.rows)] = True
 
     def enter(self, step: int, picks: Sequence[Pick], outcomes: Sequence[Outcome]) -> None:
         """Write down what the picked cells answered, in the order of the picks."""
@@ -136,6 +154,7 @@ class Board:
                 outcome = next(answered)
                 card.answers[row] = replace(outcome, step=step)
                 self.attempts[pick.trial, row] += 1
+                self.awaited[pick.trial, row] = False
                 self.scores[pick.trial, row] = np.nan if outcome.score is None else outcome.score
                 self.calls += 1
             card.steps[len(card.answers)] = self.score(pick.trial)

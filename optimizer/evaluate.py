@@ -9,11 +9,11 @@ depends on what was asked before and together with it, and on nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from optimizer.calibration import Batch, Scores, choose, scores_of, settle
-from optimizer.ledger import Ledger
+from optimizer.ledger import Ledger, Order
 from optimizer.records import REFUSALS, Completion, Kind, Outcome, Request, Trial
 from optimizer.scoring import Metric, score
 from search_spaces.prompt import Example, Prompt
@@ -34,8 +34,15 @@ class Evaluator:
 
     def __call__(self, cells: Sequence[Cell]) -> tuple[Outcome, ...]:
         """Score each cell, in order."""
-        answered = zip(cells, self._answer(cells), strict=True)
-        return tuple(self.outcome(example, *answer) for (_, example), answer in answered)
+        return tuple(self.begin(cells))
+
+    def begin(self, cells: Sequence[Cell]) -> Iterator[Outcome]:
+        """Ask for each cell at once; the outcomes, in order, are waited for when the first is taken."""
+        return self._outcomes(cells, self.ledger.begin(self._requests(cells)))
+
+    def _outcomes(self, cells: Sequence[Cell], order: Order) -> Iterator[Outcome]:
+        answered = self._read_all(cells, self.ledger.collect(order))
+        yield from (self.outcome(example, *answer) for (_, example), answer in zip(cells, answered, strict=True))
 
     def rows(self, prompt: Prompt, examples: Sequence[Example]) -> tuple[Outcome, ...]:
         """Score a prompt on each example, in order."""
@@ -43,14 +50,17 @@ class Evaluator:
 
     def missing(self, cells: Sequence[Cell]) -> int:
         """Count the calls that scoring these cells would take."""
-        return self.ledger.missing([self._request(prompt, example) for prompt, example in cells])
+        return self.ledger.missing(self._requests(cells))
 
     def answer(self, prompt: Prompt, examples: Sequence[Example]) -> list[Answered]:
         """Answer each example with a prompt, in order."""
-        return self._answer([(prompt, example) for example in examples])
+        cells = [(prompt, example) for example in examples]
+        return self._read_all(cells, self.ledger.complete(self._requests(cells)))
 
-    def _answer(self, cells: Sequence[Cell]) -> list[Answered]:
-        bought = self.ledger.complete([self._request(prompt, example) for prompt, example in cells])
+    def _requests(self, cells: Sequence[Cell]) -> list[Request]:
+        return [self._request(prompt, example) for prompt, example in cells]
+
+    def _read_all(self, cells: Sequence[Cell], bought: Sequence[tuple[str, Completion]]) -> list[Answered]:
         growing = self._growing(prompt for prompt, _ in cells)
         told = [() if completion.error else completion.logprobs for _, completion in bought]
         scored = [scores_of(prompt, logprobs) for (prompt, _), logprobs in zip(cells, told, strict=True)]

@@ -30,6 +30,7 @@ from search_spaces.prompt import Turn
 from search_spaces.rendering import Renderer
 
 WARN_AT = (0.5, 0.8)  # shares of a cap
+AHEAD = 1  # decisions taken while answers from outside this process are waited for
 LEAVING = 0.5  # seconds that a user who has stopped a run waits for Optuna's tables: they are completed later
 
 
@@ -207,7 +208,7 @@ class _Journey:
         self._stage("search", f"{space.size:,.0f} prompts, {len(self.plan.data.dev)} dev rows")
         return search.run(
             space,
-            self.evaluate,
+            self.evaluate.begin,
             self.plan.data.dev,
             search.Options(
                 self.evaluate.metric,
@@ -220,6 +221,7 @@ class _Journey:
                 explain=True,
                 pareto=options.pareto,
                 constraints=constraints(self.plan.task),
+                ahead=AHEAD if self.ledger.pace else 0,
             ),
             replay=replay,
             hooks=search.Hooks(self._event, self._keep, arrivals),

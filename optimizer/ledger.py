@@ -10,6 +10,7 @@ import json
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, suppress
@@ -66,17 +67,56 @@ class _Flight:
     reserved: Spent
 
 
-@dataclass
-class _Batch:
-    """Requests that are being bought, by key."""
+@dataclass(eq=False)
+class Order:
+    """Requests that are being answered, with the key of each; `trouble` is why the rest of them will not be."""
 
-    waiting: list[tuple[str, Request]]
+    keys: list[str]
+    known: dict[str, Completion]
+    missing: dict[str, Request]
+    trouble: BaseException | None = None
+
+
+@dataclass
+class _Traffic:
+    """The calls of all orders, by key: those that wait to go out, those under way, and what became of them."""
+
+    orders: list[Order] = field(default_factory=list)
+    waiting: deque[tuple[str, Request]] = field(default_factory=deque)
     done: dict[str, Completion] = field(default_factory=dict)
     flying: dict[str, _Flight] = field(default_factory=dict)
     elsewhere: dict[str, Request] = field(default_factory=dict)  # another process asks for these
     landed: queue.SimpleQueue[tuple[str, Future[Landed]]] = field(default_factory=queue.SimpleQueue)
     unwritten: list[tuple[str, Future[Landed]]] = field(default_factory=list)
     trouble: BaseException | None = None
+
+    def place(self, order: Order) -> None:
+        """Let an order's calls wait for their turn, but for those that another order has called already."""
+        self.orders.append(order)
+        known = {*self.done, *self.flying, *self.elsewhere, *(key for key, _ in self.waiting)}
+        self.waiting.extend((key, request) for key, request in order.missing.items() if key not in known)
+
+    def lacks(self, order: Order) -> bool:
+        """Whether an order still waits for a call."""
+        return not order.missing.keys() <= self.done.keys()
+
+    def over(self, order: Order) -> dict[str, Completion]:
+        """Hand out what an order has waited for."""
+        self.orders.remove(order)
+        found = {key: self.done[key] for key in order.missing}
+        wanted = {key for other in self.orders for key in other.missing}
+        self.done = {key: completion for key, completion in self.done.items() if key in wanted}
+        return found
+
+    def break_off(self) -> None:
+        """Give up what has not gone out, and tell all orders why."""
+        for order in self.orders:
+            order.trouble = self.trouble
+        self.orders.clear()
+        self.waiting.clear()
+        self.elsewhere.clear()
+        self.done.clear()
+        self.trouble = None
 
     def land(self) -> None:
         """Take in what has landed, and wait a moment for it."""
@@ -113,9 +153,17 @@ class Ledger:
     def __post_init__(self) -> None:
         require_price(self.model, self.budget.caps.usd)
         self.versions: dict[str, None] = {}
+        self._traffic = _Traffic()
 
     def close(self) -> None:
         """Give up what is in flight, if anything is, and close the connections."""
+        try:
+            if self._traffic.flying:
+                self._give_up(self._traffic)
+        finally:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
         if "gateway" in self.__dict__:
             self.gateway.close()
             del self.gateway
@@ -143,6 +191,18 @@ class Ledger:
         ProviderError
             If the provider refuses every call.
         """
+        return self.collect(self.begin(requests))
+
+    def begin(self, requests: Sequence[Request]) -> Order:
+        """Begin to answer requests; `collect` waits for them, in the order in which they were begun.
+
+        Raises
+        ------
+        Interrupted
+            If `stop` was set; what was in flight is written down.
+        """
+        if self.stop.is_set():
+            self._guarded(self._drain)
         self._raise_if_stopped()
         keys = [self.key(request) for request in requests]
         known = self.book.find_completions(keys)
@@ -150,9 +210,21 @@ class Ledger:
         self.reused += sum(key in known for key in keys)
         missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
         known |= {key: Completion("", error=said) for key, request in missing.items() if (said := self._unfit(request))}
-        if missing := {key: request for key, request in missing.items() if key not in known}:
-            known |= self._buy_in_flight(missing) if self.pace else self._buy_here(missing)
-        return [(key, known[key]) for key in keys]
+        order = Order(keys, known, {key: request for key, request in missing.items() if key not in known})
+        if order.missing and self.pace:
+            self._traffic.place(order)
+            self._guarded(self._send)
+        return order
+
+    def collect(self, order: Order) -> list[tuple[str, Completion]]:
+        """Wait for an order; raises what `complete` does."""
+        if order.trouble is not None:
+            raise order.trouble
+        if order.missing:
+            found = self._await(order) if self.pace else self._buy_here(order.missing)
+            order.known |= found
+            order.missing = {}
+        return [(key, order.known[key]) for key in order.keys]
 
     def missing(self, requests: Sequence[Request]) -> int:
         """Count the completions that these requests would buy."""
@@ -211,110 +283,125 @@ class Ledger:
                 self.book.add_failures(self.run, self.model.name, failures)
         return done
 
-    def _buy_in_flight(self, missing: Mapping[str, Request]) -> dict[str, Completion]:
-        """Up to `workers` at once; each is written down as it arrives, whatever becomes of the others."""
-        batch = _Batch(list(missing.items())[::-1])
-        try:
-            while batch.flying or ((batch.waiting or batch.elsewhere) and batch.trouble is None):
-                self._send(batch)
-                batch.land()
-                self._take(batch)
-                self._look_elsewhere(batch)
-        except BaseException:  # such as a second Ctrl-C
-            self._give_up(batch)
-            raise
-        if batch.trouble is not None:
-            raise batch.trouble
-        return batch.done
+    def _await(self, order: Order) -> dict[str, Completion]:
+        """Up to `workers` calls at once; each is written down as it arrives, whatever becomes of the others."""
+        self._guarded(lambda traffic: self._fly(traffic, order))
+        return self._traffic.over(order)
 
-    def _send(self, batch: _Batch) -> None:
+    def _guarded(self, do: Callable[[_Traffic], None]) -> None:
+        """Do something with the calls; if it is broken off, as by a second Ctrl-C, leave none of them unwritten."""
+        try:
+            do(self._traffic)
+        except BaseException:
+            self._give_up(self._traffic)
+            raise
+
+    def _fly(self, traffic: _Traffic, order: Order) -> None:
+        while traffic.lacks(order) and (traffic.flying or traffic.trouble is None):
+            self._send(traffic)
+            traffic.land()
+            self._take(traffic)
+            self._look_elsewhere(traffic)
+        if traffic.lacks(order):
+            traffic.break_off()
+            assert order.trouble is not None
+            raise order.trouble
+
+    def _drain(self, traffic: _Traffic) -> None:
+        """Let what is in flight land, and nothing else out."""
+        while traffic.flying:
+            self.gateway.wind_down()
+            traffic.land()
+            self._take(traffic)
+
+    def _send(self, traffic: _Traffic) -> None:
         """Let out as many calls as there is room for, after writing down that they go out."""
         assert self.pace is not None
         calls: dict[str, tuple[Request, Spent]] = {}
-        while batch.waiting and len(batch.flying) + len(calls) < self.pace.workers and batch.trouble is None:
-            key, request = batch.waiting[-1]
+        while traffic.waiting and len(traffic.flying) + len(calls) < self.pace.workers and traffic.trouble is None:
+            key, request = traffic.waiting[0]
             try:
                 self._raise_if_stopped()
                 reserved = most(request, self.model.price)
                 self.budget.reserve(reserved)
             except BudgetSpent as error:
                 # What is in flight has set its highest price aside: it may free money as it lands.
-                batch.trouble = None if batch.flying or calls else error
+                traffic.trouble = None if traffic.flying or calls else error
                 break
             except Interrupted as error:
-                batch.trouble = error
+                traffic.trouble = error
                 break
             calls[key] = (request, reserved)
-            batch.waiting.pop()
+            traffic.waiting.popleft()
         if calls:
             busy = self.book.claim(self.run, self.model.name, {key: call[1] for key, call in calls.items()})
             for key, (request, reserved) in calls.items():
                 if key in busy:
                     self.budget.settle(reserved, Spent())
-                    batch.elsewhere[key] = request
+                    traffic.elsewhere[key] = request
                 else:
-                    self._submit(batch, key, request, reserved)
-        if self.stop.is_set() and batch.flying:
+                    self._submit(traffic, key, request, reserved)
+        if self.stop.is_set() and traffic.flying:
             self.gateway.wind_down()
 
-    def _submit(self, batch: _Batch, key: str, request: Request, each: Spent) -> None:
-        flight = batch.flying[key] = _Flight(each, each)
+    def _submit(self, traffic: _Traffic, key: str, request: Request, each: Spent) -> None:
+        flight = traffic.flying[key] = _Flight(each, each)
 
         def another() -> None:
             self.budget.reserve(each)
             flight.reserved += each
 
         future = self.gateway.submit(request, another)
-        future.add_done_callback(lambda landed: batch.landed.put((key, landed)))
+        future.add_done_callback(lambda landed: traffic.landed.put((key, landed)))
 
-    def _take(self, batch: _Batch) -> None:
+    def _take(self, traffic: _Traffic) -> None:
         """Write down what became of calls that have landed, and what they cost."""
-        if not batch.unwritten:
+        if not traffic.unwritten:
             return
-        results = {key: _result(future) for key, future in batch.unwritten}
+        results = {key: _result(future) for key, future in traffic.unwritten}
         answered = {key: r.completion for key, r in results.items() if r.completion and not r.completion.error}
-        failures = [(key, failure, batch.flying[key].each) for key, r in results.items() for failure in r.failures]
+        failures = [(key, failure, traffic.flying[key].each) for key, r in results.items() for failure in r.failures]
         with self.book.together():
             if failures:
                 self.book.add_failures(self.run, self.model.name, failures)
             self._write(answered)
             self.book.release([key for key in results if key not in answered])
-        batch.unwritten.clear()
+        traffic.unwritten.clear()
         for key, result in results.items():
-            flight = batch.flying.pop(key)
+            flight = traffic.flying.pop(key)
             spent = sum((_charged(failure, flight.each) for failure in result.failures), Spent())
             self.budget.settle(flight.reserved, spent + _cost(answered[key]) if key in answered else spent)
-            batch.trouble = result.trouble or batch.trouble
+            traffic.trouble = result.trouble or traffic.trouble
             if result.completion is not None and result.completion.error == STOPPED:
-                batch.trouble = batch.trouble or Interrupted("stopped")
+                traffic.trouble = traffic.trouble or Interrupted("stopped")
             elif result.completion is not None:
-                batch.done[key] = result.completion
+                traffic.done[key] = result.completion
 
-    def _give_up(self, batch: _Batch) -> None:
+    def _give_up(self, traffic: _Traffic) -> None:
         """Leave calls in flight to themselves after a moment, and write down that they may have been paid."""
         try:
             until = time.monotonic() + LAST_SECONDS
-            while len(batch.flying) > len(batch.unwritten) and time.monotonic() < until:
-                batch.land()
-            self._take(batch)
+            while len(traffic.flying) > len(traffic.unwritten) and time.monotonic() < until:
+                traffic.land()
+            self._take(traffic)
             given_up = Failure("possibly paid: given up before the answer came", 0.0, None)
-            failures = [(key, given_up, flight.each) for key, flight in batch.flying.items()]
+            failures = [(key, given_up, flight.each) for key, flight in traffic.flying.items()]
             with self.book.together():
                 self.book.add_failures(self.run, self.model.name, failures)
-                self.book.release(batch.flying)
+                self.book.release(traffic.flying)
+            traffic.flying.clear()
         finally:
-            self.close()
+            self._hang_up()
 
-    def _look_elsewhere(self, batch: _Batch) -> None:
+    def _look_elsewhere(self, traffic: _Traffic) -> None:
         """Take what another process has bought meanwhile; what it has given up is asked for again."""
-        if not batch.elsewhere:
+        if not traffic.elsewhere:
             return
-        found = self.book.find_completions(list(batch.elsewhere))
-        batch.done |= found
+        found = self.book.find_completions(list(traffic.elsewhere))
+        traffic.done |= found
         self.reused += len(found)
-        waiting = [(key, request) for key, request in batch.elsewhere.items() if key not in found]
-        batch.elsewhere = {}
-        batch.waiting = waiting + batch.waiting
+        traffic.waiting.extend((key, request) for key, request in traffic.elsewhere.items() if key not in found)
+        traffic.elsewhere = {}
 
     def _write(self, completions: Mapping[str, Completion]) -> None:
         answered = {key: completion for key, completion in completions.items() if not completion.error}

@@ -67,15 +67,15 @@ class Pooled:
         self.labels = targets if labelled else [""] * len(targets)
         self.shares = Counter(self.labels)
         self.weights = weights(board.metric, board.rows)
-        self.racing = self.futile = False
+        self.racing = False
         self.hopes: list[tuple[float, float]] = []
-        self.reason = ""
+        self.reason = self.futility = ""
 
     def decide(self, rng: np.random.Generator) -> list[Pick]:
         """Say which cells to ask for next; none when the search is over, whose `reason` is then told."""
         if not self.board.calls:
             return self._first(rng)
-        left = self.limits.calls - self.board.calls
+        left = self.limits.calls - self.board.calls - self.board.due
         if not self.racing:
             race = min(len(self.board.rows), int(MOST_RACE * self.limits.calls))  # whoever leads by then
             share = FRONT_RACE if self.aims.pareto else RACE
@@ -103,8 +103,8 @@ class Pooled:
         self.model.fit(self.codes, self.board.scores[: len(learnt)], self.weights)
         self.aims.learn(self.codes, self.grid.width)
         self.hopes = []
-        if self.futile:
-            self.racing, self.futile, self.reason = False, False, ""
+        if self.futility:
+            self.racing, self.futility = False, ""
 
     def finish(self, rng: np.random.Generator) -> int:
         """Close what is open, and return the winner: of the prompts with a full score the highest posterior mean."""
@@ -165,11 +165,11 @@ class Pooled:
         more, all_in_all = np.mean(self.hopes[-LOOKS:], axis=0)
         error = math.sqrt(FLIPS / len(self.board.rows))  # of a difference on all dev rows
         if more < SMALL * error or all_in_all < critical(0.95) * error:
-            self.racing = self.futile = True
+            self.racing = True
             promise = (
                 f"the rest of the space promises {100 * more:.1f} points, {100 * all_in_all:.1f} over the seed prompt"
             )
-            self.reason = f"nothing to gain: {promise}, less than {len(self.board.rows)} dev rows can tell"
+            self.futility = f"nothing to gain: {promise}, less than {len(self.board.rows)} dev rows can tell"
 
     # --- the parts of a search ----------------------------------------------------------------------------
 
@@ -270,13 +270,13 @@ class Pooled:
         finals = [len(self.board.left(number)) for number in {seed, leader}]
         if not any(finals) or left <= 0:
             done = "every prompt that might be the best has answered all dev rows"
-            self.reason = self.reason or (f"{self.limits.calls} answers were looked at" if left <= 0 else done)
+            self.reason = self.futility or (f"{self.limits.calls} answers were looked at" if left <= 0 else done)
             return []
         # Whoever leads in the end must be scored in full, and may have answered no more rows than a leader needs.
         most = len(self.board.rows) - LEAST_BLOCKS * self.limits.block
         if self.aims.pareto:  # members of the front are completed one by one, the leader among them
             most = len(self.board.left(leader))
-        spare = 0 if self.futile else left - len(self.board.left(seed)) - most
+        spare = 0 if self.futility else left - len(self.board.left(seed)) - most
         if spare >= self.limits.block:
             draws, able = self.model.samples(rng, JUDGED), self._able()
             if self.aims.pareto and (number := self._front(draws, able)) is not None:
@@ -310,7 +310,7 @@ class Pooled:
         near = np.array([NORMAL.cdf(z) for z in ahead.mean(axis=0) / np.maximum(ahead.std(axis=0), 1e-9)])
         able = set(self._able())
         for card in self.board.cards:
-            if not card.open:
+            if not card.open or self.board.awaited[card.number].any():
                 continue
             if card.failing or (card.number not in askable and card.lacking):
                 self.board.close(card.number, State.FAILED, card.failure())

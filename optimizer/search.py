@@ -6,7 +6,8 @@ comes from the seed and the decision's number, so that a resumed search, which m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
@@ -28,7 +29,7 @@ SAMPLERS = ("pooled", "tpe", "random", "gp")
 PRUNERS = ("halving", "racing", "none")
 
 Cell = tuple[Prompt, Example]
-Evaluate = Callable[[Sequence[Cell]], Sequence[Outcome]]
+Evaluate = Callable[[Sequence[Cell]], Iterable[Outcome]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class Options:
     `calls` is the number of answers on dev rows that the search may look at, bought or not; `trials` the most prompts
     it opens; `block` the rows that a prompt is asked at a time. `pruner` belongs to the controls. With `explain` it is
     worked out at the end what each dimension is worth. With `pareto` cheap and fast prompts are looked for as well;
-    the best score still wins, among the prompts that keep the `constraints`.
+    the best score still wins, among the prompts that keep the `constraints`. With `ahead` so many further decisions are
+    taken before the answers to one have come, so that slow answers do not hold everything back.
     """
 
     metric: Metric = METRICS["accuracy"]
@@ -51,6 +53,7 @@ class Options:
     explain: bool = False
     pareto: bool = False
     constraints: Constraints = field(default_factory=Constraints)
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,8 @@ def run(
     space
         What may be said.
     evaluate
-        Cells (prompt, row) -> one outcome each. It may raise `BudgetSpent` to end the search.
+        Cells (prompt, row) -> one outcome each, in order; what it returns may wait for them as it is iterated over. It
+        may raise `BudgetSpent` to end the search.
     rows
         The dev rows.
     options
@@ -150,19 +154,26 @@ def run(
     searcher = _searcher(board, options, aims)
     known = {(t.prompt.digest, o.example_id): o for t in replay for o in t.outcomes}
     play = _Play(board, searcher, options, hooks)
+    ahead = options.ahead if options.sampler == "pooled" else 0  # the controls wait for every answer
+    asked: deque[tuple[int, list[Pick], Iterator[Outcome]]] = deque()
     reason = ""
     for step in count():
-        picks = play.welcome(step) or searcher.decide(np.random.default_rng([options.seed, step, 0]))
-        if not picks:
-            break
         try:
-            outcomes = _answers(board, picks, step, known, evaluate)
+            picks = play.welcome(step) or searcher.decide(np.random.default_rng([options.seed, step, 0]))
+            if picks:
+                board.expect(picks)
+                asked.append((step, picks, _answers(board, picks, step, known, evaluate)))
+            elif not asked:
+                break
+            if not picks or len(asked) > (ahead if board.calls else 0):
+                then, entered, answers = asked.popleft()
+                play.enter(then, entered, list(answers))
         except BudgetSpent as spent:
             if not board.calls:
                 raise BudgetSpent(f"{spent}: it does not cover a first look at the seed prompt") from None
+            board.awaited[:] = False  # what was asked for beyond it is not looked at
             reason = str(spent)
             break
-        play.enter(step, picks, outcomes)
     winner = searcher.finish(np.random.default_rng([options.seed, 0, 1]))
     play.tell(range(len(board.cards)))
     trials = tuple(board.trial(card.number) for card in board.cards)
@@ -195,8 +206,8 @@ def _answers(
     step: int,
     known: Mapping[tuple[str, str], Outcome],
     evaluate: Evaluate,
-) -> list[Outcome]:
-    """Answer the picked cells: from the interrupted search where it had come so far, else by asking."""
+) -> Iterator[Outcome]:
+    """Answer the picked cells: from the interrupted search where it had come so far, else by asking, at once."""
     cells = [(board.cards[pick.trial].prompt, board.rows[row]) for pick in picks for row in pick.rows]
     found: list[Outcome | None] = [None] * len(cells)
     if known:
@@ -204,7 +215,7 @@ def _answers(
         asked_for = [(digests[pick.trial], board.rows[row].id) for pick in picks for row in pick.rows]
         found = [_replayed(known.get(cell), step) for cell in asked_for]
     asked = iter(evaluate([cell for cell, outcome in zip(cells, found, strict=True) if outcome is None]))
-    return [next(asked) if outcome is None else outcome for outcome in found]
+    return (next(asked) if outcome is None else outcome for outcome in found)
 
 
 def _replayed(outcome: Outcome | None, step: int) -> Outcome | None:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -726,3 +726,80 @@ def test_calls_that_failed_are_remembered_with_their_price(tmp_path: Path, worke
         assert model.asked == 1
         Ledger(model, store, 1, pace=paced(workers)).complete([Request((Message("user", "x"),), Settings())])
         assert store.spent(1) == Spent(2, 1.0)
+
+
+# --- several orders under way -----------------------------------------------------------------------------
+
+
+def test_a_slow_call_of_one_order_does_not_hold_back_another(store: Store) -> None:
+    """The second is begun while a call of the first is under way, and both are collected whole."""
+    slow = threading.Event()
+
+    def act(_: int, request: Request) -> Completion:
+        if asked(request) == "slow":
+            assert slow.wait(20)
+        elif asked(request) == "other":
+            slow.set()  # the first order's call lands only when the second order's is under way
+        return answer(request)
+
+    model = Oracle(act)
+    with closing(Ledger(model, store, 1, pace=paced(4))) as ledger:
+        first = ledger.begin([ask("slow"), ask("quick")])
+        second = ledger.begin([ask("other"), ask("quick")])
+
+        assert [c.text for _, c in ledger.collect(first)] == ["re: slow", "re: quick"]
+        assert [c.text for _, c in ledger.collect(second)] == ["re: other", "re: quick"]
+    assert sorted(model.calls) == ["other", "quick", "slow"]
+
+
+def test_a_call_that_failed_is_asked_again_by_a_later_order(store: Store) -> None:
+    """Also while another order is open; not by one that was begun before it failed."""
+    model = Oracle(lambda number, request: answer(request) if number > 1 else Completion("", error="filtered"))
+    with closing(Ledger(model, store, 1, pace=paced(1))) as ledger:
+        first, beside = ledger.begin([ask("x")]), ledger.begin([ask("x"), ask("y")])
+        assert [c.error for _, c in ledger.collect(first)] == ["filtered"]
+        assert [c.error for _, c in ledger.collect(beside)] == ["filtered", ""]
+
+        assert [c.text for _, c in ledger.complete([ask("x")])] == ["re: x"]
+    assert model.calls == ["x", "y", "x"]
+
+
+def test_a_stop_waits_for_the_calls_of_all_orders(store: Store) -> None:
+    """What is under way when the next order is refused is written down, and is no doubtful call."""
+    stop, release = threading.Event(), threading.Event()
+
+    def act(_: int, request: Request) -> Completion:
+        assert release.wait(20)
+        return answer(request)
+
+    ledger = Ledger(Oracle(act), store, 1, pace=paced(4), stop=stop)
+    ledger.begin([ask("a"), ask("b")])
+    stop.set()
+    threading.Timer(0.3, release.set).start()
+
+    with closing(ledger), pytest.raises(Interrupted):
+        ledger.begin([ask("c")])
+
+    assert (store.bought(1), store.possibly_paid(1).calls) == (2, 0)
+
+
+def test_a_cap_refuses_the_order_that_would_pass_it(store: Store) -> None:
+    """The order before it is answered; the one that is refused says so whenever it is collected."""
+    with closing(Ledger(Oracle(), store, 1, Budget(Caps(calls=3)), paced(2))) as ledger:
+        first, second = ledger.begin([ask("a"), ask("b")]), ledger.begin([ask("c"), ask("d")])
+
+        assert [c.text for _, c in ledger.collect(first)] == ["re: a", "re: b"]
+        with pytest.raises(BudgetSpent):
+            ledger.collect(second)
+        assert [c.text for _, c in ledger.complete([ask("c")])] == ["re: c"]
+    assert store.bought(1) == 3
+
+
+def test_what_nobody_collects_is_written_down_in_the_end(store: Store) -> None:
+    """A search that is broken off between two orders loses no answer that comes within a moment."""
+    ledger = Ledger(Oracle(), store, 1, pace=paced(4))
+    ledger.begin([ask("a"), ask("b")])
+
+    ledger.close()
+
+    assert (store.bought(1), store.possibly_paid(1).calls) == (2, 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -595,3 +595,79 @@ def test_a_metric_of_the_whole_set_is_not_raced_by_rows(way: str) -> None:
         assert trial.score is not None
         assert trial.interval[0] <= trial.score <= trial.interval[1]
         assert "raced out" not in trial.reason
+
+
+# --- answers that are slow --------------------------------------------------------------------------------
+
+
+@dataclass
+class Late:
+    """Answers when they are waited for, and notes what was asked and what was waited for."""
+
+    landscape: Landscape
+    said: list[tuple[str, int]]
+    asked: int = 0
+
+    def __call__(self, cells: Sequence[Cell]) -> Iterator[Outcome]:
+        self.asked += 1
+        self.said.append(("asked", self.asked))
+        return self.wait(cells, self.asked)
+
+    def wait(self, cells: Sequence[Cell], number: int) -> Iterator[Outcome]:
+        self.said.append(("waited", number))
+        yield from self.landscape(cells)
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_decisions_do_not_wait_for_slow_answers(ahead: int) -> None:
+    """So many further decisions are taken before the answers to one must have come; none before the first answers."""
+    said: list[tuple[str, int]] = []
+
+    found = run(space(), Late(Landscape(), said), FEW, options("pooled", ahead=ahead))
+
+    order = {entry: place for place, entry in enumerate(said)}
+    last = max(number for _, number in said)
+    assert said[:2] == [("asked", 1), ("waited", 1)]
+    assert all(order["asked", n + ahead] < order["waited", n] for n in range(2, last - ahead - 12))
+    assert [number for what, number in said if what == "waited"] == list(range(1, last + 1))
+    assert smooth(found.best.prompt) > smooth(found.trials[0].prompt)
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_looking_ahead_breaks_no_rule(ahead: int) -> None:
+    """No cell is asked twice, no answer beyond the calls, the seed prompt and the winner are scored in full."""
+    landscape = Landscape()
+
+    found = run(space(), landscape, FEW, options("pooled", 300, ahead=ahead))
+
+    cells = [(trial.number, o.example_id) for trial in found.trials for o in trial.outcomes]
+    assert len(cells) == len(set(cells)) == landscape.calls <= 300
+    assert [(trial.state, trial.n) for trial in (found.trials[0], found.best)] == [(State.COMPLETE, len(FEW))] * 2
+    assert State.RUNNING not in {trial.state for trial in found.trials}
+
+
+@pytest.mark.parametrize("after", [40, 150])
+def test_a_search_that_looked_ahead_is_resumed_to_the_same_end(after: int) -> None:
+    """What was under way at the end is asked again; all else is as it was."""
+    whole = run(space(), Landscape(), FEW, options("pooled", ahead=1))
+    kept: dict[int, Trial] = {}
+    landscape = Landscape()
+
+    def stopping(cells: Sequence[Cell]) -> Sequence[Outcome]:
+        if landscape.calls > after:
+            raise KeyboardInterrupt
+        return landscape(cells)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            space(),
+            stopping,
+            FEW,
+            options("pooled", ahead=1),
+            hooks=Hooks(keep=lambda ts: kept.update({t.number: t for t in ts})),
+        )
+
+    again = run(space(), Landscape(), FEW, options("pooled", ahead=1), replay=[kept[n] for n in sorted(kept)])
+
+    assert facts(again.trials) == facts(whole.trials)
+    assert (again.best.number, again.reason) == (whole.best.number, whole.reason)
