@@ -74,6 +74,7 @@ class Budget:
     """What may still be spent.
 
     `held` is kept back for what must still be paid at the end, with `held_minutes` for the time that it takes.
+    `worked_before` are the seconds that were worked, by other processes, before it was made.
     """
 
     caps: Caps = Caps()
@@ -81,6 +82,7 @@ class Budget:
     held: Spent = Spent()
     held_minutes: float = 0.0
     reserved: Spent = Spent()
+    worked_before: float = 0.0
     began: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -136,5 +138,9 @@ class Budget:
             return f"the budget of {self.caps.minutes:g} minutes is used up"
         return ""
 
+    def worked(self) -> float:
+        """How many seconds were worked, from the beginning of the run to now."""
+        return self.worked_before + time.monotonic() - self.began
+
     def _minutes(self) -> float:
-        return (time.monotonic() - self.began) / 60
+        return self.worked() / 60

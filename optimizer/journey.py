@@ -192,7 +192,7 @@ class _Journey:
 
     def _ledger(self) -> Ledger:
         held = Spent(calls=2 * len(self.plan.data.test))
-        budget = Budget(caps(self.plan.task), self.store.spent(self.id), held)
+        budget = Budget(caps(self.plan.task), self.store.spent(self.id), held, worked_before=self.store.worked(self.id))
         how = pace(self.model, self.plan.task)
         return Ledger(
             self.model, self.store, self.id, budget, how, self.watch.stop, self._notice, context(self.plan.task.model)
@@ -330,7 +330,12 @@ class _Journey:
     def _totals(self) -> dict[str, int | float | None]:
         usd = self.store.spent(self.id).usd
         bought = self.store.bought(self.id)
-        return {"bought": bought, "reused": self.ledger.reused, "cost": usd if self.model.price else None}
+        return {
+            "bought": bought,
+            "reused": self.ledger.reused,
+            "cost": usd if self.model.price else None,
+            "worked": self.ledger.budget.worked(),
+        }
 
     def _leave(self, status: str, reason: str) -> None:
         self.store.update_run(self.id, status=status, **self._totals())

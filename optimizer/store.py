@@ -72,6 +72,10 @@ class Store(Purchases):
         with self.together():
             self.db.table("runs").update(run, values)
 
+    def worked(self, run: int) -> float:
+        """Read how many seconds a run has been worked on."""
+        return float(self._rows("SELECT worked FROM runs WHERE id = ?", run)[0][0])
+
     def add_examples(self, data: str, dataset: Dataset) -> None:
         """Write the rows down under the digest of the data, once."""
         if self._rows("SELECT 1 FROM examples WHERE data = ? LIMIT 1", data):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from optimizer.journey import Watch
 from optimizer.predicting import predict_file
 from optimizer.preparing import prepare
 from optimizer.records import Completion, Event, Request, Stage, State, Trial
+from optimizer.store import Store
 from optimizer.task import load_task
 from tests.small_task import write_task
 
@@ -444,3 +446,28 @@ def test_texts_without_words_get_a_rival_too(tmp_path: Path) -> None:
     )
 
     assert tune(tmp_path / "task.toml", db=tmp_path / "r.db").verdict
+
+
+def test_the_cap_on_minutes_counts_what_was_worked_before_a_stop(tmp_path: Path) -> None:
+    """A resumed run goes on from the seconds in results.db, and ends where they reach the cap."""
+    task = write_task(tmp_path, search={"calls": 250, "max_minutes": 30})
+    db = tmp_path / "r.db"
+
+    def stopped() -> float:
+        watch = Watch(lambda event: watch.stop.set() if getattr(event, "best", None) is not None else None)
+        with pytest.raises(Interrupted):
+            tune(task, db=db, watch=watch)
+        with closing(sqlite3.connect(db)) as conn:
+            return float(conn.execute("SELECT worked FROM runs").fetchone()[0])
+
+    first, second = stopped(), stopped()
+    with closing(sqlite3.connect(db)) as conn:
+        conn.execute("UPDATE runs SET worked = ?", (second + 30 * 60,))
+        conn.commit()
+    tuned = tune(task, db=db)
+
+    assert 0 < first < second < 60
+    assert "the budget of 30 minutes is used up" in tuned.run.reason
+    assert tuned.verdict is None
+    with Store(db) as store:
+        assert store.worked(tuned.run.id) > second + 30 * 60
