@@ -78,7 +78,8 @@ def replaced(line: int, by: str) -> str:
 
 
 # What to do, in the imperative.
-FIX = r"(?:[.)\]?] |: )(?:Add|Check|Correct|Give|Make|Name|Quote|Rename|Remove|Save|Write|add one|iconv|A field)\b"
+FIXES = "A field|Add|Check|Correct|Give|Make|Name|Quote|Rename|Remove|Save|Unpack|Write|add one|iconv"
+FIX = rf"(?:[.)\]?] |: )(?:{FIXES})\b"
 DEEP = "[" * 100_000 + "]" * 100_000
 TYPED = [("Good", "good", "good ", " GOOD", "bad")[i % 5] for i in range(ROWS)]
 
@@ -113,9 +114,9 @@ CORPUS: dict[str, tuple[bytes | str, int | str]] = {
         ROWS + 6,
     ),
     "wide.csv": (
-        ",".join(["text", "label", *(f"c{i}" for i in range(3000))])
+        ",".join(["text", "label", *(f"c{i}" for i in range(1500))])
         + "\n"
-        + "".join(",".join([*row, *["x"] * 3000]) + "\n" for row in texts()),
+        + "".join(",".join([*row, *["x"] * 1500]) + "\n" for row in texts()),
         ROWS,
     ),
     # What is not whole is refused, with its line where it has one.
@@ -124,7 +125,7 @@ CORPUS: dict[str, tuple[bytes | str, int | str]] = {
     "nul_escaped.jsonl": (lines(*objects()[:6], {"text": "a\0b", "label": "a"}), "nul_escaped.jsonl:7: column 'text'"),
     "bare_utf16.csv": (table().encode("utf-16-le"), "bare_utf16.csv:1: holds a NUL byte"),
     "cut_utf16.csv": (table().encode("utf-16")[:-1], "is marked as UTF-16"),
-    "gz.csv": (gzip.compress(table().encode(), mtime=0), "gz.csv:1: byte 0x8B"),
+    "gz.csv": (gzip.compress(table().encode(), mtime=0), "gz.csv: is a gzip archive"),
     "rows.csv.gz": (gzip.compress(table().encode(), mtime=0), "unknown file type '.gz'; allowed: .csv"),
     "rows.yaml": ("- {text: a, label: b}", "unknown file type '.yaml'"),
     "rows.txt": (table(), "unknown file type '.txt'"),

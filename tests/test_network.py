@@ -16,7 +16,7 @@ from server import ChatServer, Fault
 from optimizer.direct import Direct, Endpoint
 from optimizer.errors import ProviderError
 from optimizer.models import open_model
-from optimizer.records import Request
+from optimizer.records import Destination, Request
 from search_spaces.prompt import Message, Settings
 from tests.asking import landed
 from tests.small_task import write_task
@@ -77,11 +77,12 @@ def test_no_redirect_is_followed(server: ChatServer, attacker: ChatServer, name:
 def test_a_proxy_is_asked_for_addresses_with_tls(attacker: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked for a tunnel, through which it sees nothing; and no key of ~/.netrc takes the place of ours."""
     monkeypatch.setenv("https_proxy", attacker.url.removesuffix("/v1"))
-    endpoint = Endpoint("https://model.invalid/v1", {"Authorization": f"Bearer {KEY}"}, lambda request, told: {})
+    headers, shown = {"Authorization": f"Bearer {KEY}"}, Destination("https://model.invalid/v1", "")
+    endpoint = Endpoint("https://model.invalid/v1", headers, lambda request, told: {}, shown)
 
     met = landed(Direct("openai/m", "", None, endpoint), REQUEST)
 
-    assert "501" in str(met.trouble)  # what the server says to CONNECT
+    assert "ClientHttpProxyError" in str(met.trouble)  # the server knows no CONNECT
     assert attacker.log == []
 
 

@@ -122,7 +122,7 @@ def test_a_run_writes_no_key_down(server: ChatServer, tmp_path: Path) -> None:
     server.misbehave(status(500, said=echo(EXPORTED)), 2)
     server.misbehave(status(400, said=echo(EXPORTED)), 5)
     server.misbehave(status(429, retry_after=EXPORTED, said=echo(EXPORTED)), 7)
-    server.misbehave(Fault(raw=b" " * 90 + EXPORTED.encode()), 9)
+    server.misbehave(Fault(raw=" " * 90 + EXPORTED), 9)
     tune = ["tune", "task.toml", "--model", "openai/test-model", "--api-base", server.url, "--env-file", "keys.env"]
     looks = [
         "history --json",
