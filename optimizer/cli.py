@@ -9,6 +9,7 @@ import re
 import shlex
 import sys
 import threading
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from optimizer.cli_results import export, history, predict, report, say_written, show, write_report
-from optimizer.errors import InputError, Interrupted, PhrasetuneError
+from optimizer.errors import InputError, Interrupted, PhrasetuneError, Upgraded
 from optimizer.options import db_option, env_option, json_option, run_option, tune_options
 from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable
 from optimizer.version import __version__
@@ -34,7 +35,13 @@ class Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
         """Run a command."""
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", Upgraded)
+                others = warnings.showwarning
+                warnings.showwarning = lambda said, kind, *where: (
+                    err(f"note: {said}") if issubclass(kind, Upgraded) else others(said, kind, *where)
+                )
+                return super().invoke(ctx)
         except PhrasetuneError as error:
             err(f"phrasetune: {error}")
             ctx.exit(error.exit_code)
