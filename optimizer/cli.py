@@ -9,6 +9,7 @@ import re
 import shlex
 import sys
 import threading
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import click
 
 from optimizer.cli_results import export, history, predict, report, say_written, show, write_report
 from optimizer.cli_service import doctor, plan, serve_embedded
-from optimizer.errors import InputError, Interrupted, PhrasetuneError, TaskError
+from optimizer.errors import InputError, Interrupted, PhrasetuneError, TaskError, Upgraded
 from optimizer.options import changed, db_option, env_option, json_option, run_option, tune_options
 from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable
 from optimizer.version import __version__
@@ -34,7 +35,13 @@ class Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
         """Run a command."""
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", Upgraded)
+                others = warnings.showwarning
+                warnings.showwarning = lambda said, kind, *where: (
+                    err(f"note: {said}") if issubclass(kind, Upgraded) else others(said, kind, *where)
+                )
+                return super().invoke(ctx)
         except PhrasetuneError as error:
             err(f"phrasetune: {error}")
             ctx.exit(error.exit_code)

@@ -12,7 +12,7 @@
     ├── ProviderError         the provider refuses every call (key, quota)  exit 1
     └── Interrupted           the user stopped the run; it can be resumed   exit 130
 
-Anything else that is raised is a bug, and shows its traceback.
+Anything else that is raised is a bug, and shows its traceback. `Upgraded` is a warning: nothing is wrong.
 """
 
 from __future__ import annotations
@@ -66,6 +66,10 @@ class Interrupted(PhrasetuneError):  # noqa: N818 - it is no error, but it leave
     """The user stopped the run; everything bought is written down."""
 
     exit_code = 130
+
+
+class Upgraded(UserWarning):
+    """A results.db of an older phrasetune was brought up to date, and a copy made."""
 
 
 def one_of(kind: str, given: object, allowed: list[str], fix: str = "") -> str:

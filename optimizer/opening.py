@@ -1,7 +1,7 @@
 """Opening a results.db: whose file it is, whether its schema is known, and how it is locked.
 
-What is not ours, newer than this program or damaged is refused and left as it is. With `store` the only room that
-speaks SQL.
+What is not ours, newer than this program or damaged is refused and left as it is; of a file with an older schema a copy
+is made before it is changed. With `store` the only room that speaks SQL.
 """
 
 from __future__ import annotations
@@ -9,10 +9,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+import warnings
+import zlib
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
-from optimizer.errors import StoreError
+from optimizer.errors import StoreError, Upgraded
+from optimizer.owner import alive, me
 
 APPLICATION_ID = 1885892212  # "phnt": tells our file from any other SQLite file
 BUSY_SECONDS = 30  # other processes may hold the file for a bulk insert
@@ -39,6 +43,8 @@ def connect(path: Path, *, create: bool, paid: bool) -> sqlite3.Connection:
     try:
         conn = sqlite3.connect(path, timeout=BUSY_SECONDS) if create else _reader(path)
         conn.row_factory = sqlite3.Row
+        conn.create_function("packed", 1, packed, deterministic=True)
+        conn.create_function("checksum", -1, checksum, deterministic=True)
         try:
             _adopt(conn, path)
             if create:
@@ -49,8 +55,9 @@ def connect(path: Path, *, create: bool, paid: bool) -> sqlite3.Connection:
             raise
     except sqlite3.Error as error:
         raise StoreError(
-            f"{path}: cannot be used as results database ({error}). "
-            "Check that the folder is writable and the disk not full, or name another file with --db."
+            f"{path}: cannot be used as results database ({error}). Check that the folder is writable and the disk not "
+            f"full. If the file is damaged, restore a copy, save what is left (sqlite3 {path} .recover), or name "
+            "another file with --db."
         ) from None
     return conn
 
@@ -81,6 +88,19 @@ def examine(path: Path) -> list[tuple[int, str]]:
         conn.close()
 
 
+def packed(key: str) -> bytes | str:
+    """Halve a digest in hexadecimal digits; what is none stays as it is."""
+    try:
+        return bytes.fromhex(key) if len(key) == 32 else key
+    except ValueError:
+        return key
+
+
+def checksum(*values: object) -> int:
+    """CRC-32 of values, whatever the release of Python: texts, numbers and None."""
+    return zlib.crc32(ascii(values).encode())
+
+
 def _reader(path: Path) -> sqlite3.Connection:
     """Open a file to look at; in a folder that cannot be written to, where SQLite can lay no lock, as it stands."""
     if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK):
@@ -107,6 +127,7 @@ def _adopt(conn: sqlite3.Connection, path: Path) -> None:
             f"{path}: written by a newer phrasetune (schema {version}; this one knows {len(migrations)}). "
             "Upgrade phrasetune, or name another file with --db."
         )
+    backup = _back_up(conn, path, version) if 0 < version < len(migrations) else None
     for number, migration in enumerate(migrations[version:], start=version + 1):
         try:
             conn.executescript(migration.read_text(encoding="utf-8"))
@@ -114,6 +135,42 @@ def _adopt(conn: sqlite3.Connection, path: Path) -> None:
             conn.rollback()
             if _pragma(conn, "user_version") < number:  # else another process was quicker
                 raise
+    if backup:
+        with suppress(sqlite3.OperationalError):  # others may be reading; then the file stays as large as it was
+            conn.execute("VACUUM")
+        said = f"{path}: written by an older phrasetune and brought up to date; as it was, it stands in {backup}"
+        warnings.warn(said, Upgraded, stacklevel=2)
+
+
+def _back_up(conn: sqlite3.Connection, path: Path, version: int) -> Path | None:
+    """Copy a file that holds runs beside itself before its schema is changed; no other file is ever replaced."""
+    # None of this version: another process is making the file, and has come as far.
+    sql = "SELECT id, status, owner FROM runs, pragma_user_version WHERE user_version = ?"
+    runs = conn.execute(sql, [version]).fetchall()
+    if not runs:
+        return None
+    for run, status, owner in runs:
+        if status == "running" and owner != me() and alive(owner):
+            raise StoreError(
+                f"{path}: an older phrasetune is at work on it (run {run}). Wait for it, stop it, or name another file."
+            )
+    if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
+        raise StoreError(
+            f"{path}: written by an older phrasetune (schema {version}), and cannot be brought up to date where it "
+            "stands. Copy it to a folder that you can write to, and name it with --db."
+        )
+    copies = (path.with_name(f"{path.name}.schema{version}{n}.bak") for n in ("", *(f"-{i}" for i in range(2, 100))))
+    backup = next(copy for copy in copies if not copy.exists())
+    file = os.open(backup, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+    try:
+        conn.execute("VACUUM INTO ?", [str(backup)])
+        os.fsync(file)
+    except BaseException:
+        backup.unlink()
+        raise
+    finally:
+        os.close(file)
+    return backup
 
 
 def _use_wal(conn: sqlite3.Connection) -> None:

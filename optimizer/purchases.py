@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from optimizer.budget import Spent
 from optimizer.errors import StoreError
-from optimizer.opening import connect
+from optimizer.opening import checksum, connect, packed
 from optimizer.owner import alive, me
 from optimizer.records import Completion, Failure
 
@@ -26,6 +27,28 @@ if TYPE_CHECKING:
     import sqlite_utils
 
 LOST = "possibly paid: the process that sent it ended before the answer came"
+
+P = ParamSpec("P")
+T = TypeVar("T")
+S = TypeVar("S", bound="Purchases")
+
+
+def reads(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+    """Let a method that reads what a damaged file holds say so, and show no traceback."""
+
+    @wraps(method)
+    def read(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(self, *args, **kwargs)
+        except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
+            raise
+        except (sqlite3.Error, ValueError, TypeError, LookupError, AttributeError) as error:
+            raise StoreError(
+                f"{self.path}: cannot be read ({error}). If no other program holds the file, it is damaged: restore a "
+                f"copy, save what is left (sqlite3 {self.path} .recover), or name another file with --db."
+            ) from error
+
+    return read
 
 
 class Purchases:
@@ -89,19 +112,28 @@ class Purchases:
     def _insert(self, table: str, rows: Iterable[Mapping[str, Any]], *, replace: bool = False) -> None:
         self.db.table(table).insert_all((dict(row) for row in rows), replace=replace, ignore=not replace)
 
-    def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
+    @reads
+    def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        """Ask a question in SQL."""
         return self.conn.execute(sql, values).fetchall()
 
+    @reads
     def find_completions(self, keys: Sequence[str]) -> dict[str, Completion]:
-        """Look up which of these completions were bought already."""
-        found: dict[str, Completion] = {}
+        """Look up which of these completions were bought already.
+
+        Raises
+        ------
+        StoreError
+            If one of them does not fit its checksum, or the file cannot be read.
+        """
+        sql = f"SELECT c.*, {_ORIGIN} WHERE c.key IN (%s)"
+        return {unpacked(row["key"]): completion(row) for row in self._many(sql, keys)}
+
+    def _many(self, sql: str, keys: Sequence[str]) -> Iterator[sqlite3.Row]:
+        """Ask a question about many keys, that have their place at %s."""
         for start in range(0, len(keys), 500):  # SQLite's oldest limit on `?` is 999
-            part = keys[start : start + 500]
-            marks = ", ".join("?" * len(part))
-            for row in self._rows(f"SELECT * FROM completions WHERE key IN ({marks})", *part):  # noqa: S608 - marks only
-                logprobs = tuple((text, value) for text, value in json.loads(row["logprobs"] or "[]"))
-                found[row["key"]] = Completion(**{name: row[name] for name in _COMPLETION}, logprobs=logprobs)
-        return found
+            part = [packed(key) for key in keys[start : start + 500]]
+            yield from self.conn.execute(sql % ", ".join("?" * len(part)), part)
 
     def claim(self, run: int, model: str, calls: Mapping[str, Spent]) -> set[str]:
         """Write down that calls go out, each with the most that it can cost; they are on disk when this returns.
@@ -119,7 +151,7 @@ class Purchases:
         with self.together():
             busy = set(self.find_completions(list(calls)))
             for key in calls:
-                for row in self._rows("SELECT run, owner FROM calls_in_flight WHERE key = ?", key):
+                for row in self.rows("SELECT run, owner FROM calls_in_flight WHERE key = ?", key):
                     if (row["run"], row["owner"]) != (run, mine) and alive(row["owner"]):
                         busy.add(key)
             self.conn.executemany(
@@ -137,15 +169,14 @@ class Purchases:
 
     def add_completions(self, run: int, model: str, completions: Mapping[str, Completion]) -> None:
         """Write completions down, and that their calls are over; they are on disk when this returns."""
-        bought = now()
-        rows = [
-            {"key": key, "model": model, "run": run, "bought": bought}
-            | {name: getattr(c, name) for name in _COMPLETION}
-            | {"logprobs": compact(c.logprobs) if c.logprobs else None}
-            for key, c in completions.items()
-        ]
+        bought = int(time.time())
+        origins = {(model, c.version, c.fingerprint) for c in completions.values()}
+        rows = [(run, bought, model, *_stored(key, c)) for key, c in completions.items()]
         with self.together():
-            self._insert("completions", rows)
+            self.conn.executemany(
+                "INSERT OR IGNORE INTO origins (model, version, fingerprint) VALUES (?, ?, ?)", origins
+            )
+            self.conn.executemany(_ADD, rows)
             self.release(completions)
 
     def add_failures(self, run: int, model: str, failures: Sequence[tuple[str, Failure, Spent]]) -> None:
@@ -165,7 +196,7 @@ class Purchases:
 
     def bury(self) -> None:
         """Take calls whose process has ended before they were answered as paid for: nobody will ever know."""
-        rows = [row for row in self._rows("SELECT * FROM calls_in_flight") if not alive(row["owner"])]
+        rows = [row for row in self.rows("SELECT * FROM calls_in_flight") if not alive(row["owner"])]
         with self.together():
             for row in rows:
                 call = Spent(1, row["cost"], row["tokens"])
@@ -178,22 +209,22 @@ class Purchases:
         total = Spent()
         for table, tokens in (("completions", "prompt_tokens + completion_tokens"), ("failures", "tokens")):
             sql = f"SELECT COUNT(*), COALESCE(SUM(cost), 0), COALESCE(SUM({tokens}), 0) FROM {table} WHERE run = ?"  # noqa: S608 - constants
-            total += Spent(*self._rows(sql, run)[0])
+            total += Spent(*self.rows(sql, run)[0])
         return total
 
     def bought(self, run: int) -> int:
         """Count the completions that a run has bought."""
-        return int(self._rows("SELECT COUNT(*) FROM completions WHERE run = ?", run)[0][0])
+        return int(self.rows("SELECT COUNT(*) FROM completions WHERE run = ?", run)[0][0])
 
     def possibly_paid(self, run: int) -> Spent:
         """Read how many attempts of a run nobody knows to have been paid, and the most that they can have cost."""
         sums = "COUNT(*), COALESCE(SUM(cost), 0), COALESCE(SUM(tokens), 0)"
-        return Spent(*self._rows(f"SELECT {sums} FROM failures WHERE run = ? AND possibly_paid", run)[0])  # noqa: S608
+        return Spent(*self.rows(f"SELECT {sums} FROM failures WHERE run = ? AND possibly_paid", run)[0])  # noqa: S608
 
     def versions(self, run: int) -> list[str]:
         """List what the provider called the model that answered a run, in the order of their coming."""
-        sql = "SELECT version FROM completions WHERE run = ? AND version <> '' GROUP BY version ORDER BY MIN(rowid)"
-        return [row["version"] for row in self._rows(sql, run)]
+        sql = f"SELECT {_ORIGIN} WHERE run = ? AND version <> '' GROUP BY version ORDER BY MIN(c.id)"
+        return [row["version"] for row in self.rows(sql, run)]
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -204,10 +235,41 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return None
 
 
-_COMPLETION = (
+# What an answer says and cost: the fields of a Completion that have columns, beside log-probabilities.
+_FIELDS = (
     *("text", "prompt_tokens", "completion_tokens", "cost", "seconds", "finish_reason"),
     *("cached_tokens", "reasoning_tokens", "version", "fingerprint"),
 )
+_ORIGIN = "o.version, o.fingerprint FROM completions c JOIN origins o ON o.id = c.origin"
+_ADD = """INSERT OR IGNORE INTO completions (run, bought, origin, key, text, prompt_tokens, completion_tokens, cost,
+            seconds, finish_reason, cached_tokens, reasoning_tokens, logprobs, checksum)
+          VALUES (?1, ?2, (SELECT id FROM origins WHERE model = ?3 AND version = ?13 AND fingerprint = ?14),
+                  ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?15, ?16)"""
+
+
+def _stored(key: str, c: Completion) -> tuple[object, ...]:
+    """The values of `_ADD` from the key on."""
+    values = (
+        *(c.text, c.prompt_tokens, c.completion_tokens, float(c.cost), float(c.seconds), c.finish_reason),
+        *(c.cached_tokens, c.reasoning_tokens, c.version, c.fingerprint),
+    )
+    logprobs = compact(c.logprobs) if c.logprobs else None
+    return (packed(key), *values, logprobs, checksum(key, *values, logprobs))
+
+
+def completion(row: sqlite3.Row) -> Completion:
+    """Read a completion with its origin; a damaged one raises ValueError."""
+    values = tuple(row[name] for name in _FIELDS)
+    key = unpacked(row["key"])
+    if checksum(key, *values, row["logprobs"]) != row["checksum"]:
+        raise ValueError(f"completion {row['id']} does not fit its checksum")
+    logprobs = tuple((text, value) for text, value in json.loads(row["logprobs"] or "[]"))
+    return Completion(**dict(zip(_FIELDS, values, strict=True)), logprobs=logprobs)
+
+
+def unpacked(key: bytes | str) -> str:
+    """Undo `packed`."""
+    return key.hex() if isinstance(key, bytes) else key
 
 
 def compact(value: object) -> str:

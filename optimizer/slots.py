@@ -26,7 +26,7 @@ def wordings(store: Store, run: int, *, late: bool = False) -> list[Wording]:
     """Read the wordings of a run, those that it began with first; with `late` only those that came later."""
     sql = """SELECT dimension, id, text, origin, step FROM wordings
              WHERE run = ? AND text IS NOT NULL AND (origin <> 'space' OR NOT ?) ORDER BY origin <> 'space', rowid"""
-    return [Wording(**dict(row)) for row in store.conn.execute(sql, (run, late))]
+    return [Wording(**dict(row)) for row in store.rows(sql, run, late)]
 
 
 def enter(store: Store, run: int, entered: Sequence[Wording]) -> None:
@@ -54,7 +54,7 @@ def fill(store: Store, run: Run, dimension: str, text: str) -> Wording:
 
 def _free(store: Store, run: Run, dimension: str, text: str) -> str:
     """Find the id that a text gets, or say why it gets none."""
-    rows = store.conn.execute("SELECT * FROM wordings WHERE run = ? ORDER BY rowid", (run.id,)).fetchall()
+    rows = store.rows("SELECT * FROM wordings WHERE run = ? ORDER BY rowid", run.id)
     known = list(dict.fromkeys(row["dimension"] for row in rows))
     if dimension not in known:
         raise InputError(one_of("dimension with wordings", dimension, known))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 from optimizer.errors import StoreError
 from optimizer.owner import alive, me
-from optimizer.purchases import Purchases, compact, now
+from optimizer.purchases import Purchases, compact, completion, now, reads, unpacked
 from optimizer.records import (
     Ablation,
     Comparison,
@@ -45,6 +45,7 @@ class Store(Purchases):
         assert isinstance(key, int)
         return key
 
+    @reads
     def unfinished_run(self, config: str) -> int | None:
         """Find the latest run of the same configuration that was not finished.
 
@@ -53,7 +54,7 @@ class Store(Purchases):
         StoreError
             If another process is at work on it.
         """
-        rows = self._rows("SELECT id, status, owner FROM runs WHERE config = ? ORDER BY id DESC LIMIT 1", config)
+        rows = self.rows("SELECT id, status, owner FROM runs WHERE config = ? ORDER BY id DESC LIMIT 1", config)
         if not rows or rows[0]["status"] == "finished":
             return None
         if rows[0]["status"] == "running" and rows[0]["owner"] != me() and alive(rows[0]["owner"]):
@@ -74,11 +75,11 @@ class Store(Purchases):
 
     def worked(self, run: int) -> float:
         """Read how many seconds a run has been worked on."""
-        return float(self._rows("SELECT worked FROM runs WHERE id = ?", run)[0][0])
+        return float(self.rows("SELECT worked FROM runs WHERE id = ?", run)[0][0])
 
     def add_examples(self, data: str, dataset: Dataset) -> None:
         """Write the rows down under the digest of the data, once."""
-        if self._rows("SELECT 1 FROM examples WHERE data = ? LIMIT 1", data):
+        if self.rows("SELECT 1 FROM examples WHERE data = ? LIMIT 1", data):
             return
         splits = {"train": dataset.train, "dev": dataset.dev, "test": dataset.test}
         with self.together():
@@ -99,24 +100,26 @@ class Store(Purchases):
                 ),
             )
 
+    @reads
     def examples(self, data: str, split: str) -> list[Example]:
         """Read the rows of one split."""
-        rows = self._rows("SELECT * FROM examples WHERE data = ? AND split = ? ORDER BY position", data, split)
+        rows = self.rows("SELECT * FROM examples WHERE data = ? AND split = ? ORDER BY position", data, split)
         return [
             Example(row["id"], tuple(json.loads(row["inputs"]).items()), tuple(json.loads(row["targets"])))
             for row in rows
         ]
 
+    @reads
     def slices(self, data: str, split: str) -> dict[str, dict[str, str]]:
         """Read the columns that scores are reported by: example id -> {column: value}."""
-        rows = self._rows("SELECT id, slices FROM examples WHERE data = ? AND split = ?", data, split)
+        rows = self.rows("SELECT id, slices FROM examples WHERE data = ? AND split = ?", data, split)
         return {row["id"]: json.loads(row["slices"]) for row in rows}
 
     def open_test(self, data: str, run: int) -> int:
         """Record that a run opens the test split, and return how many runs have opened it by now."""
         with self.together():
             self._insert("openings", [{"data": data, "run": run, "opened": now()}])
-        return int(self._rows("SELECT COUNT(*) FROM openings WHERE data = ?", data)[0][0])
+        return int(self.rows("SELECT COUNT(*) FROM openings WHERE data = ?", data)[0][0])
 
     # --- trials -------------------------------------------------------------------------------------------
 
@@ -131,8 +134,19 @@ class Store(Purchases):
             row |= {"steps": compact(trial.steps), "reason": trial.reason, "seconds": trial.seconds}
             row |= {"estimate": trial.estimate, "estimate_low": estimate_low, "estimate_high": estimate_high}
             self._insert("prompt_trials", [row], replace=True)
-            rows = ({"run": run, "trial": trial.number, **_searched(o), **_outcome_row(o)} for o in trial.outcomes)
-            self._insert("outcomes", rows, replace=True)
+            known = self._known(trial.outcomes)
+            self.conn.executemany(
+                "INSERT OR REPLACE INTO outcomes (run, trial, step, error, example, kind, score, answer, completion) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                ((run, trial.number, *_searched(o), *_outcome_row(o, known)) for o in trial.outcomes),
+            )
+            self.conn.execute(_ADD_UP, (run, trial.number))
+
+    def _known(self, outcomes: Sequence[Outcome]) -> dict[str, tuple[int, str]]:
+        """Find the completions behind outcomes: key -> (id, text)."""
+        keys = [outcome.completion_key for outcome in outcomes if outcome.completion_key]
+        found = self._many("SELECT key, id, text FROM completions WHERE key IN (%s)", keys)
+        return {unpacked(key): (number, text) for key, number, text in found}
 
     def _save_prompt(self, prompt: Prompt, text: str) -> str:
         data = prompt.to_dict()
@@ -143,12 +157,14 @@ class Store(Purchases):
         self._insert("prompts", [{"digest": key, "json": compact(data), "text": text}])
         return key
 
+    @reads
     def _prompt(self, text: str) -> Prompt:
         data = json.loads(text)
         if pool := data.pop("pool", None):
-            data["demos"] = json.loads(self._rows("SELECT json FROM pools WHERE digest = ?", pool)[0]["json"])
+            data["demos"] = json.loads(self.rows("SELECT json FROM pools WHERE digest = ?", pool)[0]["json"])
         return Prompt.from_dict(data)
 
+    @reads
     def trials(self, run: int, *, outcomes: bool = True) -> list[Trial]:
         """Read the trials of a run, in order."""
         sql = """SELECT t.*, p.json FROM prompt_trials t JOIN prompts p ON p.digest = t.prompt
@@ -169,23 +185,26 @@ class Store(Purchases):
                 row["estimate"],
                 None if row["estimate_low"] is None else (row["estimate_low"], row["estimate_high"]),
             )
-            for row in self._rows(sql, run)
+            for row in self.rows(sql, run)
         ]
 
+    @reads
     def outcomes(self, run: int, trial: int) -> tuple[Outcome, ...]:
         """Read the outcomes of a trial on the dev rows."""
-        sql = f"SELECT o.*, {_PRICE} FROM outcomes o {_BOUGHT} WHERE o.run = ? AND trial = ?"  # noqa: S608 - constants
-        found = [(_outcome(row), row) for row in self._rows(sql, run, trial)]
+        sql = f"SELECT a.*, {_ANSWERED} FROM outcomes a {_BOUGHT} WHERE a.run = ? AND trial = ? ORDER BY example"  # noqa: S608 - constants
+        found = [(_outcome(row), row) for row in self.rows(sql, run, trial)]
         return tuple(replace(o, step=row["step"], text=row["error"] or o.text) for o, row in found)
 
+    @reads
     def prompt_text(self, run: int, trial: int) -> str:
         """Read a trial's prompt as a person reads it."""
         sql = "SELECT text FROM prompts p JOIN prompt_trials t ON t.prompt = p.digest WHERE run = ? AND number = ?"
-        return str(self._rows(sql, run, trial)[0]["text"])
+        return str(self.rows(sql, run, trial)[0]["text"])
 
+    @reads
     def trial_costs(self, run: int) -> dict[int, tuple[int, float]]:
         """Read the calls and the cost of each trial."""
-        rows = self._rows("SELECT trial, calls, cost FROM cost_per_trial WHERE run = ?", run)
+        rows = self.rows("SELECT trial, calls, cost FROM cost_per_trial WHERE run = ?", run)
         return {row["trial"]: (row["calls"], row["cost"]) for row in rows}
 
     # --- which ingredient paid ----------------------------------------------------------------------------
@@ -197,14 +216,16 @@ class Store(Purchases):
                 table = "importances" if isinstance(record, Importance) else "ablations"
                 self._insert(table, [{"run": run, **asdict(record)}], replace=True)
 
+    @reads
     def importances(self, run: int) -> list[Importance]:
         """Read what each dimension explains, the most first."""
-        rows = self._rows("SELECT * FROM importances WHERE run = ? ORDER BY rowid", run)
+        rows = self.rows("SELECT * FROM importances WHERE run = ? ORDER BY rowid", run)
         return [Importance(*tuple(row)[1:]) for row in rows]
 
+    @reads
     def ablations(self, run: int) -> list[Ablation]:
         """Read what each dimension is worth in the winner."""
-        rows = self._rows("SELECT * FROM ablations WHERE run = ? ORDER BY rowid", run)
+        rows = self.rows("SELECT * FROM ablations WHERE run = ? ORDER BY rowid", run)
         return [Ablation(*tuple(row)[1:]) for row in rows]
 
     # --- the verdict --------------------------------------------------------------------------------------
@@ -216,9 +237,10 @@ class Store(Purchases):
         with self.together():
             self._insert("baselines", [row], replace=True)
 
+    @reads
     def baseline(self, run: int) -> TrainedModel | None:
         """Read the trained rival of a run."""
-        for row in self._rows("SELECT * FROM baselines WHERE run = ?", run):
+        for row in self.rows("SELECT * FROM baselines WHERE run = ?", run):
             params, curve = json.loads(row["params"]), tuple(json.loads(row["curve"]))
             return TrainedModel(row["detail"], params, curve, row["dev_score"], row["model"])
         return None
@@ -233,13 +255,18 @@ class Store(Purchases):
                 row |= {"low": c.interval[0], "high": c.interval[1], "cost_per_1000": c.cost_per_1000}
                 row |= {"ms_per_1000": c.ms_per_1000, "train_rows": c.train_rows, "detail": c.detail}
                 self._insert("contenders", [row], replace=True)
-                rows = ({"run": run, "name": c.name, **_outcome_row(o)} for o in c.outcomes)
-                self._insert("contender_outcomes", rows, replace=True)
+                known = self._known(c.outcomes)
+                self.conn.executemany(
+                    "INSERT OR REPLACE INTO contender_outcomes (run, name, example, kind, score, answer, completion) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    ((run, c.name, *_outcome_row(o, known)) for o in c.outcomes),
+                )
             for d in verdict.comparisons:
                 row = {"run": run, "a": d.a, "b": d.b, "difference": d.difference, "low": d.interval[0]}
                 row |= {"high": d.interval[1], "p_value": d.p_value, "test": d.test}
                 self._insert("comparisons", [row], replace=True)
 
+    @reads
     def verdict(self, run: int) -> Verdict | None:
         """Read the verdict of a run, if it has come to one."""
         contenders = [
@@ -254,27 +281,31 @@ class Store(Purchases):
                 row["train_rows"],
                 row["detail"],
             )
-            for row in self._rows("SELECT * FROM contenders WHERE run = ? ORDER BY position", run)
+            for row in self.rows("SELECT * FROM contenders WHERE run = ? ORDER BY position", run)
         ]
         comparisons = [
             Comparison(row["a"], row["b"], row["difference"], (row["low"], row["high"]), row["p_value"], row["test"])
-            for row in self._rows("SELECT * FROM comparisons WHERE run = ? ORDER BY rowid", run)
+            for row in self.rows("SELECT * FROM comparisons WHERE run = ? ORDER BY rowid", run)
         ]
-        for row in self._rows("SELECT * FROM verdicts WHERE run = ?", run):
+        for row in self.rows("SELECT * FROM verdicts WHERE run = ?", run):
             return Verdict(row["metric"], tuple(contenders), tuple(comparisons), row["sentence"], row["opened"])
         return None
 
+    @reads
     def _contender_outcomes(self, run: int, name: str) -> tuple[Outcome, ...]:
-        sql = f"SELECT o.*, {_PRICE} FROM contender_outcomes o {_BOUGHT} WHERE o.run = ? AND name = ?"  # noqa: S608 - constants
-        return tuple(_outcome(row) for row in self._rows(sql, run, name))
+        sql = (
+            f"SELECT a.*, {_ANSWERED} FROM contender_outcomes a {_BOUGHT} WHERE a.run = ? AND name = ? ORDER BY example"  # noqa: S608 - constants
+        )
+        return tuple(_outcome(row) for row in self.rows(sql, run, name))
 
     # --- history ------------------------------------------------------------------------------------------
 
+    @reads
     def runs(self) -> list[Run]:
         """Read all runs, the latest first."""
         sql = """SELECT id, name, task, model, metric, data, status, started, COALESCE(finished, '') AS finished,
                  winner, reason, bought, reused, cost FROM runs ORDER BY id DESC"""
-        return [Run(**{**dict(row), "task": json.loads(row["task"])}) for row in self._rows(sql)]
+        return [Run(**{**dict(row), "task": json.loads(row["task"])}) for row in self.rows(sql)]
 
     def run(self, run: int | None = None, *, won: bool = False) -> Run:
         """Read one run: the latest, if none is named; with `won` rather the latest that has a winner."""
@@ -290,22 +321,37 @@ class Store(Purchases):
         raise StoreError(f"{self.path}: has no run {run}; allowed: {known}.")
 
 
-# An outcome's price stands with its completion.
-_PRICE = "c.prompt_tokens, c.prompt_tokens + c.completion_tokens AS tokens, c.cost, c.seconds, c.text"
-_BOUGHT = "LEFT JOIN completions c ON c.key = o.completion"
+# An outcome's price and text stand with its completion.
+_ANSWERED = "c.*, o.version, o.fingerprint"
+_BOUGHT = "LEFT JOIN completions c ON c.id = a.completion LEFT JOIN origins o ON o.id = c.origin"
+_ADD_UP = """UPDATE prompt_trials SET (calls, cost, prompt_tokens, completion_tokens, call_seconds) = (
+               SELECT COUNT(*), COALESCE(SUM(c.cost), 0), COALESCE(SUM(c.prompt_tokens), 0),
+                      COALESCE(SUM(c.completion_tokens), 0), COALESCE(SUM(c.seconds), 0)
+               FROM outcomes o JOIN completions c ON c.id = o.completion WHERE o.run = ?1 AND o.trial = ?2)
+             WHERE run = ?1 AND number = ?2"""
 
 
-def _outcome_row(outcome: Outcome) -> dict[str, object]:
-    row: dict[str, object] = {"example": outcome.example_id, "kind": outcome.kind.value, "score": outcome.score}
-    return row | {"answer": outcome.answer, "completion": outcome.completion_key}
+def _outcome_row(outcome: Outcome, known: Mapping[str, tuple[int, str]]) -> tuple[object, ...]:
+    """Example, kind, score, answer and completion; an answer that is the whole text is not written again."""
+    number, text = known.get(outcome.completion_key, (None, None))
+    whole = outcome.answer == text and outcome.kind in _READ
+    return (outcome.example_id, outcome.kind.value, outcome.score, None if whole else outcome.answer, number)
 
 
-def _searched(outcome: Outcome) -> dict[str, object]:
-    """What a search has to know of an outcome when it is resumed."""
-    return {"step": outcome.step, "error": outcome.text if outcome.kind is Kind.ERROR else ""}
+def _searched(outcome: Outcome) -> tuple[int, str]:
+    """What a search has to know of an outcome when it is resumed: step and error."""
+    return outcome.step, outcome.text if outcome.kind is Kind.ERROR else ""
+
+
+_READ = (Kind.RIGHT, Kind.WRONG)  # kinds of which an answer could be read
 
 
 def _outcome(row: sqlite3.Row) -> Outcome:
-    key, tokens, cost, seconds = row["completion"], row["tokens"] or 0, row["cost"] or 0.0, row["seconds"] or 0.0
-    found = Outcome(row["example"], Kind(row["kind"]), row["score"], row["answer"], key, tokens, cost, seconds)
-    return replace(found, text=row["text"] or "", prompt_tokens=row["prompt_tokens"] or 0)
+    found = Outcome(row["example"], Kind(row["kind"]), row["score"], row["answer"])
+    if row["completion"] is None:
+        return found
+    bought = completion(row)
+    tokens = bought.prompt_tokens + bought.completion_tokens
+    answer = bought.text if found.answer is None and found.kind in _READ else found.answer
+    found = replace(found, answer=answer, completion_key=unpacked(row["key"]), tokens=tokens, cost=bought.cost)
+    return replace(found, seconds=bought.seconds, text=bought.text, prompt_tokens=bought.prompt_tokens)

@@ -35,7 +35,7 @@ from optimizer.records import (
     Trial,
     Verdict,
 )
-from optimizer.store import Store
+from optimizer.store import _ADD_UP, Store
 from search_spaces.prompt import Example, Prompt, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -657,14 +657,16 @@ def _insert_runs(conn: sqlite3.Connection) -> None:
         given = {"params": "{}", "low": 0.1, "high": 0.9, "steps": "{}", "reason": "", "seconds": 1.0}
         trial = {"run": run, "number": number, "prompt": prompt, "state": state, "score": score, "n": n}
         insert(conn, "prompt_trials", **trial, estimate=estimate, **given)
-    for key, tokens, answered, cost, seconds in [
-        ("k0", 100, 10, 0.25, 1.0),
-        ("k1", 200, 20, 0.5, 2.0),
-        ("k2", 300, 30, 1.0, 6.0),
+    insert(conn, "origins", id=1, model="m", version="", fingerprint="")
+    for number, tokens, answered, cost, seconds in [
+        (1, 100, 10, 0.25, 1.0),
+        (2, 200, 20, 0.5, 2.0),
+        (3, 300, 30, 1.0, 6.0),
     ]:
-        given = {"model": "m", "text": "t", "finish_reason": "stop", "run": 1, "bought": "now"}
+        given = {"origin": 1, "text": "t", "finish_reason": "stop", "run": 1, "bought": 0, "checksum": 0}
         spent = {"prompt_tokens": tokens, "completion_tokens": answered, "cost": cost, "seconds": seconds}
-        insert(conn, "completions", key=key, **spent, **given)
+        others = {"cached_tokens": 0, "reasoning_tokens": 0}
+        insert(conn, "completions", id=number, key=f"k{number}", **spent, **others, **given)
 
 
 def _insert_dev(conn: sqlite3.Connection) -> None:
@@ -672,9 +674,11 @@ def _insert_dev(conn: sqlite3.Connection) -> None:
         for row, scores in DEV.items():
             for trial_number, score in zip([0, best], scores, strict=True):
                 kind = "error" if score is None else "right" if score == 1 else "wrong"
-                key = "" if score is None else {"r1": "k0", "r2": "k1"}.get(row, "k2")
-                said = {"kind": kind, "score": score, "answer": f"{row}{trial_number}", "completion": key}
+                number = None if score is None else {"r1": 1, "r2": 2}.get(row, 3)
+                said = {"kind": kind, "score": score, "answer": f"{row}{trial_number}", "completion": number}
                 insert(conn, "outcomes", run=run, trial=trial_number, example=row, step=0, error="", **said)
+        for trial_number in (0, best):
+            conn.execute(_ADD_UP, (run, trial_number))
 
 
 def _insert_test(conn: sqlite3.Connection) -> None:
@@ -683,7 +687,7 @@ def _insert_test(conn: sqlite3.Connection) -> None:
         insert(conn, "contenders", run=1, name=name, position=position, **given)
         for row, both in TEST.items():
             said = {"kind": "right", "score": both[position] if position < 2 else 0, "answer": f"{row} {name}"}
-            insert(conn, "contender_outcomes", run=1, name=name, example=row, completion="k0", **said)
+            insert(conn, "contender_outcomes", run=1, name=name, example=row, completion=1, **said)
     for split, rows in [("dev", list(DEV)), ("test", list(TEST)), ("train", ["r1"])]:
         for position, row in enumerate(rows):
             inputs = {"inputs": json.dumps({"text": f"{split} {row}"}), "targets": '["bug"]', "slices": "{}"}
