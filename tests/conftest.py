@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import settings
 from server import ChatServer
 
 from optimizer import tune
 from optimizer.cli import main
 from tests.small_task import write_task
+
+settings.register_profile("untimed", deadline=None)  # machines are shared, and no test is timed
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
