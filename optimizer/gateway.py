@@ -26,7 +26,8 @@ from optimizer.records import Completion, Failure, Request
 ATTEMPTS = 8  # at a call that meets passing faults: where 30 % of all calls fail, one in 15,000 fails so often
 DOUBTS = 3  # times that an answer such as an empty one is asked for again before it stands
 FIRST_WAIT = 0.5  # seconds before a second attempt; doubled with each further one, and half of it is chance
-SILENCE = 2.0  # times the longest wait: without any answer for so long, a rate limit ends the run, too
+SILENCE = 2.0  # times the longest wait: without any answer for so long, a rate limit ends the run, too …
+LEAST_SILENCE = 5.0  # … but not before so many seconds
 STOPPED = "stopped before it was answered"  # the `error` of a call that was not made again because all is to end
 
 
@@ -236,7 +237,7 @@ class _Call:
     def _silent(self) -> bool:
         """Whether nobody was answered for so long that a rate limit is no passing fault any more."""
         since = max(self.began, self.gateway.gate.answered_at)
-        return time.monotonic() - since > max(1.0, SILENCE * self.gateway.pace.patience)
+        return time.monotonic() - since > max(LEAST_SILENCE, SILENCE * self.gateway.pace.patience)
 
     def _gives_up(self, said: str, cost: float | None) -> Landed:
         """End this call; and the run, if no call at all was answered meanwhile."""

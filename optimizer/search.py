@@ -154,26 +154,7 @@ def run(
     searcher = _searcher(board, options, aims)
     known = {(t.prompt.digest, o.example_id): o for t in replay for o in t.outcomes}
     play = _Play(board, searcher, options, hooks)
-    ahead = options.ahead if options.sampler == "pooled" else 0  # the controls wait for every answer
-    asked: deque[tuple[int, list[Pick], Iterator[Outcome]]] = deque()
-    reason = ""
-    for step in count():
-        try:
-            picks = play.welcome(step) or searcher.decide(np.random.default_rng([options.seed, step, 0]))
-            if picks:
-                board.expect(picks)
-                asked.append((step, picks, _answers(board, picks, step, known, evaluate)))
-            elif not asked:
-                break
-            if not picks or len(asked) > (ahead if board.calls else 0):
-                then, entered, answers = asked.popleft()
-                play.enter(then, entered, list(answers))
-        except BudgetSpent as spent:
-            if not board.calls:
-                raise BudgetSpent(f"{spent}: it does not cover a first look at the seed prompt") from None
-            board.awaited[:] = False  # what was asked for beyond it is not looked at
-            reason = str(spent)
-            break
+    reason = _look(play, known, evaluate)
     winner = searcher.finish(np.random.default_rng([options.seed, 0, 1]))
     play.tell(range(len(board.cards)))
     trials = tuple(board.trial(card.number) for card in board.cards)
@@ -198,6 +179,30 @@ def _searcher(board: Board, options: Options, aims: Aims) -> Searcher:
     from optimizer.controls import Control
 
     return Control(board, limits, options.sampler, options.pruner, aims)
+
+
+def _look(play: _Play, known: Mapping[tuple[str, str], Outcome], evaluate: Evaluate) -> str:
+    """Decide and ask until the searcher wants no more; what else has ended it, if anything."""
+    board, options = play.board, play.options
+    ahead = options.ahead if options.sampler == "pooled" else 0  # the controls wait for every answer
+    asked: deque[tuple[int, list[Pick], Iterator[Outcome]]] = deque()
+    for step in count():
+        try:
+            picks = play.welcome(step) or play.searcher.decide(np.random.default_rng([options.seed, step, 0]))
+            if picks:
+                board.expect(picks)
+                asked.append((step, picks, _answers(board, picks, step, known, evaluate)))
+            elif not asked:
+                break
+            if not picks or len(asked) > (ahead if board.calls else 0):
+                then, entered, answers = asked.popleft()
+                play.enter(then, entered, list(answers))
+        except BudgetSpent as spent:
+            if not board.calls:
+                raise BudgetSpent(f"{spent}: it does not cover a first look at the seed prompt") from None
+            board.awaited[:] = False  # what was asked for beyond it is not looked at
+            return str(spent)
+    return ""
 
 
 def _answers(
