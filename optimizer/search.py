@@ -40,7 +40,8 @@ class Options:
     it opens; `block` the rows that a prompt is asked at a time. `pruner` belongs to the controls. With `explain` it is
     worked out at the end what each dimension is worth. With `pareto` cheap and fast prompts are looked for as well;
     the best score still wins, among the prompts that keep the `constraints`. With `ahead` so many further decisions are
-    taken before the answers to one have come, so that slow answers do not hold everything back.
+    taken before the answers to one have come, so that slow answers do not hold everything back; not by the controls, and
+    not with `pareto`.
     """
 
     metric: Metric = METRICS["accuracy"]
@@ -184,7 +185,8 @@ def _searcher(board: Board, options: Options, aims: Aims) -> Searcher:
 def _look(play: _Play, known: Mapping[tuple[str, str], Outcome], evaluate: Evaluate) -> str:
     """Decide and ask until the searcher wants no more; what else has ended it, if anything."""
     board, options = play.board, play.options
-    ahead = options.ahead if options.sampler == "pooled" else 0  # the controls wait for every answer
+    patient = options.sampler != "pooled" or options.pareto  # the controls, and who completes a front one by one
+    ahead = 0 if patient else options.ahead
     asked: deque[tuple[int, list[Pick], Iterator[Outcome]]] = deque()
     for step in count():
         try:
