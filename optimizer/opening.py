@@ -14,6 +14,7 @@ import zlib
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
+from textwrap import shorten
 
 from optimizer.errors import StoreError, Upgraded
 from optimizer.owner import alive, me
@@ -53,11 +54,11 @@ def connect(path: Path, *, create: bool, paid: bool) -> sqlite3.Connection:
         except BaseException:
             conn.close()
             raise
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeError) as error:
         raise StoreError(
-            f"{path}: cannot be used as results database ({error}). Check that the folder is writable and the disk not "
-            f"full. If the file is damaged, restore a copy, save what is left (sqlite3 {path} .recover), or name "
-            "another file with --db."
+            f"{path}: cannot be used as results database ({brief(error)}). Check that the folder is writable and the "
+            f"disk not full. If the file is damaged, restore a copy, save what is left (sqlite3 {path} .recover), or "
+            "name another file with --db."
         ) from None
     return conn
 
@@ -86,6 +87,11 @@ def examine(path: Path) -> list[tuple[int, str]]:
         ) from None
     finally:
         conn.close()
+
+
+def brief(error: Exception) -> str:
+    """One short line of what SQLite or a parser says: it may quote a whole table."""
+    return shorten(str(error), 120, placeholder=" …") or type(error).__name__
 
 
 def packed(key: str) -> bytes | str:
@@ -196,9 +202,14 @@ def _check(path: Path, *, create: bool) -> None:
     try:
         if path.is_file():
             with path.open("rb") as file:
-                head = file.read(16)
-            if head and head != b"SQLite format 3\0":
+                head = file.read(18)
+            if head and head[:16] != b"SQLite format 3\0":
                 raise StoreError(f"{path}: not an SQLite file; it was left as it is. Name another file with --db.")
+            if _cut_off(path, head):
+                raise StoreError(
+                    f"{path}: cut off in the middle; it was left as it is. Restore a copy, or name another file with "
+                    "--db."
+                )
             if create or head:
                 return
         if path.exists() and not path.is_file():
@@ -208,3 +219,12 @@ def _check(path: Path, *, create: bool) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
         raise StoreError(f"{path}: cannot be opened ({error.strerror}). Name another file with --db.") from None
+
+
+def _cut_off(path: Path, head: bytes) -> bool:
+    """Whether a part of a file is missing that SQLite takes for zeros, or for a file that was never begun."""
+    log = path.with_name(f"{path.name}-wal")
+    if not head:
+        return log.exists() and log.stat().st_size > 0
+    page = int.from_bytes(head[16:])
+    return path.stat().st_size % (65536 if page <= 1 else page) > 0  # 1 stands for 64 KiB

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from optimizer.budget import Spent
 from optimizer.errors import StoreError
-from optimizer.opening import checksum, connect, packed
+from optimizer.opening import brief, checksum, connect, packed
 from optimizer.owner import alive, me
 from optimizer.records import Completion, Failure
 
@@ -44,8 +44,8 @@ def reads(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P],
             raise
         except (sqlite3.Error, ValueError, TypeError, LookupError, AttributeError) as error:
             raise StoreError(
-                f"{self.path}: cannot be read ({error}). If no other program holds the file, it is damaged: restore a "
-                f"copy, save what is left (sqlite3 {self.path} .recover), or name another file with --db."
+                f"{self.path}: cannot be read ({brief(error)}). If no other program holds the file, it is damaged: "
+                f"restore a copy, save what is left (sqlite3 {self.path} .recover), or name another file with --db."
             ) from error
 
     return read
@@ -103,10 +103,13 @@ class Purchases:
                 self.conn.execute("BEGIN IMMEDIATE")
                 with self.conn:
                     yield
-            except sqlite3.OperationalError as error:
+            except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
+                raise
+            except sqlite3.DatabaseError as error:
                 raise StoreError(
-                    f"{self.path}: cannot be written ({error}). What was written is safe. Free the disk, or wait for "
-                    "the program that holds the file; then give the same command again: it resumes."
+                    f"{self.path}: cannot be written ({brief(error)}). What was written is safe. Free the disk, or "
+                    "wait for the program that holds the file; then give the same command again: it resumes. If the "
+                    "file is damaged, restore a copy, or name another with --db."
                 ) from None
 
     def _insert(self, table: str, rows: Iterable[Mapping[str, Any]], *, replace: bool = False) -> None:
@@ -129,11 +132,13 @@ class Purchases:
         sql = f"SELECT c.*, {_ORIGIN} WHERE c.key IN (%s)"
         return {unpacked(row["key"]): completion(row) for row in self._many(sql, keys)}
 
-    def _many(self, sql: str, keys: Sequence[str]) -> Iterator[sqlite3.Row]:
+    def _many(self, sql: str, keys: Sequence[str]) -> list[sqlite3.Row]:
         """Ask a question about many keys, that have their place at %s."""
+        found: list[sqlite3.Row] = []
         for start in range(0, len(keys), 500):  # SQLite's oldest limit on `?` is 999
             part = [packed(key) for key in keys[start : start + 500]]
-            yield from self.conn.execute(sql % ", ".join("?" * len(part)), part)
+            found += self.rows(sql % ", ".join("?" * len(part)), *part)
+        return found
 
     def claim(self, run: int, model: str, calls: Mapping[str, Spent]) -> set[str]:
         """Write down that calls go out, each with the most that it can cost; they are on disk when this returns.

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from optimizer.errors import StoreError
+from optimizer.opening import checksum
 from optimizer.owner import alive, me
 from optimizer.purchases import Purchases, compact, completion, now, reads, unpacked
 from optimizer.records import (
@@ -133,8 +134,8 @@ class Store(Purchases):
             row |= {"state": trial.state.value, "score": trial.score, "low": low, "high": high, "n": trial.n}
             row |= {"steps": compact(trial.steps), "reason": trial.reason, "seconds": trial.seconds}
             row |= {"estimate": trial.estimate, "estimate_low": estimate_low, "estimate_high": estimate_high}
-            self._insert("prompt_trials", [row], replace=True)
             known = self._known(trial.outcomes)
+            self._insert("prompt_trials", [row | {"checksum": _checksum(trial.outcomes, known)}], replace=True)
             self.conn.executemany(
                 "INSERT OR REPLACE INTO outcomes (run, trial, step, error, example, kind, score, answer, completion) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -193,7 +194,11 @@ class Store(Purchases):
         """Read the outcomes of a trial on the dev rows."""
         sql = f"SELECT a.*, {_ANSWERED} FROM outcomes a {_BOUGHT} WHERE a.run = ? AND trial = ? ORDER BY example"  # noqa: S608 - constants
         found = [(_outcome(row), row) for row in self.rows(sql, run, trial)]
-        return tuple(replace(o, step=row["step"], text=row["error"] or o.text) for o, row in found)
+        of = self.rows("SELECT checksum FROM prompt_trials WHERE run = ? AND number = ?", run, trial)
+        _check(f"trial {trial} of run {run}", [o for o, _ in found], of)
+        return tuple(
+            replace(o, step=row["step"], text=row["error"] if o.kind is Kind.ERROR else o.text) for o, row in found
+        )
 
     @reads
     def prompt_text(self, run: int, trial: int) -> str:
@@ -254,8 +259,8 @@ class Store(Purchases):
                 row = {"run": run, "name": c.name, "position": position, "score": c.score, "n": c.n}
                 row |= {"low": c.interval[0], "high": c.interval[1], "cost_per_1000": c.cost_per_1000}
                 row |= {"ms_per_1000": c.ms_per_1000, "train_rows": c.train_rows, "detail": c.detail}
-                self._insert("contenders", [row], replace=True)
                 known = self._known(c.outcomes)
+                self._insert("contenders", [row | {"checksum": _checksum(c.outcomes, known)}], replace=True)
                 self.conn.executemany(
                     "INSERT OR REPLACE INTO contender_outcomes (run, name, example, kind, score, answer, completion) "
                     "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -296,7 +301,10 @@ class Store(Purchases):
         sql = (
             f"SELECT a.*, {_ANSWERED} FROM contender_outcomes a {_BOUGHT} WHERE a.run = ? AND name = ? ORDER BY example"  # noqa: S608 - constants
         )
-        return tuple(_outcome(row) for row in self.rows(sql, run, name))
+        found = tuple(_outcome(row) for row in self.rows(sql, run, name))
+        of = self.rows("SELECT checksum FROM contenders WHERE run = ? AND name = ?", run, name)
+        _check(f"the {name} of run {run}", found, of)
+        return found
 
     # --- history ------------------------------------------------------------------------------------------
 
@@ -336,6 +344,33 @@ def _outcome_row(outcome: Outcome, known: Mapping[str, tuple[int, str]]) -> tupl
     number, text = known.get(outcome.completion_key, (None, None))
     whole = outcome.answer == text and outcome.kind in _READ
     return (outcome.example_id, outcome.kind.value, outcome.score, None if whole else outcome.answer, number)
+
+
+def _checksum(outcomes: Sequence[Outcome], known: Collection[str]) -> int:
+    """Sum up what was measured, in the order in which it is read."""
+    return checksum(
+        *(
+            (
+                o.example_id,
+                o.kind.value,
+                _real(o.score),
+                o.answer,
+                o.completion_key if o.completion_key in known else "",
+            )
+            for o in sorted(outcomes, key=lambda outcome: outcome.example_id)
+        )
+    )
+
+
+def _real(score: float | None) -> float | None:
+    return None if score is None else float(score)
+
+
+def _check(whose: str, found: Sequence[Outcome], wanted: Sequence[sqlite3.Row]) -> None:
+    """Raise ValueError unless the outcomes read are those that were written."""
+    keys = {outcome.completion_key for outcome in found}
+    if any(row["checksum"] not in (None, _checksum(found, keys)) for row in wanted):
+        raise ValueError(f"the outcomes of {whose} do not fit their checksum")
 
 
 def _searched(outcome: Outcome) -> tuple[int, str]:

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import json
+import random
+import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from optimizer import slots
 from optimizer.cli import main
 from optimizer.errors import StoreError, Upgraded
-from optimizer.records import Completion, Kind, Outcome
+from optimizer.records import (
+    Comparison,
+    Completion,
+    Contender,
+    Dataset,
+    Importance,
+    Kind,
+    Outcome,
+    Run,
+    State,
+    TrainedModel,
+    Trial,
+    Verdict,
+)
 from optimizer.store import Store
-from search_spaces.prompt import Prompt
+from search_spaces.prompt import Example, Prompt
 
 MIGRATIONS = sorted((Path(__file__).resolve().parents[1] / "optimizer" / "migrations").glob("[0-9]*.sql"))
 KEYS = [f"{i:032x}" for i in range(4)]
@@ -215,3 +232,210 @@ def test_a_file_whose_upgrade_fails_stays_as_it_is(tmp_path: Path) -> None:
     assert before == questions(path)
     with closing(sqlite3.connect(path)) as conn:
         assert conn.execute("PRAGMA user_version").fetchone() == (2,)
+
+
+# --- damaged files ----------------------------------------------------------------------------------------
+
+
+def write(path: Path) -> None:
+    """Write a run of five trials and all that belongs to it through the store."""
+    rng = random.Random(0)
+    rows = [Example(f"r{i}", (("text", f"message {i}"),), ("bug",)) for i in range(60)]
+    with Store(path, create=True) as store:
+        store.add_examples("D", Dataset(tuple(rows[:20]), tuple(rows[20:40]), tuple(rows[40:])))
+        run = store.start_run(Run(0, "t", {"a": 1}, "openai/x", "accuracy", "D", "running", ""), "c")
+        slots.begin(store, run, [], [("instruction", "late1")])
+        outcomes: tuple[Outcome, ...] = ()
+        for number in range(5):
+            bought = {
+                rng.randbytes(16).hex(): Completion(f'{{"label": "bug {i}"}}', 30, 4, 0.001, 0.5 + i) for i in range(20)
+            }
+            store.add_completions(run, "openai/x", bought)
+            outcomes = tuple(Outcome(f"r{20 + i}", Kind.RIGHT, 1.0, "bug", key) for i, key in enumerate(bought))
+            prompt, steps = replace(PROMPT, instruction=f"Sort it {number}."), {20: 0.5}
+            trial = Trial(number, {"k": number}, prompt, State.COMPLETE, 0.5, (0.1, 0.9), 20, steps, outcomes)
+            store.save_trial(run, trial, "Sort it.")
+        store.save_baseline(run, TrainedModel("TF-IDF", {"a": 1}, (0.1, 0.2), 0.5, b"blob"))
+        store.save_worth(run, [Importance("k", 0.1, 0.0, 0.2, 3, 0.1, 0.0, 0.2, 0.3)])
+        contender = Contender("seed prompt", 0.5, (0.1, 0.9), 20, outcomes, 0.1, 2.0, 3)
+        compared = Comparison("a", "b", 0.1, (0.0, 0.2), 0.5, "exact")
+        store.save_verdict(run, Verdict("accuracy", (contender,), (compared,), "No.", 1))
+        store.update_run(run, status="finished", winner=1)
+
+
+Found = tuple[set[tuple[str, Completion]], list[tuple[object, ...]]]
+
+
+def read(path: Path, keys: list[str]) -> Found:
+    """Read all that there is; return the completions, and what was measured."""
+    with Store(path) as store:
+        run = store.run()
+        trials, verdict = store.trials(run.id), store.verdict(run.id)
+        for split in ("train", "dev", "test"):
+            store.examples("D", split)
+        store.slices("D", "dev")
+        store.baseline(run.id)
+        store.importances(run.id)
+        slots.wordings(store, run.id)
+        [store.prompt_text(run.id, trial.number) for trial in trials]
+        store.trial_costs(run.id)
+        store.spent(run.id)
+        store.versions(run.id)
+        found = set(store.find_completions(keys).items())
+    outcomes = {trial.number: trial.outcomes for trial in trials}
+    outcomes |= {contender.name: contender.outcomes for contender in verdict.contenders} if verdict else {}
+    return found, [
+        (whose, o.example_id, o.kind, o.score, o.answer, o.completion_key, o.text, o.tokens, o.cost, o.seconds)
+        for whose, group in outcomes.items()
+        for o in group
+    ]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[str], Found]:
+    """The bytes of a file, the keys of its completions, and what is read from it."""
+    path = tmp_path_factory.mktemp("whole") / "r.db"
+    write(path)
+    with closing(sqlite3.connect(path)) as conn:
+        keys = [key for (key,) in conn.execute("SELECT key FROM ledger")]
+    return path.read_bytes(), keys, read(path, keys)
+
+
+def refusal(path: Path, keys: list[str]) -> tuple[str, Found | None]:
+    """Read a damaged file: the one line that refuses it, or what was read; in no case is a byte changed."""
+    before = path.read_bytes()
+    try:
+        found, said = read(path, keys), ""
+    except StoreError as error:
+        found, said = None, str(error)
+        assert said.startswith(f"{path}: ")
+        assert "--db" in said
+        assert "\n" not in said
+
+    assert path.read_bytes() == before
+    return said, found
+
+
+def test_a_file_that_was_cut_off_is_refused(tmp_path: Path, whole: tuple[bytes, list[str], Found]) -> None:
+    """At every page, and anywhere within one."""
+    data, keys, _ = whole
+    path, rng = tmp_path / "r.db", random.Random(1)
+    lengths = [*range(0, len(data), 4096), *(rng.randrange(1, len(data)) for _ in range(20))]
+
+    for length in lengths:
+        path.write_bytes(data[:length])
+
+        assert refusal(path, keys)[0], length
+
+
+def test_a_flipped_bit_is_noticed_or_changes_no_answer(tmp_path: Path, whole: tuple[bytes, list[str], Found]) -> None:
+    """No traceback; a completion is the one that was bought or is missing, and what was measured is as it was.
+
+    A flipped bit that leaves another text of a prompt or a row, or another figure of a run, is not noticed.
+    """
+    data, keys, (completions, measured) = whole
+    path, rng, refused = tmp_path / "r.db", random.Random(2), 0
+    for _ in range(150):
+        damaged = bytearray(data)
+        at = rng.randrange(len(data))
+        damaged[at] ^= 1 << rng.randrange(8)
+        path.write_bytes(damaged)
+
+        said, found = refusal(path, keys)
+
+        refused += bool(said)
+        if found:
+            assert found[0] <= completions, at
+            assert set(found[1]) <= set(measured), at
+    assert refused > 5
+
+
+@pytest.mark.parametrize("table", ["completions", "outcomes"])
+def test_another_text_of_an_answer_is_noticed(
+    tmp_path: Path, whole: tuple[bytes, list[str], Found], table: str
+) -> None:
+    """Every completion, and the outcomes of every trial, have a checksum."""
+    data, keys, _ = whole
+    path = tmp_path / "r.db"
+    path.write_bytes(data)
+    change = {"completions": "text = 'another'", "outcomes": "score = 0"}[table]
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute(
+            f"UPDATE {table} SET {change} WHERE rowid = 7"
+            if table == "completions"
+            else f"UPDATE {table} SET {change} WHERE trial = 1 AND example = 'r25'"
+        )
+        conn.commit()
+
+    assert "checksum" in refusal(path, keys)[0]
+
+
+def test_damage_is_one_line_on_the_command_line(tmp_path: Path, whole: tuple[bytes, list[str], Found]) -> None:
+    """With exit code 2, and for a run as well, which writes nothing."""
+    path = tmp_path / "r.db"
+    path.write_bytes(whole[0][:8192])
+
+    done = CliRunner().invoke(main, ["history", "--db", str(path)])
+
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"phrasetune: {path}: cannot be used as results database (")
+    assert len(done.stderr.splitlines()) == 1
+    with pytest.raises(StoreError, match="cannot be used as results database"):
+        Store(path, create=True)
+    assert path.read_bytes() == whole[0][:8192]
+
+
+def test_damage_that_is_met_in_writing_is_an_error_of_the_file(
+    tmp_path: Path, whole: tuple[bytes, list[str], Found]
+) -> None:
+    """Whatever page it is on."""
+    path = tmp_path / "r.db"
+    path.write_bytes(whole[0])
+    with closing(sqlite3.connect(path)) as conn:
+        page = conn.execute("SELECT rootpage FROM sqlite_master WHERE name = 'completions'").fetchone()[0]
+    data = bytearray(whole[0])
+    data[(page - 1) * 4096 : page * 4096] = b"\xff" * 4096
+    path.write_bytes(data)
+
+    with (
+        Store(path, create=True) as store,
+        pytest.raises(StoreError, match=r"cannot be written \(database disk image is malformed\)"),
+    ):
+        store.add_completions(1, "m", {KEYS[0]: Completion("x")})
+
+
+def test_a_damaged_older_file_is_not_brought_up_to_date(tmp_path: Path) -> None:
+    """What cannot be copied whole is left as it is, and no half copy stays."""
+    path = old_file(tmp_path / "r.db", 2)
+    data = bytearray(path.read_bytes())
+    with closing(sqlite3.connect(path)) as conn:
+        page = conn.execute("SELECT rootpage FROM sqlite_master WHERE name = 'examples'").fetchone()[0]
+    data[(page - 1) * 4096 : (page - 1) * 4096 + 8] = b"\xff" * 8
+    path.write_bytes(data)
+
+    with pytest.raises(StoreError, match=r"cannot be used as results database \(database disk image is malformed\)"):
+        Store(path)
+
+    assert path.read_bytes() == bytes(data)
+    assert not list(tmp_path.glob("*.bak"))
+
+
+def test_without_its_log_a_file_is_as_it_was_before(tmp_path: Path) -> None:
+    """A log that was deleted takes the last writes along, and nothing else; beside an empty file it is kept."""
+    path, copy = tmp_path / "r.db", tmp_path / "copy.db"
+    with Store(path, create=True) as store:
+        store.add_completions(1, "m", {KEYS[0]: Completion("first")})
+        store.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        store.add_completions(1, "m", {KEYS[1]: Completion("second")})
+        shutil.copy(path, copy)
+        log = (tmp_path / "r.db-wal").read_bytes()
+
+    with Store(copy) as store:
+        assert [c.text for c in store.find_completions(KEYS).values()] == ["first"]
+
+    copy.write_bytes(b"")
+    (tmp_path / "copy.db-wal").write_bytes(log)
+    for create in (False, True):
+        with pytest.raises(StoreError, match="cut off in the middle; it was left as it is"):
+            Store(copy, create=create)
+    assert (tmp_path / "copy.db-wal").read_bytes() == log

@@ -224,7 +224,7 @@ def short_file(path: Path) -> None:
 
 
 def damaged(path: Path) -> None:
-    path.write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 8)
+    path.write_bytes(b"SQLite format 3\0" + (4096).to_bytes(2) + bytes(4096 - 18))
 
 
 def foreign(path: Path) -> None:

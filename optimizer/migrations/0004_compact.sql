@@ -1,5 +1,5 @@
--- results.db, version 4: a completion has a number that outcomes point at, each text stands once, and a trial knows what
--- its answers cost. `packed` and `checksum` are functions of optimizer/opening.py.
+-- results.db, version 4: a completion has a number that outcomes point at, each text stands once, a trial knows what its
+-- answers cost, and damage to an answer is noticed. `packed` and `checksum` are functions of optimizer/opening.py.
 BEGIN IMMEDIATE;
 
 DROP VIEW rows_the_winner_broke;
@@ -100,6 +100,10 @@ UPDATE prompt_trials SET (calls, cost, prompt_tokens, completion_tokens, call_se
   FROM outcomes o JOIN completions c ON c.id = o.completion
   WHERE o.run = prompt_trials.run AND o.trial = prompt_trials.number
 );
+
+-- CRC-32 of example, kind, score, answer and completion of all outcomes; NULL where an older phrasetune wrote them.
+ALTER TABLE prompt_trials ADD COLUMN checksum INTEGER;
+ALTER TABLE contenders ADD COLUMN checksum INTEGER;
 
 CREATE VIEW ledger AS                    -- what was bought, from whom, and when?
 SELECT c.id, CASE typeof(c.key) WHEN 'blob' THEN lower(hex(c.key)) ELSE c.key END AS key, o.model, o.version,
