@@ -40,8 +40,8 @@ class Options:
     it opens; `block` the rows that a prompt is asked at a time. `pruner` belongs to the controls. With `explain` it is
     worked out at the end what each dimension is worth. With `pareto` cheap and fast prompts are looked for as well;
     the best score still wins, among the prompts that keep the `constraints`. With `ahead` so many further decisions are
-    taken before the answers to one have come, so that slow answers do not hold everything back; not by the controls, and
-    not with `pareto`.
+    taken before the answers to one have come, so that slow answers do not hold everything back; the controls take none,
+    and none is taken with `pareto`.
     """
 
     metric: Metric = METRICS["accuracy"]
