@@ -35,7 +35,7 @@ from optimizer.direct import Direct, Endpoint
 from optimizer.errors import ProviderError
 from optimizer.gateway import Pace
 from optimizer.ledger import Ledger
-from optimizer.records import Request
+from optimizer.records import Destination, Request
 from optimizer.store import Store
 from search_spaces.prompt import Message, Settings
 
@@ -130,7 +130,7 @@ def direct(address: str) -> Direct:
         messages = [message.to_dict() for message in request.messages]
         return {"model": "m", "messages": messages, "max_tokens": request.settings.max_tokens}
 
-    return Direct("openai/m", address, (1.0, 1.0), Endpoint(address, {}, body))
+    return Direct("openai/m", address, (1.0, 1.0), Endpoint(address, {}, body, Destination(address, "")))
 
 
 def ask(n: int) -> Request:
