@@ -330,7 +330,7 @@ class _Journey:
     def _weighed(self, ruling: Verdict, found: search.Found, rival: baseline.Rival) -> Verdict:
         """Add from how many labelled rows on training overtakes the prompt, and what both cost to find."""
         data, seed = self.plan.data, self.plan.task.search.seed
-        self._stage("verdict", "training the rival on fewer rows")
+        self._stage("curve", "training the rival on fewer rows")
         refit = baseline.Refit(data.train, data.test, rival.trained, seed)
         targets = [row.target for row in data.train]
         metric, rng = self.evaluate.metric, np.random.default_rng(seed)
