@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import csv
+import json
+import sqlite3
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from optimizer import history, tune
 from optimizer.baseline import Budget, Refit, train
 from optimizer.curve import measure, order, sentence, sizes
-from optimizer.records import CurvePoint, Kind, LearningCurve, Outcome, Verdict
+from optimizer.curve_tables import pays_off
+from optimizer.errors import Interrupted
+from optimizer.journey import Watch
+from optimizer.records import CurvePoint, Event, Kind, LearningCurve, Outcome, Stage, Verdict
+from optimizer.report import page
 from optimizer.scoring import METRICS
 from optimizer.stats import crossed_interval
 from optimizer.studies import best_hyperparameters
+from optimizer.task import load_task
 from optimizer.verdict import BEST, RIVAL, SEED, Entry, decide
 from search_spaces.prompt import Example
-from tests.small_task import BUNDLED
+from tests.conftest import Command
+from tests.small_task import BUNDLED, write_task
 
 ACCURACY = METRICS["accuracy"]
 LAST = "Training overtakes the best prompt at about 300 labelled rows (95 % interval 128 to more than 300)."
@@ -245,3 +256,81 @@ def test_the_real_rival_grows_with_its_rows(name: str) -> None:
     assert all(p.interval[0] <= p.score <= p.interval[1] for p in found.points)
     assert all(p.difference_interval[0] <= p.difference <= p.difference_interval[1] for p in found.points)
     assert found == curve()
+
+
+# --- in a run ---------------------------------------------------------------------------------------------
+
+
+def test_a_run_keeps_its_curve_and_bills(finished: Path) -> None:
+    """They come back from results.db, stand on the page, and end the verdict's sentence."""
+    records = history(finished)
+    found, drawn = records.verdict(), page(records.story())
+
+    assert found
+    assert found.curve
+    assert [point.rows for point in found.curve.points] == [8, 16, 32, 64, 100]
+    assert found.curve.points[-1].score == found.contenders[-1].score
+    assert found.sentence.endswith(sentence(found.curve))
+    assert [(bill.name, bill.finding, bill.labels) for bill in found.bills] == [(BEST, 0, 0), (RIVAL, 0, 0)]
+    assert all(bill.seconds > 0 for bill in found.bills)
+    assert found.bills[1].labelled == 150
+    assert "stroke-dasharray" in drawn
+    assert all(f">{text}<" in drawn for text in ("What each costs", "labelled rows", "64", pays_off(found)))
+
+
+def test_show_tells_the_curve_of_the_winner_alone(command: Command, finished: Path) -> None:
+    """As a table, and with --json as plain numbers."""
+    best = history(finished).run().winner
+    said = command("show", "--db", str(finished)).output
+    told = json.loads(command("show", "--json", "--db", str(finished)).stdout)
+    seed = command("show", "0", "--db", str(finished)).output
+
+    assert best
+    assert "The trained baseline by its labelled rows" in said
+    assert "Break-even: " in said
+    assert [point["rows"] for point in told["verdict"]["curve"]["points"]] == [8, 16, 32, 64, 100]
+    assert told["verdict"]["break_even"]["outcome"] == "never"
+    assert "labelled rows" not in seed
+
+
+def test_a_run_that_is_stopped_at_its_curve_is_resumed_to_the_same(tmp_path: Path) -> None:
+    """Stopped after the test rows were opened, it measures the same curve as a run that was left alone."""
+    task = load_task(write_task(tmp_path))
+    task = task.model_copy(update={"baseline": task.baseline.model_copy(update={"label_cost": 0.5})})
+    watch = Watch()
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Stage) and event.name == "verdict":
+            watch.stop.set()
+
+    watch.event = stop
+    with pytest.raises(Interrupted):
+        tune(task, db=tmp_path / "r.db", watch=watch)
+    assert history(tmp_path / "r.db").verdict() is None
+
+    whole, resumed = (tune(task, db=tmp_path / name) for name in ("whole.db", "r.db"))
+
+    assert len(history(tmp_path / "r.db").runs()) == 1
+    assert whole.verdict
+    assert resumed.verdict
+    assert whole.verdict.curve == resumed.verdict.curve == history(tmp_path / "r.db").verdict().curve  # type: ignore[union-attr]
+    assert [bill.labels for bill in resumed.verdict.bills] == [0.5 * bill.labelled for bill in resumed.verdict.bills]
+    assert resumed.verdict.bills[1].finding == 75  # 100 training rows and 50 dev rows at 50 cents
+
+
+def test_a_database_of_the_version_before_still_opens(finished: Path, tmp_path: Path) -> None:
+    """Its verdict has no curve and no bills, and is shown without them."""
+    old = tmp_path / "old.db"
+    with closing(sqlite3.connect(finished)) as source, closing(sqlite3.connect(old)) as conn:
+        source.backup(conn)
+        before = conn.execute("PRAGMA user_version").fetchone()[0] - 1
+        conn.executescript(
+            "DROP TABLE learning_points; DROP TABLE learning_curves; DROP TABLE bills;"
+            f"ALTER TABLE baselines DROP COLUMN seconds; PRAGMA user_version = {before};"
+        )
+
+    verdict = history(old).verdict()
+
+    assert verdict
+    assert (verdict.curve, verdict.bills) == (None, ())
+    assert "stroke-dasharray" not in page(history(old).story())
