@@ -214,15 +214,23 @@ def _fit(features: _Features, params: Mapping[str, Value], metric: Metric, seed:
 
 def _passes(training: Any, targets: Any, params: Mapping[str, Value], seed: int) -> Iterator[Any]:  # noqa: ANN401
     """Train a linear classifier for ever; yields it after each pass over the rows."""
-    from sklearn.linear_model import SGDClassifier
-    from sklearn.utils.class_weight import compute_sample_weight
-
-    model = SGDClassifier(loss="log_loss", alpha=10.0 ** float(params["log10_alpha"]), random_state=seed)
-    weights = compute_sample_weight("balanced" if params["class_weight"] == "balanced" else None, targets)
+    model, weights = _classifier(params, seed), _weights(params, targets)
     labels, rng = np.unique(targets), np.random.default_rng(seed)
     while True:
         order = rng.permutation(len(targets))
         yield model.partial_fit(training[order], targets[order], classes=labels, sample_weight=weights[order])
+
+
+def _classifier(params: Mapping[str, Value], seed: int) -> Any:  # noqa: ANN401
+    from sklearn.linear_model import SGDClassifier
+
+    return SGDClassifier(loss="log_loss", alpha=10.0 ** float(params["log10_alpha"]), random_state=seed)
+
+
+def _weights(params: Mapping[str, Value], targets: Any) -> Any:  # noqa: ANN401
+    from sklearn.utils.class_weight import compute_sample_weight
+
+    return compute_sample_weight("balanced" if params["class_weight"] == "balanced" else None, targets)
 
 
 def _answers(pipeline: Any) -> Callable[[Sequence[str]], list[str]]:  # noqa: ANN401
@@ -270,10 +278,10 @@ class Refit:
     """The rival trained anew on a part of its training rows, and its answers to rows that it has not seen.
 
     Its hyperparameters are those that were found on all training rows. It makes as many steps as on all of them, but
-    at most 40 epochs, so that no dev row is looked at again; on all rows it is the rival itself. The terms of all
-    training rows are counted once. Which terms there are, the most frequent that are kept, and their weights come from
-    the part alone, exactly as if nothing else had ever been read: a term that the part lacks is dropped, and IDF is
-    computed of the part's counts.
+    at most 40 epochs, so that no dev row is looked at again; on all rows it is the rival but for their order in an
+    epoch. The terms of all training rows are counted once. Which terms there are, the most frequent that are kept, and
+    their weights come from the part alone, exactly as if nothing else had ever been read: a term that the part lacks
+    is dropped, and IDF is computed of the part's counts.
 
     Parameters
     ----------
@@ -317,7 +325,9 @@ class Refit:
             return _nearest(training, targets)
         best = 1 + int(np.argmax(self.trained.curve))
         epochs = min(EPOCHS, math.ceil(best * len(self.targets) / len(targets)))
-        return next(islice(_passes(training, targets, self.trained.params, self.seed), epochs - 1, None))
+        # All epochs in one call: a call for each takes longer than the training where there are many labels.
+        model = _classifier(self.trained.params, self.seed).set_params(max_iter=epochs, tol=None)
+        return model.fit(training, targets, sample_weight=_weights(self.trained.params, targets))
 
 
 def _weighed(counts: Any, unseen: Any, most: int) -> tuple[Any, Any]:  # noqa: ANN401
