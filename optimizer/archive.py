@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer import slots
+from optimizer import curve_tables, slots
 from optimizer.calibration import settle
 from optimizer.errors import ExportError, InputError, one_of
 from optimizer.front import front
@@ -132,17 +132,21 @@ class History:
         """Collect all that a report tells of a run."""
         shown = self.show(run=run)
         with Store(self._db) as store:
+            verdict = store.verdict(shown.run.id)
             return Story(
                 shown.run,
                 store.trials(shown.run.id, outcomes=False),
                 store.trial_costs(shown.run.id),
-                store.verdict(shown.run.id),
+                verdict,
                 shown.prompt,
                 shown.seed_prompt,
                 store.slices(shown.run.data, "test"),
                 (list(shown.fixed), list(shown.broken)),
                 store.importances(shown.run.id),
                 store.ablations(shown.run.id),
+                curve_tables.grids(verdict),
+                curve_tables.drawing(verdict),
+                curve_tables.pays_off(verdict) if verdict else "",
             )
 
     def trained_model(self, run: int | None = None) -> bytes:

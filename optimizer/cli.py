@@ -198,6 +198,7 @@ def _tune(task: Task, db: str, *, quiet: bool) -> Tuned:
 
 
 def _tuned_text(tuned: Tuned) -> None:
+    from optimizer.curve_tables import grids, pays_off
     from optimizer.front_tables import front_grid
     from optimizer.report import comparisons_grid, dollars, params_text, percent, spread, verdict_grid
 
@@ -222,6 +223,11 @@ def _tuned_text(tuned: Tuned) -> None:
     if tuned.verdict.opened > 1:
         out(f"(these test rows were opened by {tuned.verdict.opened} runs so far)")
     out()
+    for grid in grids(tuned.verdict):
+        out_grid(grid)
+        out()
+    if said := pays_off(tuned.verdict):
+        out(f"{said}\n")
     out(f"Verdict: {tuned.verdict.sentence}")
 
 

@@ -122,6 +122,7 @@ def show(trial: int | None, run: int | None, db: str, rows: int, as_json: bool) 
     from dataclasses import asdict
 
     from optimizer.archive import History
+    from optimizer.curve_tables import grids, pays_off
     from optimizer.front_tables import standing
     from optimizer.report import (
         changes_grid,
@@ -131,6 +132,7 @@ def show(trial: int | None, run: int | None, db: str, rows: int, as_json: bool) 
         prompt_diff,
         spread,
         trial_record,
+        verdict_record,
         worth_grids,
     )
 
@@ -138,15 +140,17 @@ def show(trial: int | None, run: int | None, db: str, rows: int, as_json: bool) 
     shown = records.show(trial, run)
     t = shown.trial
     stands = standing(t, records.complete(shown.run.id))
+    won = t.number == shown.run.winner
+    verdict = records.verdict(shown.run.id) if won else None
     importances = records.importances(shown.run.id)
-    ablations = records.ablations(shown.run.id) if t.number == shown.run.winner else []
+    ablations = records.ablations(shown.run.id) if won else []
     if as_json:
         cost = records.costs(shown.run.id).get(t.number, (0, 0.0))
         changed = {"fixed": [asdict(c) for c in shown.fixed], "broken": [asdict(c) for c in shown.broken]}
         changed["late"] = [asdict(w) for w in shown.late]
         worth = {"importances": [asdict(i) for i in importances], "ablations": [asdict(a) for a in ablations]}
         said = {**trial_record(t, cost), "standing": stands, "prompt": shown.prompt}
-        out_json({"run": shown.run.id, **said, **changed, **worth})
+        out_json({"run": shown.run.id, **said, **changed, **worth, "verdict": verdict_record(verdict)})
         return
     score = f"{shown.run.metric} {percent(t.score)} ({spread(t.interval)}) on {t.n} dev rows"
     estimate = "" if t.estimate is None else f"; estimated at {estimated(t)} on all of them"
@@ -158,9 +162,11 @@ def show(trial: int | None, run: int | None, db: str, rows: int, as_json: bool) 
         out(f"{wording.dimension} = {wording.id}, added by the {wording.origin}, entered at step {wording.step}")
     out()
     out(shown.prompt)
-    for grid in worth_grids(importances, ablations):
+    for grid in [*worth_grids(importances, ablations), *grids(verdict)]:
         out()
         out_grid(grid)
+    if verdict and (off := pays_off(verdict)):
+        out(off)
     if t.number:
         out("\nDifference to the seed prompt:\n")
         out(prompt_diff(shown.seed_prompt, shown.prompt) or "(none in the text)")

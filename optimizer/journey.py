@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from optimizer import baseline, front, search, verdict, wordings
+import numpy as np
+
+from optimizer import baseline, curve, front, money, search, verdict, wordings
 from optimizer.ablation import ablate
 from optimizer.budget import Budget, Spent
 from optimizer.errors import BudgetSpent, Interrupted
@@ -290,6 +292,7 @@ class _Journey:
         """Train the rival, or take the one that this run has trained before it was stopped."""
         plan, options = self.plan, self.plan.task.baseline
         trained = self.store.baseline(self.id)
+        self.searched = self.ledger.budget.worked() - (trained.seconds if trained else 0.0)
         if trained is not None:
             return baseline.load(trained)
         rival = baseline.train(
@@ -320,8 +323,33 @@ class _Journey:
         detail = rival.trained.detail
         entries.append(verdict.Entry(verdict.RIVAL, rival.outcomes(rows, metric), len(plan.data.train), detail))
         ruling = verdict.decide(entries, rows, metric, opened=opened, seed=plan.task.search.seed)
+        ruling = self._weighed(ruling, found, rival)
         self.store.save_verdict(self.id, ruling)
         return ruling, found.reason
+
+    def _weighed(self, ruling: Verdict, found: search.Found, rival: baseline.Rival) -> Verdict:
+        """Add from how many labelled rows on training overtakes the prompt, and what both cost to find."""
+        data, seed = self.plan.data, self.plan.task.search.seed
+        self._stage("curve", "training the rival on fewer rows")
+        refit = baseline.Refit(data.train, data.test, rival.trained, seed)
+        targets = [row.target for row in data.train]
+        metric, rng = self.evaluate.metric, np.random.default_rng(seed)
+        grown = curve.measure(refit, targets, data.test, metric, ruling, rng)
+        paid = sum(outcome.cost for trial in found.trials for outcome in trial.outcomes)
+        took = {grown.prompt: (paid if self.model.price else None, self.searched)}
+        took[verdict.RIVAL] = (0.0, rival.trained.seconds)
+        bills = tuple(
+            money.bill(
+                contender,
+                spent=took[contender.name][0],
+                seconds=took[contender.name][1],
+                labelled=contender.train_rows + len(data.dev),
+                label_cost=self.plan.task.baseline.label_cost,
+            )
+            for contender in ruling.contenders
+            if contender.name in took
+        )
+        return replace(ruling, curve=grown, bills=bills, sentence=f"{ruling.sentence} {curve.sentence(grown)}")
 
     def _entry(self, name: str, trial: Trial, outcomes: tuple[Outcome, ...]) -> verdict.Entry:
         used = len(self.plan.data.train) if trial.params.get("labels") == "terms" else len(trial.prompt.demos)

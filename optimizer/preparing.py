@@ -45,6 +45,7 @@ class Plan:
         """Name all that decides the course of a run with a model."""
         task = self.task.model_dump(mode="json")
         task["model"] = {name: value for name, value in task["model"].items() if name not in NOT_COURSE}
+        del task["baseline"]["label_cost"]  # prices labels alone
         del task["data"]["max_rows"]  # what it does stands in the digest of the rows
         identity = [model.name, model.address, model.price]
         return digest([task, identity, self.data_digest, self.space.digest, __version__])

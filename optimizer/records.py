@@ -175,13 +175,17 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """The trained rival: what it is, how it was set, how its dev score went by epoch, and its skops file."""
+    """The trained rival: what it is, how it was set, how its dev score went by epoch, and its skops file.
+
+    `seconds` is how long it took to find its hyperparameters and to train it.
+    """
 
     detail: str
     params: Mapping[str, Any]
     curve: tuple[float, ...]
     dev_score: float
     blob: bytes | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,14 +251,65 @@ class Ablation:
 
 
 @dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """The trained rival on so many of its training rows: the mean of `repeats` draws of them, on the test rows.
+
+    `difference` is that mean less the prompt's score on the same test rows. Intervals are 95 %.
+    """
+
+    rows: int
+    score: float
+    interval: tuple[float, float]
+    repeats: int
+    difference: float
+    difference_interval: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """How the trained rival grows with its training rows, and from how many on it is at least as good as a prompt.
+
+    `crossover` is None where no size is known; of its 95 % interval None is more than can be said: above all training
+    rows. With `extrapolated` it lies beyond the rows there are, on a power law through the last points.
+    """
+
+    prompt: str
+    points: tuple[CurvePoint, ...]
+    crossover: int | None
+    interval: tuple[int | None, int | None]
+    extrapolated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What it takes to find a contender, and to use it.
+
+    `finding` is in US dollars and includes `labels`, the price of the `labelled` rows; None where it is not known.
+    """
+
+    name: str
+    finding: float | None
+    labels: float
+    labelled: int
+    seconds: float
+    cost_per_1000: float | None
+    ms_per_1000: float
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer: contenders and their comparisons on the sealed test rows, and one plain sentence."""
+    """The answer: contenders and their comparisons on the sealed test rows, and one plain sentence.
+
+    `curve` and `bills` (the prompt's, then the trained rival's) are missing from runs of earlier versions.
+    """
 
     metric: str
     contenders: tuple[Contender, ...]
     comparisons: tuple[Comparison, ...]
     sentence: str
     opened: int = 1
+    curve: LearningCurve | None = None
+    bills: tuple[Bill, ...] = ()
 
 
 # What the engine says while it works; the command line draws it.

@@ -12,9 +12,10 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from optimizer.money import break_even
 from optimizer.records import Ablation, Comparison, Contender, Importance, Outcome, Run, State, Trial, Verdict
 from search_spaces.prompt import Example
 
@@ -298,6 +299,8 @@ def verdict_record(verdict: Verdict | None) -> dict[str, Any] | None:
     record = asdict(verdict)
     for contender in record["contenders"]:
         del contender["outcomes"]
+    if len(verdict.bills) == 2:
+        record["break_even"] = asdict(break_even(*verdict.bills))
     return record
 
 
@@ -328,6 +331,9 @@ class Story:
     changed: tuple[list[Change], list[Change]]
     importances: Sequence[Importance] = ()
     ablations: Sequence[Ablation] = ()
+    grown: Sequence[Grid] = ()
+    drawing: Mapping[str, Any] = field(default_factory=dict)
+    pays_off: str = ""
 
 
 def page(story: Story) -> str:
@@ -346,6 +352,9 @@ def page(story: Story) -> str:
         bars=_bars(story.verdict),
         prompt=story.prompt,
         worth=worth_grids(story.importances, story.ablations),
+        grown=story.grown,
+        drawing=story.drawing,
+        pays_off=story.pays_off,
         diff=prompt_diff(story.seed_prompt, story.prompt),
         trials=trials_grid(
             story.run, sorted(story.trials, key=best_first)[:LISTED], story.costs, story.trials[0].params

@@ -231,6 +231,43 @@ def compare(
     return _compare_sets(metric, _codes(metric, examples, first, second), rng, names)
 
 
+def resampled(
+    metric: Metric,
+    contenders: Sequence[Sequence[Outcome]],
+    examples: Mapping[str, Example],
+    rng: np.random.Generator,
+    *,
+    resamples: int,
+) -> tuple[Floats, Floats]:
+    """The metric of contenders on the rows that all have a score for, and on resamples of these rows.
+
+    Each resample is of the same rows for all contenders. Returns shapes [contenders] and [contenders, resamples].
+
+    Raises
+    ------
+    ValueError
+        If no row has a score from all.
+    """
+    import numpy as np
+
+    from optimizer import stats
+
+    every = [_scored(outcomes) for outcomes in contenders]
+    shared = set.intersection(*({outcome.example_id for outcome in scored} for scored in every))
+    if not shared:
+        raise ValueError("no row has a score from all contenders")
+    every = [[outcome for outcome in scored if outcome.example_id in shared] for scored in every]
+    rows = [np.arange(len(shared))[None]]
+    rows += [rng.integers(len(shared), size=(size, len(shared))) for size in stats.batches(resamples, len(shared))]
+    if metric.over is None:
+        means = [np.array(_scores(scored)) for scored in every]
+        values = np.array([np.concatenate([scores[batch].mean(axis=-1) for batch in rows]) for scores in means])
+    else:
+        over, (truth, *answers) = metric.over, _codes(metric, examples, *every)
+        values = np.array([np.concatenate([over(truth[batch], given[batch]) for batch in rows]) for given in answers])
+    return values[:, 0], values[:, 1:]
+
+
 def _compare_means(
     first: list[float], second: list[float], rng: np.random.Generator, names: tuple[str, str]
 ) -> Comparison:

@@ -107,6 +107,44 @@ def statistic_interval(
     return _bca(observed, resampled, np.concatenate(left_out), level)
 
 
+def crossed_interval(
+    repeats: ArrayLike, drawn: ArrayLike, n: int, *, level: float = 0.95, low: float = 0.0, high: float = 1.0
+) -> Interval:
+    """Interval in [low, high] of the mean over models, each judged on the same `n` rows, where both are samples.
+
+    Parameters
+    ----------
+    repeats
+        The value of each model on the rows as they are [r].
+    drawn
+        The mean over the models on resamples of the rows [b].
+    n
+        Number of rows.
+    level
+        Confidence.
+    low, high
+        The range of the values.
+
+    Notes
+    -----
+    Models and rows are crossed random effects: the variance of the mean is row / n + model / r + both / (n r). The
+    spread over resampled rows estimates the first and the last, the spread between the models divided by r the second
+    and the last; their sum counts the last twice, which errs to the safe side (Owen 2007, the pigeonhole bootstrap).
+    The limits are Student's with Satterthwaite's (1946) degrees of freedom, because few models tell their spread
+    roughly. Without any spread Wilson stands in, as in `statistic_interval`.
+    """
+    repeats, drawn = np.asarray(repeats, dtype=np.float64), np.asarray(drawn, dtype=np.float64)
+    observed, r = float(repeats.mean()), len(repeats)
+    rows, models = float(drawn.var(ddof=1)), float(repeats.var(ddof=1)) / r if r > 1 else 0.0
+    if math.sqrt(rows + models) < TINY:
+        least, most = wilson(n * (observed - low) / (high - low), n, level=level)
+        return (low + least * (high - low), low + most * (high - low))
+    freedom = (rows + models) ** 2 / (rows**2 / max(1, n - 1) + models**2 / max(1, r - 1))
+    tail = (1 + level) / 2
+    half = math.sqrt(rows + models) * _last(lambda t: _student(t, max(1, int(freedom))) < tail, 0.0, 1e4)
+    return (max(low, observed - half), min(high, observed + half))
+
+
 # --- two contenders on the same rows ----------------------------------------------------------------------
 
 # Two prompts agree on most rows, so that most differences are 0, and BCa limits of so few others are too narrow: in

@@ -17,11 +17,14 @@ from optimizer.owner import alive, me
 from optimizer.purchases import Purchases, compact, completion, now, reads, unpacked
 from optimizer.records import (
     Ablation,
+    Bill,
     Comparison,
     Contender,
+    CurvePoint,
     Dataset,
     Importance,
     Kind,
+    LearningCurve,
     Outcome,
     Run,
     State,
@@ -238,7 +241,7 @@ class Store(Purchases):
     def save_baseline(self, run: int, trained: TrainedModel) -> None:
         """Write the trained rival down."""
         row = {"run": run, "detail": trained.detail, "params": compact(trained.params), "curve": compact(trained.curve)}
-        row |= {"dev_score": trained.dev_score, "model": trained.blob}
+        row |= {"dev_score": trained.dev_score, "model": trained.blob, "seconds": trained.seconds}
         with self.together():
             self._insert("baselines", [row], replace=True)
 
@@ -247,7 +250,7 @@ class Store(Purchases):
         """Read the trained rival of a run."""
         for row in self.rows("SELECT * FROM baselines WHERE run = ?", run):
             params, curve = json.loads(row["params"]), tuple(json.loads(row["curve"]))
-            return TrainedModel(row["detail"], params, curve, row["dev_score"], row["model"])
+            return TrainedModel(row["detail"], params, curve, row["dev_score"], row["model"], row["seconds"])
         return None
 
     def save_verdict(self, run: int, verdict: Verdict) -> None:
@@ -270,6 +273,21 @@ class Store(Purchases):
                 row = {"run": run, "a": d.a, "b": d.b, "difference": d.difference, "low": d.interval[0]}
                 row |= {"high": d.interval[1], "p_value": d.p_value, "test": d.test}
                 self._insert("comparisons", [row], replace=True)
+            for b in verdict.bills:
+                row = {"run": run, "name": b.name, "finding": b.finding, "labels": b.labels}
+                self._insert("bills", [row | {"labelled": b.labelled, "seconds": b.seconds}], replace=True)
+            if verdict.curve:
+                self._save_curve(run, verdict.curve)
+
+    def _save_curve(self, run: int, curve: LearningCurve) -> None:
+        row: dict[str, object] = {"run": run, "prompt": curve.prompt, "crossover": curve.crossover}
+        row |= {"low": curve.interval[0], "high": curve.interval[1], "extrapolated": curve.extrapolated}
+        self._insert("learning_curves", [row], replace=True)
+        for p in curve.points:
+            row = {"run": run, "rows": p.rows, "score": p.score, "low": p.interval[0], "high": p.interval[1]}
+            row |= {"repeats": p.repeats, "difference": p.difference}
+            row |= {"difference_low": p.difference_interval[0], "difference_high": p.difference_interval[1]}
+            self._insert("learning_points", [row], replace=True)
 
     @reads
     def verdict(self, run: int) -> Verdict | None:
@@ -293,8 +311,31 @@ class Store(Purchases):
             for row in self.rows("SELECT * FROM comparisons WHERE run = ? ORDER BY rowid", run)
         ]
         for row in self.rows("SELECT * FROM verdicts WHERE run = ?", run):
-            return Verdict(row["metric"], tuple(contenders), tuple(comparisons), row["sentence"], row["opened"])
+            shown = (tuple(contenders), tuple(comparisons), row["sentence"], row["opened"])
+            return Verdict(row["metric"], *shown, self._curve(run), self._bills(run))
         return None
+
+    def _curve(self, run: int) -> LearningCurve | None:
+        points = tuple(
+            CurvePoint(
+                row["rows"],
+                row["score"],
+                (row["low"], row["high"]),
+                row["repeats"],
+                row["difference"],
+                (row["difference_low"], row["difference_high"]),
+            )
+            for row in self.rows("SELECT * FROM learning_points WHERE run = ? ORDER BY rows", run)
+        )
+        for row in self.rows("SELECT * FROM learning_curves WHERE run = ?", run):
+            found = row["crossover"], (row["low"], row["high"]), bool(row["extrapolated"])
+            return LearningCurve(row["prompt"], points, *found)
+        return None
+
+    def _bills(self, run: int) -> tuple[Bill, ...]:
+        sql = """SELECT b.name, finding, labels, labelled, seconds, cost_per_1000, ms_per_1000
+                 FROM bills b JOIN contenders c USING (run, name) WHERE run = ? ORDER BY position"""
+        return tuple(Bill(*row) for row in self.rows(sql, run))
 
     @reads
     def _contender_outcomes(self, run: int, name: str) -> tuple[Outcome, ...]:

@@ -161,10 +161,11 @@ class Search(_Section):
 
 
 class Baseline(_Section):
-    """`[baseline]`: how long to search the trained rival's hyperparameters."""
+    """`[baseline]`: how long to search the trained rival's hyperparameters, and US dollars for a labelled row."""
 
     trials: Annotated[int, Field(gt=0)] = 15
     seconds: Annotated[float, Field(gt=0)] = 60.0
+    label_cost: Annotated[float, Field(ge=0)] = 0.0
 
 
 class Task(_Section):

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import csv
 import random
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.pipeline import make_union
 
-from optimizer.baseline import Budget, Rival, load, train
+from optimizer.baseline import CHARACTERS, WORDS, Budget, Refit, Rival, load, train
 from optimizer.records import Kind
 from optimizer.scoring import METRICS, summarise
 from optimizer.studies import best_hyperparameters
@@ -93,3 +99,53 @@ def test_open_answers_are_retrieved() -> None:
     assert load(rival.trained).answer(["the capital of country7"]) == ["city7"]
     assert "nearest training row" in rival.trained.detail
     assert {Kind.RIGHT} == {outcome.kind for outcome in rival.outcomes(rows[:5], metric)}
+
+
+# --- on parts of the training rows ------------------------------------------------------------------------
+
+
+def test_on_all_rows_it_is_nearly_the_rival(rival: Rival) -> None:
+    """Trained anew on every training row it answers as the rival does, but for the order of the rows in an epoch."""
+    rows = bundled()
+    refit = Refit(rows[:300], rows[450:], rival.trained, Budget().seed)
+
+    own, anew = rival.answer([row.text for row in rows[450:]]), refit(range(300))
+
+    assert np.mean([a == b for a, b in zip(own, anew, strict=True)]) > 0.9
+
+
+def test_a_part_knows_only_its_own_terms(rival: Rival, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The vectors are those of TF-IDF that has read the part alone, also where the most frequent terms are kept."""
+    rows, part = bundled(), list(range(0, 300, 7))
+    texts, unseen = [rows[i].text for i in part], [row.text for row in rows[450:]]
+    trained = replace(rival.trained, params={**rival.trained.params, "features": "both"})
+    monkeypatch.setitem(CHARACTERS, "max_features", 500)
+    seen: list[Any] = []
+
+    def spy(training: Any, *_: object) -> Any:
+        seen.append(training.toarray())
+        return SimpleNamespace(predict=lambda rows: seen.append(rows.toarray()) or [])
+
+    refit = Refit(rows[:300], rows[450:], trained, 0)
+    monkeypatch.setattr(refit, "_model", spy)
+    refit(part)
+
+    both = make_union(TfidfVectorizer(**WORDS), TfidfVectorizer(**CHARACTERS))
+    assert np.allclose(seen[0], both.fit_transform(texts).toarray())
+    assert np.allclose(seen[1], both.transform(unseen).toarray())
+
+
+def test_a_part_with_one_label_answers_it(rival: Rival) -> None:
+    """Nothing can be learned from one label, and that is no error."""
+    rows = bundled()
+    part = [i for i, row in enumerate(rows[:300]) if row.target == rows[0].target]
+
+    assert Refit(rows[:300], rows[450:460], rival.trained, 0)(part) == [rows[0].target] * 10
+
+
+def test_a_part_can_be_retrieved_from() -> None:
+    """Where the answers are open, the nearest row of the part answers."""
+    rows = [Example(f"r{i}", (("q", f"capital of country{i}"),), (f"city{i}",)) for i in range(30)]
+    rival = train(rows, rows[:5], METRICS["exact_match"], best_hyperparameters, labelled=False)
+
+    assert Refit(rows, [rows[7]], rival.trained, 0)([3, 7, 9]) == ["city7"]

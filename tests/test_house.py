@@ -27,7 +27,7 @@ DOORS = {
     "pydantic": {"optimizer/task.py"},
     "rich": {"optimizer/terminal.py", "optimizer/live.py"},
     "sklearn": {"optimizer/baseline.py"},
-    "scipy": {"optimizer/surrogate.py"},  # the inverse of a Cholesky factor
+    "scipy": {"optimizer/surrogate.py", "optimizer/baseline.py"},  # a Cholesky factor's inverse; sparse matrices
     "skops": {"optimizer/baseline.py"},
     "sqlite3": {f"optimizer/{room}.py" for room in ("store", "purchases", "opening")},
     "sqlite_utils": {"optimizer/purchases.py"},

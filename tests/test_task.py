@@ -32,7 +32,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
 # A value of a type that no key of this kind takes; every other key is a text.
 WRONG: dict[str, object] = {
     **dict.fromkeys(["inputs", "slices", "labels"], 5),
-    **dict.fromkeys(["train", "dev", "test", "timeout", "seconds", "max_usd", "input", "output"], "much"),
+    **dict.fromkeys(["train", "dev", "test", "timeout", "seconds", "max_usd", "input", "output", "label_cost"], "much"),
     **dict.fromkeys(["patience", "max_minutes", "requests_per_minute", "tokens_per_minute"], "long"),
     **dict.fromkeys(
         ["seed", "max_rows", "calls", "trials", "max_calls", "block", "workers", "max_tokens", "context"], 1.5
@@ -116,7 +116,7 @@ def test_a_minimal_file_loads_with_the_defaults(tmp_path: Path) -> None:
             "pareto": False,
             "constraints": {"max_cost_per_1000": 0.0, "max_prompt_tokens": 0.0, "min_recall": {}},
         },
-        "baseline": {"trials": 15, "seconds": 60.0},
+        "baseline": {"trials": 15, "seconds": 60.0, "label_cost": 0.0},
         "space": {},
         "seed": {},
     }
@@ -177,7 +177,7 @@ def test_a_file_that_says_everything_loads(tmp_path: Path) -> None:
             "pareto": True,
             "constraints": {"max_cost_per_1000": 0.25, "max_prompt_tokens": 300.0, "min_recall": {"yes": 0.5}},
         },
-        "baseline": {"trials": 2, "seconds": 1},
+        "baseline": {"trials": 2, "seconds": 1, "label_cost": 0.1},
         "space": {"template": {"only": ["plain"]}},
         "seed": {"template": "plain"},
     }

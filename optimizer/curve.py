@@ -1,0 +1,229 @@
+"""How many labelled rows until training overtakes the prompt: the learning curve of the trained rival.
+
+The rival is trained on 8, 16, 32, … rows up to all training rows, with the hyperparameters found on all of them, and
+scored on the test rows that a verdict has opened, by the code that scores every contender. Knows neither how the rival
+is trained nor what it costs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.records import CurvePoint, LearningCurve, Outcome, Verdict
+from optimizer.scoring import Metric, resampled, score, summarise
+from optimizer.stats import crossed_interval
+from optimizer.verdict import BEST, RIVAL, SEED
+from search_spaces.prompt import Example
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.intp]
+
+SMALLEST = 8  # rows of the first point
+REPEATS = ((256, 5), (2048, 3))  # up to so many rows so many draws of them, and two above: large ones vary little
+RESAMPLES = 500  # of the test rows; the limits of a standard error are then right to 3 %
+TAILS = (0.025, 0.975)
+FITTED = 4  # last points that a power law is laid through
+DECENT = 0.9  # R² of the power law, below which nothing is said
+FARTHEST = 10  # times the training rows: no power law is believed beyond
+
+
+def sizes(n: int) -> list[int]:
+    """List the numbers of rows to train on: 8, 16, 32, … below `n`, then `n`."""
+    doubled = [SMALLEST << k for k in range(max(1, n).bit_length()) if SMALLEST << k < n]
+    return [*doubled, n]
+
+
+def order(targets: Sequence[str], rng: np.random.Generator) -> Codes:
+    """Shuffle rows so that every beginning holds each label by its share, give or take one row [n].
+
+    The rows of a label are laid out evenly from a random start (systematic sampling), those of all labels together.
+    """
+    codes = np.unique(np.array(targets, dtype=np.str_), return_inverse=True)[1]
+    place = np.empty(len(codes))
+    for code in range(codes.max() + 1):
+        (rows,) = np.nonzero(codes == code)
+        place[rng.permutation(rows)] = (np.arange(len(rows)) + rng.random()) / len(rows)
+    return np.argsort(place)
+
+
+def measure(
+    refit: Callable[[Sequence[int]], list[str]],
+    targets: Sequence[str],
+    rows: Sequence[Example],
+    metric: Metric,
+    verdict: Verdict,
+    rng: np.random.Generator,
+) -> LearningCurve:
+    """Measure the learning curve, and where it crosses the prompt's score.
+
+    Parameters
+    ----------
+    refit
+        Numbers of training rows, shape (n,) -> the answers of the rival trained on them to `rows`, shape (m,).
+    targets
+        The labels of all training rows.
+    rows
+        The test rows, which the verdict has opened.
+    metric
+        The objective.
+    verdict
+        Holds what the prompt and the rival answered; the last point is the rival itself.
+    rng
+        Draws the training rows, and resamples test rows and draws.
+
+    Notes
+    -----
+    The draws of training rows are nested: the first 8 of a draw are among its first 16. A score's interval is that of
+    the mean over test rows and draws, both as samples (`stats.crossed_interval`); the last point, which is of one
+    draw, has the verdict's. It speaks of training rows drawn from those there are: near all of them draws have most
+    rows in common, and the luck of having collected these is not in it.
+
+    The crossover is the smallest size from which on the mean score is at least the prompt's. Its interval comes from
+    the pigeonhole bootstrap (Owen 2007): test rows are resampled, the same for the prompt and all sizes, and draws are
+    resampled, the same places for all sizes; in each resample the crossover is looked up anew.
+    """
+    prompt = next(c for name in (BEST, SEED) for c in verdict.contenders if c.name == name)
+    rival = next(c for c in verdict.contenders if c.name == RIVAL)
+    fitted = _fitted(refit, targets, rows, metric, rng)
+    examples = {row.id: row for row in rows}
+    every = [prompt.outcomes, *(outcomes for _, draws in fitted for outcomes in draws), rival.outcomes]
+    observed, drawn = resampled(metric, every, examples, rng, resamples=RESAMPLES)
+    points, groups, first = [], [], 1
+    for size, draws in fitted:
+        own = slice(first, first + len(draws))
+        first += len(draws)
+        scores = np.array([summarise(metric, outcomes, examples) for outcomes in draws], dtype=np.float64)
+        gaps, mean = observed[own] - observed[0], drawn[own].mean(axis=0)
+        limits = crossed_interval(scores, mean, len(rows), low=metric.low)
+        most = 1 - metric.low
+        apart = crossed_interval(gaps, mean - drawn[0], len(rows), low=-most, high=most)
+        points.append(CurvePoint(size, float(scores.mean()), limits, len(draws), float(gaps.mean()), apart))
+        groups.append(drawn[own])
+    compared = next(c for c in verdict.comparisons if (c.a, c.b) == (prompt.name, RIVAL))
+    gap = (-compared.interval[1], -compared.interval[0])
+    points.append(CurvePoint(len(targets), rival.score, rival.interval, 1, 0.0 - compared.difference, gap))
+    resamples = _means([*groups, drawn[-1:]], rng)
+    return LearningCurve(prompt.name, tuple(points), *_crossover(points, float(observed[0]), resamples, drawn[0]))
+
+
+def _fitted(
+    refit: Callable[[Sequence[int]], list[str]],
+    targets: Sequence[str],
+    rows: Sequence[Example],
+    metric: Metric,
+    rng: np.random.Generator,
+) -> list[tuple[int, list[tuple[Outcome, ...]]]]:
+    """Train on every size but the last, several times, and score."""
+    orders = [order(targets, rng) for _ in range(max(repeats for _, repeats in REPEATS))]
+    found = []
+    for size in sizes(len(targets))[:-1]:
+        repeats = next((repeats for most, repeats in REPEATS if size <= most), 2)
+        answers = [refit([int(row) for row in drawn[:size]]) for drawn in orders[:repeats]]
+        found.append((size, [_outcomes(given, rows, metric) for given in answers]))
+    return found
+
+
+def _outcomes(answers: Sequence[str], rows: Sequence[Example], metric: Metric) -> tuple[Outcome, ...]:
+    return tuple(
+        Outcome(row.id, *score(metric, answer, row), answer) for row, answer in zip(rows, answers, strict=True)
+    )
+
+
+def _means(groups: Sequence[Floats], rng: np.random.Generator) -> Floats:
+    """The mean over resampled draws of each size, in each resample of the rows: [draws, b] each -> [sizes, b]."""
+    columns = np.arange(groups[0].shape[1])
+    places = rng.random((max(map(len, groups)), len(columns)))
+    picked = ((places[: len(group)] * len(group)).astype(np.intp) for group in groups)
+    return np.array([group[picks, columns].mean(axis=0) for group, picks in zip(groups, picked, strict=True)])
+
+
+def _crossover(
+    points: Sequence[CurvePoint], prompt: float, resamples: Floats, prompts: Floats
+) -> tuple[int | None, tuple[int | None, int | None], bool]:
+    """Find the crossover, its interval, and whether it is extrapolated: resamples [sizes, b], prompts [b]."""
+    counts = np.array([point.rows for point in points])
+    (found,) = _crossings(counts, np.array([[point.difference] for point in points]))
+    low, high = np.quantile(_crossings(counts, resamples - prompts), TAILS, method="nearest")
+    if math.isfinite(found):
+        return int(found), (int(min(low, found)), _whole(max(high, found))), False
+    beyond = _extrapolated(counts, np.array([[point.difference] for point in points]) + prompt, np.array([prompt]))
+    if beyond is None:
+        return None, (_whole(low), None), False
+    size = float(beyond[0])
+    law = _power_law(counts[-FITTED:], 1 - resamples[-FITTED:])
+    low, high = np.quantile(_reached(law, 1 - prompts), TAILS, method="nearest")
+    return round(size), (round(max(counts[-1], min(low, size))), _whole(max(high, size))), True
+
+
+def _whole(value: float) -> int | None:
+    return round(value) if math.isfinite(value) else None
+
+
+def _crossings(counts: Codes, gaps: Floats) -> Floats:
+    """The smallest size from which on no gap is below zero, infinite if there is none: gaps [sizes, b] -> [b]."""
+    above = np.logical_and.accumulate(gaps[::-1] >= 0)[::-1]
+    return np.where(above.any(axis=0), counts[above.argmax(axis=0)].astype(np.float64), np.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class _Law:
+    """error = exp(level) * rows ** -slope, one for each of [b]; `r2` of the logarithms."""
+
+    level: Floats
+    slope: Floats
+    r2: Floats
+
+
+def _power_law(counts: Codes, errors: Floats) -> _Law:
+    """Least squares of the logarithms: counts [k], errors [k, b]."""
+    x, y = np.log(counts)[:, None], np.log(np.maximum(errors, 1e-9))
+    steps = x - x.mean()
+    slope = (steps * y).sum(axis=0) / (steps**2).sum()
+    level = y.mean(axis=0) - slope * x.mean()
+    spread = ((y - y.mean(axis=0)) ** 2).sum(axis=0)
+    r2 = 1 - ((y - level - slope * x) ** 2).sum(axis=0) / np.where(spread > 0, spread, 1.0)
+    return _Law(level, -slope, np.where(spread > 0, r2, 0.0))
+
+
+def _reached(law: _Law, errors: Floats) -> Floats:
+    """The size at which the law comes down to these errors [b]; infinite where it never does."""
+    falling = (law.slope > 0) & (errors > 0)
+    logarithm = (law.level - np.log(np.where(errors > 0, errors, 1.0))) / np.where(falling, law.slope, 1.0)
+    return np.where(falling, np.exp(np.minimum(logarithm, 700.0)), np.inf)
+
+
+def _extrapolated(counts: Codes, scores: Floats, prompt: Floats) -> Floats | None:
+    """The size at which a power law through the last points reaches the prompt; None if it is not to be believed."""
+    if len(counts) < FITTED:
+        return None
+    law = _power_law(counts[-FITTED:], 1 - scores[-FITTED:])
+    size = _reached(law, 1 - prompt)
+    return size if law.r2[0] >= DECENT and counts[-1] < size[0] <= FARTHEST * counts[-1] else None
+
+
+def sentence(curve: LearningCurve) -> str:
+    """Say from how many labelled rows on training is at least as good as the prompt."""
+    least, most = curve.points[0].rows, curve.points[-1].rows
+    low, high = curve.interval
+    upper = f"{high:,}" if high is not None else f"more than {FARTHEST * most if curve.extrapolated else most:,}"
+    if curve.crossover is not None and not curve.extrapolated:
+        about = (
+            f"{least} labelled rows or fewer"
+            if curve.crossover == least
+            else f"about {curve.crossover:,} labelled rows"
+        )
+        if low == high:
+            return f"Training overtakes the {curve.prompt} at {about}."
+        return f"Training overtakes the {curve.prompt} at {about} (95 % interval {low:,} to {upper})."
+    said = f"Training does not overtake the {curve.prompt} within the {most:,} labelled rows there are"
+    if curve.extrapolated:
+        return (
+            f"{said}; extrapolated by a power law through the last {FITTED} sizes, it would at about "
+            f"{curve.crossover:,} ({low:,} to {upper})."
+        )
+    return f"{said} (95 % interval from {low:,} on)." if low is not None else f"{said}."

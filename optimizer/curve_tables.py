@@ -1,0 +1,83 @@
+"""The learning curve and the bills, as tables, text and JSON. Takes records, opens nothing, prints nothing."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from optimizer.money import break_even
+from optimizer.records import Bill, LearningCurve, Verdict
+from optimizer.report import Grid, dollars, percent, spread
+
+
+def curve_grid(curve: LearningCurve, metric: str) -> Grid:
+    """Show the trained baseline by its number of training rows."""
+    rows = tuple(
+        (
+            f"{point.rows:,}{' *' if point.rows == curve.crossover else ''}",
+            percent(point.score),
+            spread(point.interval),
+            f"{100 * point.difference:+.1f}",
+            f"{100 * point.difference_interval[0]:+.1f} to {100 * point.difference_interval[1]:+.1f}",
+            str(point.repeats),
+        )
+        for point in curve.points
+    )
+    columns = ("training rows", metric, "95 %", f"points over the {curve.prompt}", "95 %", "draws")
+    return Grid("The trained baseline by its labelled rows (* = overtakes the prompt)", columns, rows)
+
+
+def bills_grid(verdict: Verdict) -> Grid:
+    """Show what prompt and baseline cost to find and to use."""
+    return Grid(
+        "What each costs",
+        ("contender", "labelled rows", "$ labels", "$ to find", "s to find", "$ / 1,000", "ms / 1,000"),
+        tuple(_bill_row(bill) for bill in verdict.bills),
+    )
+
+
+def _bill_row(bill: Bill) -> tuple[str, ...]:
+    return (
+        bill.name,
+        f"{bill.labelled:,}",
+        dollars(bill.labels),
+        dollars(bill.finding),
+        f"{bill.seconds:,.1f}",
+        dollars(bill.cost_per_1000),
+        f"{bill.ms_per_1000:,.0f}",
+    )
+
+
+def pays_off(verdict: Verdict) -> str:
+    """Say when the contender that is dearer to find has paid off; nothing of a run without bills."""
+    return break_even(*verdict.bills).said if len(verdict.bills) == 2 else ""
+
+
+def grids(verdict: Verdict | None) -> list[Grid]:
+    """Show the learning curve and the bills of a verdict that has them."""
+    if verdict is None or verdict.curve is None:
+        return []
+    return [curve_grid(verdict.curve, verdict.metric), bills_grid(verdict)]
+
+
+def drawing(verdict: Verdict | None) -> dict[str, Any]:
+    """Place the learning curve on a page: x of 0 to 100 by the logarithm of the rows, y by the score; else nothing."""
+    if verdict is None or verdict.curve is None:
+        return {}
+    points = verdict.curve.points
+    least, most = math.log(points[0].rows), math.log(points[-1].rows)
+    width = max(most - least, 1e-9)
+    prompt = next(c for c in verdict.contenders if c.name == verdict.curve.prompt)
+    return {
+        "prompt": {"name": prompt.name, "score": 100 * prompt.score},
+        "points": [
+            {
+                "rows": f"{point.rows:,}",
+                "x": 100 * (math.log(point.rows) - least) / width,
+                "y": 100 * point.score,
+                "low": 100 * point.interval[0],
+                "high": 100 * point.interval[1],
+            }
+            for point in points
+        ],
+    }

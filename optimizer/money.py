@@ -1,0 +1,69 @@
+"""What it takes to find a contender and to use it, and after how many requests the dearer one has paid off.
+
+Pure: records in, records out. US dollars and seconds; None is a price that is not known, which is not zero.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from optimizer.records import Bill, Contender
+
+
+@dataclass(frozen=True, slots=True)
+class BreakEven:
+    """When the contender that is dearer to find has paid off: `after` so many requests, `never`, or `unknown`.
+
+    `requests` is None unless the outcome is `after`.
+    """
+
+    outcome: Literal["after", "never", "unknown"]
+    requests: int | None
+    said: str
+
+
+def bill(contender: Contender, *, spent: float | None, seconds: float, labelled: int, label_cost: float) -> Bill:
+    """Count what a contender takes.
+
+    Parameters
+    ----------
+    contender
+        As the verdict has it: its use is priced per 1,000 requests.
+    spent
+        US dollars paid to find it, without labels; None if not known.
+    seconds
+        Spent to find it.
+    labelled
+        Labelled rows that it needs: to learn from, and to be chosen on.
+    label_cost
+        US dollars for a labelled row.
+    """
+    labels = labelled * label_cost
+    finding = None if spent is None else spent + labels
+    use = contender.cost_per_1000, contender.ms_per_1000
+    return Bill(contender.name, finding, labels, labelled, seconds, *use)
+
+
+def break_even(a: Bill, b: Bill) -> BreakEven:
+    """Say after how many requests the one that is dearer to find, and cheaper to use, has paid off."""
+    if a.finding is None or b.finding is None or a.cost_per_1000 is None or b.cost_per_1000 is None:
+        unknown = next(each.name for each in (a, b) if each.finding is None or each.cost_per_1000 is None)
+        return BreakEven("unknown", None, f"Break-even: unknown, because the price of the {unknown} is not known.")
+    more, saved = a.finding - b.finding, b.cost_per_1000 - a.cost_per_1000
+    if more < 0 or (more == 0 and saved < 0):
+        return break_even(b, a)
+    if saved > 0:
+        requests = math.ceil(round(1000 * more / saved, 6))
+        extra = f"it costs {_usd(more)} more to find" if more else "it costs no more to find"
+        said = f"the {a.name} has paid off after {requests:,} requests: {extra} and {_usd(saved)} less per 1,000."
+        return BreakEven("after", requests, f"Break-even: {said}")
+    if not more:
+        return BreakEven("never", None, f"Break-even: never; {a.name} and {b.name} cost the same to find and to use.")
+    dearer = f"costs {_usd(more)} more to find and {_usd(-saved) + ' more' if saved else 'no less'} per 1,000"
+    return BreakEven("never", None, f"Break-even: never; the {a.name} {dearer} than the {b.name}.")
+
+
+def _usd(value: float) -> str:
+    return f"${value:,.2f}" if value >= 1 else f"${value:.3g}"
