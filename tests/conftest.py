@@ -16,7 +16,7 @@ from optimizer import tune
 from optimizer.cli import main
 from tests.small_task import write_task
 
-settings.register_profile("untimed", deadline=None)  # machines are shared, and no test is timed
+settings.register_profile("untimed", settings.default, deadline=None)  # machines are shared, and no test is timed
 settings.load_profile("untimed")
 
 

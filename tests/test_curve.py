@@ -17,7 +17,7 @@ from optimizer import history, tune
 from optimizer.baseline import Budget, Refit, train
 from optimizer.curve import measure, order, sentence, sizes
 from optimizer.curve_tables import pays_off
-from optimizer.errors import Interrupted
+from optimizer.errors import Interrupted, Upgraded
 from optimizer.journey import Watch
 from optimizer.records import CurvePoint, Event, Kind, LearningCurve, Outcome, Stage, Verdict
 from optimizer.report import page
@@ -329,7 +329,8 @@ def test_a_database_of_the_version_before_still_opens(finished: Path, tmp_path: 
             f"ALTER TABLE baselines DROP COLUMN seconds; PRAGMA user_version = {before};"
         )
 
-    verdict = history(old).verdict()
+    with pytest.warns(Upgraded):
+        verdict = history(old).verdict()
 
     assert verdict
     assert (verdict.curve, verdict.bills) == (None, ())
