@@ -16,7 +16,7 @@ import numpy as np
 
 from optimizer import baseline, curve, front, money, search, verdict, wordings
 from optimizer.ablation import ablate
-from optimizer.budget import Budget, Spent
+from optimizer.budget import Budget, Caps, Spent
 from optimizer.errors import BudgetSpent, Interrupted
 from optimizer.evaluate import Evaluator
 from optimizer.ledger import Ledger, require_price
@@ -192,6 +192,11 @@ class _Journey:
         worth = tuple(self.store.importances(self.id))
         return search.Found(tuple(replay), replay[run.winner], run.reason, importances=worth)
 
+    def _ahead(self) -> int:
+        """How many decisions to take ahead; none under a cap that chance would decide which calls still fit into."""
+        most = self.ledger.budget.caps
+        return AHEAD if self.ledger.pace and most == Caps(calls=most.calls) else 0
+
     def _ledger(self) -> Ledger:
         held = Spent(calls=2 * len(self.plan.data.test))
         budget = Budget(caps(self.plan.task), self.store.spent(self.id), held, worked_before=self.store.worked(self.id))
@@ -223,7 +228,7 @@ class _Journey:
                 explain=True,
                 pareto=options.pareto,
                 constraints=constraints(self.plan.task),
-                ahead=AHEAD if self.ledger.pace else 0,
+                ahead=self._ahead(),
             ),
             replay=replay,
             hooks=search.Hooks(self._event, self._keep, arrivals),
