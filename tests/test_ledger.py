@@ -767,13 +767,16 @@ def test_a_call_that_failed_is_asked_again_by_a_later_order(store: Store) -> Non
 def test_a_stop_waits_for_the_calls_of_all_orders(store: Store) -> None:
     """What is under way when the next order is refused is written down, and is no doubtful call."""
     stop, release = threading.Event(), threading.Event()
+    both = threading.Barrier(3, timeout=20)
 
     def act(_: int, request: Request) -> Completion:
+        both.wait()
         assert release.wait(20)
         return answer(request)
 
     ledger = Ledger(Oracle(act), store, 1, pace=paced(4), stop=stop)
     ledger.begin([ask("a"), ask("b")])
+    both.wait()  # both calls are under way
     stop.set()
     threading.Timer(0.3, release.set).start()
 
