@@ -8,25 +8,23 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from optimizer import baseline, curve, front, money, search, verdict, wordings
+from optimizer import front, search, wordings
 from optimizer.ablation import ablate
 from optimizer.budget import Budget, Caps, Spent
-from optimizer.errors import BudgetSpent, Interrupted
+from optimizer.concluding import Conclusion
+from optimizer.errors import Interrupted
 from optimizer.evaluate import Evaluator
 from optimizer.ledger import Ledger, require_price
 from optimizer.mirror import mirror, study_name
 from optimizer.models import Model, destination
 from optimizer.preparing import Plan, caps, constraints, context, looks, pace, prepare, task_model
-from optimizer.records import Ablation, Decided, Event, Importance, Notice, Outcome, Run, Stage, Trial, Verdict, Wording
+from optimizer.records import Ablation, Decided, Event, Importance, Notice, Run, Stage, Trial, Verdict, Wording
 from optimizer.scoring import get_metric
 from optimizer.store import Store
-from optimizer.studies import best_hyperparameters
 from optimizer.task import Task
 from search_spaces.prompt import Turn
 from search_spaces.rendering import Renderer
@@ -133,10 +131,7 @@ class _Journey:
                 store.save_worth(self.id, found.importances)
                 store.update_run(self.id, winner=found.best.number, reason=found.reason)
             ablations, lacking = self._ablations(found.best)
-            self._stage("baseline", "training the rival on the same rows")
-            rival = self._rival()
-            self._stage("verdict", f"opening the {len(plan.data.test)} sealed test rows")
-            ruling, reason = self._verdict(found, rival)
+            ruling, reason = Conclusion(plan, self.evaluate, store, self.id, self._stage).reach(found)
             reason += f"; {'ablation cut short' if ablations else 'no ablation'}: {lacking}" if lacking else ""
         except BaseException as error:
             self._leave("interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed", str(error))
@@ -292,73 +287,6 @@ class _Journey:
         ablations, lacking = ablate(space, best, self.evaluate, plan.data.dev, options.seed)
         self.store.save_worth(self.id, ablations)
         return ablations, lacking
-
-    def _rival(self) -> baseline.Rival:
-        """Train the rival, or take the one that this run has trained before it was stopped."""
-        plan, options = self.plan, self.plan.task.baseline
-        trained = self.store.baseline(self.id)
-        self.searched = self.ledger.budget.worked() - (trained.seconds if trained else 0.0)
-        if trained is not None:
-            return baseline.load(trained)
-        rival = baseline.train(
-            plan.data.train,
-            plan.data.dev,
-            self.evaluate.metric,
-            best_hyperparameters,
-            labelled=bool(plan.labels),
-            budget=baseline.Budget(options.trials, options.seconds, plan.task.search.seed),
-        )
-        self.store.save_baseline(self.id, rival.trained)
-        return rival
-
-    def _verdict(self, found: search.Found, rival: baseline.Rival) -> tuple[Verdict | None, str]:
-        """Open the test rows once, for all contenders."""
-        plan = self.plan
-        rows, metric = plan.data.test, get_metric(plan.task.metric)
-        budget = self.ledger.budget
-        budget.held, budget.held_minutes = Spent(), 0.0
-        opened = self.store.open_test(plan.data_digest, self.id)
-        seed, best = found.trials[0], found.best
-        try:
-            entries = [self._entry(verdict.SEED, seed, self.evaluate.rows(self.evaluate.settle(seed), rows))]
-            if best.number != seed.number:
-                entries.append(self._entry(verdict.BEST, best, self.evaluate.rows(self.evaluate.settle(best), rows)))
-        except BudgetSpent as spent:
-            return None, f"{found.reason}; no verdict: {spent}"
-        detail = rival.trained.detail
-        entries.append(verdict.Entry(verdict.RIVAL, rival.outcomes(rows, metric), len(plan.data.train), detail))
-        ruling = verdict.decide(entries, rows, metric, opened=opened, seed=plan.task.search.seed)
-        ruling = self._weighed(ruling, found, rival)
-        self.store.save_verdict(self.id, ruling)
-        return ruling, found.reason
-
-    def _weighed(self, ruling: Verdict, found: search.Found, rival: baseline.Rival) -> Verdict:
-        """Add from how many labelled rows on training overtakes the prompt, and what both cost to find."""
-        data, seed = self.plan.data, self.plan.task.search.seed
-        self._stage("curve", "training the rival on fewer rows")
-        refit = baseline.Refit(data.train, data.test, rival.trained, seed)
-        targets = [row.target for row in data.train]
-        metric, rng = self.evaluate.metric, np.random.default_rng(seed)
-        grown = curve.measure(refit, targets, data.test, metric, ruling, rng)
-        paid = sum(outcome.cost for trial in found.trials for outcome in trial.outcomes)
-        took = {grown.prompt: (paid if self.model.price else None, self.searched)}
-        took[verdict.RIVAL] = (0.0, rival.trained.seconds)
-        bills = tuple(
-            money.bill(
-                contender,
-                spent=took[contender.name][0],
-                seconds=took[contender.name][1],
-                labelled=contender.train_rows + len(data.dev),
-                label_cost=self.plan.task.baseline.label_cost,
-            )
-            for contender in ruling.contenders
-            if contender.name in took
-        )
-        return replace(ruling, curve=grown, bills=bills, sentence=f"{ruling.sentence} {curve.sentence(grown)}")
-
-    def _entry(self, name: str, trial: Trial, outcomes: tuple[Outcome, ...]) -> verdict.Entry:
-        used = len(self.plan.data.train) if trial.params.get("labels") == "terms" else len(trial.prompt.demos)
-        return verdict.Entry(name, outcomes, used, f"trial {trial.number}", priced=self.model.price is not None)
 
     def _totals(self) -> dict[str, int | float | None]:
         usd = self.store.spent(self.id).usd

@@ -29,7 +29,7 @@ DOORS = {
     "sklearn": {"optimizer/baseline.py"},
     "scipy": {"optimizer/surrogate.py", "optimizer/baseline.py"},  # a Cholesky factor's inverse; sparse matrices
     "skops": {"optimizer/baseline.py"},
-    "sqlite3": {f"optimizer/{room}.py" for room in ("store", "purchases", "opening")},
+    "sqlite3": {f"optimizer/{room}.py" for room in ("measured", "purchases", "opening")},
     "sqlite_utils": {"optimizer/purchases.py"},
 }
 NEVER = {"pickle", "joblib", "cloudpickle", "marshal", "shelve"}
@@ -39,7 +39,7 @@ OUTSIDE = {"store", "models", "evaluate", "ledger", "journey"}
 
 # Room -> rooms of ours that it must not import.
 APART = {
-    "optimizer.store": {"search", "evaluate", "models", "journey", "ledger"},
+    **{f"optimizer.{room}": {"search", "evaluate", "models", "journey", "ledger"} for room in ("store", "rulings")},
     **{f"optimizer.{room}": OUTSIDE for room in ("search", "board", "grid", "surrogate", "pooled", "controls")},
     "optimizer.report": {"store", "archive", "journey"},
     "optimizer.stats": {"records", "models", "store", "scoring", "task", "journey"},

@@ -1,0 +1,139 @@
+"""results.db: the trained rival and the verdict, with all that was measured on the test rows.
+
+`store` adds runs, trials and history. Knows nothing of how a verdict is come to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from optimizer.measured import ANSWERED, BOUGHT, check, outcome, outcome_row, outcomes_checksum
+from optimizer.purchases import Purchases, compact, reads, unpacked
+from optimizer.records import (
+    Bill,
+    Comparison,
+    Contender,
+    CurvePoint,
+    LearningCurve,
+    Outcome,
+    TrainedModel,
+    Verdict,
+)
+
+
+class Rulings(Purchases):
+    """A results.db: what `Purchases` keeps, and verdicts."""
+
+    def save_baseline(self, run: int, trained: TrainedModel) -> None:
+        """Write the trained rival down."""
+        row = {"run": run, "detail": trained.detail, "params": compact(trained.params), "curve": compact(trained.curve)}
+        row |= {"dev_score": trained.dev_score, "model": trained.blob, "seconds": trained.seconds}
+        with self.together():
+            self._insert("baselines", [row], replace=True)
+
+    @reads
+    def baseline(self, run: int) -> TrainedModel | None:
+        """Read the trained rival of a run."""
+        for row in self.rows("SELECT * FROM baselines WHERE run = ?", run):
+            params, curve = json.loads(row["params"]), tuple(json.loads(row["curve"]))
+            return TrainedModel(row["detail"], params, curve, row["dev_score"], row["model"], row["seconds"])
+        return None
+
+    def save_verdict(self, run: int, verdict: Verdict) -> None:
+        """Write a verdict with its contenders down."""
+        row = {"run": run, "metric": verdict.metric, "sentence": verdict.sentence, "opened": verdict.opened}
+        with self.together():
+            self._insert("verdicts", [row], replace=True)
+            for position, c in enumerate(verdict.contenders):
+                row = {"run": run, "name": c.name, "position": position, "score": c.score, "n": c.n}
+                row |= {"low": c.interval[0], "high": c.interval[1], "cost_per_1000": c.cost_per_1000}
+                row |= {"ms_per_1000": c.ms_per_1000, "train_rows": c.train_rows, "detail": c.detail}
+                known = self._known(c.outcomes)
+                self._insert("contenders", [row | {"checksum": outcomes_checksum(c.outcomes, known)}], replace=True)
+                self.conn.executemany(
+                    "INSERT OR REPLACE INTO contender_outcomes (run, name, example, kind, score, answer, completion) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    ((run, c.name, *outcome_row(o, known)) for o in c.outcomes),
+                )
+            for d in verdict.comparisons:
+                row = {"run": run, "a": d.a, "b": d.b, "difference": d.difference, "low": d.interval[0]}
+                row |= {"high": d.interval[1], "p_value": d.p_value, "test": d.test}
+                self._insert("comparisons", [row], replace=True)
+            for b in verdict.bills:
+                row = {"run": run, "name": b.name, "finding": b.finding, "labels": b.labels}
+                self._insert("bills", [row | {"labelled": b.labelled, "seconds": b.seconds}], replace=True)
+            if verdict.curve:
+                self._save_curve(run, verdict.curve)
+
+    def _save_curve(self, run: int, curve: LearningCurve) -> None:
+        row: dict[str, object] = {"run": run, "prompt": curve.prompt, "crossover": curve.crossover}
+        row |= {"low": curve.interval[0], "high": curve.interval[1], "extrapolated": curve.extrapolated}
+        self._insert("learning_curves", [row], replace=True)
+        for p in curve.points:
+            row = {"run": run, "rows": p.rows, "score": p.score, "low": p.interval[0], "high": p.interval[1]}
+            row |= {"repeats": p.repeats, "difference": p.difference}
+            row |= {"difference_low": p.difference_interval[0], "difference_high": p.difference_interval[1]}
+            self._insert("learning_points", [row], replace=True)
+
+    @reads
+    def verdict(self, run: int) -> Verdict | None:
+        """Read the verdict of a run, if it has come to one."""
+        contenders = [
+            Contender(
+                row["name"],
+                row["score"],
+                (row["low"], row["high"]),
+                row["n"],
+                self._contender_outcomes(run, row["name"]),
+                row["cost_per_1000"],
+                row["ms_per_1000"],
+                row["train_rows"],
+                row["detail"],
+            )
+            for row in self.rows("SELECT * FROM contenders WHERE run = ? ORDER BY position", run)
+        ]
+        comparisons = [
+            Comparison(row["a"], row["b"], row["difference"], (row["low"], row["high"]), row["p_value"], row["test"])
+            for row in self.rows("SELECT * FROM comparisons WHERE run = ? ORDER BY rowid", run)
+        ]
+        for row in self.rows("SELECT * FROM verdicts WHERE run = ?", run):
+            shown = (tuple(contenders), tuple(comparisons), row["sentence"], row["opened"])
+            return Verdict(row["metric"], *shown, self._curve(run), self._bills(run))
+        return None
+
+    def _curve(self, run: int) -> LearningCurve | None:
+        points = tuple(
+            CurvePoint(
+                row["rows"],
+                row["score"],
+                (row["low"], row["high"]),
+                row["repeats"],
+                row["difference"],
+                (row["difference_low"], row["difference_high"]),
+            )
+            for row in self.rows("SELECT * FROM learning_points WHERE run = ? ORDER BY rows", run)
+        )
+        for row in self.rows("SELECT * FROM learning_curves WHERE run = ?", run):
+            found = row["crossover"], (row["low"], row["high"]), bool(row["extrapolated"])
+            return LearningCurve(row["prompt"], points, *found)
+        return None
+
+    def _bills(self, run: int) -> tuple[Bill, ...]:
+        sql = """SELECT b.name, finding, labels, labelled, seconds, cost_per_1000, ms_per_1000
+                 FROM bills b JOIN contenders c USING (run, name) WHERE run = ? ORDER BY position"""
+        return tuple(Bill(*row) for row in self.rows(sql, run))
+
+    @reads
+    def _contender_outcomes(self, run: int, name: str) -> tuple[Outcome, ...]:
+        sql = f"SELECT a.*, {ANSWERED} FROM contender_outcomes a {BOUGHT} WHERE a.run = ? AND name = ? ORDER BY example"  # noqa: S608 - constants
+        found = tuple(outcome(row) for row in self.rows(sql, run, name))
+        of = self.rows("SELECT checksum FROM contenders WHERE run = ? AND name = ?", run, name)
+        check(f"the {name} of run {run}", found, of)
+        return found
+
+    def _known(self, outcomes: Sequence[Outcome]) -> dict[str, tuple[int, str]]:
+        """Find the completions behind outcomes: key -> (id, text)."""
+        keys = [outcome.completion_key for outcome in outcomes if outcome.completion_key]
+        found = self._many("SELECT key, id, text FROM completions WHERE key IN (%s)", keys)
+        return {unpacked(key): (number, text) for key, number, text in found}
