@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from optimizer.calibration import Batch, Scores, choose, scores_of, settle
-from optimizer.ledger import Ledger, Order
+from optimizer.ledger import Ledger
 from optimizer.records import REFUSALS, Completion, Kind, Outcome, Request, Trial
 from optimizer.scoring import Metric, score
+from optimizer.traffic import Order
 from search_spaces.prompt import Example, Prompt
 from search_spaces.rendering import Renderer
 

@@ -84,18 +84,19 @@ class Gateway:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
 
-    def submit(self, request: Request, another: Callable[[], None] = lambda: None) -> Future[Landed]:
+    def submit(self, request: Request, charged: Callable[[Failure], Future[None]] | None = None) -> Future[Landed]:
         """Make a call.
 
         Parameters
         ----------
         request
             What is asked.
-        another
-            Called, in the gateway's thread, before an attempt that follows one that may have been charged: raises
-            BudgetSpent if it cannot be paid.
+        charged
+            Told, in the gateway's thread, of a failed attempt that may have been charged. No other is made before what
+            it returns is done, so that none is forgotten if the process ends; BudgetSpent in it ends the call. Without
+            it, these failures come with what landed.
         """
-        return asyncio.run_coroutine_threadsafe(_Call(self, request, another).make(), self._loop)
+        return asyncio.run_coroutine_threadsafe(_Call(self, request, charged).make(), self._loop)
 
     def wind_down(self) -> None:
         """Make no further attempts: what is under way may land."""
@@ -164,7 +165,7 @@ class _Call:
 
     gateway: Gateway
     request: Request
-    another: Callable[[], None]
+    charged: Callable[[Failure], Future[None]] | None
     began: float = field(default_factory=time.monotonic)
     attempts: int = 0  # that met a passing fault
     doubts: int = 0
@@ -212,7 +213,6 @@ class _Call:
 
     async def _judge(self, failed: CallFailed) -> Landed | None:
         """Decide what follows a failed attempt: an end, or another attempt after a wait."""
-        charged = failed.billed or failed.answer is not None
         cost = failed.answer.cost if failed.answer else None if failed.billed else 0.0
         self.attempts += failed.fate is Fate.PASSING
         self.doubts += failed.answer is not None
@@ -224,15 +224,21 @@ class _Call:
             return self._lands(failed.answer)
         if self.attempts == ATTEMPTS or (failed.fate is Fate.LIMITED and self._silent()):
             return self._gives_up(failed.said, cost)
-        if charged:
-            self._note(failed.said, cost)
+        if failed.billed or failed.answer is not None:
             try:
-                self.another()
+                await self._charge(failed.said, cost)
             except BudgetSpent as spent:
                 return self._ends(spent)
         if failed.fate is Fate.PASSING:  # a limit holds for all, and is waited for at the gate
             await self.gateway.pause(self.attempts, failed.wait)
         return None
+
+    async def _charge(self, said: str, cost: float | None) -> None:
+        """Have it written down that an attempt may have been paid for nothing, before another is made."""
+        if self.charged is None:
+            self._note(said, cost)
+        else:
+            await asyncio.wrap_future(self.charged(self._failure(said, cost)))
 
     def _silent(self) -> bool:
         """Whether nobody was answered for so long that a rate limit is no passing fault any more."""
@@ -249,7 +255,10 @@ class _Call:
         return self._ends(ProviderError(f"{name}: no answer ({tried}; last: {said}). Check the model; then resume."))
 
     def _note(self, said: str, cost: float | None) -> None:
-        self.failures.append(Failure(said, time.monotonic() - self.began, cost))
+        self.failures.append(self._failure(said, cost))
+
+    def _failure(self, said: str, cost: float | None) -> Failure:
+        return Failure(said, time.monotonic() - self.began, cost)
 
     def _fails(self, said: str, cost: float | None) -> Landed:
         self._note(said, cost)

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
@@ -23,8 +21,8 @@ from optimizer.errors import BudgetSpent, Interrupted, ModelError
 from optimizer.gateway import STOPPED, Gateway, InThreads, Landed, Pace
 from optimizer.models import LocalModel, Model, RemoteModel
 from optimizer.records import Completion, Failure, Request
+from optimizer.traffic import Again, Flight, Order, Traffic
 
-POLL_SECONDS = 0.2  # between two looks at whether the user has stopped, or another process has bought what we wait for
 LAST_SECONDS = 1.0  # that calls in flight are given to land when everything is broken off
 
 
@@ -60,73 +58,6 @@ def require_price(model: Model, max_usd: float) -> None:
 
 
 @dataclass
-class _Flight:
-    """A call that is under way: the most that an attempt can cost, and what is reserved for all of them."""
-
-    each: Spent
-    reserved: Spent
-
-
-@dataclass(eq=False)
-class Order:
-    """Requests that are being answered, with the key of each; `trouble` is why the rest of them will not be."""
-
-    keys: list[str]
-    known: dict[str, Completion]
-    missing: dict[str, Request]
-    trouble: BaseException | None = None
-
-
-@dataclass
-class _Traffic:
-    """The calls of all orders, by key: those that wait to go out, those under way, and what became of them."""
-
-    orders: list[Order] = field(default_factory=list)
-    waiting: deque[tuple[str, Request]] = field(default_factory=deque)
-    done: dict[str, Completion] = field(default_factory=dict)
-    flying: dict[str, _Flight] = field(default_factory=dict)
-    elsewhere: dict[str, Request] = field(default_factory=dict)  # another process asks for these
-    landed: queue.SimpleQueue[tuple[str, Future[Landed]]] = field(default_factory=queue.SimpleQueue)
-    unwritten: list[tuple[str, Future[Landed]]] = field(default_factory=list)
-    trouble: BaseException | None = None
-
-    def place(self, order: Order) -> None:
-        """Let an order's calls wait for their turn, but for those that another order has called already."""
-        self.orders.append(order)
-        known = {*self.done, *self.flying, *self.elsewhere, *(key for key, _ in self.waiting)}
-        self.waiting.extend((key, request) for key, request in order.missing.items() if key not in known)
-
-    def lacks(self, order: Order) -> bool:
-        """Whether an order still waits for a call."""
-        return not order.missing.keys() <= self.done.keys()
-
-    def over(self, order: Order) -> dict[str, Completion]:
-        """Hand out what an order has waited for."""
-        self.orders.remove(order)
-        found = {key: self.done[key] for key in order.missing}
-        wanted = {key for other in self.orders for key in other.missing}
-        self.done = {key: completion for key, completion in self.done.items() if key in wanted}
-        return found
-
-    def break_off(self) -> None:
-        """Give up what has not gone out, and tell all orders why."""
-        for order in self.orders:
-            order.trouble = self.trouble
-        self.orders.clear()
-        self.waiting.clear()
-        self.elsewhere.clear()
-        self.done.clear()
-        self.trouble = None
-
-    def land(self) -> None:
-        """Take in what has landed, and wait a moment for it."""
-        with suppress(queue.Empty):
-            self.unwritten.append(self.landed.get(timeout=POLL_SECONDS))
-            while True:
-                self.unwritten.append(self.landed.get_nowait())
-
-
-@dataclass
 class Ledger:
     """Buys completions of one model.
 
@@ -153,7 +84,7 @@ class Ledger:
     def __post_init__(self) -> None:
         require_price(self.model, self.budget.caps.usd)
         self.versions: dict[str, None] = {}
-        self._traffic = _Traffic()
+        self._traffic = Traffic()
 
     def close(self) -> None:
         """Give up what is in flight, if anything is, and close the connections."""
@@ -288,7 +219,7 @@ class Ledger:
         self._guarded(lambda traffic: self._fly(traffic, order))
         return self._traffic.over(order)
 
-    def _guarded(self, do: Callable[[_Traffic], None]) -> None:
+    def _guarded(self, do: Callable[[Traffic], None]) -> None:
         """Do something with the calls; if it is broken off, as by a second Ctrl-C, leave none of them unwritten."""
         try:
             do(self._traffic)
@@ -296,7 +227,7 @@ class Ledger:
             self._give_up(self._traffic)
             raise
 
-    def _fly(self, traffic: _Traffic, order: Order) -> None:
+    def _fly(self, traffic: Traffic, order: Order) -> None:
         while traffic.lacks(order) and (traffic.flying or traffic.trouble is None):
             self._send(traffic)
             traffic.land()
@@ -307,14 +238,14 @@ class Ledger:
             assert order.trouble is not None
             raise order.trouble
 
-    def _drain(self, traffic: _Traffic) -> None:
+    def _drain(self, traffic: Traffic) -> None:
         """Let what is in flight land, and nothing else out."""
         while traffic.flying:
             self.gateway.wind_down()
             traffic.land()
             self._take(traffic)
 
-    def _send(self, traffic: _Traffic) -> None:
+    def _send(self, traffic: Traffic) -> None:
         """Let out as many calls as there is room for, after writing down that they go out."""
         assert self.pace is not None
         calls: dict[str, tuple[Request, Spent]] = {}
@@ -344,18 +275,21 @@ class Ledger:
         if self.stop.is_set() and traffic.flying:
             self.gateway.wind_down()
 
-    def _submit(self, traffic: _Traffic, key: str, request: Request, each: Spent) -> None:
-        flight = traffic.flying[key] = _Flight(each, each)
+    def _submit(self, traffic: Traffic, key: str, request: Request, each: Spent) -> None:
+        traffic.flying[key] = Flight(each, each)
 
-        def another() -> None:
-            self.budget.reserve(each)
-            flight.reserved += each
+        def charged(failure: Failure) -> Future[None]:
+            again = Again(key, failure, Future())
+            traffic.landed.put(again)
+            return again.leave
 
-        future = self.gateway.submit(request, another)
+        future = self.gateway.submit(request, charged)
         future.add_done_callback(lambda landed: traffic.landed.put((key, landed)))
 
-    def _take(self, traffic: _Traffic) -> None:
+    def _take(self, traffic: Traffic) -> None:
         """Write down what became of calls that have landed, and what they cost."""
+        if traffic.again:
+            self._let_try_again(traffic)
         if not traffic.unwritten:
             return
         results = {key: _result(future) for key, future in traffic.unwritten}
@@ -377,7 +311,24 @@ class Ledger:
             elif result.completion is not None:
                 traffic.done[key] = result.completion
 
-    def _give_up(self, traffic: _Traffic) -> None:
+    def _let_try_again(self, traffic: Traffic) -> None:
+        """Write down what calls may have been charged so far, and let them go on if that can be paid once more."""
+        failures = [(again.key, again.failure, traffic.flying[again.key].each) for again in traffic.again]
+        self.book.add_failures(self.run, self.model.name, failures)
+        for again in traffic.again:
+            flight = traffic.flying[again.key]
+            self.budget.settle(flight.reserved, _charged(again.failure, flight.each))
+            flight.reserved = Spent()
+            try:
+                self.budget.reserve(flight.each)
+            except BudgetSpent as spent:
+                again.leave.set_exception(spent)
+            else:
+                flight.reserved = flight.each
+                again.leave.set_result(None)
+        traffic.again.clear()
+
+    def _give_up(self, traffic: Traffic) -> None:
         """Leave calls in flight to themselves after a moment, and write down that they may have been paid."""
         try:
             until = time.monotonic() + LAST_SECONDS
@@ -393,7 +344,7 @@ class Ledger:
         finally:
             self._hang_up()
 
-    def _look_elsewhere(self, traffic: _Traffic) -> None:
+    def _look_elsewhere(self, traffic: Traffic) -> None:
         """Take what another process has bought meanwhile; what it has given up is asked for again."""
         if not traffic.elsewhere:
             return

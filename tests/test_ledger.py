@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from optimizer.budget import Budget, Caps, Spent
 from optimizer.errors import BudgetSpent, Interrupted, ModelError, ProviderError
+from optimizer.faults import CallFailed, Fate
 from optimizer.gateway import Pace
 from optimizer.ledger import Ledger
 from optimizer.records import Completion, Request
@@ -726,6 +728,35 @@ def test_calls_that_failed_are_remembered_with_their_price(tmp_path: Path, worke
         assert model.asked == 1
         Ledger(model, store, 1, pace=paced(workers)).complete([Request((Message("user", "x"),), Settings())])
         assert store.spent(1) == Spent(2, 1.0)
+
+
+def test_an_attempt_that_may_have_been_paid_is_written_down_before_the_next(store: Store, path: Path) -> None:
+    """Else a kill between two attempts at a call would hide one of them, and its price, for ever."""
+
+    class Resetting:
+        name, address, price = "resetting", "", (1e-6, 1e-6)
+
+        def __init__(self) -> None:
+            self.found: list[int] = []
+
+        async def ask(self, request: Request) -> Completion:
+            with closing(sqlite3.connect(path)) as other:
+                counted = "SELECT COUNT(*) FROM failures WHERE possibly_paid"
+                self.found.append(other.execute(counted).fetchone()[0])
+            if len(self.found) < 3:
+                raise CallFailed(Fate.PASSING, "connection reset", billed=True)
+            return answer(request)
+
+        async def leave(self) -> None:
+            """Nothing is open."""
+
+    model = Resetting()
+    budget = Budget(Caps(calls=9))
+    with closing(Ledger(model, store, 1, budget, Pace(2, patience=0.01))) as ledger:
+        ledger.complete([ask("a")])
+
+    assert model.found == [0, 1, 2]
+    assert (budget.spent.calls, budget.reserved) == (3, Spent())
 
 
 # --- several orders under way -----------------------------------------------------------------------------
