@@ -13,6 +13,7 @@ from itertools import count
 from typing import Protocol
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from optimizer.aims import Aims
 from optimizer.arrivals import first_looks, spare
@@ -155,12 +156,14 @@ def run(
     searcher = _searcher(board, options, aims)
     known = {(t.prompt.digest, o.example_id): o for t in replay for o in t.outcomes}
     play = _Play(board, searcher, options, hooks)
-    reason = _look(play, known, evaluate)
-    winner = searcher.finish(np.random.default_rng([options.seed, 0, 1]))
-    play.tell(range(len(board.cards)))
+    # The matrices are so small that a second thread costs more than it gives, most of all beside other work.
+    with threadpool_limits(1, "blas"):
+        reason = _look(play, known, evaluate)
+        winner = searcher.finish(np.random.default_rng([options.seed, 0, 1]))
+        play.tell(range(len(board.cards)))
+        worth = searcher.importances(np.random.default_rng([options.seed, 0, 2])) if options.explain else ()
     trials = tuple(board.trial(card.number) for card in board.cards)
     card = board.cards[winner]
-    worth = searcher.importances(np.random.default_rng([options.seed, 0, 2])) if options.explain else ()
     reason = (reason or searcher.reason) + aims.note(winner)
     return Found(trials, trials[winner], reason, card.gain, card.gain_credible, worth)
 

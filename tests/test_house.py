@@ -31,6 +31,7 @@ DOORS = {
     "skops": {"optimizer/baseline.py"},
     "sqlite3": {f"optimizer/{room}.py" for room in ("measured", "purchases", "opening")},
     "sqlite_utils": {"optimizer/purchases.py"},
+    "threadpoolctl": {"optimizer/search.py"},
 }
 NEVER = {"pickle", "joblib", "cloudpickle", "marshal", "shelve"}
 
