@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import lru_cache
 
 from optimizer.errors import StoreError
 from optimizer.measured import ANSWERED, BOUGHT, check, outcome, outcome_row, outcomes_checksum
@@ -140,8 +141,10 @@ class Store(Rulings):
             self.conn.execute(_ADD_UP, (run, trial.number))
 
     def _save_prompt(self, prompt: Prompt, text: str) -> str:
+        key = _digest(prompt)
+        if self.rows("SELECT 1 FROM prompts WHERE digest = ?", key):
+            return key
         data = prompt.to_dict()
-        key = digest(data)
         if prompt.nearest:
             data["pool"] = digest(data["demos"])
             self._insert("pools", [{"digest": data["pool"], "json": compact(data.pop("demos"))}])
@@ -251,6 +254,12 @@ _ADD_UP = """UPDATE prompt_trials SET (calls, cost, prompt_tokens, completion_to
                       COALESCE(SUM(c.completion_tokens), 0), COALESCE(SUM(c.seconds), 0)
                FROM outcomes o JOIN completions c ON c.id = o.completion WHERE o.run = ?1 AND o.trial = ?2)
              WHERE run = ?1 AND number = ?2"""
+
+
+@lru_cache(maxsize=1024)
+def _digest(prompt: Prompt) -> str:
+    """A prompt's digest: a trial is written down after each of its blocks, and a pool of demos may be long."""
+    return prompt.digest
 
 
 def _searched(outcome: Outcome) -> tuple[int, str]:

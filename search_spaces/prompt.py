@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 
@@ -163,9 +163,8 @@ class Prompt:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form, complete in itself."""
-        data = asdict(self)
-        data["demos"] = [demo.to_dict() for demo in self.demos]
-        return data
+        data = {item.name: getattr(self, item.name) for item in fields(self)}
+        return data | {"demos": [demo.to_dict() for demo in self.demos], "settings": asdict(self.settings)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Prompt:
