@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from optimizer.errors import StoreError
 from optimizer.records import Outcome, TrainedModel
 from optimizer.scoring import Metric, score, summarise
 from search_spaces.prompt import Example
@@ -132,11 +133,24 @@ def _linear(rows: Sequence[Example], dev: Sequence[Example], metric: Metric, sea
 
 
 def load(trained: TrainedModel) -> Rival:
-    """Bring a trained rival back from its skops file; nothing in it is executed."""
+    """Bring a trained rival back from its skops file; nothing in it is executed.
+
+    Raises
+    ------
+    StoreError
+        If it is no such file, or holds what such a rival is not made of.
+    """
     import skops.io
 
     assert trained.blob is not None
-    return Rival(trained, _answers(skops.io.loads(trained.blob, trusted=TRUSTED)))
+    try:
+        pipeline = skops.io.loads(trained.blob, trusted=TRUSTED)
+    except Exception as error:  # whatever a damaged or forged file makes it raise
+        raise StoreError(
+            f"the trained baseline in the results database cannot be read ({type(error).__name__}). "
+            "Start anew with another --db."
+        ) from error
+    return Rival(trained, _answers(pipeline))
 
 
 def _choose(chooser: Chooser) -> dict[str, Value]:

@@ -22,6 +22,7 @@ from search_spaces.prompt import Example
 LISTED = 50  # trials in the page's table: the rest were looked at for a few rows only
 # What would act on a terminal, or move what stands beside it: control characters and directions of writing.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+FORMULA = re.compile(r"[=+@\t\r]|-(?![\d.]+$)")  # how a cell begins that is worked out where it is opened; -5 is not
 ROUGH = 16  # rows from which a running score without an estimate is drawn
 
 
@@ -306,11 +307,19 @@ def verdict_record(verdict: Verdict | None) -> dict[str, Any] | None:
 
 def answers_csv(rows: Sequence[Example], answers: Sequence[str | None], columns: Sequence[str]) -> str:
     """Write rows with their answers as CSV: id, inputs, answer; an answer that could not be had is empty."""
+    values = [
+        (row.id, *(value for _, value in row.inputs), answer or "") for row, answer in zip(rows, answers, strict=True)
+    ]
+    return as_csv(Grid("Answers", ("id", *columns), tuple(values)))
+
+
+def as_csv(grid: Grid) -> str:
+    """Write a table as CSV; a cell that a spreadsheet would take for a formula is marked as text."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", *columns])
-    for row, answer in zip(rows, answers, strict=True):
-        writer.writerow([row.id, *(value for _, value in row.inputs), answer or ""])
+    for row in (grid.columns, *grid.rows):
+        cells = [f"'{cell}" if FORMULA.match(cell) else cell for cell in row]
+        returns = any("\r" in cell for cell in cells)  # not quoted by itself, and the end of a row to many readers
+        csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL).writerow(cells)
     return text.getvalue()
 
 

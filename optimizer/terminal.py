@@ -5,8 +5,6 @@ Control characters that come with the data are made visible, so that no row can 
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import signal
 import sys
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from optimizer.report import CONTROL, visible
+from optimizer.report import CONTROL, as_csv, visible
 
 if TYPE_CHECKING:
     from optimizer.report import Grid
@@ -67,12 +65,8 @@ def out_grid(grid: Grid) -> None:
 
 
 def out_csv(grid: Grid) -> None:
-    """Write a table as CSV; a cell that a spreadsheet would take for a formula is marked as text."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(grid.columns)
-    writer.writerows([f"'{cell}" if cell[:1] in {"=", "+", "@", "\t"} else cell for cell in row] for row in grid.rows)
-    out_data(text.getvalue())
+    """Write a table as CSV."""
+    out_data(as_csv(grid))
 
 
 def next_step(*commands: str) -> None:
