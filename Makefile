@@ -14,7 +14,7 @@ test: .venv/test  ## all tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 faults: .venv/test  ## kills, faults, full disks and hostile providers in large numbers; leaves faults.json
-	FAULTS=full $(BIN)/python -m pytest tests/faults
+	FAULTS=full $(BIN)/python -m pytest tests/faults -n auto --dist worksteal
 
 lint: .venv/lint  ## ruff
 	$(BIN)/ruff check .
