@@ -1,8 +1,9 @@
 """The cheap trained rival: the same rows, the same objective, scored by the same code. The door of scikit-learn.
 
-With labels: TF-IDF of words and characters and a linear classifier, trained epoch by epoch while the dev score is
-watched. Without labels: the answer of the nearest training row. It can be trained anew on parts of its rows. Knows
-nothing of prompts or of the test rows.
+With labels: TF-IDF of words and characters and a linear classifier, or one for each label where an answer may name
+several, trained epoch by epoch while the dev score is watched. Without labels: the answer of the nearest training row,
+if that is better than any row's. It can be trained anew on parts of its rows. Knows nothing of prompts or of the test
+rows.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from optimizer.errors import StoreError
+from optimizer.onevsrest import OneVsRest, answers
 from optimizer.records import Outcome, TrainedModel
 from optimizer.scoring import Metric, score, summarise
 from search_spaces.prompt import Example
 from search_spaces.space import Chooser, Value
 
 EPOCHS = 40  # the most passes over the training rows
+SEVERAL = "several"  # an answer may name more than one label
 PATIENCE = 5  # epochs without a better dev score before training stops
 TRUSTED = ["scipy.sparse._csr.csr_matrix"]  # holds the training rows of the retrieving rival; arrays, no code
 # Single precision: SGD over many labels then takes a seventh of the time, and errs no more.
@@ -82,13 +85,14 @@ class Rival:
         )
 
 
-def train(
+def train(  # noqa: PLR0913 - the kinds of answers
     rows: Sequence[Example],
     dev: Sequence[Example],
     metric: Metric,
     search: Minimal,
     *,
     labelled: bool,
+    several: Sequence[str] = (),
     budget: Budget = Budget(),
 ) -> Rival:
     """Train the rival on the training rows, choosing its hyperparameters and its last epoch on the dev rows.
@@ -103,33 +107,44 @@ def train(
         Searches the hyperparameters.
     labelled
         Whether the answers are a closed list; otherwise the rival retrieves.
+    several
+        The closed list, if an answer may name several of its labels.
     budget
         How long to search.
     """
     started = time.perf_counter()
-    linear = labelled and len({row.target for row in rows}) > 1
-    rival = _linear(rows, dev, metric, search, budget) if linear else _retrieval(rows, dev, metric)
+    linear = (labelled or len(several) > 1) and len({row.target for row in rows}) > 1
+    rival = _linear(rows, dev, metric, search, budget, several) if linear else _retrieval(rows, dev, metric)
     return replace(rival, trained=replace(rival.trained, seconds=time.perf_counter() - started))
 
 
-def _linear(rows: Sequence[Example], dev: Sequence[Example], metric: Metric, search: Minimal, budget: Budget) -> Rival:
+def _linear(
+    rows: Sequence[Example],
+    dev: Sequence[Example],
+    metric: Metric,
+    search: Minimal,
+    budget: Budget,
+    several: Sequence[str],
+) -> Rival:
     """Search a linear classifier's hyperparameters and train it."""
-    features = _Features(rows, dev)
+    features = _Features(rows, dev, several)
 
     def objective(chooser: Chooser) -> float:
         return max(_fit(features, _choose(chooser), metric, budget.seed)[1])
 
     params = search(objective, trials=budget.trials, seconds=budget.seconds, seed=budget.seed)
     model, curve = _fit(features, params, metric, budget.seed)
+    if isinstance(model, OneVsRest):
+        model, params = model.whole(_classifier(params, budget.seed)), {**params, "labels": SEVERAL}
     pipeline = features.pipeline(str(params["features"]), model)
     trained = TrainedModel(
-        f"TF-IDF ({params['features']}) + linear model, {len(curve)} epochs",
+        f"TF-IDF ({params['features']}) + linear model{' for each label' if several else ''}, {len(curve)} epochs",
         params,
         tuple(curve),
         max(curve),
         _dump(pipeline),
     )
-    return Rival(trained, _answers(pipeline))
+    return Rival(trained, _answers(pipeline, params))
 
 
 def load(trained: TrainedModel) -> Rival:
@@ -140,17 +155,20 @@ def load(trained: TrainedModel) -> Rival:
     StoreError
         If it is no such file, or holds what such a rival is not made of.
     """
+    return Rival(trained, _answers(_pipeline(trained), trained.params))
+
+
+def _pipeline(trained: TrainedModel) -> Any:  # noqa: ANN401 - scikit-learn is untyped
     import skops.io
 
     assert trained.blob is not None
     try:
-        pipeline = skops.io.loads(trained.blob, trusted=TRUSTED)
+        return skops.io.loads(trained.blob, trusted=TRUSTED)
     except Exception as error:  # whatever a damaged or forged file makes it raise
         raise StoreError(
             f"the trained baseline in the results database cannot be read ({type(error).__name__}). "
             "Start anew with another --db."
         ) from error
-    return Rival(trained, _answers(pipeline))
 
 
 def _choose(chooser: Chooser) -> dict[str, Value]:
@@ -165,8 +183,8 @@ def _choose(chooser: Chooser) -> dict[str, Value]:
 class _Features:
     """The texts as vectors: made once per kind of feature and shared by all trials."""
 
-    def __init__(self, rows: Sequence[Example], dev: Sequence[Example]) -> None:
-        self.rows, self.dev = rows, dev
+    def __init__(self, rows: Sequence[Example], dev: Sequence[Example], several: Sequence[str]) -> None:
+        self.rows, self.dev, self.several = rows, dev, several
         self.targets = np.array([row.target for row in rows])
         self.vectors = cache(self._vectors)
 
@@ -212,7 +230,7 @@ def _fit(features: _Features, params: Mapping[str, Value], metric: Metric, seed:
     curve: list[float] = []
     best: tuple[float, Any] = (-1.0, None)
     examples = {example.id: example for example in features.dev}
-    for model in islice(_passes(training, features.targets, params, seed), EPOCHS):
+    for model in islice(_passes(training, features, params, seed), EPOCHS):
         outcomes = [
             Outcome(example.id, *score(metric, str(answer), example), str(answer))
             for example, answer in zip(features.dev, model.predict(dev), strict=True)
@@ -226,9 +244,11 @@ def _fit(features: _Features, params: Mapping[str, Value], metric: Metric, seed:
     return model, curve
 
 
-def _passes(training: Any, targets: Any, params: Mapping[str, Value], seed: int) -> Iterator[Any]:  # noqa: ANN401
+def _passes(training: Any, features: _Features, params: Mapping[str, Value], seed: int) -> Iterator[Any]:  # noqa: ANN401
     """Train a linear classifier for ever; yields it after each pass over the rows."""
-    model, weights = _classifier(params, seed), _weights(params, targets)
+    targets = features.targets
+    model = _for_labels(features.several, params, seed) if features.several else _classifier(params, seed)
+    weights = _weights(params, targets)
     labels, rng = np.unique(targets), np.random.default_rng(seed)
     while True:
         order = rng.permutation(len(targets))
@@ -241,14 +261,23 @@ def _classifier(params: Mapping[str, Value], seed: int) -> Any:  # noqa: ANN401
     return SGDClassifier(loss="log_loss", alpha=10.0 ** float(params["log10_alpha"]), random_state=seed)
 
 
+def _for_labels(labels: Sequence[str], params: Mapping[str, Value], seed: int, **settings: object) -> OneVsRest:
+    """Make a classifier for each label."""
+    return OneVsRest(
+        labels, lambda: _classifier(params, seed).set_params(**settings), lambda wanted: _weights(params, wanted)
+    )
+
+
 def _weights(params: Mapping[str, Value], targets: Any) -> Any:  # noqa: ANN401
     from sklearn.utils.class_weight import compute_sample_weight
 
     return compute_sample_weight("balanced" if params["class_weight"] == "balanced" else None, targets)
 
 
-def _answers(pipeline: Any) -> Callable[[Sequence[str]], list[str]]:  # noqa: ANN401
+def _answers(pipeline: Any, params: Mapping[str, Value]) -> Callable[[Sequence[str]], list[str]]:  # noqa: ANN401
     def answer(texts: Sequence[str]) -> list[str]:
+        if params.get("labels") == SEVERAL:
+            return answers(pipeline.decision_function(list(texts)), [str(label) for label in pipeline[-1].classes_])
         return [str(label) for label in pipeline.predict(list(texts))]
 
     return answer
@@ -271,7 +300,7 @@ def _retrieval(rows: Sequence[Example], dev: Sequence[Example], metric: Metric) 
     training = vectorizer.fit_transform([row.text for row in rows])
     pipeline = make_pipeline(_light(vectorizer), _nearest(training, [row.target for row in rows]))
     detail = "answer of the nearest training row (no linear model serves where the answers are open)"
-    draft = Rival(TrainedModel(detail, {}, (), 0.0), _answers(pipeline))
+    draft = Rival(TrainedModel(detail, {}, (), 0.0), _answers(pipeline, {}))
     dev_score = summarise(metric, draft.outcomes(dev, metric), {e.id: e for e in dev}) or 0.0
     return Rival(TrainedModel(detail, {}, (), dev_score, _dump(pipeline)), draft.answer)
 
@@ -314,6 +343,7 @@ class Refit:
 
         self.targets = np.array([row.target for row in rows])
         self.trained, self.seed, self._unseen = trained, seed, len(unseen)
+        self.several = _several(trained)
         self._counted: list[tuple[Any, Any, int]] = []
         for options in _parts(str(trained.params.get("features", "characters")), rows):
             own = {name: value for name, value in options.items() if name not in {"sublinear_tf", "max_features"}}
@@ -340,8 +370,19 @@ class Refit:
         best = 1 + int(np.argmax(self.trained.curve))
         epochs = min(EPOCHS, math.ceil(best * len(self.targets) / len(targets)))
         # All epochs in one call: a call for each takes longer than the training where there are many labels.
+        if self.several:
+            return _for_labels(self.several, self.trained.params, self.seed, max_iter=epochs, tol=None).fit(
+                training, targets
+            )
         model = _classifier(self.trained.params, self.seed).set_params(max_iter=epochs, tol=None)
         return model.fit(training, targets, sample_weight=_weights(self.trained.params, targets))
+
+
+def _several(trained: TrainedModel) -> list[str]:
+    """Read the labels of a rival whose answers name several."""
+    if trained.params.get("labels") != SEVERAL:
+        return []
+    return [str(label) for label in _pipeline(trained)[-1].classes_]
 
 
 def _weighed(counts: Any, unseen: Any, most: int) -> tuple[Any, Any]:  # noqa: ANN401

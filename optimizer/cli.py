@@ -18,7 +18,7 @@ import click
 from optimizer.cli_results import export, history, predict, report, say_written, show, write_report
 from optimizer.cli_service import doctor, plan, serve_embedded
 from optimizer.errors import InputError, Interrupted, PhrasetuneError, TaskError, Upgraded
-from optimizer.options import changed, db_option, env_option, json_option, run_option, tune_options
+from optimizer.options import changed, code_option, db_option, env_option, json_option, run_option, tune_options
 from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable
 from optimizer.version import __version__
 
@@ -112,12 +112,13 @@ def init(file: str, output: str, force: bool) -> None:
 @main.command()
 @click.argument("task", type=click.Path())
 @click.option("--wordings", is_flag=True, help="Print the texts behind the names.")
+@code_option
 @json_option
-def space(task: str, wordings: bool, as_json: bool) -> None:
+def space(task: str, wordings: bool, allow_code: bool, as_json: bool) -> None:
     """Print the search space of TASK, its size, and one rendered prompt."""
     from optimizer.preparing import prepare
 
-    plan = prepare(task)
+    plan = prepare(task, allow_code=allow_code)
     seed = plan.space.build(plan.space.seed())
     messages = plan.renderer.messages(seed, plan.data.train[0])
     if as_json:
@@ -160,17 +161,18 @@ def _space_grid(plan: Plan) -> Grid:
 @main.command()
 @click.argument("task", type=click.Path())
 @tune_options
+@code_option
 @env_option
 @db_option
 @json_option
-def tune(task: str, db: str, as_json: bool, quiet: bool, **changes: Any) -> None:  # noqa: ANN401
+def tune(task: str, db: str, allow_code: bool, as_json: bool, quiet: bool, **changes: Any) -> None:  # noqa: ANN401
     """Search the best prompt for TASK and compare it with a trained baseline on sealed test rows.
 
     Ctrl-C stops after the calls in flight; the same command resumes.
     """
     from optimizer.task import load_task
 
-    tuned = _tune(changed(load_task(task), changes), db, quiet=quiet or as_json)
+    tuned = _tune(changed(load_task(task), changes), db, allow_code=allow_code, quiet=quiet or as_json)
     if as_json:
         _tuned_json(tuned)
         return
@@ -182,7 +184,7 @@ def tune(task: str, db: str, as_json: bool, quiet: bool, **changes: Any) -> None
     )
 
 
-def _tune(task: Task, db: str, *, quiet: bool) -> Tuned:
+def _tune(task: Task, db: str, *, quiet: bool, allow_code: bool = False) -> Tuned:
     """Run a search with a live view; the first Ctrl-C stops it gently, the second at once."""
     from optimizer.journey import Watch
     from optimizer.journey import tune as run_tune
@@ -191,7 +193,7 @@ def _tune(task: Task, db: str, *, quiet: bool) -> Tuned:
     stop = threading.Event()
     with LiveView(quiet=quiet) as view, stoppable(stop, view.say):
         try:
-            return run_tune(task, db=db, watch=Watch(view, stop))
+            return run_tune(task, db=db, watch=Watch(view, stop), allow_code=allow_code)
         except Interrupted:
             again = shlex.join(["phrasetune", *sys.argv[1:]])  # with its options: they are part of what is resumed
             raise Interrupted(f"stopped; everything bought is in {db}. Resume with: {again}") from None

@@ -263,6 +263,8 @@ def predict(file: str, run: int | None, db: str, output: str | None, force: bool
     missing = sum(answer is None for answer in done.answers)
     bought = f"{done.bought} completions bought, {done.reused} reused"
     err(f"{len(done.rows)} rows, {missing} without a readable answer; {bought}")
+    if done.unscored:
+        err(done.unscored)
     if done.score is not None:
         err(f"{done.metric}: {percent(done.score)} (95 % interval {spread(done.interval)})")
         if done.seen:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from optimizer.errors import InputError
-from optimizer.options import changed, db_option, env_option, json_option, tune_options
+from optimizer.options import changed, code_option, db_option, env_option, json_option, tune_options
 from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable
 
 if TYPE_CHECKING:
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 @click.argument("task", type=click.Path())
 @tune_options
 @click.option("--offline", is_flag=True, help="Make no call; know only what earlier calls have shown.")
+@code_option
 @env_option
 @db_option
 @json_option
-def plan(task: str, db: str, offline: bool, as_json: bool, **changes: Any) -> None:  # noqa: ANN401
+def plan(task: str, db: str, offline: bool, allow_code: bool, as_json: bool, **changes: Any) -> None:  # noqa: ANN401
     """Say what `tune` would take on TASK: calls, tokens, dollars and time, and how small a gain the rows can show.
 
     It takes the options of `tune`. First the seed prompt is asked 5 training rows, to measure what a call takes.
@@ -47,7 +48,7 @@ def plan(task: str, db: str, offline: bool, as_json: bool, **changes: Any) -> No
     from optimizer.task import load_task
 
     del changes["quiet"]  # there is no live view
-    ready = prepare(changed(load_task(task), changes))
+    ready = prepare(changed(load_task(task), changes), allow_code=allow_code)
     model = _priced(ready.task, keyless=offline)
     _say_plan(ready, model, err if as_json else out)
     stop = threading.Event()
@@ -67,12 +68,19 @@ def plan(task: str, db: str, offline: bool, as_json: bool, **changes: Any) -> No
 @click.argument("task", type=click.Path(), required=False)
 @click.option("--model", help="Any LiteLLM model, or embedded; that of TASK by default.")
 @click.option("--api-base", help="Address of an OpenAI-compatible server.")
+@code_option
 @env_option
 @db_option
 @json_option
 @click.pass_context
 def doctor(
-    context: click.Context, task: str | None, model: str | None, api_base: str | None, db: str, as_json: bool
+    context: click.Context,
+    /,
+    task: str | None,
+    db: str,
+    allow_code: bool,
+    as_json: bool,
+    **changes: Any,  # noqa: ANN401
 ) -> None:
     """Check that all is in place: Python, packages, results.db, disk, and with TASK its file, its rows and its model.
 
@@ -81,7 +89,7 @@ def doctor(
     from dataclasses import asdict
 
     found, say = [], err if as_json else out
-    for check in _checks(task, Path(db), {"model": model, "api_base": api_base}):
+    for check in _checks(task, Path(db), changes, allow_code=allow_code):
         found.append(check)
         say(f"{'OK  ' if check.ok else 'FAIL'}  {check.name:8}  {check.said}")
     wrong = sum(not check.ok for check in found)
@@ -94,7 +102,7 @@ def doctor(
     context.exit(1 if wrong else 0)
 
 
-def _checks(task: str | None, db: Path, options: dict[str, Any]) -> Iterator[Check]:
+def _checks(task: str | None, db: Path, options: dict[str, Any], *, allow_code: bool) -> Iterator[Check]:
     """Check the machine, then the task, then its model or the one that is named."""
     from optimizer import checks
     from optimizer.task import ModelSpec, load_task
@@ -108,7 +116,7 @@ def _checks(task: str | None, db: Path, options: dict[str, Any]) -> Iterator[Che
             yield checks.Check("task", ok=False, said=str(error))
         else:
             yield checks.Check("task", ok=True, said=f"{task}: {ready.task.kind}, judged by {ready.metric}")
-            yield from checks.rows(ready)
+            yield from checks.rows(ready, allow_code=allow_code)
     if ready is not None:
         yield from checks.model(ready, ready.model)
     elif options["model"]:

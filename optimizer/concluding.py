@@ -16,7 +16,6 @@ from optimizer.errors import BudgetSpent
 from optimizer.evaluate import Evaluator
 from optimizer.preparing import Plan
 from optimizer.records import Outcome, Trial, Verdict
-from optimizer.scoring import get_metric
 from optimizer.store import Store
 from optimizer.studies import best_hyperparameters
 
@@ -65,6 +64,7 @@ class Conclusion:
             self.evaluate.metric,
             best_hyperparameters,
             labelled=bool(plan.labels),
+            several=plan.several,
             budget=baseline.Budget(options.trials, options.seconds, plan.task.search.seed),
         )
         self.store.save_baseline(self.run, rival.trained)
@@ -73,7 +73,7 @@ class Conclusion:
     def _decide(self, found: search.Found, rival: baseline.Rival) -> Verdict:
         """Open the test rows once, for all contenders."""
         plan, evaluate, budget = self.plan, self.evaluate, self.evaluate.ledger.budget
-        rows, metric = plan.data.test, get_metric(plan.task.metric)
+        rows, metric = plan.data.test, plan.metric
         budget.held, budget.held_minutes = Spent(), 0.0
         opened = self.store.open_test(plan.data_digest, self.run)
         seed, best = found.trials[0], found.best

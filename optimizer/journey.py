@@ -23,7 +23,6 @@ from optimizer.mirror import mirror, study_name
 from optimizer.models import Model, destination
 from optimizer.preparing import Plan, caps, constraints, context, looks, pace, prepare, task_model
 from optimizer.records import Ablation, Decided, Event, Importance, Notice, Run, Stage, Trial, Verdict, Wording
-from optimizer.scoring import get_metric
 from optimizer.store import Store
 from optimizer.task import Task
 from search_spaces.prompt import Turn
@@ -64,7 +63,12 @@ class Watch:
 
 
 def tune(
-    task: Task | str | Path, *, db: str | Path = "results.db", model: Model | None = None, watch: Watch | None = None
+    task: Task | str | Path,
+    *,
+    db: str | Path = "results.db",
+    model: Model | None = None,
+    watch: Watch | None = None,
+    allow_code: bool = False,
 ) -> Tuned:
     """Search the best prompt for a task, compare it with a trained rival, and write everything down.
 
@@ -81,6 +85,8 @@ def tune(
         Overrides the model that the task names.
     watch
         Follows the run, and stops it.
+    allow_code
+        Whether a metric of the user's own, which is code, may be run.
 
     Raises
     ------
@@ -95,7 +101,7 @@ def tune(
     """
     watch = watch or Watch()
     watch.event(Stage("reading", "the task and its rows"))
-    plan = prepare(task)
+    plan = prepare(task, allow_code=allow_code)
     model = model or task_model(plan.task.model)
     if place := destination(model):
         watch.event(place)
@@ -115,11 +121,11 @@ class _Journey:
     watch: Watch
 
     def walk(self) -> Tuned:
-        plan, store, task = self.plan, self.store, self.plan.task
+        plan, store = self.plan, self.store
         store.add_examples(plan.data_digest, plan.data)
         self.id, replay = self._start()
         self.ledger = self._ledger()
-        self.evaluate = Evaluator(self.ledger, plan.renderer, get_metric(task.metric))
+        self.evaluate = Evaluator(self.ledger, plan.renderer, plan.metric)
         self.evaluate.recall(replay)  # a resumed search calibrates on the same rows
         self.costs: dict[int, _PerCall] = {}
         self.warned: set[float] = set()

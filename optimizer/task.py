@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from optimizer.errors import TaskError, one_of
 from optimizer.faults import unfit_address
-from optimizer.scoring import METRICS
+from optimizer.kinds import KINDS
+from optimizer.metrics import METRICS
+from optimizer.own_metric import is_own
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -44,11 +46,12 @@ class About(_Section):
     """`[task]`: what is wanted.
 
     `labels` is the closed list of answers of a classification (read from the data when left out), as names or as
-    a table of names and descriptions.
+    a table of names and descriptions; from lowest to highest where the metric compares by order. `metric` is one of
+    those that suit the kind, or module:function for a function of the user's own.
     """
 
     name: Annotated[str, Field(pattern=r"^[\w.-]{1,80}$")]
-    kind: Literal["classification", "extraction", "qa", "generation"] = "classification"
+    kind: Literal["classification", "multilabel", "extraction", "qa", "generation"] = "classification"
     description: str = ""
     labels: Labels = []
     metric: str = ""
@@ -56,8 +59,8 @@ class About(_Section):
     @model_validator(mode="after")
     def _known_metric(self) -> About:
         suited = [name for name, metric in METRICS.items() if self.kind in metric.kinds]
-        if self.metric and self.metric not in suited:
-            raise ValueError(one_of("metric", self.metric, suited, f"(for {self.kind})"))
+        if self.metric and self.metric not in suited and not is_own(self.metric):
+            raise ValueError(one_of("metric", self.metric, [*suited, "module:function"], f"(for {self.kind})"))
         return self
 
 
@@ -180,6 +183,13 @@ class Task(_Section):
     seed: dict[str, Any] = {}
     folder: Path = Field(default=Path(), exclude=True)
 
+    @model_validator(mode="after")
+    def _one_set(self) -> Task:
+        if self.task.kind == "multilabel" and self.data.answers:
+            given = f"answers = {self.data.answers!r}"
+            raise ValueError(f"{given}; a multilabel target holds all labels of its row. Leave it out of [data].")
+        return self
+
     @property
     def data_file(self) -> Path:
         """Where the rows are."""
@@ -188,8 +198,7 @@ class Task(_Section):
     @property
     def metric(self) -> str:
         """The objective: the one named, or the usual one of the kind."""
-        usual = {"classification": "accuracy", "extraction": "slot_f1", "qa": "exact_match", "generation": "rouge_l"}
-        return self.task.metric or usual[self.task.kind]
+        return self.task.metric or KINDS[self.task.kind].usual
 
 
 def load_task(path: str | Path) -> Task:

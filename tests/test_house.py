@@ -26,6 +26,7 @@ DOORS = {
     "pyarrow": {"optimizer/objects.py"},
     "pydantic": {"optimizer/task.py"},
     "rich": {"optimizer/terminal.py", "optimizer/live.py"},
+    "sacrebleu": {"optimizer/translation.py"},
     "sklearn": {"optimizer/baseline.py"},
     "scipy": {"optimizer/surrogate.py", "optimizer/baseline.py"},  # a Cholesky factor's inverse; sparse matrices
     "skops": {"optimizer/baseline.py"},

@@ -309,7 +309,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "metric in capitals": (HEAD + 'metric = "F1"\nkind = "extraction"\n' + DATA, ["'F1'", "slot_f1", "extraction"]),
     "unknown kind": (
         HEAD + 'kind = "regression"\n' + DATA,
-        ["`task.kind` = 'regression'", "'classification', 'extraction', 'qa' or 'generation'"],
+        ["`task.kind` = 'regression'", "'classification', 'multilabel', 'extraction', 'qa' or 'generation'"],
     ),
     "name with a space": (HEAD.replace("support", "my task") + DATA, ["`task.name` = 'my task'", "1 to 80 letters"]),
     "name with a slash": (HEAD.replace("support", "../x") + DATA, ["`task.name` = '../x'", "1 to 80 letters"]),
