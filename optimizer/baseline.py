@@ -9,44 +9,36 @@ rows.
 from __future__ import annotations
 
 import math
-import re
 import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
 
 from optimizer.errors import StoreError
+from optimizer.features import CHARACTERS, Features, light, parts, weighed
 from optimizer.onevsrest import OneVsRest, answers
 from optimizer.records import Outcome, TrainedModel
-from optimizer.scoring import Metric, score, summarise
+from optimizer.scoring import METRICS, Grader, Metric, compare, grader, score, summarise
 from search_spaces.prompt import Example
 from search_spaces.space import Chooser, Value
 
 EPOCHS = 40  # the most passes over the training rows
+NEAREST = "answer of the nearest training row (no linear model serves where the answers are open)"
+UNFIT = "; not shown to be better than the answer of any training row"
+RETRIEVES = "No linear model serves open answers: the baseline is the answer of the nearest training row."
+NONE_SERVES = (
+    "No trained baseline serves this task: no linear model takes open answers, and the answer of the nearest training "
+    "row is not shown to be better than that of any other."
+)
+LEVEL = 0.05  # below this p-value a retrieved answer is better than any
 SEVERAL = "several"  # an answer may name more than one label
 PATIENCE = 5  # epochs without a better dev score before training stops
 TRUSTED = ["scipy.sparse._csr.csr_matrix"]  # holds the training rows of the retrieving rival; arrays, no code
-# Single precision: SGD over many labels then takes a seventh of the time, and errs no more.
-WORDS = {
-    "token_pattern": r"(?u)\b\w+\b",
-    "ngram_range": (1, 2),
-    "sublinear_tf": True,
-    "max_features": 10_000,
-    "dtype": np.float32,
-}
-CHARACTERS = {
-    "analyzer": "char_wb",
-    "ngram_range": (2, 5),
-    "sublinear_tf": True,
-    "max_features": 20_000,
-    "dtype": np.float32,
-}
 
 
 class Minimal(Protocol):
@@ -74,14 +66,22 @@ class Rival:
     trained: TrainedModel
     answer: Callable[[Sequence[str]], list[str]]
 
-    def outcomes(self, examples: Sequence[Example], metric: Metric) -> tuple[Outcome, ...]:
-        """Score it on examples with the prompts' own code. `seconds` is the mean time of a row in the batch."""
+    @property
+    def note(self) -> str:
+        """What a verdict has to say of it: that no linear model serves, or that no baseline does."""
+        if self.trained.params:
+            return ""
+        return NONE_SERVES if self.trained.detail.endswith(UNFIT) else RETRIEVES
+
+    def outcomes(self, examples: Sequence[Example], metric: Metric, judge: Grader | None = None) -> tuple[Outcome, ...]:
+        """Score it on examples as the prompts are. `seconds` is the mean time of a row in the batch."""
         started = time.perf_counter()
         answers = self.answer([example.text for example in examples])
         each = (time.perf_counter() - started) / max(1, len(examples))
+        grades = (judge or grader(metric))([*zip(examples, answers, strict=True)])
         return tuple(
-            Outcome(example.id, *score(metric, answer, example), answer, seconds=each)
-            for example, answer in zip(examples, answers, strict=True)
+            Outcome(example.id, kind, value, answer, seconds=each, text=said)
+            for example, answer, (kind, value, said) in zip(examples, answers, grades, strict=True)
         )
 
 
@@ -102,7 +102,7 @@ def train(  # noqa: PLR0913 - the kinds of answers
     rows, dev
         Training and dev rows; the same that the prompts draw their demos from and are chosen on.
     metric
-        The objective.
+        The objective; where it is a judge's, ROUGE-L stands in, so that training takes no calls.
     search
         Searches the hyperparameters.
     labelled
@@ -113,6 +113,7 @@ def train(  # noqa: PLR0913 - the kinds of answers
         How long to search.
     """
     started = time.perf_counter()
+    metric = METRICS["rouge_l"] if metric.judged else metric
     linear = (labelled or len(several) > 1) and len({row.target for row in rows}) > 1
     rival = _linear(rows, dev, metric, search, budget, several) if linear else _retrieval(rows, dev, metric)
     return replace(rival, trained=replace(rival.trained, seconds=time.perf_counter() - started))
@@ -127,7 +128,7 @@ def _linear(
     several: Sequence[str],
 ) -> Rival:
     """Search a linear classifier's hyperparameters and train it."""
-    features = _Features(rows, dev, several)
+    features = Features(rows, dev, several)
 
     def objective(chooser: Chooser) -> float:
         return max(_fit(features, _choose(chooser), metric, budget.seed)[1])
@@ -180,51 +181,7 @@ def _choose(chooser: Chooser) -> dict[str, Value]:
     }
 
 
-class _Features:
-    """The texts as vectors: made once per kind of feature and shared by all trials."""
-
-    def __init__(self, rows: Sequence[Example], dev: Sequence[Example], several: Sequence[str]) -> None:
-        self.rows, self.dev, self.several = rows, dev, several
-        self.targets = np.array([row.target for row in rows])
-        self.vectors = cache(self._vectors)
-
-    def _vectors(self, kind: str) -> tuple[Any, Any, Any]:
-        """Fitted vectorizer, training matrix and dev matrix."""
-        from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.pipeline import make_union
-
-        vectorizer = make_union(*(TfidfVectorizer(**options) for options in _parts(kind, self.rows)))
-        training = vectorizer.fit_transform([row.text for row in self.rows])
-        return vectorizer, training, vectorizer.transform([row.text for row in self.dev])
-
-    def pipeline(self, kind: str, model: Any) -> Any:  # noqa: ANN401 - scikit-learn is untyped
-        """Join the fitted vectorizer and the model."""
-        from sklearn.pipeline import make_pipeline, make_union
-
-        parts = [_light(part) for _, part in self.vectors(kind)[0].transformer_list]
-        return make_pipeline(make_union(*parts), model)
-
-
-def _parts(kind: str, rows: Sequence[Example]) -> list[dict[str, Any]]:
-    """The settings of the vectorizers that make up a kind of features."""
-    # Texts without a single word character, such as emoji, have characters alone.
-    if kind == "characters" or not any(re.search(r"\w", row.text) for row in rows):
-        return [CHARACTERS]
-    return [WORDS] if kind == "words" else [WORDS, CHARACTERS]
-
-
-def _light(vectorizer: Any) -> Any:  # noqa: ANN401
-    """Copy a fitted vectorizer with its terms as one array: skops writes a dict's items as a file each."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    terms = np.array(vectorizer.get_feature_names_out(), dtype=str)
-    light = TfidfVectorizer(**{**vectorizer.get_params(), "vocabulary": terms, "max_features": None})
-    light.idf_ = vectorizer.idf_
-    del light.vocabulary_  # the dict again; it is made anew from the array at the first use
-    return light
-
-
-def _fit(features: _Features, params: Mapping[str, Value], metric: Metric, seed: int) -> tuple[Any, list[float]]:
+def _fit(features: Features, params: Mapping[str, Value], metric: Metric, seed: int) -> tuple[Any, list[float]]:
     """Train by epochs, stop when the dev score no longer rises, and keep the best epoch."""
     _, training, dev = features.vectors(str(params["features"]))
     curve: list[float] = []
@@ -244,7 +201,7 @@ def _fit(features: _Features, params: Mapping[str, Value], metric: Metric, seed:
     return model, curve
 
 
-def _passes(training: Any, features: _Features, params: Mapping[str, Value], seed: int) -> Iterator[Any]:  # noqa: ANN401
+def _passes(training: Any, features: Features, params: Mapping[str, Value], seed: int) -> Iterator[Any]:  # noqa: ANN401
     """Train a linear classifier for ever; yields it after each pass over the rows."""
     targets = features.targets
     model = _for_labels(features.several, params, seed) if features.several else _classifier(params, seed)
@@ -298,10 +255,17 @@ def _retrieval(rows: Sequence[Example], dev: Sequence[Example], metric: Metric) 
 
     vectorizer = TfidfVectorizer(**CHARACTERS)
     training = vectorizer.fit_transform([row.text for row in rows])
-    pipeline = make_pipeline(_light(vectorizer), _nearest(training, [row.target for row in rows]))
-    detail = "answer of the nearest training row (no linear model serves where the answers are open)"
+    pipeline = make_pipeline(light(vectorizer), _nearest(training, [row.target for row in rows]))
+    detail, examples = NEAREST, {row.id: row for row in dev}
     draft = Rival(TrainedModel(detail, {}, (), 0.0), _answers(pipeline, {}))
-    dev_score = summarise(metric, draft.outcomes(dev, metric), {e.id: e for e in dev}) or 0.0
+    found = draft.outcomes(dev, metric)
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(len(rows), size=len(dev))
+    others = Rival(draft.trained, lambda _: [rows[row].target for row in drawn]).outcomes(dev, metric)
+    better = compare(metric, found, others, examples, rng)
+    if better.difference <= 0 or better.p_value >= LEVEL:
+        detail += UNFIT
+    dev_score = summarise(metric, found, examples) or 0.0
     return Rival(TrainedModel(detail, {}, (), dev_score, _dump(pipeline)), draft.answer)
 
 
@@ -345,7 +309,7 @@ class Refit:
         self.trained, self.seed, self._unseen = trained, seed, len(unseen)
         self.several = _several(trained)
         self._counted: list[tuple[Any, Any, int]] = []
-        for options in _parts(str(trained.params.get("features", "characters")), rows):
+        for options in parts(str(trained.params.get("features", "characters")), rows):
             own = {name: value for name, value in options.items() if name not in {"sublinear_tf", "max_features"}}
             counter = CountVectorizer(**own)
             counts = counter.fit_transform([row.text for row in rows])
@@ -354,7 +318,7 @@ class Refit:
     def __call__(self, part: Sequence[int]) -> list[str]:
         """Train on the rows of these numbers, shape (n,), and answer the unseen rows, shape (m,)."""
         targets = self.targets[part]
-        pairs = [_weighed(counts[part], unseen, most) for counts, unseen, most in self._counted]
+        pairs = [weighed(counts[part], unseen, most) for counts, unseen, most in self._counted]
         pairs = [pair for pair in pairs if pair[0].shape[1]]
         if not pairs or len(set(targets)) < 2:
             labels, numbers = np.unique(targets, return_counts=True)
@@ -383,17 +347,3 @@ def _several(trained: TrainedModel) -> list[str]:
     if trained.params.get("labels") != SEVERAL:
         return []
     return [str(label) for label in _pipeline(trained)[-1].classes_]
-
-
-def _weighed(counts: Any, unseen: Any, most: int) -> tuple[Any, Any]:  # noqa: ANN401
-    """Weigh counted terms as `TfidfVectorizer` would, had it read the rows of `counts` alone."""
-    from sklearn.feature_extraction.text import TfidfTransformer
-
-    totals = np.asarray(counts.sum(axis=0)).ravel()
-    (kept,) = np.nonzero(totals)
-    if len(kept) > most:
-        kept = np.sort(kept[(-totals[kept]).argsort()[:most]])
-    if not len(kept):
-        return counts[:, kept], unseen[:, kept]
-    weigh = TfidfTransformer(sublinear_tf=True)
-    return weigh.fit_transform(counts[:, kept]), weigh.transform(unseen[:, kept])

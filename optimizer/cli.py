@@ -209,6 +209,9 @@ def _tuned_text(tuned: Tuned) -> None:
         out(f"note: {note}")
     out(f"run {run.id}: {run.name} on {run.model}, {len(tuned.trials)} trials; {run.reason}")
     out(f"completions: {run.bought:,} bought, {run.reused:,} reused from the ledger; spent: {dollars(run.cost)}")
+    if tuned.judged is not None:
+        judge = run.task["judge"]["model"]["name"]
+        out(f"of these the judge ({judge}): {tuned.judged.calls:,} bought, {dollars(tuned.judged.usd)}")
     out(
         f"best on dev: trial {best.number}, {run.metric} {percent(best.score)} ({spread(best.interval)}), seed prompt "
         f"{percent(tuned.trials[0].score)}; {params_text(best.params)}"
@@ -245,7 +248,8 @@ def _tuned_json(tuned: Tuned) -> None:
         "ablations": [asdict(ablation) for ablation in tuned.ablations],
     }
     found = {"best": best, "front": front_record(tuned.trials), "verdict": verdict}
-    out_json({"run": run_record(tuned.run), **found, **worth})
+    judged = asdict(tuned.judged) if tuned.judged else None
+    out_json({"run": run_record(tuned.run), "judged": judged, **found, **worth})
 
 
 @main.command("add-wording")

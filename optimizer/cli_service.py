@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from optimizer.models import Model
     from optimizer.planning import Estimate, Probe, Terms
     from optimizer.preparing import Plan
-    from optimizer.task import Task
+    from optimizer.task import ModelSpec, Task
 
 
 @click.command()
@@ -49,12 +49,14 @@ def plan(task: str, db: str, offline: bool, allow_code: bool, as_json: bool, **c
 
     del changes["quiet"]  # there is no live view
     ready = prepare(changed(load_task(task), changes), allow_code=allow_code)
-    model = _priced(ready.task, keyless=offline)
-    _say_plan(ready, model, err if as_json else out)
+    model = _priced(ready.task, ready.task.model, keyless=offline)
+    judge = _priced(ready.task, ready.judging.model, keyless=offline) if ready.judging else None
+    _say_plan(ready, model, judge, err if as_json else out)
     stop = threading.Event()
     with stoppable(stop, err):
         shown = probe(ready, model, db, Watch(stop=stop), offline=offline)
-    terms = Terms(model.price, pace(model, ready.task))
+    judged = Terms(judge.price, pace(judge, ready.judging.model)) if judge and ready.judging else None
+    terms = Terms(model.price, pace(model, ready.task.model), judged)
     found = estimate(ready, shown, terms, np.random.default_rng(ready.task.search.seed))
     if as_json:
         out_json(_plan_record(ready, model, shown, found))
@@ -119,22 +121,25 @@ def _checks(task: str | None, db: Path, options: dict[str, Any], *, allow_code: 
             yield from checks.rows(ready, allow_code=allow_code)
     if ready is not None:
         yield from checks.model(ready, ready.model)
+        if ready.judge and ready.metric == "judge":
+            yield checks.Check("judge", ok=True, said=f"{ready.judge.model.name} scores the answers; of it:")
+            yield from checks.model(ready, ready.judge.model)
     elif options["model"]:
         yield from checks.model(None, ModelSpec(name=options["model"], api_base=options["api_base"] or ""))
 
 
-def _priced(task: Task, *, keyless: bool) -> Model:
-    """Open the model of a task, and refuse caps that need a price that nobody knows."""
+def _priced(task: Task, spec: ModelSpec, *, keyless: bool) -> Model:
+    """Open a model of a task, and refuse caps that need a price that nobody knows."""
     from optimizer import front, ledger
     from optimizer.preparing import constraints, task_model
 
-    model = task_model(task.model, keyless=keyless)
+    model = task_model(spec, keyless=keyless)
     ledger.require_price(model, task.search.max_usd)
     front.require_price(model.name, model.price, constraints(task))
     return model
 
 
-def _say_plan(ready: Plan, model: Model, say: Callable[[str], None]) -> None:
+def _say_plan(ready: Plan, model: Model, judge: Model | None, say: Callable[[str], None]) -> None:
     """Say what is known before anything is sent, and where it would be sent."""
     from optimizer.drafting import power, splits
     from optimizer.models import destination
@@ -142,6 +147,9 @@ def _say_plan(ready: Plan, model: Model, say: Callable[[str], None]) -> None:
     place = destination(model)
     say(f"{ready.task.task.name} on {model.name}, judged by {ready.task.metric}")
     say(f"calls go to {place}" if place else "calls do not leave this process")
+    if judge:
+        place = destination(judge)
+        say(f"the judge is {judge.name}; its calls {f'go to {place}' if place else 'do not leave this process'}")
     say(splits(ready.data))
     say(power(ready.data))
 

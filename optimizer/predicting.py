@@ -75,7 +75,7 @@ def predict_file(
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
         trial = store.trials(run.id, outcomes=False)[run.winner]
         ledger = Ledger(
-            model, store, run.id, Budget(caps(task)), pace(model, task), watch.stop, context=context(task.model)
+            model, store, run.id, Budget(caps(task)), pace(model, task.model), watch.stop, context=context(task.model)
         )
         known = [row for name in ("train", "dev", "test") for row in store.examples(run.data, name)]
         unscored = _unscored(run.metric)
@@ -86,7 +86,7 @@ def predict_file(
             answered = evaluate.answer(evaluate.settle(asked), rows)
     seen = {row.text for row in known}
     pairs = [(row, answer) for row, answer in zip(rows, answered, strict=True) if row.targets and not unscored]
-    outcomes = [evaluate.outcome(row, *answer) for row, answer in pairs]
+    outcomes = evaluate.outcomes([row for row, _ in pairs], [answer for _, answer in pairs])
     examples = {row.id: row for row in rows}
     return Predicted(
         rows,

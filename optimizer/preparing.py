@@ -22,6 +22,7 @@ from optimizer.records import Dataset
 from optimizer.sampling import Draw
 from optimizer.scoring import score
 from optimizer.tables import Table, read_table
+from optimizer.task import Judge as Judging
 from optimizer.task import ModelSpec, Task, load_task
 from optimizer.version import __version__
 from search_spaces.opening import DimensionError, load_space
@@ -49,15 +50,23 @@ class Plan:
     metric: Metric
     several: tuple[str, ...] = ()
 
-    def config(self, model: Model) -> str:
+    def config(self, model: Model, judge: Model | None = None) -> str:
         """Name all that decides the course of a run with a model."""
         task = self.task.model_dump(mode="json")
         task["model"] = {name: value for name, value in task["model"].items() if name not in NOT_COURSE}
+        if told := task.pop("judge"):
+            task["judge"] = told | {"model": {k: v for k, v in told["model"].items() if k not in NOT_COURSE}}
         del task["baseline"]["label_cost"]  # prices labels alone
         del task["data"]["max_rows"]  # what it does stands in the digest of the rows
         identity = [model.name, model.address, model.price]
         code = [self.metric.code] if self.metric.code else []
-        return digest([task, identity, self.data_digest, self.space.digest, __version__, *code])
+        judged = [[judge.name, judge.address, judge.price]] if judge else []
+        return digest([task, identity, self.data_digest, self.space.digest, __version__, *code, *judged])
+
+    @property
+    def judging(self) -> Judging | None:
+        """Who judges, where the metric is a judge's."""
+        return self.task.judge if self.metric.judged else None
 
 
 def prepare(task: Task | str | Path, *, allow_code: bool = False) -> Plan:
@@ -203,9 +212,8 @@ def context(spec: ModelSpec) -> int:
     return spec.context or known_context(spec.name)
 
 
-def pace(model: Model, task: Task) -> Pace | None:
+def pace(model: Model, spec: ModelSpec) -> Pace | None:
     """How calls are made. In this process one takes about a millisecond, and threads would only take turns: none."""
-    spec = task.model
     caps = (spec.requests_per_minute, spec.tokens_per_minute)
     return None if model.name == "embedded" else Pace(spec.workers, spec.timeout, spec.patience, *caps)
 
@@ -213,8 +221,14 @@ def pace(model: Model, task: Task) -> Pace | None:
 def looks(plan: Plan) -> int:
     """How many answers the search may look at: what is kept for the verdict is not its own."""
     options = plan.task.search
-    held = 2 * len(plan.data.test)
-    return min(options.calls, max(1, options.max_calls - held)) if options.max_calls else options.calls
+    each = 2 if plan.judging else 1  # an answer, and its judgement
+    left = (options.max_calls - held_calls(plan)) // each
+    return min(options.calls, max(1, left)) if options.max_calls else options.calls
+
+
+def held_calls(plan: Plan) -> int:
+    """How many calls are kept for the verdict: two prompts' answers, and the judgement of three contenders."""
+    return (5 if plan.judging else 2) * len(plan.data.test)
 
 
 def caps(task: Task) -> Caps:

@@ -38,7 +38,7 @@ def probe(plan: Plan, model: Model, db: str | Path, watch: Watch, *, offline: bo
     prompt = plan.space.build(plan.space.seed())
     note = ""
     with Store(db, create=not offline, paid=model.price != (0.0, 0.0)) as store:
-        how, most = pace(model, plan.task), context(plan.task.model)
+        how, most = pace(model, plan.task.model), context(plan.task.model)
         ledger = Ledger(model, store, NO_RUN, Budget(caps(plan.task)), how, watch.stop, context=most)
         evaluate = Evaluator(ledger, plan.renderer, plan.metric)
         with closing(ledger):

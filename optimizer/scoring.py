@@ -27,11 +27,17 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Over = Callable[[Codes, Codes], Floats]
 
+Grade = tuple[Kind, float | None, str]  # kind and score of an answer, and why it has none
+Grader = Callable[[Sequence[tuple[Example, str | None]]], list[Grade]]  # rows and what was read as their answers
+
 __all__ = [
     "METRICS",
+    "Grade",
+    "Grader",
     "Metric",
     "compare",
     "get_metric",
+    "grader",
     "interval",
     "recall_of",
     "resampled",
@@ -77,6 +83,11 @@ def score(metric: Metric, answer: str | None, example: Example) -> tuple[Kind, f
         return Kind.UNPARSED, 0.0
     value = metric.row(answer, example.targets, **({"inputs": dict(example.inputs)} if metric.inputs else {}))
     return (Kind.RIGHT if value == 1 else Kind.WRONG), value
+
+
+def grader(metric: Metric) -> Grader:
+    """Score rows by a metric that is computed."""
+    return lambda rows: [(*score(metric, answer, example), "") for example, answer in rows]
 
 
 def summarise(metric: Metric, outcomes: Sequence[Outcome], examples: Mapping[str, Example]) -> float | None:

@@ -171,6 +171,29 @@ class Baseline(_Section):
     label_cost: Annotated[float, Field(ge=0)] = 0.0
 
 
+class Judge(_Section):
+    """`[judge]`: for the metric "judge", the model that scores answers, by its name or as a table as `[model]` is one.
+
+    `rubric` says what it judges by, `scale` its lowest and highest score.
+    """
+
+    model: ModelSpec
+    rubric: str = ""
+    scale: Annotated[list[int], Field(min_length=2, max_length=2)] = [1, 5]
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _named(cls, model: object) -> object:
+        return {"name": model} if isinstance(model, str) else model
+
+    @field_validator("scale")
+    @classmethod
+    def _rises(cls, scale: list[int]) -> list[int]:
+        if not scale[0] < scale[1]:
+            raise ValueError(f"{scale}; the first number must be the lower one.")
+        return scale
+
+
 class Task(_Section):
     """A whole task file. Paths are relative to `folder`."""
 
@@ -179,9 +202,18 @@ class Task(_Section):
     model: ModelSpec = ModelSpec()
     search: Search = Search()
     baseline: Baseline = Baseline()
+    judge: Judge | None = None
     space: dict[str, Any] = {}
     seed: dict[str, Any] = {}
     folder: Path = Field(default=Path(), exclude=True)
+
+    @model_validator(mode="after")
+    def _has_judge(self) -> Task:
+        if self.task.metric == "judge" and self.judge is None:
+            raise ValueError(
+                '`judge` is missing. Add a [judge] section with model, such as model = "openai/gpt-4o-mini".'
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_set(self) -> Task:
@@ -273,7 +305,8 @@ def _complaint(detail: Any) -> str:  # noqa: ANN401 - pydantic's own shape
     if kind == "missing":
         return f"`{where}` is missing. Add it{_hint(where)}."
     if kind == "value_error":
-        return f"`{where}`: {detail['msg'].removeprefix('Value error, ')}"
+        said = str(detail["msg"]).removeprefix("Value error, ")
+        return f"`{where}`: {said}" if where else said
     given = "" if isinstance(detail["input"], dict) else f" = {reprlib.repr(detail['input'])}"
     allowed = _ALLOWED.get(kind) or detail["msg"].replace("Input should", "must")
     return f"`{where}`{given}: {allowed}."
@@ -299,7 +332,7 @@ def _unknown_key(loc: list[Any]) -> str:
     model: Any = Task
     for parent in parents:
         annotation = model.model_fields[parent].annotation
-        model = Price if parent == "price" else annotation
+        model = {"price": Price, "judge": Judge}.get(parent, annotation)
     allowed = [name for name in model.model_fields if name != "folder"]
     section = ".".join(parents)
     return one_of(f"key in [{section}]" if section else "section", key, allowed)
@@ -312,6 +345,7 @@ def _hint(where: str) -> str:
         "task.name": ', such as name = "support"',
         "data.file": ": the name of the data file, relative to the task file",
         "data.inputs": ', such as inputs = ["text"]',
+        "judge.model": ', such as model = "openai/gpt-4o-mini"',
         "data.target": ", the column with the wanted answer",
     }
     return hints.get(where, "")

@@ -14,7 +14,8 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_union
 
-from optimizer.baseline import CHARACTERS, WORDS, Budget, Refit, Rival, load, train
+from optimizer.baseline import Budget, Refit, Rival, load, train
+from optimizer.features import CHARACTERS, WORDS
 from optimizer.records import Kind
 from optimizer.scoring import METRICS, summarise
 from optimizer.studies import best_hyperparameters
