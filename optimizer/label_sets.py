@@ -65,9 +65,14 @@ def signs(labels: Sequence[str]) -> str:
 
 def found(texts: Sequence[str]) -> list[str]:
     """Find the labels that the rows of a file name, sorted; one sign stands between them, |, ; or a comma."""
+    sign = mark(texts)
+    return sorted({piece for text in texts for piece in pieces(text, sign)})
+
+
+def mark(texts: Sequence[str]) -> str:
+    """Find the sign that stands between labels; empty if none does, or all rows are JSON lists."""
     plain = [text for text in texts if not text.strip().startswith("[")]
-    mark = next((mark for mark in "|;," if any(mark in text for text in plain)), "")
-    return sorted({piece for text in texts for piece in pieces(text, mark)})
+    return next((sign for sign in "|;," if any(sign in text for text in plain)), "")
 
 
 def row(name: str, labels: tuple[str, ...]) -> Row:
