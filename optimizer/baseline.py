@@ -71,7 +71,12 @@ class Rival:
         """What a verdict has to say of it: that no linear model serves, or that no baseline does."""
         if self.trained.params:
             return ""
-        return NONE_SERVES if self.trained.detail.endswith(UNFIT) else RETRIEVES
+        return RETRIEVES if self.serves else NONE_SERVES
+
+    @property
+    def serves(self) -> bool:
+        """Whether it is worth comparing with, as far as the dev rows show."""
+        return not self.trained.detail.endswith(UNFIT)
 
     def outcomes(self, examples: Sequence[Example], metric: Metric, judge: Grader | None = None) -> tuple[Outcome, ...]:
         """Score it on examples as the prompts are. `seconds` is the mean time of a row in the batch."""

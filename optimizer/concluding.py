@@ -118,7 +118,8 @@ class Conclusion:
         refit = baseline.Refit(data.train, data.test, rival.trained, seed)
         targets, rng = [row.target for row in data.train], np.random.default_rng(seed)
         grown = curve.measure(refit, targets, data.test, self.evaluate.metric, ruling, rng)
-        return replace(ruling, curve=grown, sentence=f"{ruling.sentence} {curve.sentence(grown)}")
+        said = f" {curve.sentence(grown)}" if rival.serves else ""
+        return replace(ruling, curve=grown, sentence=ruling.sentence + said)
 
     def _entry(self, name: str, trial: Trial, outcomes: tuple[Outcome, ...]) -> verdict.Entry:
         used = len(self.plan.data.train) if trial.params.get("labels") == "terms" else len(trial.prompt.demos)

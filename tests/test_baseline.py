@@ -115,6 +115,7 @@ def test_a_verdict_is_told_what_serves() -> None:
     assert near.note.startswith("No linear model serves open answers: the baseline is the answer of the nearest")
     assert none.note.startswith("No trained baseline serves this task")
     assert load(none.trained).note == none.note
+    assert (labelled.serves, near.serves, none.serves) == (True, True, False)
 
 
 # --- on parts of the training rows ------------------------------------------------------------------------
