@@ -211,6 +211,8 @@ def export(format_name: str | None, listing: bool, trial: int | None, run: int |
         model = History(db).trained_model(run)
         path = write_bytes(model, Target(folder, name or "baseline.skops", force))
         out(f"{path}: written")
+        if History(db).run(run, won=True).task["task"]["kind"] == "multilabel":
+            out("It answers with every label whose decision_function is above 0, or the likeliest if none is.")
     else:
         say_written(write_export(format_name, trial=trial, run=run, db=db, folder=folder, name=name, force=force))
     next_step("phrasetune predict NEW_ROWS.csv" if trial is None and format_name != "skops" else "phrasetune report")
