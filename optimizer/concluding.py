@@ -14,9 +14,9 @@ from optimizer import baseline, curve, money, search, verdict
 from optimizer.budget import Spent
 from optimizer.errors import BudgetSpent
 from optimizer.evaluate import Evaluator
+from optimizer.judge import Judge
 from optimizer.preparing import Plan
 from optimizer.records import Outcome, Trial, Verdict
-from optimizer.scoring import get_metric
 from optimizer.store import Store
 from optimizer.studies import best_hyperparameters
 
@@ -33,6 +33,8 @@ class Conclusion:
         Its number in the store.
     stage
         Announces a part; stops the run if that is wanted.
+    judge
+        Scores all contenders, if it is not the metric that does.
     """
 
     plan: Plan
@@ -40,10 +42,12 @@ class Conclusion:
     store: Store
     run: int
     stage: Callable[[str, str], None]
+    judge: Judge | None = None
 
     def reach(self, found: search.Found) -> tuple[Verdict | None, str]:
         """Come to a verdict, and say why the run ended; None if the budget does not cover the test rows."""
         worked = self.evaluate.ledger.budget.worked()
+        judged = self.judge.paid if self.judge else 0.0
         trained = self.store.baseline(self.run)
         self.stage("baseline", "training the rival on the same rows")
         rival = baseline.load(trained) if trained else self._train()
@@ -53,7 +57,7 @@ class Conclusion:
         except BudgetSpent as spent:
             return None, f"{found.reason}; no verdict: {spent}"
         # A run that is resumed has trained its rival in the time that it had worked before.
-        ruling = self._weigh(ruling, found, rival, worked - (trained.seconds if trained else 0.0))
+        ruling = self._weigh(ruling, found, rival, worked - (trained.seconds if trained else 0.0), judged)
         self.store.save_verdict(self.run, ruling)
         return ruling, found.reason
 
@@ -65,6 +69,7 @@ class Conclusion:
             self.evaluate.metric,
             best_hyperparameters,
             labelled=bool(plan.labels),
+            several=plan.several,
             budget=baseline.Budget(options.trials, options.seconds, plan.task.search.seed),
         )
         self.store.save_baseline(self.run, rival.trained)
@@ -73,40 +78,48 @@ class Conclusion:
     def _decide(self, found: search.Found, rival: baseline.Rival) -> Verdict:
         """Open the test rows once, for all contenders."""
         plan, evaluate, budget = self.plan, self.evaluate, self.evaluate.ledger.budget
-        rows, metric = plan.data.test, get_metric(plan.task.metric)
+        rows, metric = plan.data.test, plan.metric
         budget.held, budget.held_minutes = Spent(), 0.0
         opened = self.store.open_test(plan.data_digest, self.run)
         seed, best = found.trials[0], found.best
         entries = [self._entry(verdict.SEED, seed, evaluate.rows(evaluate.settle(seed), rows))]
         if best.number != seed.number:
             entries.append(self._entry(verdict.BEST, best, evaluate.rows(evaluate.settle(best), rows)))
-        detail = rival.trained.detail
-        entries.append(verdict.Entry(verdict.RIVAL, rival.outcomes(rows, metric), len(plan.data.train), detail))
+        outcomes, detail = rival.outcomes(rows, metric, self.judge), rival.trained.detail
+        entries.append(verdict.Entry(verdict.RIVAL, outcomes, len(plan.data.train), detail, note=rival.note))
         return verdict.decide(entries, rows, metric, opened=opened, seed=plan.task.search.seed)
 
-    def _weigh(self, ruling: Verdict, found: search.Found, rival: baseline.Rival, searched: float) -> Verdict:
+    def _weigh(
+        self, ruling: Verdict, found: search.Found, rival: baseline.Rival, searched: float, judged: float | None
+    ) -> Verdict:
         """Add from how many labelled rows on training overtakes the prompt, and what both cost to find."""
-        data, seed = self.plan.data, self.plan.task.search.seed
-        self.stage("curve", "training the rival on fewer rows")
-        refit = baseline.Refit(data.train, data.test, rival.trained, seed)
-        targets = [row.target for row in data.train]
-        metric, rng = self.evaluate.metric, np.random.default_rng(seed)
-        grown = curve.measure(refit, targets, data.test, metric, ruling, rng)
+        prompt = next(c.name for name in (verdict.BEST, verdict.SEED) for c in ruling.contenders if c.name == name)
         paid = sum(outcome.cost for trial in found.trials for outcome in trial.outcomes)
-        took = {grown.prompt: (paid if self._priced else None, searched)}
-        took[verdict.RIVAL] = (0.0, rival.trained.seconds)
+        spent = paid + judged if self._priced and judged is not None else None
+        took = {prompt: (spent, searched), verdict.RIVAL: (0.0, rival.trained.seconds)}
         bills = tuple(
             money.bill(
                 contender,
                 spent=took[contender.name][0],
                 seconds=took[contender.name][1],
-                labelled=contender.train_rows + len(data.dev),
+                labelled=contender.train_rows + len(self.plan.data.dev),
                 label_cost=self.plan.task.baseline.label_cost,
             )
             for contender in ruling.contenders
             if contender.name in took
         )
-        return replace(ruling, curve=grown, bills=bills, sentence=f"{ruling.sentence} {curve.sentence(grown)}")
+        ruling = replace(ruling, bills=bills)
+        return ruling if self.judge else self._grown(ruling, rival)
+
+    def _grown(self, ruling: Verdict, rival: baseline.Rival) -> Verdict:
+        """Add the learning curve; not under a judge, who would be asked thousands of times for it."""
+        data, seed = self.plan.data, self.plan.task.search.seed
+        self.stage("curve", "training the rival on fewer rows")
+        refit = baseline.Refit(data.train, data.test, rival.trained, seed)
+        targets, rng = [row.target for row in data.train], np.random.default_rng(seed)
+        grown = curve.measure(refit, targets, data.test, self.evaluate.metric, ruling, rng)
+        said = f" {curve.sentence(grown)}" if rival.serves else ""
+        return replace(ruling, curve=grown, sentence=ruling.sentence + said)
 
     def _entry(self, name: str, trial: Trial, outcomes: tuple[Outcome, ...]) -> verdict.Entry:
         used = len(self.plan.data.train) if trial.params.get("labels") == "terms" else len(trial.prompt.demos)

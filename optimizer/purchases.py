@@ -217,6 +217,18 @@ class Purchases:
             total += Spent(*self.rows(sql, run)[0])
         return total
 
+    def spent_by_model(self, run: int) -> dict[str, Spent]:
+        """Read what a run has spent on each model, and on a model in another role than answering."""
+        found: dict[str, Spent] = {}
+        for table, tokens in (
+            ("completions JOIN origins o ON o.id = origin", "prompt_tokens + completion_tokens"),
+            ("failures", "tokens"),
+        ):
+            sql = f"SELECT model, COUNT(*), SUM(cost), SUM({tokens}) FROM {table} WHERE run = ? GROUP BY model"  # noqa: S608 - constants
+            for model, *spent in self.rows(sql, run):
+                found[model] = found.get(model, Spent()) + Spent(*spent)
+        return found
+
     def bought(self, run: int) -> int:
         """Count the completions that a run has bought."""
         return int(self.rows("SELECT COUNT(*) FROM completions WHERE run = ?", run)[0][0])
@@ -226,10 +238,10 @@ class Purchases:
         sums = "COUNT(*), COALESCE(SUM(cost), 0), COALESCE(SUM(tokens), 0)"
         return Spent(*self.rows(f"SELECT {sums} FROM failures WHERE run = ? AND possibly_paid", run)[0])  # noqa: S608
 
-    def versions(self, run: int) -> list[str]:
-        """List what the provider called the model that answered a run, in the order of their coming."""
-        sql = f"SELECT {_ORIGIN} WHERE run = ? AND version <> '' GROUP BY version ORDER BY MIN(c.id)"
-        return [row["version"] for row in self.rows(sql, run)]
+    def versions(self, run: int, model: str) -> list[str]:
+        """List what the provider called a model that a run has asked, in the order of their coming."""
+        sql = f"SELECT {_ORIGIN} WHERE run = ? AND o.model = ? AND version <> '' GROUP BY version ORDER BY MIN(c.id)"
+        return [row["version"] for row in self.rows(sql, run, model)]
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
