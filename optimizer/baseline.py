@@ -66,10 +66,14 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """A trained rival at work: `answer` maps texts, shape (n,), to answers, shape (n,)."""
+    """A trained rival at work: `answer` maps texts, shape (n,), to answers, shape (n,).
+
+    `confidence` maps texts to how sure it is of each answer, in [0, 1]: what the model itself says, not calibrated.
+    """
 
     trained: TrainedModel
     answer: Callable[[Sequence[str]], list[str]]
+    confidence: Callable[[Sequence[str]], list[float]]
 
     def outcomes(self, examples: Sequence[Example], metric: Metric) -> tuple[Outcome, ...]:
         """Score it on examples with the prompts' own code. `seconds` is the mean time of a row in the batch."""
@@ -129,7 +133,7 @@ def _linear(rows: Sequence[Example], dev: Sequence[Example], metric: Metric, sea
         max(curve),
         _dump(pipeline),
     )
-    return Rival(trained, _answers(pipeline))
+    return Rival(trained, _answers(pipeline), _confidence(pipeline))
 
 
 def load(trained: TrainedModel) -> Rival:
@@ -150,7 +154,7 @@ def load(trained: TrainedModel) -> Rival:
             f"the trained baseline in the results database cannot be read ({type(error).__name__}). "
             "Start anew with another --db."
         ) from error
-    return Rival(trained, _answers(pipeline))
+    return Rival(trained, _answers(pipeline), _confidence(pipeline))
 
 
 def _choose(chooser: Chooser) -> dict[str, Value]:
@@ -254,6 +258,19 @@ def _answers(pipeline: Any) -> Callable[[Sequence[str]], list[str]]:  # noqa: AN
     return answer
 
 
+def _confidence(pipeline: Any) -> Callable[[Sequence[str]], list[float]]:  # noqa: ANN401
+    """The highest probability of a label; of a model that retrieves, the similarity of the nearest row."""
+
+    def confidence(texts: Sequence[str]) -> list[float]:
+        model = pipeline[-1]
+        if hasattr(model, "kneighbors"):
+            distances = model.kneighbors(pipeline[:-1].transform(list(texts)), return_distance=True)[0][:, 0]
+            return [float(value) for value in np.clip(1 - distances, 0, 1)]
+        return [float(value) for value in pipeline.predict_proba(list(texts)).max(axis=1)]
+
+    return confidence
+
+
 def _dump(model: Any) -> bytes:  # noqa: ANN401
     import skops.io
 
@@ -271,9 +288,9 @@ def _retrieval(rows: Sequence[Example], dev: Sequence[Example], metric: Metric) 
     training = vectorizer.fit_transform([row.text for row in rows])
     pipeline = make_pipeline(_light(vectorizer), _nearest(training, [row.target for row in rows]))
     detail = "answer of the nearest training row (no linear model serves where the answers are open)"
-    draft = Rival(TrainedModel(detail, {}, (), 0.0), _answers(pipeline))
+    draft = Rival(TrainedModel(detail, {}, (), 0.0), _answers(pipeline), _confidence(pipeline))
     dev_score = summarise(metric, draft.outcomes(dev, metric), {e.id: e for e in dev}) or 0.0
-    return Rival(TrainedModel(detail, {}, (), dev_score, _dump(pipeline)), draft.answer)
+    return replace(draft, trained=TrainedModel(detail, {}, (), dev_score, _dump(pipeline)))
 
 
 def _nearest(training: Any, targets: Any) -> Any:  # noqa: ANN401

@@ -1,6 +1,6 @@
 """After the search: the rival is trained, the sealed rows are opened once, and a verdict is come to.
 
-Hands the parts to each other. What they find is found by `baseline`, `verdict`, `curve` and `money`.
+Hands the parts to each other. What they find is found by `baseline`, `verdict`, `curve`, `money` and `inquiry`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from optimizer import baseline, curve, money, search, verdict
 from optimizer.budget import Spent
 from optimizer.errors import BudgetSpent
 from optimizer.evaluate import Evaluator
+from optimizer.inquiry import Inquiry
 from optimizer.preparing import Plan
 from optimizer.records import Outcome, Trial, Verdict
 from optimizer.scoring import get_metric
@@ -48,14 +49,23 @@ class Conclusion:
         self.stage("baseline", "training the rival on the same rows")
         rival = baseline.load(trained) if trained else self._train()
         self.stage("verdict", f"opening the {len(self.plan.data.test)} sealed test rows")
+        inquiry = Inquiry(self.plan, self.evaluate, self._trials(found), rival)
         try:
-            ruling = self._decide(found, rival)
+            ruling = self._decide(inquiry)
         except BudgetSpent as spent:
             return None, f"{found.reason}; no verdict: {spent}"
         # A run that is resumed has trained its rival in the time that it had worked before.
         ruling = self._weigh(ruling, found, rival, worked - (trained.seconds if trained else 0.0))
+        self.stage("findings", "looking at other rows, and at what the rows are good for")
+        noted, said, lacking = inquiry.findings(ruling)
+        ruling = replace(ruling, findings=noted, sentence=f"{ruling.sentence} {said}".strip())
         self.store.save_verdict(self.run, ruling)
-        return ruling, found.reason
+        return ruling, f"{found.reason}; {lacking}" if lacking else found.reason
+
+    def _trials(self, found: search.Found) -> dict[str, Trial]:
+        """The prompts that are judged."""
+        seed, best = found.trials[0], found.best
+        return {verdict.SEED: seed} | ({verdict.BEST: best} if best.number != seed.number else {})
 
     def _train(self) -> baseline.Rival:
         plan, options = self.plan, self.plan.task.baseline
@@ -70,18 +80,19 @@ class Conclusion:
         self.store.save_baseline(self.run, rival.trained)
         return rival
 
-    def _decide(self, found: search.Found, rival: baseline.Rival) -> Verdict:
+    def _decide(self, inquiry: Inquiry) -> Verdict:
         """Open the test rows once, for all contenders."""
-        plan, evaluate, budget = self.plan, self.evaluate, self.evaluate.ledger.budget
+        plan, evaluate, budget, rival = self.plan, self.evaluate, self.evaluate.ledger.budget, inquiry.rival
         rows, metric = plan.data.test, get_metric(plan.task.metric)
         budget.held, budget.held_minutes = Spent(), 0.0
         opened = self.store.open_test(plan.data_digest, self.run)
-        seed, best = found.trials[0], found.best
-        entries = [self._entry(verdict.SEED, seed, evaluate.rows(evaluate.settle(seed), rows))]
-        if best.number != seed.number:
-            entries.append(self._entry(verdict.BEST, best, evaluate.rows(evaluate.settle(best), rows)))
+        entries = [
+            self._entry(name, trial, evaluate.rows(evaluate.settle(trial), rows))
+            for name, trial in inquiry.trials.items()
+        ]
         detail = rival.trained.detail
         entries.append(verdict.Entry(verdict.RIVAL, rival.outcomes(rows, metric), len(plan.data.train), detail))
+        entries += inquiry.entry(entries)
         return verdict.decide(entries, rows, metric, opened=opened, seed=plan.task.search.seed)
 
     def _weigh(self, ruling: Verdict, found: search.Found, rival: baseline.Rival, searched: float) -> Verdict:

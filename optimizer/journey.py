@@ -193,7 +193,7 @@ class _Journey:
         return AHEAD if self.ledger.pace and most == Caps(calls=most.calls) else 0
 
     def _ledger(self) -> Ledger:
-        held = Spent(calls=2 * len(self.plan.data.test))
+        held = Spent(calls=2 * self.plan.sealed)
         budget = Budget(caps(self.plan.task), self.store.spent(self.id), held, worked_before=self.store.worked(self.id))
         how = pace(self.model, self.plan.task)
         return Ledger(
@@ -256,8 +256,8 @@ class _Journey:
             self._notice(f"{share:.0%} of the budget is spent: {spent.calls:,} calls, {spent.tokens:,} tokens, {cost}")
 
     def _hold(self, winners: Collection[int]) -> None:
-        """Keep back what the verdict may cost: the test rows at the mean prices of the seed prompt and the dearest."""
-        seed, rows, budget = self.costs[0], len(self.plan.data.test), self.ledger.budget
+        """Keep back what the verdict may cost: sealed rows at the mean prices of the seed prompt and the dearest."""
+        seed, rows, budget = self.costs[0], self.plan.sealed, self.ledger.budget
         every = [self.costs[number] for number in winners]
         usd = seed.usd + max(cost.usd for cost in every)
         tokens = seed.tokens + max(cost.tokens for cost in every)

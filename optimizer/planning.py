@@ -117,7 +117,7 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
     rows = plan.data.train[:SHOWN_ROWS]
     seed = _call(space.build(space.seed()), plan.renderer, rows, probe)
     some = _span([_call(space.build(params), plan.renderer, rows, probe) for params in drawn])
-    dev, test = len(plan.data.dev), len(plan.data.test)
+    dev, test = len(plan.data.dev), plan.sealed
     most = min(looks(plan), dev * min(space.size, options.trials))
     asked = PICKS * options.block  # at a time
     # The least is a search that finds nothing to gain: the seed prompt and the leader on all dev rows.

@@ -5,24 +5,27 @@ What `tune`, `predict` and the commands that only look need alike.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from optimizer.budget import Caps
 from optimizer.data import SplitPlan, split, to_examples
-from optimizer.errors import SpaceError
+from optimizer.errors import DataError, SpaceError
 from optimizer.front import Constraints, require_labels
 from optimizer.gateway import Pace
 from optimizer.models import Model, known_context, open_model
 from optimizer.oddities import oddities
+from optimizer.overlap import same_inputs
 from optimizer.records import Dataset
 from optimizer.sampling import Draw
 from optimizer.scoring import get_metric, score
+from optimizer.splits import LEAST_ROWS
 from optimizer.tables import Table, read_table
 from optimizer.task import ModelSpec, Task, load_task
 from optimizer.version import __version__
 from search_spaces.opening import DimensionError, load_space
-from search_spaces.prompt import digest
+from search_spaces.prompt import Example, digest
 from search_spaces.rendering import Renderer
 from search_spaces.space import Facts, Space
 
@@ -32,7 +35,10 @@ NOT_COURSE = {"workers", "timeout", "patience", "requests_per_minute", "tokens_p
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A task made ready: its rows, its space, what renders its prompts, and a digest of rows and splits."""
+    """A task made ready: its rows, its space, what renders its prompts, and a digest of rows and splits.
+
+    `ood` are the rows from elsewhere, if the task names a file of such.
+    """
 
     task: Task
     data: Dataset
@@ -40,6 +46,12 @@ class Plan:
     space: Space
     renderer: Renderer
     data_digest: str
+    ood: tuple[Example, ...] = ()
+
+    @property
+    def sealed(self) -> int:
+        """How many rows every contender answers when the search is over."""
+        return len(self.data.test) + len(self.ood)
 
     def config(self, model: Model) -> str:
         """Name all that decides the course of a run with a model."""
@@ -48,7 +60,8 @@ class Plan:
         del task["baseline"]["label_cost"]  # prices labels alone
         del task["data"]["max_rows"]  # what it does stands in the digest of the rows
         identity = [model.name, model.address, model.price]
-        return digest([task, identity, self.data_digest, self.space.digest, __version__])
+        away = [digest([row.to_dict() for row in self.ood])] if self.ood else []
+        return digest([task, identity, self.data_digest, self.space.digest, __version__, *away])
 
 
 def prepare(task: Task | str | Path) -> Plan:
@@ -78,7 +91,9 @@ def prepare(task: Task | str | Path) -> Plan:
     except DimensionError as error:
         raise SpaceError(str(error)) from None
     rows = [[example.to_dict() for example in split] for split in (data.train, data.dev, data.test)]
-    return Plan(task, data, labels, space, renderer(space), digest(rows))
+    away, left_out = read_ood(task, data, labels)
+    data = replace(data, notes=(*data.notes, *left_out))
+    return Plan(task, data, labels, space, renderer(space), digest(rows), away)
 
 
 def read_rows(task: Task, table: Table | None = None) -> tuple[Dataset, tuple[str, ...]]:
@@ -111,6 +126,48 @@ def read_rows(task: Task, table: Table | None = None) -> tuple[Dataset, tuple[st
     data, labels = split(examples, table, plan, slices=task.data.slices), labels if closed else ()
     drawn = [table.note] if table.note else []
     return replace(data, notes=(*drawn, *data.notes, *oddities(data, task.data.target, labels))), labels
+
+
+def read_ood(task: Task, data: Dataset, labels: Sequence[str]) -> tuple[tuple[Example, ...], list[str]]:
+    """Read the rows from elsewhere that a task names, and say which were left out as the run's own rows.
+
+    Parameters
+    ----------
+    task
+        Whose rows are wanted; they have the columns of its data file, but for an id, which they may lack.
+    data
+        The rows of its data file.
+    labels
+        The labels that may stand in them; empty for open answers.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be used, or fewer than 4 of its rows are not among those of the data file.
+    """
+    if not task.data.ood:
+        return (), []
+    table = read_table(task.folder / task.data.ood, Draw(task.data.max_rows, task.data.seed, "", ""))
+    examples = to_examples(
+        table,
+        inputs=task.data.inputs,
+        target=task.data.target,
+        id_column=task.data.id if task.data.id in table.columns else "",
+        labels=labels,
+        answers_column=task.data.answers,
+    )
+    known = {same_inputs(row) for row in (*data.train, *data.dev, *data.test)}
+    kept = tuple(row for row in examples if same_inputs(row) not in known)
+    if len(kept) < LEAST_ROWS:
+        raise DataError(
+            f"{table.path}: has {len(kept)} rows that are not in {task.data.file}; out-of-domain rows need at least "
+            f"{LEAST_ROWS}. Add rows, or take `ood` out of [data]."
+        )
+    for row in kept:
+        score(get_metric(task.metric), row.target, row)
+    left_out = len(examples) - len(kept)
+    said = f"{left_out} rows of {task.data.ood} stand in {task.data.file} too: they were left out of the former."
+    return kept, [said] if left_out else []
 
 
 def renderer(space: Space) -> Renderer:
@@ -148,7 +205,7 @@ def pace(model: Model, task: Task) -> Pace | None:
 def looks(plan: Plan) -> int:
     """How many answers the search may look at: what is kept for the verdict is not its own."""
     options = plan.task.search
-    held = 2 * len(plan.data.test)
+    held = 2 * plan.sealed
     return min(options.calls, max(1, options.max_calls - held)) if options.max_calls else options.calls
 
 

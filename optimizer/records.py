@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from optimizer.findings import Findings
 from search_spaces.prompt import Example, Message, Prompt, Settings
 
 
@@ -300,7 +301,7 @@ class Bill:
 class Verdict:
     """The answer: contenders and their comparisons on the sealed test rows, and one plain sentence.
 
-    `curve` and `bills` (the prompt's, then the trained rival's) are missing from runs of earlier versions.
+    `curve`, `bills` (the prompt's, then the trained rival's) and `findings` are missing from runs of earlier versions.
     """
 
     metric: str
@@ -310,6 +311,7 @@ class Verdict:
     opened: int = 1
     curve: LearningCurve | None = None
     bills: tuple[Bill, ...] = ()
+    findings: Findings | None = None
 
 
 # What the engine says while it works; the command line draws it.

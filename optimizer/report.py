@@ -129,8 +129,9 @@ def verdict_grid(verdict: Verdict) -> Grid:
 
 
 def _contender_row(contender: Contender) -> tuple[str, ...]:
+    told = contender.name in {"best prompt", "cascade"}
     return (
-        f"{contender.name} ({contender.detail})" if contender.name == "best prompt" else contender.name,
+        f"{contender.name} ({contender.detail})" if told else contender.name,
         percent(contender.score),
         spread(contender.interval),
         str(contender.n),
@@ -343,6 +344,8 @@ class Story:
     grown: Sequence[Grid] = ()
     drawing: Mapping[str, Any] = field(default_factory=dict)
     pays_off: str = ""
+    found: Sequence[Grid] = ()
+    surer: str = ""
 
 
 def page(story: Story) -> str:
@@ -364,6 +367,8 @@ def page(story: Story) -> str:
         grown=story.grown,
         drawing=story.drawing,
         pays_off=story.pays_off,
+        found=story.found,
+        surer=story.surer,
         diff=prompt_diff(story.seed_prompt, story.prompt),
         trials=trials_grid(
             story.run, sorted(story.trials, key=best_first)[:LISTED], story.costs, story.trials[0].params

@@ -64,7 +64,8 @@ class About(_Section):
 class Data(_Section):
     """`[data]`: where the rows are and what their columns mean.
 
-    `group` keeps rows of equal value together in one split; `slices` are columns to report the scores by. Of a file
+    `group` keeps rows of equal value together in one split; `slices` are columns to report the scores by. `ood` is a
+    file with the same columns, of rows from elsewhere, which every contender answers after the test rows. Of a file
     with more than `max_rows` rows so many are drawn with `seed`, as `sampling` says; 0 uses all.
     """
 
@@ -75,6 +76,7 @@ class Data(_Section):
     id: str = ""
     group: str = ""
     slices: list[str] = []
+    ood: str = ""
     split_column: str = ""
     train: Fraction = 0.5
     dev: Fraction = 0.25

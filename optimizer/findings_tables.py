@@ -1,0 +1,123 @@
+"""What a verdict found beside the scores, as tables and text. Takes records, opens nothing, prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from optimizer.findings import Cascade, Drift, Duplicates, Elsewhere, Suspect
+from optimizer.records import Verdict
+from optimizer.report import Grid, dollars, percent, spread
+
+LISTED = 50  # suspects: a person looks at them one by one
+
+
+def grids(verdict: Verdict | None, texts: Mapping[str, str] | None = None, most: int = LISTED) -> list[Grid]:
+    """Show what was found; nothing of a run without findings.
+
+    Parameters
+    ----------
+    verdict
+        The verdict, if there is one.
+    texts
+        Example id -> its text, for the rows that look mislabelled; without it they are not listed.
+    most
+        At most so many of them.
+    """
+    return list(_grids(verdict, texts, most)) if verdict and verdict.findings else []
+
+
+def _grids(verdict: Verdict, texts: Mapping[str, str] | None, most: int) -> Iterator[Grid]:
+    found = verdict.findings
+    assert found is not None
+    if found.cascade:
+        yield cascade_grid(found.cascade, verdict.metric)
+    if found.elsewhere:
+        yield elsewhere_grid(found.elsewhere, verdict.metric)
+    if found.drifts:
+        yield drifts_grid(found.drifts)
+    if found.duplicates:
+        yield duplicates_grid(found.duplicates)
+    if found.suspects and texts is not None:
+        yield suspects_grid(found.suspects, texts, most)
+
+
+def cascade_grid(cascade: Cascade, metric: str) -> Grid:
+    """Show the front of a cascade."""
+    rows = tuple(
+        (
+            f"{_threshold(point.threshold)}{' *' if point.chosen else ''}",
+            percent(point.share),
+            percent(point.dev_score),
+            percent(point.score),
+            spread(point.interval),
+            dollars(point.cost_per_1000),
+        )
+        for point in cascade.points
+    )
+    title = f"Together: the {cascade.baseline} where it is sure, the {cascade.prompt} elsewhere (* = chosen on dev)"
+    columns = ("sure from", f"to the {cascade.prompt}", f"dev {metric}", f"test {metric}", "95 %", "$ / 1,000")
+    return Grid(title, columns, rows)
+
+
+def _threshold(value: float | None) -> str:
+    return "never" if value is None else "always" if value == 0 else f"{100 * value:.1f} %"
+
+
+def surer(verdict: Verdict) -> str:
+    """Say whether the baseline's calibrated confidence is to be believed."""
+    cascade = verdict.findings.cascade if verdict.findings else None
+    if cascade is None:
+        return ""
+    low, high = cascade.surer_interval
+    return (
+        f"The {cascade.baseline}'s calibrated confidence on the test rows is {100 * cascade.surer:+.1f} points off its "
+        f"score there ({100 * low:+.1f} to {100 * high:+.1f})."
+    )
+
+
+def elsewhere_grid(found: Sequence[Elsewhere], metric: str) -> Grid:
+    """Show the contenders on other rows than the test rows."""
+    rows = tuple(
+        (
+            each.name,
+            each.rows,
+            f"{each.n:,}",
+            percent(each.score),
+            spread(each.interval),
+            f"{100 * each.difference:+.1f}",
+            f"{100 * each.difference_interval[0]:+.1f} to {100 * each.difference_interval[1]:+.1f}",
+        )
+        for each in found
+    )
+    columns = ("contender", "on", "rows", metric, "95 %", "points over the test score", "95 %")
+    return Grid("On other rows than the test rows", columns, rows)
+
+
+def drifts_grid(drifts: Sequence[Drift]) -> Grid:
+    """Show how well the splits can be told apart."""
+    rows = tuple((f"{d.a}–{d.b}", d.of, f"{d.size:.3f}", f"{d.p_value:.2g}") for d in drifts)
+    columns = ("splits", "by their", "AUC of texts (0.5: alike), distance of labels (0: alike)", "p (Holm)")
+    return Grid("Drift between splits", columns, rows)
+
+
+def duplicates_grid(found: Sequence[Duplicates]) -> Grid:
+    """Show which rows are the same."""
+    rows = tuple((d.kind, d.splits, f"{d.groups:,}", d.example) for d in found)
+    return Grid("Duplicates", ("kind", "stand in", "groups", "such as"), rows)
+
+
+def suspects_grid(found: Sequence[Suspect], texts: Mapping[str, str], most: int) -> Grid:
+    """List the rows that look mislabelled, the surest first."""
+    rows = tuple(
+        (s.example, s.split, texts.get(s.example, ""), s.label, s.answer, percent(s.confidence)) for s in found[:most]
+    )
+    some = f", of which the {most} surest are shown" if len(found) > most else ""
+    title = f"Labels to look at: prompt and baseline agree on another: {len(found)} rows{some}"
+    return Grid(title, ("row", "split", "text", "label", "both say", "baseline sure"), rows)
+
+
+def to_look_at(verdict: Verdict) -> str:
+    """Say how many labels a person should look at."""
+    n = len(verdict.findings.suspects) if verdict.findings else 0
+    rows = "row has a label" if n == 1 else "rows have labels"
+    return f"{n} {rows} that prompt and baseline agree against: `phrasetune show` lists them." if n else ""

@@ -1,0 +1,90 @@
+"""results.db: what a verdict found beside the scores.
+
+`rulings` adds verdicts. Knows nothing of how anything was found.
+"""
+
+from __future__ import annotations
+
+from optimizer.findings import Cascade, CascadePoint, Drift, Duplicates, Elsewhere, Findings, Suspect
+from optimizer.purchases import Purchases, reads
+
+
+class Keeping(Purchases):
+    """A results.db: what `Purchases` keeps, and findings."""
+
+    def save_findings(self, run: int, found: Findings) -> None:
+        """Write down what was found beside a verdict's scores; its contenders stand there already."""
+        with self.together():
+            if found.cascade:
+                self._save_cascade(run, found.cascade)
+            for e in found.elsewhere:
+                row: dict[str, object] = {"run": run, "name": e.name, "rows": e.rows, "n": e.n, "score": e.score}
+                row |= {"low": e.interval[0], "high": e.interval[1], "difference": e.difference}
+                row |= {"difference_low": e.difference_interval[0], "difference_high": e.difference_interval[1]}
+                self._insert("elsewhere", [row], replace=True)
+            for s in found.suspects:
+                row = {"run": run, "example": s.example, "split": s.split, "label": s.label, "answer": s.answer}
+                self._insert("suspects", [row | {"confidence": s.confidence}], replace=True)
+            for d in found.duplicates:
+                row = {"run": run, "kind": d.kind, "splits": d.splits, "groups": d.groups, "example": d.example}
+                self._insert("duplicates", [row], replace=True)
+            for t in found.drifts:
+                row = {"run": run, "what": t.of, "a": t.a, "b": t.b, "size": t.size, "p_value": t.p_value}
+                self._insert("drifts", [row], replace=True)
+
+    def _save_cascade(self, run: int, cascade: Cascade) -> None:
+        row: dict[str, object] = {"run": run, "prompt": cascade.prompt, "baseline": cascade.baseline}
+        row |= {"confidence": cascade.confidence, "surer": cascade.surer}
+        row |= {"surer_low": cascade.surer_interval[0], "surer_high": cascade.surer_interval[1]}
+        self._insert("cascades", [row], replace=True)
+        for position, p in enumerate(cascade.points):
+            row = {"run": run, "position": position, "threshold": p.threshold, "share": p.share}
+            row |= {"dev_score": p.dev_score, "score": p.score, "low": p.interval[0], "high": p.interval[1]}
+            row |= {"cost_per_1000": p.cost_per_1000, "chosen": p.chosen}
+            self._insert("cascade_points", [row], replace=True)
+
+    @reads
+    def findings(self, run: int) -> Findings | None:
+        """Read what was found beside a verdict's scores; None of a run of an earlier version."""
+        elsewhere = tuple(
+            Elsewhere(
+                row["name"],
+                row["rows"],
+                row["n"],
+                row["score"],
+                (row["low"], row["high"]),
+                row["difference"],
+                (row["difference_low"], row["difference_high"]),
+            )
+            for row in self.rows("SELECT * FROM elsewhere WHERE run = ? ORDER BY rowid", run)
+        )
+        if not elsewhere:  # every verdict has looked at its dev rows
+            return None
+        suspects = self.rows("SELECT * FROM suspects WHERE run = ? ORDER BY confidence DESC, example", run)
+        doubles = self.rows("SELECT * FROM duplicates WHERE run = ? ORDER BY rowid", run)
+        drifts = self.rows("SELECT * FROM drifts WHERE run = ? ORDER BY rowid", run)
+        return Findings(
+            self._cascade(run),
+            elsewhere,
+            tuple(Suspect(*tuple(row)[1:]) for row in suspects),
+            tuple(Duplicates(*tuple(row)[1:]) for row in doubles),
+            tuple(Drift(*tuple(row)[1:]) for row in drifts),
+        )
+
+    def _cascade(self, run: int) -> Cascade | None:
+        points = tuple(
+            CascadePoint(
+                row["threshold"],
+                row["share"],
+                row["dev_score"],
+                row["score"],
+                (row["low"], row["high"]),
+                row["cost_per_1000"],
+                bool(row["chosen"]),
+            )
+            for row in self.rows("SELECT * FROM cascade_points WHERE run = ? ORDER BY position", run)
+        )
+        for row in self.rows("SELECT * FROM cascades WHERE run = ?", run):
+            around = row["surer_low"], row["surer_high"]
+            return Cascade(row["prompt"], row["baseline"], points, row["confidence"], row["surer"], around)
+        return None
