@@ -94,9 +94,10 @@ def choose(dev: Answered, metric: Metric) -> Chosen | None:
     Notes
     -----
     The expected score of each contender, as a function of the logit of the baseline's confidence, is fitted by logistic
-    regression: for the baseline this is Platt's (1999) calibration. The rows are then sent to the prompt from the
-    least sure on, and what that gains is the sum of the differences of the two functions, weighed as the metric weighs
-    rows. Of the thresholds
+    regression, on the rows that both have answered: a search asks a prompt the most telling rows first, which are not
+    as hard as the others, for both. On all dev rows the same for the baseline is Platt's (1999) calibration. The rows
+    are then sent to the prompt from the least sure on, and what that gains is the sum of the differences of the two
+    functions, weighed as the metric weighs rows. Of the thresholds
 
     - that keep the better of the two scores, the one that sends fewest rows is chosen, if the prompt is the better;
     - if the baseline is at least as good, asking the prompt can only be worth its price by a gain: the threshold of
@@ -105,19 +106,16 @@ def choose(dev: Answered, metric: Metric) -> Chosen | None:
     In simulations with 50 to 500 dev rows the fitted functions lost a third less score than the dev scores themselves,
     of which the first that is high enough is often so by luck.
     """
-    dev = dev.scored()
+    level, slope = _calibration(dev)
+    ranked, dev = np.sort(dev.confidence), dev.scored()
     if len(dev.rows) < FEWEST:
         return None
     stated = dev.confidence
     theirs, ours = (np.array([o.score for o in side], dtype=np.float64) for side in (dev.baseline, dev.prompt))
     x = _logit(stated)
-    level, slope = _fitted(x, theirs)
-    if slope <= 0:  # its confidence says nothing: calibrated, it is everywhere the same
-        level, slope = _flat(theirs), 0.0
-    ranked = np.sort(stated)
     inner = sorted({float(ranked[len(ranked) * step // STEPS]) for step in range(1, STEPS)} - {float(ranked[0])})
     grid = (float("-inf"), *inner, None)
-    gain = (_logistic(x, *_fitted(x, ours)) - _logistic(x, level, slope)) * weights(metric, dev.rows)
+    gain = (_logistic(x, *_fitted(x, ours)) - _logistic(x, *_fitted(x, theirs))) * weights(metric, dev.rows)
     gains = [float(gain[_sent(stated, least)].sum()) for least in grid]
     if gains[-1] > 0:
         least = grid[next(i for i, value in enumerate(gains) if value >= gains[-1])]
@@ -219,6 +217,15 @@ def _logit(confidence: Floats) -> Floats:
 
 def _logistic(x: Floats, level: float, slope: float) -> Floats:
     return 1 / (1 + np.exp(-np.clip(level + slope * x, -30, 30)))
+
+
+def _calibration(dev: Answered) -> tuple[float, float]:
+    """Level and slope from the logit of the baseline's confidence to that of its score."""
+    scored = [i for i, outcome in enumerate(dev.baseline) if outcome.score is not None]
+    right = np.array([dev.baseline[i].score for i in scored], dtype=np.float64)
+    level, slope = _fitted(_logit(dev.confidence[scored]), right)
+    # Where its confidence says nothing, it is everywhere the same.
+    return (level, slope) if slope > 0 else (_flat(right), 0.0)
 
 
 def _flat(scores: Floats) -> float:

@@ -183,3 +183,15 @@ def test_every_metric_has_a_cascade() -> None:
         cascade = front(chosen, answered, NAMES, METRICS[name], np.random.default_rng(0), priced=False)
 
         assert all(p.interval[0] <= p.score <= p.interval[1] and p.cost_per_1000 is None for p in cascade.points)
+
+
+def test_calibration_takes_all_dev_rows() -> None:
+    """Also those that the prompt was not asked: the search asks it the most telling rows, not a sample."""
+    dev = world(400, 0.5, 1.6, 0)
+    hardest = [ours for ours, theirs in zip(dev.prompt, dev.baseline, strict=True) if not theirs.score][:60]
+    whole, some = choose(dev, ACCURACY), choose(replace(dev, prompt=hardest), ACCURACY)
+
+    assert whole
+    assert some
+    assert (whole.level, whole.slope, whole.grid) == (some.level, some.slope, some.grid)
+    assert len(some.dev.rows) == 60
