@@ -91,6 +91,50 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupScore:
+    """A contender on the `n` test rows that have one value in a column."""
+
+    name: str
+    column: str
+    value: str
+    n: int
+    score: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupGap:
+    """The two of so many `groups` of a column that are farthest apart in a contender's mean row score.
+
+    The interval is one of all pairs of groups together, the p-value corrected for groups and columns.
+    """
+
+    name: str
+    column: str
+    best: str
+    worst: str
+    groups: int
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Flips:
+    """How many of `n` rows got another answer from a contender when the listed terms in them were swapped.
+
+    `interval` is that of their share; `difference` is the score on swapped rows less that on the same rows as they are.
+    """
+
+    name: str
+    n: int
+    flips: int
+    interval: tuple[float, float]
+    difference: float
+    difference_interval: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """What a verdict found beside the scores. `cascade` is None where the dev rows were too few to choose one."""
 
@@ -99,3 +143,6 @@ class Findings:
     suspects: tuple[Suspect, ...] = ()
     duplicates: tuple[Duplicates, ...] = ()
     drifts: tuple[Drift, ...] = ()
+    groups: tuple[GroupScore, ...] = ()
+    gaps: tuple[GroupGap, ...] = ()
+    flips: tuple[Flips, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from optimizer.findings import Cascade, Drift, Duplicates, Elsewhere, Suspect
+from optimizer.findings import Cascade, Drift, Duplicates, Elsewhere, Flips, GroupGap, GroupScore, Suspect
 from optimizer.records import Verdict
 from optimizer.report import Grid, dollars, percent, spread
 
@@ -33,6 +33,11 @@ def _grids(verdict: Verdict, texts: Mapping[str, str] | None, most: int) -> Iter
         yield cascade_grid(found.cascade, verdict.metric)
     if found.elsewhere:
         yield elsewhere_grid(found.elsewhere, verdict.metric)
+    yield from groups_grids(found.groups)
+    if found.gaps:
+        yield gaps_grid(found.gaps)
+    if found.flips:
+        yield flips_grid(found.flips, verdict.metric)
     if found.drifts:
         yield drifts_grid(found.drifts)
     if found.duplicates:
@@ -91,6 +96,62 @@ def elsewhere_grid(found: Sequence[Elsewhere], metric: str) -> Grid:
     )
     columns = ("contender", "on", "rows", metric, "95 %", "points over the test score", "95 %")
     return Grid("On other rows than the test rows", columns, rows)
+
+
+def groups_grids(found: Sequence[GroupScore]) -> Iterator[Grid]:
+    """Show the contenders by the values of each column."""
+    names = list(dict.fromkeys(score.name for score in found))
+    for column in dict.fromkeys(score.column for score in found):
+        cells = {(s.value, s.name): s for s in found if s.column == column}
+        values = sorted({value for value, _ in cells})
+        rows = tuple(
+            (
+                value,
+                str(max(s.n for name in names if (s := cells.get((value, name))))),
+                *(_scored(cells.get((value, name))) for name in names),
+            )
+            for value in values
+        )
+        yield Grid(f"By {column} (95 %)", (column, "rows", *names), rows)
+
+
+def _scored(found: GroupScore | None) -> str:
+    return f"{percent(found.score)} ({spread(found.interval)})" if found else "–"
+
+
+def gaps_grid(found: Sequence[GroupGap]) -> Grid:
+    """Show which groups are farthest apart."""
+    rows = tuple(
+        (
+            gap.name,
+            gap.column,
+            f"{gap.best} − {gap.worst}",
+            str(gap.groups),
+            f"{100 * gap.difference:+.1f}",
+            f"{100 * gap.interval[0]:+.1f} to {100 * gap.interval[1]:+.1f}",
+            f"{gap.p_value:.2g}",
+        )
+        for gap in found
+    )
+    columns = ("contender", "by", "largest gap", "groups", "points", "95 % of all pairs together", "p (max-T)")
+    return Grid("The largest gaps between groups, in mean row scores", columns, rows)
+
+
+def flips_grid(found: Sequence[Flips], metric: str) -> Grid:
+    """Show how often swapped terms turn answers."""
+    rows = tuple(
+        (
+            each.name,
+            f"{each.n:,}",
+            percent(each.flips / each.n),
+            spread(each.interval),
+            f"{100 * each.difference:+.1f}",
+            f"{100 * each.difference_interval[0]:+.1f} to {100 * each.difference_interval[1]:+.1f}",
+        )
+        for each in found
+    )
+    columns = ("contender", "rows with a term", "answers turned", "95 %", f"points of {metric}", "95 %")
+    return Grid("With the listed terms swapped", columns, rows)
 
 
 def drifts_grid(drifts: Sequence[Drift]) -> Grid:

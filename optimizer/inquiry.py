@@ -1,21 +1,22 @@
-"""What a verdict finds beside the scores: joins `cascade`, `elsewhere` and `quality` for one run.
+"""What a verdict finds beside the scores: joins `cascade`, `elsewhere`, `quality` and `fairness` for one run.
 
-Buys answers to out-of-domain rows; everything else comes from what was answered already.
+Buys answers to out-of-domain rows and to rows with swapped terms; everything else was answered already.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from optimizer import baseline, cascade, elsewhere, quality
+from optimizer import baseline, cascade, elsewhere, fairness, quality
+from optimizer.ablation import ROOM
 from optimizer.cascade import Answered, Chosen
 from optimizer.elsewhere import DEV, OOD, TRAIN
 from optimizer.errors import BudgetSpent
 from optimizer.evaluate import Evaluator
-from optimizer.findings import Cascade, Findings, Suspect
+from optimizer.findings import Cascade, Elsewhere, Findings, Flips, Suspect
 from optimizer.overlap import audit
 from optimizer.preparing import Plan
 from optimizer.records import Outcome, Trial, Verdict
@@ -42,6 +43,7 @@ class Inquiry:
     trials: dict[str, Trial]
     rival: baseline.Rival
     chosen: Chosen | None = field(init=False)
+    lacking: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         """Choose the cascade's threshold: before a test row is opened."""
@@ -64,24 +66,11 @@ class Inquiry:
 
     def findings(self, verdict: Verdict) -> tuple[Findings, str, str]:
         """Look for all there is to find; say what matters most, and what the budget did not cover."""
-        data, metric = self.plan.data, self.evaluate.metric
-        dev = {name: trial.outcomes for name, trial in self.trials.items()} | {RIVAL: self.dev.baseline}
-        given: dict[str, elsewhere.Given] = {TRAIN: {RIVAL: self.rival.outcomes(data.train, metric)}, DEV: dev}
-        if self.chosen:
-            given[DEV] = {**dev, CASCADE: self.chosen.dev.mixed(self.chosen.least)}
-        lacking = ""
-        try:
-            given[OOD] = self._away()
-        except BudgetSpent as spent:
-            lacking = f"no score on the ood rows: {spent}"
-        test = self._test(verdict)
-        rows = (*data.train, *data.dev)
+        data, metric, test = self.plan.data, self.evaluate.metric, self._test(verdict)
+        given = {contender.name: contender.outcomes for contender in verdict.contenders}
         found = Findings(
             self._front(verdict, test),
-            (
-                *elsewhere.measure(verdict, {k: v for k, v in given.items() if k != OOD}, rows, metric, self.rng),
-                *elsewhere.measure(verdict, {OOD: given.get(OOD, {})}, self.plan.ood, metric, self.rng),
-            ),
+            self._elsewhere(verdict),
             quality.ranked([*self._suspects(DEV, self.dev), *self._suspects("test", test)]),
             quality.duplicates(data, audit(data)),
             quality.drifts(
@@ -89,10 +78,56 @@ class Inquiry:
                 self.rng,
                 labelled=bool(self.plan.labels),
             ),
+            fairness.group_scores(given, data.test, data.slices, metric, self.rng),
+            fairness.group_gaps(given, data.slices, self.rng),
+            self._flips(given),
         )
-        together = cascade.sentence(found.cascade, verdict) if found.cascade else ""
-        said = (together, elsewhere.sentence(found.elsewhere), quality.sentence(found.drifts))
-        return found, " ".join(each for each in said if each), lacking
+        said = (
+            cascade.sentence(found.cascade, verdict) if found.cascade else "",
+            elsewhere.sentence(found.elsewhere),
+            quality.sentence(found.drifts),
+            fairness.sentence(found.gaps, found.flips, (self.prompt, RIVAL)),
+        )
+        return found, " ".join(each for each in said if each), "; ".join(self.lacking)
+
+    def _elsewhere(self, verdict: Verdict) -> tuple[Elsewhere, ...]:
+        """Score the contenders on train, dev and out-of-domain rows."""
+        data, metric = self.plan.data, self.evaluate.metric
+        dev = {name: trial.outcomes for name, trial in self.trials.items()} | {RIVAL: self.dev.baseline}
+        if self.chosen:
+            dev[CASCADE] = self.chosen.dev.mixed(self.chosen.least)
+        given: dict[str, elsewhere.Given] = {TRAIN: {RIVAL: self.rival.outcomes(data.train, metric)}, DEV: dev}
+        near = elsewhere.measure(verdict, given, (*data.train, *data.dev), metric, self.rng)
+        try:
+            away = self._away()
+        except BudgetSpent as spent:
+            self.lacking.append(f"no score on the ood rows: {spent}")
+            return near
+        return *near, *elsewhere.measure(verdict, {OOD: away}, self.plan.ood, metric, self.rng)
+
+    def _flips(self, given: Mapping[str, Sequence[Outcome]]) -> tuple[Flips, ...]:
+        """Ask prompt and baseline the test rows with terms swapped, if the caps cover that."""
+        rows, metric, winner = self.plan.swapped, self.evaluate.metric, self.trials[self.prompt]
+        if not rows:
+            if self.plan.task.verdict.swaps:
+                self.lacking.append("no swapped terms: no test row holds one")
+            return ()
+        if lacking := self._lacking(winner, rows):
+            self.lacking.append(f"no swapped terms: {lacking}")
+            return ()
+        after = {
+            self.prompt: self.evaluate.rows(self.evaluate.settle(winner), rows),
+            RIVAL: self.rival.outcomes(rows, metric),
+        }
+        turned = (fairness.flips(name, given[name], after[name], rows, metric, self.rng) for name in after)
+        return tuple(each for each in turned if each)
+
+    def _lacking(self, trial: Trial, rows: Sequence[Example]) -> str:
+        """Say why the budget does not cover a prompt on these rows, or nothing if it does."""
+        prompt = self.evaluate.settle(trial)
+        needed = self.evaluate.missing([(prompt, row) for row in rows])
+        price = ROOM * sum(outcome.cost for outcome in trial.outcomes) / max(1, len(trial.outcomes))
+        return self.evaluate.ledger.budget.lacking(needed, needed * price)
 
     def _away(self) -> elsewhere.Given:
         """Ask every contender the out-of-domain rows."""

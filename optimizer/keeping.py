@@ -5,7 +5,18 @@
 
 from __future__ import annotations
 
-from optimizer.findings import Cascade, CascadePoint, Drift, Duplicates, Elsewhere, Findings, Suspect
+from optimizer.findings import (
+    Cascade,
+    CascadePoint,
+    Drift,
+    Duplicates,
+    Elsewhere,
+    Findings,
+    Flips,
+    GroupGap,
+    GroupScore,
+    Suspect,
+)
 from optimizer.purchases import Purchases, reads
 
 
@@ -31,6 +42,22 @@ class Keeping(Purchases):
             for t in found.drifts:
                 row = {"run": run, "what": t.of, "a": t.a, "b": t.b, "size": t.size, "p_value": t.p_value}
                 self._insert("drifts", [row], replace=True)
+
+            self._save_groups(run, found)
+
+    def _save_groups(self, run: int, found: Findings) -> None:
+        for g in found.groups:
+            row: dict[str, object] = {"run": run, "name": g.name, "column": g.column, "value": g.value, "n": g.n}
+            row |= {"score": g.score, "low": g.interval[0], "high": g.interval[1]}
+            self._insert("group_scores", [row], replace=True)
+        for gap in found.gaps:
+            row = {"run": run, "name": gap.name, "column": gap.column, "best": gap.best, "worst": gap.worst}
+            row |= {"groups": gap.groups, "difference": gap.difference, "low": gap.interval[0]}
+            self._insert("group_gaps", [row | {"high": gap.interval[1], "p_value": gap.p_value}], replace=True)
+        for f in found.flips:
+            row = {"run": run, "name": f.name, "n": f.n, "flips": f.flips, "low": f.interval[0], "high": f.interval[1]}
+            row |= {"difference": f.difference, "difference_low": f.difference_interval[0]}
+            self._insert("flips", [row | {"difference_high": f.difference_interval[1]}], replace=True)
 
     def _save_cascade(self, run: int, cascade: Cascade) -> None:
         row: dict[str, object] = {"run": run, "prompt": cascade.prompt, "baseline": cascade.baseline}
@@ -69,6 +96,42 @@ class Keeping(Purchases):
             tuple(Suspect(*tuple(row)[1:]) for row in suspects),
             tuple(Duplicates(*tuple(row)[1:]) for row in doubles),
             tuple(Drift(*tuple(row)[1:]) for row in drifts),
+            *self._groups(run),
+        )
+
+    def _groups(self, run: int) -> tuple[tuple[GroupScore, ...], tuple[GroupGap, ...], tuple[Flips, ...]]:
+        scores = self.rows("SELECT * FROM group_scores WHERE run = ? ORDER BY rowid", run)
+        gaps = self.rows("SELECT * FROM group_gaps WHERE run = ? ORDER BY rowid", run)
+        flips = self.rows("SELECT * FROM flips WHERE run = ? ORDER BY rowid", run)
+        return (
+            tuple(
+                GroupScore(row["name"], row["column"], row["value"], row["n"], row["score"], (row["low"], row["high"]))
+                for row in scores
+            ),
+            tuple(
+                GroupGap(
+                    row["name"],
+                    row["column"],
+                    row["best"],
+                    row["worst"],
+                    row["groups"],
+                    row["difference"],
+                    (row["low"], row["high"]),
+                    row["p_value"],
+                )
+                for row in gaps
+            ),
+            tuple(
+                Flips(
+                    row["name"],
+                    row["n"],
+                    row["flips"],
+                    (row["low"], row["high"]),
+                    row["difference"],
+                    (row["difference_low"], row["difference_high"]),
+                )
+                for row in flips
+            ),
         )
 
     def _cascade(self, run: int) -> Cascade | None:

@@ -128,7 +128,7 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
         changed = np.quantile([_unlike(space, params) for params in drawn], [TAIL, 1 - TAIL])
         parts.append(_part("ablation", [(Range(*(dev * int(n) for n in changed)), some)], terms))
     parts.append(Part("baseline", seconds=Range(0, plan.task.baseline.seconds)))
-    parts.append(_part("verdict", [(Range(test, test), seed), (Range(0, test), some)], terms))
+    parts.append(_part("verdict", [(Range(test, test), seed), (Range(0, test + len(plan.swapped)), some)], terms))
     return Estimate(tuple(parts), _together(parts), some.prompt)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from optimizer.budget import Caps
 from optimizer.data import SplitPlan, split, to_examples
 from optimizer.errors import DataError, SpaceError
+from optimizer.fairness import swapped
 from optimizer.front import Constraints, require_labels
 from optimizer.gateway import Pace
 from optimizer.models import Model, known_context, open_model
@@ -52,6 +53,11 @@ class Plan:
     def sealed(self) -> int:
         """How many rows every contender answers when the search is over."""
         return len(self.data.test) + len(self.ood)
+
+    @property
+    def swapped(self) -> list[Example]:
+        """The test rows that the winner answers again, with the task's terms swapped, if the caps cover that."""
+        return swapped(self.data.test, self.task.verdict.swaps)
 
     def config(self, model: Model) -> str:
         """Name all that decides the course of a run with a model."""

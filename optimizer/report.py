@@ -390,7 +390,8 @@ def visible(text: str) -> str:
 def _grids(story: Story) -> list[Grid]:
     if story.verdict is None:
         return []
-    columns = sorted({column for row in story.slices.values() for column in row})
+    told = story.verdict.findings is not None and story.verdict.findings.groups  # by group, with intervals
+    columns = [] if told else sorted({column for row in story.slices.values() for column in row})
     by_slice = [slices_grid(story.verdict, story.slices, column) for column in columns]
     return [verdict_grid(story.verdict), comparisons_grid(story.verdict), *by_slice]
 

@@ -170,6 +170,24 @@ class Baseline(_Section):
     label_cost: Annotated[float, Field(ge=0)] = 0.0
 
 
+class Extras(_Section):
+    """`[verdict]`: what else it looks into, of what costs further calls; it is left out if the caps do not cover it.
+
+    `swaps` are pairs of terms; test rows in which one stands are answered again with the other in its place.
+    """
+
+    swaps: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] = []
+
+    @field_validator("swaps")
+    @classmethod
+    def _once(cls, pairs: list[list[str]]) -> list[list[str]]:
+        terms = [term.casefold() for pair in pairs for term in pair]
+        twice = sorted({term for term in terms if terms.count(term) > 1 or not term.strip()})
+        if twice:
+            raise ValueError(f"{twice[0]!r} stands twice; a term has one counterpart. Leave the other pair out.")
+        return pairs
+
+
 class Task(_Section):
     """A whole task file. Paths are relative to `folder`."""
 
@@ -178,6 +196,7 @@ class Task(_Section):
     model: ModelSpec = ModelSpec()
     search: Search = Search()
     baseline: Baseline = Baseline()
+    verdict: Extras = Extras()
     space: dict[str, Any] = {}
     seed: dict[str, Any] = {}
     folder: Path = Field(default=Path(), exclude=True)

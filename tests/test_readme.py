@@ -85,7 +85,7 @@ def test_the_task_file_example_is_valid() -> None:
     task = check_task(content, "README.md")
 
     assert task.task.name == "support"
-    assert {"task", "data", "model", "search", "baseline", "space", "seed"} == set(content)
+    assert {"task", "data", "model", "search", "baseline", "verdict", "space", "seed"} == set(content)
 
 
 def test_files_that_are_linked_exist() -> None:
