@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from optimizer import baseline, curve, money, search, verdict
+from optimizer import baseline, curve, money, search, verdict, wordings
 from optimizer.budget import Spent
 from optimizer.errors import BudgetSpent
 from optimizer.evaluate import Evaluator
@@ -49,7 +49,13 @@ class Conclusion:
         self.stage("baseline", "training the rival on the same rows")
         rival = baseline.load(trained) if trained else self._train()
         self.stage("verdict", f"opening the {len(self.plan.data.test)} sealed test rows")
-        inquiry = Inquiry(self.plan, self.evaluate, self._trials(found), rival)
+        inquiry = Inquiry(
+            self.plan,
+            self.evaluate,
+            self._trials(found),
+            rival,
+            wordings.entered(self.store, self.run, self.plan.space),
+        )
         try:
             ruling = self._decide(inquiry)
         except BudgetSpent as spent:

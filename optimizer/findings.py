@@ -135,6 +135,39 @@ class Flips:
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """A contender on `n` test rows under a change that should not matter. `difference` is less the same without it."""
+
+    name: str
+    change: str
+    n: int
+    score: float
+    interval: tuple[float, float]
+    difference: float
+    difference_interval: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Steadiness:
+    """A contender under so many `changes`: the mean score, and the worst change.
+
+    `difference` is the mean less the score without a change. The interval of the worst difference is one of all changes
+    together.
+    """
+
+    name: str
+    changes: int
+    mean: float
+    mean_interval: tuple[float, float]
+    difference: float
+    difference_interval: tuple[float, float]
+    worst: str
+    worst_score: float
+    worst_difference: float
+    worst_interval: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """What a verdict found beside the scores. `cascade` is None where the dev rows were too few to choose one."""
 
@@ -146,3 +179,5 @@ class Findings:
     groups: tuple[GroupScore, ...] = ()
     gaps: tuple[GroupGap, ...] = ()
     flips: tuple[Flips, ...] = ()
+    changed: tuple[Changed, ...] = ()
+    steadiness: tuple[Steadiness, ...] = ()

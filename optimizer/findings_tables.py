@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from optimizer.findings import Cascade, Drift, Duplicates, Elsewhere, Flips, GroupGap, GroupScore, Suspect
+from optimizer.findings import (
+    Cascade,
+    Changed,
+    Drift,
+    Duplicates,
+    Elsewhere,
+    Flips,
+    GroupGap,
+    GroupScore,
+    Steadiness,
+    Suspect,
+)
 from optimizer.records import Verdict
 from optimizer.report import Grid, dollars, percent, spread
 
@@ -38,6 +49,9 @@ def _grids(verdict: Verdict, texts: Mapping[str, str] | None, most: int) -> Iter
         yield gaps_grid(found.gaps)
     if found.flips:
         yield flips_grid(found.flips, verdict.metric)
+    if found.steadiness:
+        yield changed_grid(found.changed, verdict.metric)
+        yield steadiness_grid(found.steadiness, verdict.metric)
     if found.drifts:
         yield drifts_grid(found.drifts)
     if found.duplicates:
@@ -152,6 +166,43 @@ def flips_grid(found: Sequence[Flips], metric: str) -> Grid:
     )
     columns = ("contender", "rows with a term", "answers turned", "95 %", f"points of {metric}", "95 %")
     return Grid("With the listed terms swapped", columns, rows)
+
+
+def changed_grid(found: Sequence[Changed], metric: str) -> Grid:
+    """Show the contenders under each change."""
+    rows = tuple(
+        (
+            each.name,
+            each.change,
+            f"{each.n:,}",
+            percent(each.score),
+            spread(each.interval),
+            f"{100 * each.difference:+.1f}",
+            f"{100 * each.difference_interval[0]:+.1f} to {100 * each.difference_interval[1]:+.1f}",
+        )
+        for each in found
+    )
+    columns = ("contender", "change", "rows", metric, "95 %", "points over the same rows unchanged", "95 %")
+    return Grid("Under changes that should not matter", columns, rows)
+
+
+def steadiness_grid(found: Sequence[Steadiness], metric: str) -> Grid:
+    """Show the mean and the worst of the changes."""
+    rows = tuple(
+        (
+            each.name,
+            str(each.changes),
+            f"{percent(each.mean)} ({spread(each.mean_interval)})",
+            f"{100 * each.difference:+.1f}",
+            f"{100 * each.difference_interval[0]:+.1f} to {100 * each.difference_interval[1]:+.1f}",
+            f"{percent(each.worst_score)} ({each.worst})",
+            f"{100 * each.worst_difference:+.1f}",
+            f"{100 * each.worst_interval[0]:+.1f} to {100 * each.worst_interval[1]:+.1f}",
+        )
+        for each in found
+    )
+    mean, worst = ("mean", "points", "95 %"), ("worst", "points", "95 % of all changes together")
+    return Grid(f"Robustness: {metric} over all changes", ("contender", "changes", *mean, *worst), rows)
 
 
 def drifts_grid(drifts: Sequence[Drift]) -> Grid:

@@ -1,6 +1,6 @@
-"""What a verdict finds beside the scores: joins `cascade`, `elsewhere`, `quality` and `fairness` for one run.
+"""What a verdict finds beside the scores: joins `cascade`, `elsewhere`, `quality`, `fairness` and `robustness`.
 
-Buys answers to out-of-domain rows and to rows with swapped terms; everything else was answered already.
+Buys answers to out-of-domain rows, to rows with swapped terms and under changes; everything else was answered already.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from optimizer import baseline, cascade, elsewhere, fairness, quality
+from optimizer import baseline, cascade, elsewhere, fairness, quality, robustness
 from optimizer.ablation import ROOM
 from optimizer.cascade import Answered, Chosen
 from optimizer.elsewhere import DEV, OOD, TRAIN
 from optimizer.errors import BudgetSpent
-from optimizer.evaluate import Evaluator
-from optimizer.findings import Cascade, Elsewhere, Findings, Flips, Suspect
+from optimizer.evaluate import Cell, Evaluator
+from optimizer.findings import Cascade, Changed, Elsewhere, Findings, Flips, Steadiness, Suspect
 from optimizer.overlap import audit
 from optimizer.preparing import Plan
 from optimizer.records import Outcome, Trial, Verdict
 from optimizer.verdict import BEST, CASCADE, RIVAL, SEED, Entry
-from search_spaces.prompt import Example
+from search_spaces.prompt import Example, Prompt
+from search_spaces.space import Space
 
 
 @dataclass
@@ -36,12 +37,15 @@ class Inquiry:
         Contender -> trial: the seed prompt's and, if that is another, the best prompt's.
     rival
         The trained baseline.
+    space
+        The run's, with the wordings that entered.
     """
 
     plan: Plan
     evaluate: Evaluator
     trials: dict[str, Trial]
     rival: baseline.Rival
+    space: Space
     chosen: Chosen | None = field(init=False)
     lacking: list[str] = field(default_factory=list, init=False)
 
@@ -81,12 +85,14 @@ class Inquiry:
             fairness.group_scores(given, data.test, data.slices, metric, self.rng),
             fairness.group_gaps(given, data.slices, self.rng),
             self._flips(given),
+            *self._steadiness(given),
         )
         said = (
             cascade.sentence(found.cascade, verdict) if found.cascade else "",
             elsewhere.sentence(found.elsewhere),
             quality.sentence(found.drifts),
             fairness.sentence(found.gaps, found.flips, (self.prompt, RIVAL)),
+            robustness.sentence(found.steadiness),
         )
         return found, " ".join(each for each in said if each), "; ".join(self.lacking)
 
@@ -107,26 +113,49 @@ class Inquiry:
 
     def _flips(self, given: Mapping[str, Sequence[Outcome]]) -> tuple[Flips, ...]:
         """Ask prompt and baseline the test rows with terms swapped, if the caps cover that."""
-        rows, metric, winner = self.plan.swapped, self.evaluate.metric, self.trials[self.prompt]
+        rows, metric, winner = self.plan.swapped, self.evaluate.metric, self._winner()
         if not rows:
             if self.plan.task.verdict.swaps:
                 self.lacking.append("no swapped terms: no test row holds one")
             return ()
-        if lacking := self._lacking(winner, rows):
+        if lacking := self._lacking([(winner, row) for row in rows]):
             self.lacking.append(f"no swapped terms: {lacking}")
             return ()
         after = {
-            self.prompt: self.evaluate.rows(self.evaluate.settle(winner), rows),
+            self.prompt: self.evaluate.rows(winner, rows),
             RIVAL: self.rival.outcomes(rows, metric),
         }
         turned = (fairness.flips(name, given[name], after[name], rows, metric, self.rng) for name in after)
         return tuple(each for each in turned if each)
 
-    def _lacking(self, trial: Trial, rows: Sequence[Example]) -> str:
-        """Say why the budget does not cover a prompt on these rows, or nothing if it does."""
-        prompt = self.evaluate.settle(trial)
-        needed = self.evaluate.missing([(prompt, row) for row in rows])
-        price = ROOM * sum(outcome.cost for outcome in trial.outcomes) / max(1, len(trial.outcomes))
+    def _steadiness(self, given: Mapping[str, Sequence[Outcome]]) -> tuple[tuple[Changed, ...], tuple[Steadiness, ...]]:
+        """Try prompt and baseline under changes, if that is wanted and the caps cover it."""
+        if not self.plan.task.verdict.robustness:
+            return (), ()
+        rows, metric, winner = self.plan.data.test[: robustness.ROWS], self.evaluate.metric, self._winner()
+        # A generator of its own, so that the changes are the same whatever else is drawn: no call is bought twice.
+        rng = np.random.default_rng([self.plan.task.search.seed, 1])
+        noisy = robustness.noisy(rows, rng)
+        reworked = robustness.reworked(winner, self.trials[self.prompt].params, self.space, rng)
+        cells = {change: [(winner, row) for row in changed] for change, changed in noisy.items()}
+        cells |= {change: [(prompt, row) for row in rows] for change, prompt in reworked.items()}
+        if lacking := self._lacking([cell for each in cells.values() for cell in each]):
+            self.lacking.append(f"no robustness: {lacking}")
+            return (), ()
+        after = {
+            self.prompt: {change: self.evaluate(each) for change, each in cells.items()},
+            RIVAL: {change: self.rival.outcomes(changed, metric) for change, changed in noisy.items()},
+        }
+        found = [robustness.measure(name, given[name], after[name], rows, metric, self.rng) for name in after]
+        return tuple(c for changed, _ in found for c in changed), tuple(steady for _, steady in found if steady)
+
+    def _winner(self) -> Prompt:
+        return self.evaluate.settle(self.trials[self.prompt])
+
+    def _lacking(self, cells: Sequence[Cell]) -> str:
+        """Say why the budget does not cover what is asked of the winner or one like it, or nothing if it does."""
+        needed, done = self.evaluate.missing(cells), self.trials[self.prompt].outcomes
+        price = ROOM * sum(outcome.cost for outcome in done) / max(1, len(done))
         return self.evaluate.ledger.budget.lacking(needed, needed * price)
 
     def _away(self) -> elsewhere.Given:

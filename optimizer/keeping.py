@@ -8,6 +8,7 @@ from __future__ import annotations
 from optimizer.findings import (
     Cascade,
     CascadePoint,
+    Changed,
     Drift,
     Duplicates,
     Elsewhere,
@@ -15,6 +16,7 @@ from optimizer.findings import (
     Flips,
     GroupGap,
     GroupScore,
+    Steadiness,
     Suspect,
 )
 from optimizer.purchases import Purchases, reads
@@ -44,6 +46,21 @@ class Keeping(Purchases):
                 self._insert("drifts", [row], replace=True)
 
             self._save_groups(run, found)
+            self._save_changes(run, found)
+
+    def _save_changes(self, run: int, found: Findings) -> None:
+        for c in found.changed:
+            row: dict[str, object] = {"run": run, "name": c.name, "change": c.change, "n": c.n, "score": c.score}
+            row |= {"low": c.interval[0], "high": c.interval[1], "difference": c.difference}
+            row |= {"difference_low": c.difference_interval[0], "difference_high": c.difference_interval[1]}
+            self._insert("changed", [row], replace=True)
+        for s in found.steadiness:
+            row = {"run": run, "name": s.name, "changes": s.changes, "mean": s.mean, "difference": s.difference}
+            row |= {"mean_low": s.mean_interval[0], "mean_high": s.mean_interval[1]}
+            row |= {"difference_low": s.difference_interval[0], "difference_high": s.difference_interval[1]}
+            row |= {"worst": s.worst, "worst_score": s.worst_score, "worst_difference": s.worst_difference}
+            row |= {"worst_low": s.worst_interval[0], "worst_high": s.worst_interval[1]}
+            self._insert("steadiness", [row], replace=True)
 
     def _save_groups(self, run: int, found: Findings) -> None:
         for g in found.groups:
@@ -97,7 +114,38 @@ class Keeping(Purchases):
             tuple(Duplicates(*tuple(row)[1:]) for row in doubles),
             tuple(Drift(*tuple(row)[1:]) for row in drifts),
             *self._groups(run),
+            *self._changes(run),
         )
+
+    def _changes(self, run: int) -> tuple[tuple[Changed, ...], tuple[Steadiness, ...]]:
+        changed = tuple(
+            Changed(
+                row["name"],
+                row["change"],
+                row["n"],
+                row["score"],
+                (row["low"], row["high"]),
+                row["difference"],
+                (row["difference_low"], row["difference_high"]),
+            )
+            for row in self.rows("SELECT * FROM changed WHERE run = ? ORDER BY rowid", run)
+        )
+        steadiness = tuple(
+            Steadiness(
+                row["name"],
+                row["changes"],
+                row["mean"],
+                (row["mean_low"], row["mean_high"]),
+                row["difference"],
+                (row["difference_low"], row["difference_high"]),
+                row["worst"],
+                row["worst_score"],
+                row["worst_difference"],
+                (row["worst_low"], row["worst_high"]),
+            )
+            for row in self.rows("SELECT * FROM steadiness WHERE run = ? ORDER BY rowid", run)
+        )
+        return changed, steadiness
 
     def _groups(self, run: int) -> tuple[tuple[GroupScore, ...], tuple[GroupGap, ...], tuple[Flips, ...]]:
         scores = self.rows("SELECT * FROM group_scores WHERE run = ? ORDER BY rowid", run)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from optimizer import robustness
 from optimizer.budget import Spent
 from optimizer.gateway import Pace
 from optimizer.grid import Grid as Levels
@@ -129,6 +130,9 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
         parts.append(_part("ablation", [(Range(*(dev * int(n) for n in changed)), some)], terms))
     parts.append(Part("baseline", seconds=Range(0, plan.task.baseline.seconds)))
     parts.append(_part("verdict", [(Range(test, test), seed), (Range(0, test + len(plan.swapped)), some)], terms))
+    if plan.task.verdict.robustness:
+        changes = Range(*robustness.most_calls(len(plan.data.test)))
+        parts.append(_part("robustness", [(changes, some)], terms))
     return Estimate(tuple(parts), _together(parts), some.prompt)
 
 

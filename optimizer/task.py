@@ -173,9 +173,11 @@ class Baseline(_Section):
 class Extras(_Section):
     """`[verdict]`: what else it looks into, of what costs further calls; it is left out if the caps do not cover it.
 
-    `swaps` are pairs of terms; test rows in which one stands are answered again with the other in its place.
+    `swaps` are pairs of terms; test rows in which one stands are answered again with the other in its place. With
+    `robustness` the winner answers test rows under changes that should not matter: noise, demo orders, other wordings.
     """
 
+    robustness: bool = False
     swaps: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] = []
 
     @field_validator("swaps")

@@ -321,7 +321,16 @@ def test_a_run_that_is_stopped_at_its_curve_is_resumed_to_the_same(tmp_path: Pat
 def test_a_database_of_an_earlier_version_still_opens(finished: Path, tmp_path: Path) -> None:
     """Its verdict has no curve, no bills and no findings, and is shown without them."""
     old, later = tmp_path / "old.db", ["cascade_points", "cascades", "elsewhere", "suspects", "duplicates", "drifts"]
-    later += ["group_scores", "group_gaps", "flips", "learning_points", "learning_curves", "bills"]
+    later += [
+        "changed",
+        "steadiness",
+        "group_scores",
+        "group_gaps",
+        "flips",
+        "learning_points",
+        "learning_curves",
+        "bills",
+    ]
     with closing(sqlite3.connect(finished)) as source, closing(sqlite3.connect(old)) as conn:
         source.backup(conn)
         conn.executescript(
