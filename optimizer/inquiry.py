@@ -187,6 +187,8 @@ class Inquiry:
         return cascade.front(self.chosen, test, names, self.evaluate.metric, self.rng, priced=priced)
 
     def _suspects(self, split: str, answered: Answered) -> list[Suspect]:
+        if not quality.informed(answered.rows, answered.prompt):
+            return []
         sure = self.chosen.calibrated(answered.confidence) if self.chosen else answered.confidence
         by_id = {row.id: float(each) for row, each in zip(answered.rows, sure, strict=True)}
         return quality.suspects(split, answered.rows, answered.prompt, answered.baseline, by_id)

@@ -64,6 +64,13 @@ def suspects(
     return found
 
 
+def informed(rows: Sequence[Example], outcomes: Sequence[Outcome]) -> bool:
+    """Whether a contender is right more often than the most frequent answer is: else its agreement confirms nothing."""
+    scored = {outcome.example_id: outcome.kind is Kind.RIGHT for outcome in outcomes if outcome.score is not None}
+    counts = Counter(row.target for row in rows if row.id in scored)
+    return sum(scored.values()) > max(counts.values(), default=0)
+
+
 def ranked(found: Sequence[Suspect]) -> tuple[Suspect, ...]:
     """The surest first."""
     return tuple(sorted(found, key=lambda suspect: (-suspect.confidence, suspect.example)))

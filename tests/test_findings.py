@@ -21,7 +21,7 @@ from optimizer.inquiry import Inquiry
 from optimizer.journey import Watch
 from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import looks, prepare
-from optimizer.quality import drifts, duplicates, ranked, suspects
+from optimizer.quality import drifts, duplicates, informed, ranked, suspects
 from optimizer.quality import sentence as drift_sentence
 from optimizer.records import Dataset, Event, Kind, Outcome, Stage, Verdict
 from optimizer.report import page, verdict_record
@@ -173,6 +173,17 @@ def test_rows_on_which_both_agree_against_the_label_are_suspected() -> None:
         Suspect("x99", "dev", "yes", "no", confidence["x99"]),
         Suspect("x95", "dev", "yes", "no", confidence["x95"]),
     )
+
+
+def test_the_agreement_of_a_prompt_that_knows_nothing_confirms_nothing() -> None:
+    """A prompt must be right more often than the most frequent label is, on the rows that it has answered."""
+    rows = [replace(row, targets=("no",)) if i < 40 else row for i, row in enumerate(ROWS)]
+
+    assert not informed(rows, given(60))
+    assert informed(rows, given(61))
+    assert not informed(rows, given(40, of=40))
+    assert informed(rows, given(41, of=50))
+    assert not informed(rows, ())
 
 
 def test_duplicates_are_counted_by_kind_and_place() -> None:
