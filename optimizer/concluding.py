@@ -48,7 +48,6 @@ class Conclusion:
         trained = self.store.baseline(self.run)
         self.stage("baseline", "training the rival on the same rows")
         rival = baseline.load(trained) if trained else self._train()
-        self.stage("verdict", f"opening the {len(self.plan.data.test)} sealed test rows")
         inquiry = Inquiry(
             self.plan,
             self.evaluate,
@@ -56,6 +55,10 @@ class Conclusion:
             rival,
             wordings.entered(self.store, self.run, self.plan.space),
         )
+        if more := len(self.plan.unlabelled):
+            self.stage("distillation", f"labelling {more} rows for the baseline")
+            inquiry.distil()
+        self.stage("verdict", f"opening the {len(self.plan.data.test)} sealed test rows")
         try:
             ruling = self._decide(inquiry)
         except BudgetSpent as spent:
@@ -98,7 +101,7 @@ class Conclusion:
         ]
         detail = rival.trained.detail
         entries.append(verdict.Entry(verdict.RIVAL, rival.outcomes(rows, metric), len(plan.data.train), detail))
-        entries += inquiry.entry(entries)
+        entries += inquiry.entries(entries)
         return verdict.decide(entries, rows, metric, opened=opened, seed=plan.task.search.seed)
 
     def _weigh(self, ruling: Verdict, found: search.Found, rival: baseline.Rival, searched: float) -> Verdict:

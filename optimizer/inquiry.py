@@ -1,6 +1,7 @@
 """What a verdict finds beside the scores: joins `cascade`, `elsewhere`, `quality`, `fairness` and `robustness`.
 
-Buys answers to out-of-domain rows, to rows with swapped terms and under changes; everything else was answered already.
+Buys answers to rows of other files, to rows with swapped terms, under changes and with hints; everything else was
+answered already.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from optimizer import baseline, cascade, elsewhere, fairness, quality, robustness
+from optimizer import baseline, cascade, elsewhere, fairness, quality, robustness, together
 from optimizer.ablation import ROOM
 from optimizer.cascade import Answered, Chosen
 from optimizer.elsewhere import DEV, OOD, TRAIN
@@ -20,7 +21,7 @@ from optimizer.findings import Cascade, Changed, Elsewhere, Findings, Flips, Ste
 from optimizer.overlap import audit
 from optimizer.preparing import Plan
 from optimizer.records import Outcome, Trial, Verdict
-from optimizer.verdict import BEST, CASCADE, RIVAL, SEED, Entry
+from optimizer.verdict import BEST, CASCADE, DISTILLED, ERRORS, HINTED, RIVAL, SEED, Entry
 from search_spaces.prompt import Example, Prompt
 from search_spaces.space import Space
 
@@ -48,6 +49,7 @@ class Inquiry:
     space: Space
     chosen: Chosen | None = field(init=False)
     lacking: list[str] = field(default_factory=list, init=False)
+    pupil: baseline.Rival | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         """Choose the cascade's threshold: before a test row is opened."""
@@ -58,8 +60,50 @@ class Inquiry:
         self.dev = self._answered(dev, self.trials[self.prompt].outcomes, theirs)
         self.chosen = cascade.choose(self.dev, self.evaluate.metric)
 
-    def entry(self, entries: Sequence[Entry]) -> list[Entry]:
-        """The cascade as a contender, made of those on the test rows; none if no threshold was chosen."""
+    def distil(self) -> None:
+        """Let the winner label rows for the baseline, if the caps cover that beside the verdict."""
+        rows, data = self.plan.unlabelled, self.plan.data
+        if lacking := self._lacking([(self._winner(), row) for row in rows]):
+            self.lacking.append(f"no distillation: {lacking}")
+            return
+        answers = [answer for _, _, answer in self.evaluate.answer(self._winner(), rows)]
+        more = together.labelled(rows, answers, self.plan.labels)
+        self.pupil = together.distil(self.rival, data, more, self.evaluate.metric, self.plan.task.search.seed)
+        self.taught = len(more)
+
+    def entries(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Further contenders on the test rows: distilled and hinted, if that is wanted, and the cascade."""
+        test, metric, found = self.plan.data.test, self.evaluate.metric, list[Entry]()
+        if self.pupil:
+            detail = f"{self.taught} rows labelled by the {self.prompt}"
+            used = len(self.plan.data.train) + self.taught
+            found.append(Entry(DISTILLED, self.pupil.outcomes(test, metric), used, detail))
+        return [*found, *self._hinted(entries), *self._cascade(entries)]
+
+    def _hinted(self, entries: Sequence[Entry]) -> list[Entry]:
+        """The winner with the baseline's guess beside each input, if that is wanted and the caps cover it."""
+        if not self.plan.task.verdict.hint:
+            return []
+        data, given = self.plan.data, {entry.name: entry for entry in entries}
+        right = together.share_right(self.dev.baseline)
+        guessed = together.guesses(self.rival, data.train, self.plan.task.search.seed)
+        prompt = together.hinted(self._winner(), guessed, right)
+        rows = together.with_hint(data.test, [str(o.answer) for o in given[RIVAL].outcomes], prompt.inputs[-1])
+        cells = [(prompt, row) for row in rows]
+        away = [(self.evaluate.settle(trial), row) for trial in self.trials.values() for row in self.plan.ood]
+        if lacking := self._lacking([*cells, *away]):
+            self.lacking.append(f"no hint: {lacking}")
+            return []
+        outcomes, detail = self.evaluate(cells), f"the {self.prompt} with the baseline's guess"
+        failed = [outcome.text for outcome in outcomes if outcome.score is None]
+        if len(failed) > ERRORS * len(outcomes):  # such as prompts that have become too long: no reason for no verdict
+            self.lacking.append(f"no hint: {len(failed)} of {len(outcomes)} calls failed ({failed[0]})")
+            return []
+        # All training rows: the baseline has learned from them.
+        return [Entry(HINTED, outcomes, len(data.train), detail, given[self.prompt].priced)]
+
+    def _cascade(self, entries: Sequence[Entry]) -> list[Entry]:
+        """The cascade, made of prompt and baseline; none if no threshold was chosen."""
         if self.chosen is None:
             return []
         given = {entry.name: entry for entry in entries}
@@ -93,6 +137,7 @@ class Inquiry:
             quality.sentence(found.drifts),
             fairness.sentence(found.gaps, found.flips, (self.prompt, RIVAL)),
             robustness.sentence(found.steadiness),
+            together.sentence(verdict, self.prompt),
         )
         return found, " ".join(each for each in said if each), "; ".join(self.lacking)
 
@@ -102,6 +147,8 @@ class Inquiry:
         dev = {name: trial.outcomes for name, trial in self.trials.items()} | {RIVAL: self.dev.baseline}
         if self.chosen:
             dev[CASCADE] = self.chosen.dev.mixed(self.chosen.least)
+        if self.pupil:
+            dev[DISTILLED] = self.pupil.outcomes(data.dev, metric)
         given: dict[str, elsewhere.Given] = {TRAIN: {RIVAL: self.rival.outcomes(data.train, metric)}, DEV: dev}
         near = elsewhere.measure(verdict, given, (*data.train, *data.dev), metric, self.rng)
         try:
@@ -167,6 +214,8 @@ class Inquiry:
             name: self.evaluate.rows(self.evaluate.settle(trial), rows) for name, trial in self.trials.items()
         }
         given[RIVAL] = self.rival.outcomes(rows, metric)
+        if self.pupil:
+            given[DISTILLED] = self.pupil.outcomes(rows, metric)
         if self.chosen:
             answered = self._answered(rows, given[self.prompt], given[RIVAL])
             given[CASCADE] = answered.mixed(self.chosen.least)

@@ -129,7 +129,10 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
         changed = np.quantile([_unlike(space, params) for params in drawn], [TAIL, 1 - TAIL])
         parts.append(_part("ablation", [(Range(*(dev * int(n) for n in changed)), some)], terms))
     parts.append(Part("baseline", seconds=Range(0, plan.task.baseline.seconds)))
-    parts.append(_part("verdict", [(Range(test, test), seed), (Range(0, test + len(plan.swapped)), some)], terms))
+    again = test + len(plan.data.test) * plan.task.verdict.hint + len(plan.swapped)
+    parts.append(_part("verdict", [(Range(test, test), seed), (Range(0, again), some)], terms))
+    if more := len(plan.unlabelled):
+        parts.append(_part("distillation", [(Range(more, more), some)], terms))
     if plan.task.verdict.robustness:
         changes = Range(*robustness.most_calls(len(plan.data.test)))
         parts.append(_part("robustness", [(changes, some)], terms))

@@ -38,7 +38,7 @@ NOT_COURSE = {"workers", "timeout", "patience", "requests_per_minute", "tokens_p
 class Plan:
     """A task made ready: its rows, its space, what renders its prompts, and a digest of rows and splits.
 
-    `ood` are the rows from elsewhere, if the task names a file of such.
+    `ood` are the rows from elsewhere, and `unlabelled` those without a target, if the task names files of such.
     """
 
     task: Task
@@ -48,6 +48,7 @@ class Plan:
     renderer: Renderer
     data_digest: str
     ood: tuple[Example, ...] = ()
+    unlabelled: tuple[Example, ...] = ()
 
     @property
     def sealed(self) -> int:
@@ -66,7 +67,7 @@ class Plan:
         del task["baseline"]["label_cost"]  # prices labels alone
         del task["data"]["max_rows"]  # what it does stands in the digest of the rows
         identity = [model.name, model.address, model.price]
-        away = [digest([row.to_dict() for row in self.ood])] if self.ood else []
+        away = [digest([row.to_dict() for row in rows]) for rows in (self.ood, self.unlabelled) if rows]
         return digest([task, identity, self.data_digest, self.space.digest, __version__, *away])
 
 
@@ -97,9 +98,10 @@ def prepare(task: Task | str | Path) -> Plan:
     except DimensionError as error:
         raise SpaceError(str(error)) from None
     rows = [[example.to_dict() for example in split] for split in (data.train, data.dev, data.test)]
-    away, left_out = read_ood(task, data, labels)
-    data = replace(data, notes=(*data.notes, *left_out))
-    return Plan(task, data, labels, space, renderer(space), digest(rows), away)
+    away, left_out = _others(task, data, labels, task.data.ood)
+    more, seen = _others(task, data, (), task.data.unlabelled, targets=False)
+    data = replace(data, notes=(*data.notes, *left_out, *seen))
+    return Plan(task, data, labels, space, renderer(space), digest(rows), away, more)
 
 
 def read_rows(task: Task, table: Table | None = None) -> tuple[Dataset, tuple[str, ...]]:
@@ -134,8 +136,10 @@ def read_rows(task: Task, table: Table | None = None) -> tuple[Dataset, tuple[st
     return replace(data, notes=(*drawn, *data.notes, *oddities(data, task.data.target, labels))), labels
 
 
-def read_ood(task: Task, data: Dataset, labels: Sequence[str]) -> tuple[tuple[Example, ...], list[str]]:
-    """Read the rows from elsewhere that a task names, and say which were left out as the run's own rows.
+def _others(
+    task: Task, data: Dataset, labels: Sequence[str], file: str, *, targets: bool = True
+) -> tuple[tuple[Example, ...], list[str]]:
+    """Read the rows of a second file that a task names, and say which were left out as the run's own rows.
 
     Parameters
     ----------
@@ -145,34 +149,39 @@ def read_ood(task: Task, data: Dataset, labels: Sequence[str]) -> tuple[tuple[Ex
         The rows of its data file.
     labels
         The labels that may stand in them; empty for open answers.
+    file
+        The second file; empty for none.
+    targets
+        Whether the rows have targets; else those that stand there are not read.
 
     Raises
     ------
     DataError
         If the file cannot be used, or fewer than 4 of its rows are not among those of the data file.
     """
-    if not task.data.ood:
+    if not file:
         return (), []
-    table = read_table(task.folder / task.data.ood, Draw(task.data.max_rows, task.data.seed, "", ""))
+    table = read_table(task.folder / file, Draw(task.data.max_rows, task.data.seed, "", ""))
     examples = to_examples(
         table,
         inputs=task.data.inputs,
-        target=task.data.target,
+        target=task.data.target if targets else "",
         id_column=task.data.id if task.data.id in table.columns else "",
         labels=labels,
-        answers_column=task.data.answers,
+        answers_column=task.data.answers if targets else "",
+        unanswered=not targets,
     )
     known = {same_inputs(row) for row in (*data.train, *data.dev, *data.test)}
     kept = tuple(row for row in examples if same_inputs(row) not in known)
     if len(kept) < LEAST_ROWS:
         raise DataError(
-            f"{table.path}: has {len(kept)} rows that are not in {task.data.file}; out-of-domain rows need at least "
-            f"{LEAST_ROWS}. Add rows, or take `ood` out of [data]."
+            f"{table.path}: has {len(kept)} rows that are not in {task.data.file}; at least {LEAST_ROWS} are needed. "
+            f"Add rows, or take the file out of [data]."
         )
-    for row in kept:
+    for row in kept if targets else ():
         score(get_metric(task.metric), row.target, row)
     left_out = len(examples) - len(kept)
-    said = f"{left_out} rows of {task.data.ood} stand in {task.data.file} too: they were left out of the former."
+    said = f"{left_out} rows of {file} stand in {task.data.file} too: they were left out of the former."
     return kept, [said] if left_out else []
 
 

@@ -129,7 +129,7 @@ def verdict_grid(verdict: Verdict) -> Grid:
 
 
 def _contender_row(contender: Contender) -> tuple[str, ...]:
-    told = contender.name in {"best prompt", "cascade"}
+    told = contender.name in {"best prompt", "cascade", "distilled baseline"}
     return (
         f"{contender.name} ({contender.detail})" if told else contender.name,
         percent(contender.score),

@@ -65,8 +65,9 @@ class Data(_Section):
     """`[data]`: where the rows are and what their columns mean.
 
     `group` keeps rows of equal value together in one split; `slices` are columns to report the scores by. `ood` is a
-    file with the same columns, of rows from elsewhere, which every contender answers after the test rows. Of a file
-    with more than `max_rows` rows so many are drawn with `seed`, as `sampling` says; 0 uses all.
+    file with the same columns, of rows from elsewhere, which every contender answers after the test rows; `unlabelled`
+    is one of rows that the winner labels, for the baseline to learn from. Of a file with more than `max_rows` rows so
+    many are drawn with `seed`, as `sampling` says; 0 uses all.
     """
 
     file: Name
@@ -77,6 +78,7 @@ class Data(_Section):
     group: str = ""
     slices: list[str] = []
     ood: str = ""
+    unlabelled: str = ""
     split_column: str = ""
     train: Fraction = 0.5
     dev: Fraction = 0.25
@@ -175,7 +177,10 @@ class Extras(_Section):
 
     `swaps` are pairs of terms; test rows in which one stands are answered again with the other in its place. With
     `robustness` the winner answers test rows under changes that should not matter: noise, demo orders, other wordings.
+    With `hint` it answers the test rows with the baseline's guess beside each.
     """
+
+    hint: bool = False
 
     robustness: bool = False
     swaps: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] = []

@@ -17,6 +17,7 @@ from optimizer.stats import smallest_gain
 from search_spaces.prompt import Example
 
 SEED, BEST, RIVAL, CASCADE = "seed prompt", "best prompt", "trained baseline", "cascade"
+DISTILLED, HINTED = "distilled baseline", "hinted prompt"
 LEVEL = 0.05  # a difference is said to be shown below this p-value
 ERRORS = 0.2  # with a larger share of failed calls a contender is not judged
 
@@ -38,8 +39,8 @@ def decide(entries: Sequence[Entry], rows: Sequence[Example], metric: Metric, *,
     Parameters
     ----------
     entries
-        The seed prompt first; then the best prompt, unless it is the seed prompt; then the trained rival, and the
-        cascade of prompt and rival, if there is one.
+        The seed prompt first; then the best prompt, unless it is the seed prompt; then the trained rival, and what
+        prompt and rival are together, if that was tried.
     rows
         The sealed test rows.
     metric
@@ -55,6 +56,7 @@ def decide(entries: Sequence[Entry], rows: Sequence[Example], metric: Metric, *,
     by_name = {entry.name: entry for entry in entries}
     prompt = BEST if BEST in by_name else SEED
     pairs = [(BEST, SEED), (BEST, RIVAL), (SEED, RIVAL), (CASCADE, prompt), (CASCADE, RIVAL)]
+    pairs += [(DISTILLED, RIVAL), (DISTILLED, prompt), (HINTED, prompt), (HINTED, RIVAL)]
     pairs = [pair for pair in pairs if set(pair) <= set(by_name)]
     comparisons = tuple(
         compare(metric, by_name[a].outcomes, by_name[b].outcomes, examples, rng, (a, b)) for a, b in pairs

@@ -83,6 +83,7 @@ def test_a_minimal_file_loads_with_the_defaults(tmp_path: Path) -> None:
             "group": "",
             "slices": [],
             "ood": "",
+            "unlabelled": "",
             "split_column": "",
             "train": 0.5,
             "dev": 0.25,
@@ -118,7 +119,7 @@ def test_a_minimal_file_loads_with_the_defaults(tmp_path: Path) -> None:
             "constraints": {"max_cost_per_1000": 0.0, "max_prompt_tokens": 0.0, "min_recall": {}},
         },
         "baseline": {"trials": 15, "seconds": 60.0, "label_cost": 0.0},
-        "verdict": {"robustness": False, "swaps": []},
+        "verdict": {"hint": False, "robustness": False, "swaps": []},
         "space": {},
         "seed": {},
     }
@@ -146,6 +147,7 @@ def test_a_file_that_says_everything_loads(tmp_path: Path) -> None:
             "group": "author",
             "slices": ["year"],
             "ood": "others.csv",
+            "unlabelled": "more.csv",
             "split_column": "split",
             "train": 0.2,
             "dev": 0.3,
@@ -181,7 +183,7 @@ def test_a_file_that_says_everything_loads(tmp_path: Path) -> None:
             "constraints": {"max_cost_per_1000": 0.25, "max_prompt_tokens": 300.0, "min_recall": {"yes": 0.5}},
         },
         "baseline": {"trials": 2, "seconds": 1, "label_cost": 0.1},
-        "verdict": {"robustness": True, "swaps": [["he", "she"]]},
+        "verdict": {"hint": True, "robustness": True, "swaps": [["he", "she"]]},
         "space": {"template": {"only": ["plain"]}},
         "seed": {"template": "plain"},
     }

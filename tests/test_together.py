@@ -1,19 +1,28 @@
-"""Prompt and baseline together: a threshold chosen on dev, a front on test, and a sentence that claims no more."""
+"""Prompt and baseline together: a threshold chosen on dev, a front on test, distillation, hints, and what is said."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from optimizer import baseline, history, together, tune
 from optimizer.cascade import Answered, Chosen, choose, detail, front, sentence
 from optimizer.findings import Cascade
-from optimizer.records import Kind, Outcome, Verdict
+from optimizer.journey import Watch
+from optimizer.planning import Probe, Terms, estimate
+from optimizer.preparing import prepare
+from optimizer.records import Dataset, Event, Kind, Outcome, Stage, Verdict
 from optimizer.scoring import METRICS
-from optimizer.verdict import BEST, CASCADE, RIVAL, SEED, Entry, decide
-from search_spaces.prompt import Example
+from optimizer.studies import best_hyperparameters
+from optimizer.verdict import BEST, CASCADE, DISTILLED, HINTED, RIVAL, SEED, Entry, decide
+from search_spaces.prompt import Example, Prompt
+from tests.small_task import BUNDLED, write_task
+from tests.test_journey import Watched
 
 ACCURACY = METRICS["accuracy"]
 NAMES = (BEST, RIVAL)
@@ -195,3 +204,125 @@ def test_calibration_takes_all_dev_rows() -> None:
     assert some
     assert (whole.level, whole.slope, whole.grid) == (some.level, some.slope, some.grid)
     assert len(some.dev.rows) == 60
+
+
+# --- distillation and hint --------------------------------------------------------------------------------
+
+
+def bundled(first: int, last: int) -> list[Example]:
+    """Some of the bundled messages."""
+    with (BUNDLED / "support.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))[first:last]
+    return [Example(row["id"], (("text", row["text"]),), (row["label"],)) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def rival() -> baseline.Rival:
+    """A baseline trained on 150 messages."""
+    budget = baseline.Budget(2)
+    return baseline.train(
+        bundled(0, 150), bundled(150, 250), ACCURACY, best_hyperparameters, labelled=True, budget=budget
+    )
+
+
+def test_rows_without_a_label_are_not_learned_from() -> None:
+    """An answer that could not be read, or is no label, teaches nothing."""
+    rows = [Example(f"u{i}", (("text", str(i)),)) for i in range(4)]
+
+    found = together.labelled(rows, ["bug", None, "", "nonsense"], ["bug", "billing"])
+
+    assert found == [replace(rows[0], targets=("bug",))]
+    assert [row.id for row in together.labelled(rows, ["bug", None, "", "nonsense"], ())] == ["u0", "u3"]
+
+
+def test_a_distilled_baseline_learns_from_what_a_good_prompt_says(rival: baseline.Rival) -> None:
+    """With true labels for 250 more messages it is better; its hyperparameters are those of before."""
+    data = Dataset(tuple(bundled(0, 150)), tuple(bundled(150, 250)), tuple(bundled(500, 679)))
+
+    pupil = together.distil(rival, data, bundled(250, 500), ACCURACY, 0)
+
+    before, after = (np.mean([o.score or 0 for o in each.outcomes(data.test, ACCURACY)]) for each in (rival, pupil))
+    assert pupil.trained.params == rival.trained.params
+    assert after > before + 0.03
+
+
+def test_training_rows_are_guessed_by_baselines_that_have_not_read_them(rival: baseline.Rival) -> None:
+    """The guesses are about as often right as on new rows, while the baseline itself knows its rows by heart."""
+    rows, new = bundled(0, 150), bundled(250, 450)
+
+    guessed = together.guesses(rival, rows, 0)
+
+    right = np.mean([guessed[row.id] == row.target for row in rows])
+    unseen = np.mean([o.score or 0 for o in rival.outcomes(new, ACCURACY)])
+    assert set(guessed) == {row.id for row in rows}
+    assert np.mean([o.score or 0 for o in rival.outcomes(rows, ACCURACY)]) > 0.9
+    assert abs(right - unseen) < 0.15
+    assert guessed == together.guesses(rival, rows, 0)
+
+
+def test_a_hint_stands_beside_every_input() -> None:
+    """As another field of the query and of each demo, under a name that no input has, with what it is worth."""
+    demo = Example("d", (("text", "It crashes"), ("guess", "mine")), ("bug",))
+    prompt = Prompt("plain", "Which team?", ("text", "guess"), "label", demos=(demo,))
+
+    found = together.hinted(prompt, {"d": "billing"}, 0.766)
+
+    assert found.inputs == ("text", "guess", "classifier guess")
+    assert found.demos[0].inputs == (*demo.inputs, ("classifier guess", "billing"))
+    assert found.instruction.startswith(
+        "Which team? The classifier guess is a simple classifier's, right for 77 of 100"
+    )
+    assert together.with_hint([demo], ["praise"], "x")[0].inputs[-1] == ("x", "praise")
+
+
+def test_a_run_distils_and_hints_if_that_is_asked_for(tmp_path: Path) -> None:
+    """Both are judged on the same test rows; rows are labelled before these are opened, and counted in the plan."""
+    task = with_more(tmp_path, {"calls": 100})
+    plan, model, at_opening = prepare(task), Watched(), list[str]()
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Stage) and event.name == "verdict":
+            at_opening.extend(model.asked)
+
+    tuned = tune(task, db=tmp_path / "r.db", model=model, watch=Watch(watch))
+
+    assert tuned.verdict
+    names = [c.name for c in tuned.verdict.contenders]
+    assert names[-4:] == [RIVAL, DISTILLED, HINTED, CASCADE]
+    pupil, hinted = tuned.verdict.contenders[-3:-1]
+    assert {o.example_id for o in hinted.outcomes} == {row.id for row in plan.data.test}
+    assert 100 < pupil.train_rows <= 160
+    assert "rows labelled by the" in pupil.detail
+    assert f"The hinted prompt scores {100 * hinted.score:.1f} %: " in tuned.verdict.sentence
+    assert f"The distilled baseline scores {100 * pupil.score:.1f} %: " in tuned.verdict.sentence
+    assert all(any(row.text in text for text in at_opening) for row in plan.unlabelled)
+    assert not any(row.text in text for row in plan.data.test for text in at_opening)
+    assert any("Guess: " in text or "guess" in text for text in model.asked)
+    assert history(tmp_path / "r.db").verdict().contenders[-2].detail == hinted.detail  # type: ignore[union-attr]
+    parts = {p.name: p for p in estimate(plan, Probe(), Terms(None, None), np.random.default_rng(0)).parts}
+    assert parts["distillation"].calls == (60, 60)
+    assert parts["verdict"].calls == (50, 150)
+
+
+def test_what_the_caps_do_not_cover_is_left_out(tmp_path: Path) -> None:
+    """Neither rows nor hints are bought at the cost of the verdict."""
+    task = with_more(tmp_path, {"calls": 100, "max_calls": 202})
+
+    tuned = tune(task, db=tmp_path / "r.db", model=Watched())
+
+    assert tuned.verdict
+    assert {DISTILLED, HINTED}.isdisjoint(c.name for c in tuned.verdict.contenders)
+    assert "no distillation: it takes " in tuned.run.reason
+    assert tuned.run.bought <= 202
+
+
+def with_more(folder: Path, search: dict[str, object]) -> Path:
+    """The small task with 60 rows to label, and hints."""
+    task = write_task(folder, search=search)
+    with (folder / "more.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["text"])
+        writer.writerows([row.text] for row in bundled(300, 360))
+    text = task.read_text(encoding="utf-8").replace('file = "rows.csv"', 'file = "rows.csv"\nunlabelled = "more.csv"')
+    task.write_text(text + "[verdict]\nhint = true\n", encoding="utf-8")
+    return task
