@@ -149,6 +149,7 @@ class History:
                 curve_tables.pays_off(verdict) if verdict else "",
                 findings_tables.grids(verdict, _texts(store, shown.run)),
                 findings_tables.surer(verdict) if verdict else "",
+                findings_tables.front(verdict),
             )
 
     def texts(self, run: int | None = None) -> dict[str, str]:

@@ -346,6 +346,7 @@ class Story:
     pays_off: str = ""
     found: Sequence[Grid] = ()
     surer: str = ""
+    front: Sequence[Mapping[str, Any]] = ()
 
 
 def page(story: Story) -> str:
@@ -369,6 +370,7 @@ def page(story: Story) -> str:
         pays_off=story.pays_off,
         found=story.found,
         surer=story.surer,
+        front=story.front,
         diff=prompt_diff(story.seed_prompt, story.prompt),
         trials=trials_grid(
             story.run, sorted(story.trials, key=best_first)[:LISTED], story.costs, story.trials[0].params

@@ -12,7 +12,8 @@ import pytest
 
 from optimizer import baseline, history, together, tune
 from optimizer.cascade import Answered, Chosen, choose, detail, front, sentence
-from optimizer.findings import Cascade
+from optimizer.findings import Cascade, Findings
+from optimizer.findings_tables import front as placed
 from optimizer.journey import Watch
 from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import prepare
@@ -124,6 +125,9 @@ def test_the_front_goes_from_the_baseline_to_the_prompt() -> None:
     assert (points[-1].share, points[-1].score, points[-1].threshold) == (1, scores[BEST], None)
     assert points[-1].cost_per_1000 == pytest.approx(1)
     assert [p.share for p in points] == sorted(p.share for p in points)
+    drawn = placed(replace(ruling, findings=Findings(cascade)))
+    assert [(p["x"], p["said"]) for p in (drawn[0], drawn[-1])] == [(0, "$0"), (100, "$1.00")]
+    assert [p["chosen"] for p in drawn] == [p.chosen for p in points]
     assert [p.threshold for p in points[:-1]] == sorted(p.threshold or 0.0 for p in points[:-1])
     (mine,) = [p for p in points if p.chosen]
     contender = ruling.contenders[-1]
