@@ -18,8 +18,8 @@ from optimizer.records import Dataset, Kind, Outcome
 from optimizer.unpaired import holm, shares_apart, told_apart
 from search_spaces.prompt import Example
 
-# With 5 % of the labels of three data sets turned wrong, and a prompt of 85 to 93 %, 65 to 96 % of the rows above it
-# were such; above 0.8 85 to 96 %, but on two of the sets half as many of them were found.
+# With 5 % of the labels of four data sets turned wrong on purpose, and a prompt of 85 %, 45 to 98 % of the rows above
+# it were such (benchmarks/LOG.md). Above 0.8 the share was higher, but on two sets half as many of them were found.
 SURE = 0.5
 WIDTH = 1024  # cells that words are counted in; two words that share one blur the picture, and feign no drift
 COMPARED = 2000  # rows of a split that are told apart; the order in a split is random. Shows an AUC from 0.53 on
