@@ -6,7 +6,6 @@ from the rows, and the other as well, shows.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -136,30 +135,6 @@ def _largest(
 
 
 # --- swapped terms ----------------------------------------------------------------------------------------
-
-
-def swapped(rows: Sequence[Example], swaps: Sequence[Sequence[str]]) -> list[Example]:
-    """The rows in which one of the terms stands, each with every such term replaced by its counterpart.
-
-    Terms are whole words, or several; capitals stay as they are: He becomes She. Terms are replaced in one pass, so
-    that nothing is swapped back.
-    """
-    if not swaps:
-        return []
-    counterpart = {term.casefold(): other for a, b in swaps for term, other in ((a, b), (b, a))}
-    terms = sorted(counterpart, key=len, reverse=True)
-    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, terms))})(?!\w)", re.IGNORECASE)
-
-    def other(found: re.Match[str]) -> str:
-        given, new = found.group(), counterpart[found.group().casefold()]
-        if given.isupper() and len(given) > 1:
-            return new.upper()
-        return new[:1].upper() + new[1:] if given[:1].isupper() else new
-
-    changed = [
-        replace(row, inputs=tuple((name, pattern.sub(other, text)) for name, text in row.inputs)) for row in rows
-    ]
-    return [new for new, row in zip(changed, rows, strict=True) if new.inputs != row.inputs]
 
 
 def flips(

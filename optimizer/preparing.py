@@ -12,7 +12,6 @@ from pathlib import Path
 from optimizer.budget import Caps
 from optimizer.data import SplitPlan, split, to_examples
 from optimizer.errors import DataError, SpaceError
-from optimizer.fairness import swapped
 from optimizer.front import Constraints, require_labels
 from optimizer.gateway import Pace
 from optimizer.models import Model, known_context, open_model
@@ -22,6 +21,7 @@ from optimizer.records import Dataset
 from optimizer.sampling import Draw
 from optimizer.scoring import get_metric, score
 from optimizer.splits import LEAST_ROWS
+from optimizer.swaps import swapped
 from optimizer.tables import Table, read_table
 from optimizer.task import ModelSpec, Task, load_task
 from optimizer.version import __version__

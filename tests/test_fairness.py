@@ -9,7 +9,7 @@ import pytest
 
 from optimizer import history, tune
 from optimizer.errors import TaskError
-from optimizer.fairness import flips, group_gaps, group_scores, sentence, swapped
+from optimizer.fairness import flips, group_gaps, group_scores, sentence
 from optimizer.findings import Flips, GroupGap
 from optimizer.findings_tables import grids
 from optimizer.planning import Probe, Terms, estimate
@@ -17,6 +17,7 @@ from optimizer.preparing import prepare
 from optimizer.records import Kind, Outcome
 from optimizer.report import page
 from optimizer.scoring import METRICS
+from optimizer.swaps import swapped
 from optimizer.task import load_task
 from optimizer.verdict import BEST, RIVAL
 from search_spaces.prompt import Example
