@@ -18,9 +18,10 @@ import numpy as np
 
 from optimizer.baseline import Budget, train
 from optimizer.cascade import Answered, choose, front
+from optimizer.metrics import METRICS
 from optimizer.quality import ranked, suspects
 from optimizer.records import Outcome
-from optimizer.scoring import METRICS, score
+from optimizer.scoring import score
 from optimizer.studies import best_hyperparameters
 from optimizer.verdict import BEST, RIVAL
 from search_spaces.prompt import Example

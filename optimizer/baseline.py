@@ -1,49 +1,44 @@
 """The cheap trained rival: the same rows, the same objective, scored by the same code. The door of scikit-learn.
 
-With labels: TF-IDF of words and characters and a linear classifier, trained epoch by epoch while the dev score is
-watched. Without labels: the answer of the nearest training row. It can be trained anew on parts of its rows. Knows
-nothing of prompts or of the test rows.
+With labels: TF-IDF of words and characters and a linear classifier, or one for each label where an answer may name
+several, trained epoch by epoch while the dev score is watched. Without labels: the answer of the nearest training row,
+if that is better than any row's. It can be trained anew on parts of its rows. Knows nothing of prompts or of the test
+rows.
 """
 
 from __future__ import annotations
 
 import math
-import re
 import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
 
 from optimizer.errors import StoreError
+from optimizer.features import CHARACTERS, Features, light, parts, weighed
+from optimizer.onevsrest import OneVsRest, answers
 from optimizer.records import Outcome, TrainedModel
-from optimizer.scoring import Metric, score, summarise
+from optimizer.scoring import METRICS, Grader, Metric, compare, grader, score, summarise
 from search_spaces.prompt import Example
 from search_spaces.space import Chooser, Value
 
 EPOCHS = 40  # the most passes over the training rows
+NEAREST = "answer of the nearest training row (no linear model serves where the answers are open)"
+UNFIT = "; not shown to be better than the answer of any training row"
+RETRIEVES = "No linear model serves open answers: the baseline is the answer of the nearest training row."
+NONE_SERVES = (
+    "No trained baseline serves this task: no linear model takes open answers, and the answer of the nearest training "
+    "row is not shown to be better than that of any other."
+)
+LEVEL = 0.05  # below this p-value a retrieved answer is better than any
+SEVERAL = "several"  # an answer may name more than one label
 PATIENCE = 5  # epochs without a better dev score before training stops
 TRUSTED = ["scipy.sparse._csr.csr_matrix"]  # holds the training rows of the retrieving rival; arrays, no code
-# Single precision: SGD over many labels then takes a seventh of the time, and errs no more.
-WORDS = {
-    "token_pattern": r"(?u)\b\w+\b",
-    "ngram_range": (1, 2),
-    "sublinear_tf": True,
-    "max_features": 10_000,
-    "dtype": np.float32,
-}
-CHARACTERS = {
-    "analyzer": "char_wb",
-    "ngram_range": (2, 5),
-    "sublinear_tf": True,
-    "max_features": 20_000,
-    "dtype": np.float32,
-}
 
 
 class Minimal(Protocol):
@@ -75,24 +70,38 @@ class Rival:
     answer: Callable[[Sequence[str]], list[str]]
     confidence: Callable[[Sequence[str]], list[float]]
 
-    def outcomes(self, examples: Sequence[Example], metric: Metric) -> tuple[Outcome, ...]:
-        """Score it on examples with the prompts' own code. `seconds` is the mean time of a row in the batch."""
+    @property
+    def note(self) -> str:
+        """What a verdict has to say of it: that no linear model serves, or that no baseline does."""
+        if self.trained.params:
+            return ""
+        return RETRIEVES if self.serves else NONE_SERVES
+
+    @property
+    def serves(self) -> bool:
+        """Whether it is worth comparing with, as far as the dev rows show."""
+        return not self.trained.detail.endswith(UNFIT)
+
+    def outcomes(self, examples: Sequence[Example], metric: Metric, judge: Grader | None = None) -> tuple[Outcome, ...]:
+        """Score it on examples as the prompts are. `seconds` is the mean time of a row in the batch."""
         started = time.perf_counter()
         answers = self.answer([example.text for example in examples])
         each = (time.perf_counter() - started) / max(1, len(examples))
+        grades = (judge or grader(metric))([*zip(examples, answers, strict=True)])
         return tuple(
-            Outcome(example.id, *score(metric, answer, example), answer, seconds=each)
-            for example, answer in zip(examples, answers, strict=True)
+            Outcome(example.id, kind, value, answer, seconds=each, text=said)
+            for example, answer, (kind, value, said) in zip(examples, answers, grades, strict=True)
         )
 
 
-def train(
+def train(  # noqa: PLR0913 - the kinds of answers
     rows: Sequence[Example],
     dev: Sequence[Example],
     metric: Metric,
     search: Minimal,
     *,
     labelled: bool,
+    several: Sequence[str] = (),
     budget: Budget = Budget(),
 ) -> Rival:
     """Train the rival on the training rows, choosing its hyperparameters and its last epoch on the dev rows.
@@ -102,38 +111,50 @@ def train(
     rows, dev
         Training and dev rows; the same that the prompts draw their demos from and are chosen on.
     metric
-        The objective.
+        The objective; where it is a judge's, ROUGE-L stands in, so that training takes no calls.
     search
         Searches the hyperparameters.
     labelled
         Whether the answers are a closed list; otherwise the rival retrieves.
+    several
+        The closed list, if an answer may name several of its labels.
     budget
         How long to search.
     """
     started = time.perf_counter()
-    linear = labelled and len({row.target for row in rows}) > 1
-    rival = _linear(rows, dev, metric, search, budget) if linear else _retrieval(rows, dev, metric)
+    metric = METRICS["rouge_l"] if metric.judged else metric
+    linear = (labelled or len(several) > 1) and len({row.target for row in rows}) > 1
+    rival = _linear(rows, dev, metric, search, budget, several) if linear else _retrieval(rows, dev, metric)
     return replace(rival, trained=replace(rival.trained, seconds=time.perf_counter() - started))
 
 
-def _linear(rows: Sequence[Example], dev: Sequence[Example], metric: Metric, search: Minimal, budget: Budget) -> Rival:
+def _linear(
+    rows: Sequence[Example],
+    dev: Sequence[Example],
+    metric: Metric,
+    search: Minimal,
+    budget: Budget,
+    several: Sequence[str],
+) -> Rival:
     """Search a linear classifier's hyperparameters and train it."""
-    features = _Features(rows, dev)
+    features = Features(rows, dev, several)
 
     def objective(chooser: Chooser) -> float:
         return max(_fit(features, _choose(chooser), metric, budget.seed)[1])
 
     params = search(objective, trials=budget.trials, seconds=budget.seconds, seed=budget.seed)
     model, curve = _fit(features, params, metric, budget.seed)
+    if isinstance(model, OneVsRest):
+        model, params = model.whole(_classifier(params, budget.seed)), {**params, "labels": SEVERAL}
     pipeline = features.pipeline(str(params["features"]), model)
     trained = TrainedModel(
-        f"TF-IDF ({params['features']}) + linear model, {len(curve)} epochs",
+        f"TF-IDF ({params['features']}) + linear model{' for each label' if several else ''}, {len(curve)} epochs",
         params,
         tuple(curve),
         max(curve),
         _dump(pipeline),
     )
-    return Rival(trained, _answers(pipeline), _confidence(pipeline))
+    return _rival(trained, pipeline)
 
 
 def load(trained: TrainedModel) -> Rival:
@@ -144,17 +165,20 @@ def load(trained: TrainedModel) -> Rival:
     StoreError
         If it is no such file, or holds what such a rival is not made of.
     """
+    return _rival(trained, _pipeline(trained))
+
+
+def _pipeline(trained: TrainedModel) -> Any:  # noqa: ANN401 - scikit-learn is untyped
     import skops.io
 
     assert trained.blob is not None
     try:
-        pipeline = skops.io.loads(trained.blob, trusted=TRUSTED)
+        return skops.io.loads(trained.blob, trusted=TRUSTED)
     except Exception as error:  # whatever a damaged or forged file makes it raise
         raise StoreError(
             f"the trained baseline in the results database cannot be read ({type(error).__name__}). "
             "Start anew with another --db."
         ) from error
-    return Rival(trained, _answers(pipeline), _confidence(pipeline))
 
 
 def _choose(chooser: Chooser) -> dict[str, Value]:
@@ -166,57 +190,13 @@ def _choose(chooser: Chooser) -> dict[str, Value]:
     }
 
 
-class _Features:
-    """The texts as vectors: made once per kind of feature and shared by all trials."""
-
-    def __init__(self, rows: Sequence[Example], dev: Sequence[Example]) -> None:
-        self.rows, self.dev = rows, dev
-        self.targets = np.array([row.target for row in rows])
-        self.vectors = cache(self._vectors)
-
-    def _vectors(self, kind: str) -> tuple[Any, Any, Any]:
-        """Fitted vectorizer, training matrix and dev matrix."""
-        from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.pipeline import make_union
-
-        vectorizer = make_union(*(TfidfVectorizer(**options) for options in _parts(kind, self.rows)))
-        training = vectorizer.fit_transform([row.text for row in self.rows])
-        return vectorizer, training, vectorizer.transform([row.text for row in self.dev])
-
-    def pipeline(self, kind: str, model: Any) -> Any:  # noqa: ANN401 - scikit-learn is untyped
-        """Join the fitted vectorizer and the model."""
-        from sklearn.pipeline import make_pipeline, make_union
-
-        parts = [_light(part) for _, part in self.vectors(kind)[0].transformer_list]
-        return make_pipeline(make_union(*parts), model)
-
-
-def _parts(kind: str, rows: Sequence[Example]) -> list[dict[str, Any]]:
-    """The settings of the vectorizers that make up a kind of features."""
-    # Texts without a single word character, such as emoji, have characters alone.
-    if kind == "characters" or not any(re.search(r"\w", row.text) for row in rows):
-        return [CHARACTERS]
-    return [WORDS] if kind == "words" else [WORDS, CHARACTERS]
-
-
-def _light(vectorizer: Any) -> Any:  # noqa: ANN401
-    """Copy a fitted vectorizer with its terms as one array: skops writes a dict's items as a file each."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    terms = np.array(vectorizer.get_feature_names_out(), dtype=str)
-    light = TfidfVectorizer(**{**vectorizer.get_params(), "vocabulary": terms, "max_features": None})
-    light.idf_ = vectorizer.idf_
-    del light.vocabulary_  # the dict again; it is made anew from the array at the first use
-    return light
-
-
-def _fit(features: _Features, params: Mapping[str, Value], metric: Metric, seed: int) -> tuple[Any, list[float]]:
+def _fit(features: Features, params: Mapping[str, Value], metric: Metric, seed: int) -> tuple[Any, list[float]]:
     """Train by epochs, stop when the dev score no longer rises, and keep the best epoch."""
     _, training, dev = features.vectors(str(params["features"]))
     curve: list[float] = []
     best: tuple[float, Any] = (-1.0, None)
     examples = {example.id: example for example in features.dev}
-    for model in islice(_passes(training, features.targets, params, seed), EPOCHS):
+    for model in islice(_passes(training, features, params, seed), EPOCHS):
         outcomes = [
             Outcome(example.id, *score(metric, str(answer), example), str(answer))
             for example, answer in zip(features.dev, model.predict(dev), strict=True)
@@ -230,9 +210,11 @@ def _fit(features: _Features, params: Mapping[str, Value], metric: Metric, seed:
     return model, curve
 
 
-def _passes(training: Any, targets: Any, params: Mapping[str, Value], seed: int) -> Iterator[Any]:  # noqa: ANN401
+def _passes(training: Any, features: Features, params: Mapping[str, Value], seed: int) -> Iterator[Any]:  # noqa: ANN401
     """Train a linear classifier for ever; yields it after each pass over the rows."""
-    model, weights = _classifier(params, seed), _weights(params, targets)
+    targets = features.targets
+    model = _for_labels(features.several, params, seed) if features.several else _classifier(params, seed)
+    weights = _weights(params, targets)
     labels, rng = np.unique(targets), np.random.default_rng(seed)
     while True:
         order = rng.permutation(len(targets))
@@ -245,30 +227,47 @@ def _classifier(params: Mapping[str, Value], seed: int) -> Any:  # noqa: ANN401
     return SGDClassifier(loss="log_loss", alpha=10.0 ** float(params["log10_alpha"]), random_state=seed)
 
 
+def _for_labels(labels: Sequence[str], params: Mapping[str, Value], seed: int, **settings: object) -> OneVsRest:
+    """Make a classifier for each label."""
+    return OneVsRest(
+        labels, lambda: _classifier(params, seed).set_params(**settings), lambda wanted: _weights(params, wanted)
+    )
+
+
 def _weights(params: Mapping[str, Value], targets: Any) -> Any:  # noqa: ANN401
     from sklearn.utils.class_weight import compute_sample_weight
 
     return compute_sample_weight("balanced" if params["class_weight"] == "balanced" else None, targets)
 
 
-def _answers(pipeline: Any) -> Callable[[Sequence[str]], list[str]]:  # noqa: ANN401
+def _answers(pipeline: Any, params: Mapping[str, Value]) -> Callable[[Sequence[str]], list[str]]:  # noqa: ANN401
     def answer(texts: Sequence[str]) -> list[str]:
+        if params.get("labels") == SEVERAL:
+            return answers(pipeline.decision_function(list(texts)), [str(label) for label in pipeline[-1].classes_])
         return [str(label) for label in pipeline.predict(list(texts))]
 
     return answer
 
 
-def _confidence(pipeline: Any) -> Callable[[Sequence[str]], list[float]]:  # noqa: ANN401
-    """The highest probability of a label; of a model that retrieves, the similarity of the nearest row."""
+def _confidence(pipeline: Any, params: Mapping[str, Value]) -> Callable[[Sequence[str]], list[float]]:  # noqa: ANN401
+    """The highest probability of a label; of several, that all are right; of retrieval, how similar the row is."""
 
     def confidence(texts: Sequence[str]) -> list[float]:
         model = pipeline[-1]
         if hasattr(model, "kneighbors"):
-            distances = model.kneighbors(pipeline[:-1].transform(list(texts)), return_distance=True)[0][:, 0]
-            return [float(value) for value in np.clip(1 - distances, 0, 1)]
-        return [float(value) for value in pipeline.predict_proba(list(texts)).max(axis=1)]
+            sure = 1 - model.kneighbors(pipeline[:-1].transform(list(texts)), return_distance=True)[0][:, 0]
+        elif params.get("labels") == SEVERAL:
+            sure = 1 / (1 + np.exp(-np.clip(np.abs(pipeline.decision_function(list(texts))), 0, 30)))
+            sure = sure.reshape(len(texts), -1).prod(axis=1)
+        else:
+            sure = pipeline.predict_proba(list(texts)).max(axis=1)
+        return [float(value) for value in np.clip(sure, 0, 1)]
 
     return confidence
+
+
+def _rival(trained: TrainedModel, pipeline: Any) -> Rival:  # noqa: ANN401
+    return Rival(trained, _answers(pipeline, trained.params), _confidence(pipeline, trained.params))
 
 
 def _dump(model: Any) -> bytes:  # noqa: ANN401
@@ -286,10 +285,17 @@ def _retrieval(rows: Sequence[Example], dev: Sequence[Example], metric: Metric) 
 
     vectorizer = TfidfVectorizer(**CHARACTERS)
     training = vectorizer.fit_transform([row.text for row in rows])
-    pipeline = make_pipeline(_light(vectorizer), _nearest(training, [row.target for row in rows]))
-    detail = "answer of the nearest training row (no linear model serves where the answers are open)"
-    draft = Rival(TrainedModel(detail, {}, (), 0.0), _answers(pipeline), _confidence(pipeline))
-    dev_score = summarise(metric, draft.outcomes(dev, metric), {e.id: e for e in dev}) or 0.0
+    pipeline = make_pipeline(light(vectorizer), _nearest(training, [row.target for row in rows]))
+    detail, examples = NEAREST, {row.id: row for row in dev}
+    draft = _rival(TrainedModel(detail, {}, (), 0.0), pipeline)
+    found = draft.outcomes(dev, metric)
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(len(rows), size=len(dev))
+    others = replace(draft, answer=lambda _: [rows[row].target for row in drawn]).outcomes(dev, metric)
+    better = compare(metric, found, others, examples, rng)
+    if better.difference <= 0 or better.p_value >= LEVEL:
+        detail += UNFIT
+    dev_score = summarise(metric, found, examples) or 0.0
     return replace(draft, trained=TrainedModel(detail, {}, (), dev_score, _dump(pipeline)))
 
 
@@ -331,8 +337,9 @@ class Refit:
 
         self.targets = np.array([row.target for row in rows])
         self.trained, self.seed, self._unseen = trained, seed, len(unseen)
+        self.several = _several(trained)
         self._counted: list[tuple[Any, Any, int]] = []
-        for options in _parts(str(trained.params.get("features", "characters")), rows):
+        for options in parts(str(trained.params.get("features", "characters")), rows):
             own = {name: value for name, value in options.items() if name not in {"sublinear_tf", "max_features"}}
             counter = CountVectorizer(**own)
             counts = counter.fit_transform([row.text for row in rows])
@@ -341,7 +348,7 @@ class Refit:
     def __call__(self, part: Sequence[int]) -> list[str]:
         """Train on the rows of these numbers, shape (n,), and answer the unseen rows, shape (m,)."""
         targets = self.targets[part]
-        pairs = [_weighed(counts[part], unseen, most) for counts, unseen, most in self._counted]
+        pairs = [weighed(counts[part], unseen, most) for counts, unseen, most in self._counted]
         pairs = [pair for pair in pairs if pair[0].shape[1]]
         if not pairs or len(set(targets)) < 2:
             labels, numbers = np.unique(targets, return_counts=True)
@@ -357,19 +364,16 @@ class Refit:
         best = 1 + int(np.argmax(self.trained.curve))
         epochs = min(EPOCHS, math.ceil(best * len(self.targets) / len(targets)))
         # All epochs in one call: a call for each takes longer than the training where there are many labels.
+        if self.several:
+            return _for_labels(self.several, self.trained.params, self.seed, max_iter=epochs, tol=None).fit(
+                training, targets
+            )
         model = _classifier(self.trained.params, self.seed).set_params(max_iter=epochs, tol=None)
         return model.fit(training, targets, sample_weight=_weights(self.trained.params, targets))
 
 
-def _weighed(counts: Any, unseen: Any, most: int) -> tuple[Any, Any]:  # noqa: ANN401
-    """Weigh counted terms as `TfidfVectorizer` would, had it read the rows of `counts` alone."""
-    from sklearn.feature_extraction.text import TfidfTransformer
-
-    totals = np.asarray(counts.sum(axis=0)).ravel()
-    (kept,) = np.nonzero(totals)
-    if len(kept) > most:
-        kept = np.sort(kept[(-totals[kept]).argsort()[:most]])
-    if not len(kept):
-        return counts[:, kept], unseen[:, kept]
-    weigh = TfidfTransformer(sublinear_tf=True)
-    return weigh.fit_transform(counts[:, kept]), weigh.transform(unseen[:, kept])
+def _several(trained: TrainedModel) -> list[str]:
+    """Read the labels of a rival whose answers name several."""
+    if trained.params.get("labels") != SEVERAL:
+        return []
+    return [str(label) for label in _pipeline(trained)[-1].classes_]

@@ -162,7 +162,7 @@ class Board:
     def score(self, number: int) -> float:
         """Compute the metric over the rows that a prompt has answered; 0 without any."""
         scores = self.scores[number]
-        if self.metric.over is None:
+        if self.metric.mean:
             seen = scores[~np.isnan(scores)]
             return float(seen.mean()) if len(seen) else 0.0
         return summarise(self.metric, list(self.cards[number].answers.values()), self.examples) or 0.0

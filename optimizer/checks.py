@@ -106,10 +106,10 @@ def _database(db: Path) -> Check:
     return Check("database", ok=True, said=f"{db}: whole, and can be written{''.join(working)}")
 
 
-def rows(task: Task) -> Iterator[Check]:
+def rows(task: Task, *, allow_code: bool = False) -> Iterator[Check]:
     """Check a task's rows and space: that they can be read, what the rows can show, and whether any leak."""
     try:
-        ready = prepare(task)
+        ready = prepare(task, allow_code=allow_code)
     except InputError as error:
         yield Check("data", ok=False, said=str(error))
         return

@@ -18,7 +18,7 @@ import click
 from optimizer.cli_results import export, history, predict, report, say_written, show, write_report
 from optimizer.cli_service import doctor, plan, serve_embedded
 from optimizer.errors import InputError, Interrupted, PhrasetuneError, TaskError, Upgraded
-from optimizer.options import changed, db_option, env_option, json_option, run_option, tune_options
+from optimizer.options import changed, code_option, db_option, env_option, json_option, run_option, tune_options
 from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable
 from optimizer.version import __version__
 
@@ -112,12 +112,13 @@ def init(file: str, output: str, force: bool) -> None:
 @main.command()
 @click.argument("task", type=click.Path())
 @click.option("--wordings", is_flag=True, help="Print the texts behind the names.")
+@code_option
 @json_option
-def space(task: str, wordings: bool, as_json: bool) -> None:
+def space(task: str, wordings: bool, allow_code: bool, as_json: bool) -> None:
     """Print the search space of TASK, its size, and one rendered prompt."""
     from optimizer.preparing import prepare
 
-    plan = prepare(task)
+    plan = prepare(task, allow_code=allow_code)
     seed = plan.space.build(plan.space.seed())
     messages = plan.renderer.messages(seed, plan.data.train[0])
     if as_json:
@@ -160,17 +161,18 @@ def _space_grid(plan: Plan) -> Grid:
 @main.command()
 @click.argument("task", type=click.Path())
 @tune_options
+@code_option
 @env_option
 @db_option
 @json_option
-def tune(task: str, db: str, as_json: bool, quiet: bool, **changes: Any) -> None:  # noqa: ANN401
+def tune(task: str, db: str, allow_code: bool, as_json: bool, quiet: bool, **changes: Any) -> None:  # noqa: ANN401
     """Search the best prompt for TASK and compare it with a trained baseline on sealed test rows.
 
     Ctrl-C stops after the calls in flight; the same command resumes.
     """
     from optimizer.task import load_task
 
-    tuned = _tune(changed(load_task(task), changes), db, quiet=quiet or as_json)
+    tuned = _tune(changed(load_task(task), changes), db, allow_code=allow_code, quiet=quiet or as_json)
     if as_json:
         _tuned_json(tuned)
         return
@@ -182,7 +184,7 @@ def tune(task: str, db: str, as_json: bool, quiet: bool, **changes: Any) -> None
     )
 
 
-def _tune(task: Task, db: str, *, quiet: bool) -> Tuned:
+def _tune(task: Task, db: str, *, quiet: bool, allow_code: bool = False) -> Tuned:
     """Run a search with a live view; the first Ctrl-C stops it gently, the second at once."""
     from optimizer.journey import Watch
     from optimizer.journey import tune as run_tune
@@ -191,7 +193,7 @@ def _tune(task: Task, db: str, *, quiet: bool) -> Tuned:
     stop = threading.Event()
     with LiveView(quiet=quiet) as view, stoppable(stop, view.say):
         try:
-            return run_tune(task, db=db, watch=Watch(view, stop))
+            return run_tune(task, db=db, watch=Watch(view, stop), allow_code=allow_code)
         except Interrupted:
             again = shlex.join(["phrasetune", *sys.argv[1:]])  # with its options: they are part of what is resumed
             raise Interrupted(f"stopped; everything bought is in {db}. Resume with: {again}") from None
@@ -208,6 +210,9 @@ def _tuned_text(tuned: Tuned) -> None:
         out(f"note: {note}")
     out(f"run {run.id}: {run.name} on {run.model}, {len(tuned.trials)} trials; {run.reason}")
     out(f"completions: {run.bought:,} bought, {run.reused:,} reused from the ledger; spent: {dollars(run.cost)}")
+    if tuned.judged is not None:
+        judge = run.task["judge"]["model"]["name"]
+        out(f"of these the judge ({judge}): {tuned.judged.calls:,} bought, {dollars(tuned.judged.usd)}")
     out(
         f"best on dev: trial {best.number}, {run.metric} {percent(best.score)} ({spread(best.interval)}), seed prompt "
         f"{percent(tuned.trials[0].score)}; {params_text(best.params)}"
@@ -247,7 +252,8 @@ def _tuned_json(tuned: Tuned) -> None:
         "ablations": [asdict(ablation) for ablation in tuned.ablations],
     }
     found = {"best": best, "front": front_record(tuned.trials), "verdict": verdict}
-    out_json({"run": run_record(tuned.run), **found, **worth})
+    judged = asdict(tuned.judged) if tuned.judged else None
+    out_json({"run": run_record(tuned.run), "judged": judged, **found, **worth})
 
 
 @main.command("add-wording")

@@ -223,6 +223,8 @@ def export(format_name: str | None, listing: bool, trial: int | None, run: int |
         model = History(db).trained_model(run)
         path = write_bytes(model, Target(folder, name or "baseline.skops", force))
         out(f"{path}: written")
+        if History(db).run(run, won=True).task["task"]["kind"] == "multilabel":
+            out("It answers with every label whose decision_function is above 0, or the likeliest if none is.")
     else:
         say_written(write_export(format_name, trial=trial, run=run, db=db, folder=folder, name=name, force=force))
     next_step("phrasetune predict NEW_ROWS.csv" if trial is None and format_name != "skops" else "phrasetune report")
@@ -275,6 +277,8 @@ def predict(file: str, run: int | None, db: str, output: str | None, force: bool
     missing = sum(answer is None for answer in done.answers)
     bought = f"{done.bought} completions bought, {done.reused} reused"
     err(f"{len(done.rows)} rows, {missing} without a readable answer; {bought}")
+    if done.unscored:
+        err(done.unscored)
     if done.score is not None:
         err(f"{done.metric}: {percent(done.score)} (95 % interval {spread(done.interval)})")
         if done.seen:

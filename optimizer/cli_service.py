@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from optimizer.errors import InputError
-from optimizer.options import changed, db_option, env_option, json_option, tune_options
+from optimizer.options import changed, code_option, db_option, env_option, json_option, tune_options
 from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable
 
 if TYPE_CHECKING:
@@ -23,17 +23,18 @@ if TYPE_CHECKING:
     from optimizer.models import Model
     from optimizer.planning import Estimate, Probe, Terms
     from optimizer.preparing import Plan
-    from optimizer.task import Task
+    from optimizer.task import ModelSpec, Task
 
 
 @click.command()
 @click.argument("task", type=click.Path())
 @tune_options
 @click.option("--offline", is_flag=True, help="Make no call; know only what earlier calls have shown.")
+@code_option
 @env_option
 @db_option
 @json_option
-def plan(task: str, db: str, offline: bool, as_json: bool, **changes: Any) -> None:  # noqa: ANN401
+def plan(task: str, db: str, offline: bool, allow_code: bool, as_json: bool, **changes: Any) -> None:  # noqa: ANN401
     """Say what `tune` would take on TASK: calls, tokens, dollars and time, and how small a gain the rows can show.
 
     It takes the options of `tune`. First the seed prompt is asked 5 training rows, to measure what a call takes.
@@ -47,13 +48,15 @@ def plan(task: str, db: str, offline: bool, as_json: bool, **changes: Any) -> No
     from optimizer.task import load_task
 
     del changes["quiet"]  # there is no live view
-    ready = prepare(changed(load_task(task), changes))
-    model = _priced(ready.task, keyless=offline)
-    _say_plan(ready, model, err if as_json else out)
+    ready = prepare(changed(load_task(task), changes), allow_code=allow_code)
+    model = _priced(ready.task, ready.task.model, keyless=offline)
+    judge = _priced(ready.task, ready.judging.model, keyless=offline) if ready.judging else None
+    _say_plan(ready, model, judge, err if as_json else out)
     stop = threading.Event()
     with stoppable(stop, err):
         shown = probe(ready, model, db, Watch(stop=stop), offline=offline)
-    terms = Terms(model.price, pace(model, ready.task))
+    judged = Terms(judge.price, pace(judge, ready.judging.model)) if judge and ready.judging else None
+    terms = Terms(model.price, pace(model, ready.task.model), judged)
     found = estimate(ready, shown, terms, np.random.default_rng(ready.task.search.seed))
     if as_json:
         out_json(_plan_record(ready, model, shown, found))
@@ -67,12 +70,19 @@ def plan(task: str, db: str, offline: bool, as_json: bool, **changes: Any) -> No
 @click.argument("task", type=click.Path(), required=False)
 @click.option("--model", help="Any LiteLLM model, or embedded; that of TASK by default.")
 @click.option("--api-base", help="Address of an OpenAI-compatible server.")
+@code_option
 @env_option
 @db_option
 @json_option
 @click.pass_context
 def doctor(
-    context: click.Context, task: str | None, model: str | None, api_base: str | None, db: str, as_json: bool
+    context: click.Context,
+    /,
+    task: str | None,
+    db: str,
+    allow_code: bool,
+    as_json: bool,
+    **changes: Any,  # noqa: ANN401
 ) -> None:
     """Check that all is in place: Python, packages, results.db, disk, and with TASK its file, its rows and its model.
 
@@ -81,7 +91,7 @@ def doctor(
     from dataclasses import asdict
 
     found, say = [], err if as_json else out
-    for check in _checks(task, Path(db), {"model": model, "api_base": api_base}):
+    for check in _checks(task, Path(db), changes, allow_code=allow_code):
         found.append(check)
         say(f"{'OK  ' if check.ok else 'FAIL'}  {check.name:8}  {check.said}")
     wrong = sum(not check.ok for check in found)
@@ -94,7 +104,7 @@ def doctor(
     context.exit(1 if wrong else 0)
 
 
-def _checks(task: str | None, db: Path, options: dict[str, Any]) -> Iterator[Check]:
+def _checks(task: str | None, db: Path, options: dict[str, Any], *, allow_code: bool) -> Iterator[Check]:
     """Check the machine, then the task, then its model or the one that is named."""
     from optimizer import checks
     from optimizer.task import ModelSpec, load_task
@@ -108,25 +118,28 @@ def _checks(task: str | None, db: Path, options: dict[str, Any]) -> Iterator[Che
             yield checks.Check("task", ok=False, said=str(error))
         else:
             yield checks.Check("task", ok=True, said=f"{task}: {ready.task.kind}, judged by {ready.metric}")
-            yield from checks.rows(ready)
+            yield from checks.rows(ready, allow_code=allow_code)
     if ready is not None:
         yield from checks.model(ready, ready.model)
+        if ready.judge and ready.metric == "judge":
+            yield checks.Check("judge", ok=True, said=f"{ready.judge.model.name} scores the answers; of it:")
+            yield from checks.model(ready, ready.judge.model)
     elif options["model"]:
         yield from checks.model(None, ModelSpec(name=options["model"], api_base=options["api_base"] or ""))
 
 
-def _priced(task: Task, *, keyless: bool) -> Model:
-    """Open the model of a task, and refuse caps that need a price that nobody knows."""
+def _priced(task: Task, spec: ModelSpec, *, keyless: bool) -> Model:
+    """Open a model of a task, and refuse caps that need a price that nobody knows."""
     from optimizer import front, ledger
     from optimizer.preparing import constraints, task_model
 
-    model = task_model(task.model, keyless=keyless)
+    model = task_model(spec, keyless=keyless)
     ledger.require_price(model, task.search.max_usd)
     front.require_price(model.name, model.price, constraints(task))
     return model
 
 
-def _say_plan(ready: Plan, model: Model, say: Callable[[str], None]) -> None:
+def _say_plan(ready: Plan, model: Model, judge: Model | None, say: Callable[[str], None]) -> None:
     """Say what is known before anything is sent, and where it would be sent."""
     from optimizer.drafting import power, splits
     from optimizer.models import destination
@@ -134,6 +147,9 @@ def _say_plan(ready: Plan, model: Model, say: Callable[[str], None]) -> None:
     place = destination(model)
     say(f"{ready.task.task.name} on {model.name}, judged by {ready.task.metric}")
     say(f"calls go to {place}" if place else "calls do not leave this process")
+    if judge:
+        place = destination(judge)
+        say(f"the judge is {judge.name}; its calls {f'go to {place}' if place else 'do not leave this process'}")
     say(splits(ready.data))
     say(power(ready.data))
 

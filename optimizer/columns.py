@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
+from optimizer import label_sets
 from optimizer.cells import read_list
 from optimizer.errors import DataError
+from optimizer.kinds import KINDS
 from optimizer.splits import SPELLINGS
 from optimizer.tables import Table
 
@@ -53,7 +55,10 @@ GENERATION_WORDS, EXACT_WORDS = 12, 5
 # From this ratio of the largest class to the smallest, accuracy rewards ignoring the smallest.
 IMBALANCE = 3
 
-Kind = Literal["classification", "extraction", "qa", "generation"]
+# A target that names several labels does so in at least this share of the rows.
+OFTEN_SEVERAL = 0.05
+
+Kind = Literal["classification", "multilabel", "extraction", "qa", "generation"]
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,8 @@ def guess(table: Table) -> Guess:
     by name, as a pair (premise and hypothesis) before a single text, else the column with the longest texts is
     taken; never more, as a further column may give the answer away. A group is recognised by name alone, an id and
     a split by name and values. A target is a label if there are at most n/4 of them (at least 2, at most 200), most
-    stand more than once, and none is longer than 200 characters.
+    stand more than once, and none is longer than 200 characters. Several labels stand in a cell if the cells are of
+    more kinds than the labels that they can be cut into.
 
     Raises
     ------
@@ -109,7 +115,7 @@ def guess(table: Table) -> Guess:
             "that vary are needed: add one, or name them in a task file."
         )
     kind = _kind(target)
-    answers = "" if kind == "classification" else _answers([*free, target])
+    answers = "" if kind in {"classification", "multilabel"} else _answers([*free, target])
     free = [column for column in free if column.name != answers] or free
     group = next((c.name for c in free if _is_group(c)), "")
     inputs = _inputs([c for c in free if c.name != group] or free)
@@ -123,7 +129,7 @@ def guess(table: Table) -> Guess:
         group_column=group,
         slices=tuple(c.name for c in free if c.name not in taken and _is_slice(c, target)),
         kind=kind,
-        labels=tuple(sorted(filter(None, target.counts))) if kind == "classification" else (),
+        labels=_labels(kind, target),
         metric=_metric(kind, target),
         answers_column=answers if answers not in inputs else "",
     )
@@ -208,9 +214,34 @@ def _inputs(columns: Sequence[_Column]) -> tuple[str, ...]:
 def _kind(target: _Column) -> Kind:
     if all(_is_object(value) for value in target.counts if value):
         return "extraction"
+    if _is_several(target):
+        return "multilabel"
     if _is_closed(target):
         return "classification"
     return "generation" if _median_words(target) > GENERATION_WORDS else "qa"
+
+
+def _is_several(column: _Column) -> bool:
+    """Whether it names several of a few labels: more cells than labels, each label more than once."""
+    cells = [value for value in column.values if value]
+    named = label_sets.found(cells)
+    cut = [label_sets.pieces(cell, label_sets.mark(cells)) for cell in cells]
+    several = sum(len(pieces) > 1 for pieces in cut)
+    often = Counter(piece for pieces in cut for piece in pieces)
+    return (
+        several >= max(2, OFTEN_SEVERAL * len(cells))
+        and 2 <= len(named) <= min(MOST_LABELS, len(cells) / 4, len(column.counts) - 1)
+        and min(often.values()) > 1
+        and max(map(len, named)) <= GROUP_LENGTH
+        and bool(label_sets.separator(named))
+    )
+
+
+def _labels(kind: Kind, target: _Column) -> tuple[str, ...]:
+    cells = [value for value in target.counts if value]
+    if kind == "multilabel":
+        return tuple(label_sets.found(cells))
+    return tuple(sorted(cells)) if kind == "classification" else ()
 
 
 def _is_object(text: str) -> bool:
@@ -230,6 +261,6 @@ def _metric(kind: Kind, target: _Column) -> str:
     if kind == "classification":
         sizes = [count for label, count in target.counts.items() if label]
         return "macro_f1" if max(sizes) > IMBALANCE * min(sizes) else "accuracy"
-    if kind == "extraction":
-        return "slot_f1"
+    if kind in {"extraction", "multilabel"}:
+        return KINDS[kind].usual
     return "token_f1" if kind == "generation" or _median_words(target) > EXACT_WORDS else "exact_match"

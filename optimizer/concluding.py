@@ -15,9 +15,9 @@ from optimizer.budget import Spent
 from optimizer.errors import BudgetSpent
 from optimizer.evaluate import Evaluator
 from optimizer.inquiry import Inquiry
+from optimizer.judge import Judge
 from optimizer.preparing import Plan
 from optimizer.records import Outcome, Trial, Verdict
-from optimizer.scoring import get_metric
 from optimizer.store import Store
 from optimizer.studies import best_hyperparameters
 
@@ -34,6 +34,8 @@ class Conclusion:
         Its number in the store.
     stage
         Announces a part; stops the run if that is wanted.
+    judge
+        Scores all contenders, if it is not the metric that does.
     """
 
     plan: Plan
@@ -41,35 +43,39 @@ class Conclusion:
     store: Store
     run: int
     stage: Callable[[str, str], None]
+    judge: Judge | None = None
 
     def reach(self, found: search.Found) -> tuple[Verdict | None, str]:
         """Come to a verdict, and say why the run ended; None if the budget does not cover the test rows."""
         worked = self.evaluate.ledger.budget.worked()
+        judged = self.judge.paid if self.judge else 0.0
         trained = self.store.baseline(self.run)
         self.stage("baseline", "training the rival on the same rows")
         rival = baseline.load(trained) if trained else self._train()
-        inquiry = Inquiry(
-            self.plan,
-            self.evaluate,
-            self._trials(found),
-            rival,
-            wordings.entered(self.store, self.run, self.plan.space),
-        )
-        if more := len(self.plan.unlabelled):
+        trials = self._trials(found)
+        inquiry = None if self.judge else self._inquiry(trials, rival)
+        if inquiry and (more := len(self.plan.unlabelled)):
             self.stage("distillation", f"labelling {more} rows for the baseline")
             inquiry.distil()
         self.stage("verdict", f"opening the {len(self.plan.data.test)} sealed test rows")
         try:
-            ruling = self._decide(inquiry)
+            ruling = self._decide(trials, rival, inquiry)
         except BudgetSpent as spent:
             return None, f"{found.reason}; no verdict: {spent}"
         # A run that is resumed has trained its rival in the time that it had worked before.
-        ruling = self._weigh(ruling, found, rival, worked - (trained.seconds if trained else 0.0))
-        self.stage("findings", "looking at other rows, and at what the rows are good for")
-        noted, said, lacking = inquiry.findings(ruling)
-        ruling = replace(ruling, findings=noted, sentence=f"{ruling.sentence} {said}".strip())
+        ruling = self._weigh(ruling, found, rival, worked - (trained.seconds if trained else 0.0), judged)
+        lacking = ""
+        if inquiry:
+            self.stage("findings", "looking at other rows, and at what the rows are good for")
+            noted, said, lacking = inquiry.findings(ruling)
+            ruling = replace(ruling, findings=noted, sentence=f"{ruling.sentence} {said}".strip())
         self.store.save_verdict(self.run, ruling)
-        return ruling, f"{found.reason}; {lacking}" if lacking else found.reason
+        return ruling, "; ".join(filter(None, [found.reason, lacking]))
+
+    def _inquiry(self, trials: dict[str, Trial], rival: baseline.Rival) -> Inquiry:
+        """Prepare to look into what stands beside the scores; not under a judge, who would be asked too often."""
+        space = wordings.entered(self.store, self.run, self.plan.space)
+        return Inquiry(self.plan, self.evaluate, trials, rival, space)
 
     def _trials(self, found: search.Found) -> dict[str, Trial]:
         """The prompts that are judged."""
@@ -84,49 +90,57 @@ class Conclusion:
             self.evaluate.metric,
             best_hyperparameters,
             labelled=bool(plan.labels),
+            several=plan.several,
             budget=baseline.Budget(options.trials, options.seconds, plan.task.search.seed),
         )
         self.store.save_baseline(self.run, rival.trained)
         return rival
 
-    def _decide(self, inquiry: Inquiry) -> Verdict:
+    def _decide(self, trials: dict[str, Trial], rival: baseline.Rival, inquiry: Inquiry | None) -> Verdict:
         """Open the test rows once, for all contenders."""
-        plan, evaluate, budget, rival = self.plan, self.evaluate, self.evaluate.ledger.budget, inquiry.rival
-        rows, metric = plan.data.test, get_metric(plan.task.metric)
+        plan, evaluate, budget = self.plan, self.evaluate, self.evaluate.ledger.budget
+        rows, metric = plan.data.test, plan.metric
         budget.held, budget.held_minutes = Spent(), 0.0
         opened = self.store.open_test(plan.data_digest, self.run)
         entries = [
-            self._entry(name, trial, evaluate.rows(evaluate.settle(trial), rows))
-            for name, trial in inquiry.trials.items()
+            self._entry(name, trial, evaluate.rows(evaluate.settle(trial), rows)) for name, trial in trials.items()
         ]
-        detail = rival.trained.detail
-        entries.append(verdict.Entry(verdict.RIVAL, rival.outcomes(rows, metric), len(plan.data.train), detail))
-        entries += inquiry.entries(entries)
+        outcomes, detail = rival.outcomes(rows, metric, self.judge), rival.trained.detail
+        entries.append(verdict.Entry(verdict.RIVAL, outcomes, len(plan.data.train), detail, note=rival.note))
+        entries += inquiry.entries(entries) if inquiry else []
         return verdict.decide(entries, rows, metric, opened=opened, seed=plan.task.search.seed)
 
-    def _weigh(self, ruling: Verdict, found: search.Found, rival: baseline.Rival, searched: float) -> Verdict:
+    def _weigh(
+        self, ruling: Verdict, found: search.Found, rival: baseline.Rival, searched: float, judged: float | None
+    ) -> Verdict:
         """Add from how many labelled rows on training overtakes the prompt, and what both cost to find."""
-        data, seed = self.plan.data, self.plan.task.search.seed
-        self.stage("curve", "training the rival on fewer rows")
-        refit = baseline.Refit(data.train, data.test, rival.trained, seed)
-        targets = [row.target for row in data.train]
-        metric, rng = self.evaluate.metric, np.random.default_rng(seed)
-        grown = curve.measure(refit, targets, data.test, metric, ruling, rng)
+        prompt = next(c.name for name in (verdict.BEST, verdict.SEED) for c in ruling.contenders if c.name == name)
         paid = sum(outcome.cost for trial in found.trials for outcome in trial.outcomes)
-        took = {grown.prompt: (paid if self._priced else None, searched)}
-        took[verdict.RIVAL] = (0.0, rival.trained.seconds)
+        spent = paid + judged if self._priced and judged is not None else None
+        took = {prompt: (spent, searched), verdict.RIVAL: (0.0, rival.trained.seconds)}
         bills = tuple(
             money.bill(
                 contender,
                 spent=took[contender.name][0],
                 seconds=took[contender.name][1],
-                labelled=contender.train_rows + len(data.dev),
+                labelled=contender.train_rows + len(self.plan.data.dev),
                 label_cost=self.plan.task.baseline.label_cost,
             )
             for contender in ruling.contenders
             if contender.name in took
         )
-        return replace(ruling, curve=grown, bills=bills, sentence=f"{ruling.sentence} {curve.sentence(grown)}")
+        ruling = replace(ruling, bills=bills)
+        return ruling if self.judge else self._grown(ruling, rival)
+
+    def _grown(self, ruling: Verdict, rival: baseline.Rival) -> Verdict:
+        """Add the learning curve; not under a judge, who would be asked thousands of times for it."""
+        data, seed = self.plan.data, self.plan.task.search.seed
+        self.stage("curve", "training the rival on fewer rows")
+        refit = baseline.Refit(data.train, data.test, rival.trained, seed)
+        targets, rng = [row.target for row in data.train], np.random.default_rng(seed)
+        grown = curve.measure(refit, targets, data.test, self.evaluate.metric, ruling, rng)
+        said = f" {curve.sentence(grown)}" if rival.serves else ""
+        return replace(ruling, curve=grown, sentence=ruling.sentence + said)
 
     def _entry(self, name: str, trial: Trial, outcomes: tuple[Outcome, ...]) -> verdict.Entry:
         used = len(self.plan.data.train) if trial.params.get("labels") == "terms" else len(trial.prompt.demos)

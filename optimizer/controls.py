@@ -144,7 +144,7 @@ class Control:
 
     def _raced(self, card: Card) -> str:
         # The sign test compares rows, so that a metric of the whole set cannot be raced.
-        if self.board.metric.over is not None:
+        if not self.board.metric.mean:
             return ""
         differences = self.board.scores[card.number] - self.board.scores[self.leader]
         differences = differences[~np.isnan(differences)]

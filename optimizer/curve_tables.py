@@ -54,10 +54,11 @@ def pays_off(verdict: Verdict) -> str:
 
 
 def grids(verdict: Verdict | None) -> list[Grid]:
-    """Show the learning curve and the bills of a verdict that has them."""
-    if verdict is None or verdict.curve is None:
+    """Show the learning curve and the bills of a verdict that has them; under a judge there is no curve."""
+    if verdict is None:
         return []
-    return [curve_grid(verdict.curve, verdict.metric), bills_grid(verdict)]
+    curve = [curve_grid(verdict.curve, verdict.metric)] if verdict.curve else []
+    return [*curve, *([bills_grid(verdict)] if verdict.bills else [])]
 
 
 def drawing(verdict: Verdict | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 
+from optimizer import label_sets
 from optimizer.columns import Guess
 from optimizer.overlap import audit
 from optimizer.records import Dataset
@@ -22,7 +23,7 @@ TEMPLATE = """\
 
 [task]
 name = {name}
-{kind}# classification, extraction, qa or generation
+{kind}# classification, multilabel, extraction, qa or generation
 {metric}# {metrics}
 # One sentence saying what is wanted. It becomes a wording of the search, often the best one.
 description = ""
@@ -160,6 +161,10 @@ def _power(n: int) -> str:
 
 def _balance(data: Dataset, labels: Sequence[str]) -> str:
     rows = [*data.train, *data.dev, *data.test]
-    counts = Counter(row.target for row in rows).most_common(SHOWN_LABELS)
+    counts = Counter(
+        label
+        for row in rows
+        for label in ([row.target] if row.target in labels else label_sets.pieces(row.target, label_sets.signs(labels)))
+    ).most_common(SHOWN_LABELS)
     shares = ", ".join(f"{label} {100 * count / len(rows):.0f} %" for label, count in counts)
     return f"labels: {len(labels)}: {shares}{', …' if len(labels) > SHOWN_LABELS else ''}"

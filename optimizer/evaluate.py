@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from optimizer.calibration import Batch, Scores, choose, scores_of, settle
 from optimizer.ledger import Ledger
 from optimizer.records import REFUSALS, Completion, Kind, Outcome, Request, Trial
-from optimizer.scoring import Metric, score
+from optimizer.scoring import Grade, Grader, Metric, grader
 from optimizer.traffic import Order
 from search_spaces.prompt import Example, Prompt
 from search_spaces.rendering import Renderer
@@ -26,12 +26,16 @@ Answered = tuple[str, Completion, str | None]  # the completion's key, the compl
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """Scores cells, each a prompt on an example; calling it twice buys nothing twice."""
+    """Scores cells, each a prompt on an example; calling it twice buys nothing twice.
+
+    A `judge` scores instead of the metric, if there is one.
+    """
 
     ledger: Ledger
     renderer: Renderer
     metric: Metric
     batches: dict[Prompt, Batch] = field(default_factory=dict)
+    judge: Grader | None = None
 
     def __call__(self, cells: Sequence[Cell]) -> tuple[Outcome, ...]:
         """Score each cell, in order."""
@@ -43,7 +47,7 @@ class Evaluator:
 
     def _outcomes(self, cells: Sequence[Cell], order: Order) -> Iterator[Outcome]:
         answered = self._read_all(cells, self.ledger.collect(order))
-        yield from (self.outcome(example, *answer) for (_, example), answer in zip(cells, answered, strict=True))
+        yield from self.outcomes([example for _, example in cells], answered)
 
     def rows(self, prompt: Prompt, examples: Sequence[Example]) -> tuple[Outcome, ...]:
         """Score a prompt on each example, in order."""
@@ -110,15 +114,38 @@ class Evaluator:
     def _bought(self, trial: Trial) -> dict[str, Completion]:
         return self.ledger.book.find_completions([outcome.completion_key for outcome in trial.outcomes])
 
-    def outcome(self, example: Example, key: str, completion: Completion, answer: str | None) -> Outcome:
-        """Score what `answer` gave for an example."""
-        if completion.error:
-            kind, value, key, text = Kind.ERROR, None, "", completion.error
-        elif completion.finish_reason in REFUSALS:
-            kind, value, text = Kind.ERROR, None, f"refused: {completion.finish_reason} {completion.text}".strip()
-        else:
-            kind, value = score(self.metric, answer, example)
-            text = completion.text
-        tokens = completion.prompt_tokens + completion.completion_tokens
-        taken = (tokens, completion.cost, completion.seconds)
-        return Outcome(example.id, kind, value, answer, key, *taken, text, prompt_tokens=completion.prompt_tokens)
+    def outcomes(self, examples: Sequence[Example], answered: Sequence[Answered]) -> list[Outcome]:
+        """Score what `answer` gave for examples, in order, all of them at once."""
+        given = [
+            (example, answer)
+            for example, (_, completion, answer) in zip(examples, answered, strict=True)
+            if not _failed(completion)
+        ]
+        grades = iter(self.grade(given))
+        return [
+            _outcome(example, key, completion, answer, _failed(completion) or next(grades))
+            for example, (key, completion, answer) in zip(examples, answered, strict=True)
+        ]
+
+    @property
+    def grade(self) -> Grader:
+        """Who scores: the judge, or the metric."""
+        return self.judge or grader(self.metric)
+
+
+def _failed(completion: Completion) -> Grade | None:
+    """Say why a completion is no answer; None if it is one."""
+    if completion.error:
+        return Kind.ERROR, None, completion.error
+    if completion.finish_reason in REFUSALS:
+        return Kind.ERROR, None, f"refused: {completion.finish_reason} {completion.text}".strip()
+    return None
+
+
+def _outcome(example: Example, key: str, completion: Completion, answer: str | None, grade: Grade) -> Outcome:
+    kind, value, said = grade
+    tokens = completion.prompt_tokens + completion.completion_tokens
+    taken = (tokens, completion.cost, completion.seconds)
+    asked = completion.prompt_tokens
+    key = "" if completion.error else key  # a failed call has no completion that could be looked up
+    return Outcome(example.id, kind, value, answer, key, *taken, said or completion.text, prompt_tokens=asked)

@@ -4,8 +4,8 @@ At a time: doubled with every round of answers until the first sign of trouble, 
 quarters on a rate limit or an overload, and when answers take three times as long as they did (additive increase,
 multiplicative decrease: Chiu and Jain 1989; the rise of latency as a signal: Brakmo and Peterson 1995).
 Per second: unlimited until the first rate limit; then four fifths of what was answered in the last second, half as
-much again after each refusal as long as nothing is answered, rising by 3 % with every answer, and by 1 % once it comes
-near the rate that was too much.
+much again after each refusal as long as nothing is answered. With every answer it rises by half a call a second, so
+that it doubles in a second and a half, but only by a fiftieth of a call near the rate that was too much.
 
 A state machine over a clock that is handed in; knows no model, no thread and no event loop.
 """
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 FIRST = 16  # calls at a time before anything is known of the provider
 LESS, SLOWER = 0.75, 0.8
-FASTER, NEAR = 1.03, 1.01
+FASTER, NEAR = 0.5, 0.02  # calls a second that an answer adds; from less than one a second as shares of it
 LEAST_RATE = 0.2  # calls a second: even after many refusals, one is tried every five seconds
 UNKNOWN_RATE = 2.0  # calls a second that are tried where the very first call was refused
 LATE = 3.0  # times the usual latency
@@ -80,7 +80,8 @@ class Gate:
         self.answered_at = now
         self._answers.append(now)
         self.at_once = min(self.most, self.at_once + (1 / self.at_once if self._troubled else 1))
-        self.rate *= NEAR if self.rate > 0.9 * self._too_fast else FASTER
+        near = 0.9 * self._too_fast < self.rate < 1.1 * self._too_fast
+        self.rate *= 1 + (NEAR if near else FASTER) / max(1.0, self.rate)
         self._latency = seconds if not self._latency else 0.8 * self._latency + 0.2 * seconds
         self._usual = min(1.002 * self._usual, self._latency)  # what takes longer for long is usual in the end
         if self._latency > LATE * self._usual and self._trouble(now, now - seconds):
@@ -97,9 +98,10 @@ class Gate:
         self.flying -= 1
         if self._trouble(now, sent):
             answered = sum(at > now - 1 for at in self._answers)
-            self._too_fast = min(self.rate, answered or UNKNOWN_RATE)
-            slower = SLOWER if answered else SLOWER / 2
-            self.rate = max(LEAST_RATE, slower * self._too_fast)
+            known = answered or not math.isinf(self.rate)  # else the very first calls were too many at once
+            at = min(self.rate, answered or UNKNOWN_RATE)
+            self._too_fast = at if known else math.inf
+            self.rate = max(LEAST_RATE, (SLOWER if answered else SLOWER / 2) * at)
         self._not_before = max(self._not_before, now + min(self.longest, 1 / self.rate if wait is None else wait))
 
     def _trouble(self, now: float, sent: float) -> bool:

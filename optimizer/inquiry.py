@@ -68,7 +68,9 @@ class Inquiry:
             return
         answers = [answer for _, _, answer in self.evaluate.answer(self._winner(), rows)]
         more = together.labelled(rows, answers, self.plan.labels)
-        self.pupil = together.distil(self.rival, data, more, self.evaluate.metric, self.plan.task.search.seed)
+        self.pupil = together.distil(
+            self.rival, data, more, self.evaluate.metric, self.plan.several, self.plan.task.search.seed
+        )
         self.taught = len(more)
 
     def entries(self, entries: Sequence[Entry]) -> list[Entry]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,12 +18,12 @@ from optimizer.budget import Budget, Caps, Spent
 from optimizer.concluding import Conclusion
 from optimizer.errors import Interrupted
 from optimizer.evaluate import Evaluator
+from optimizer.judge import ROLE, Judge, brief
 from optimizer.ledger import Ledger, require_price
 from optimizer.mirror import mirror, study_name
 from optimizer.models import Model, destination
-from optimizer.preparing import Plan, caps, constraints, context, looks, pace, prepare, task_model
+from optimizer.preparing import Plan, caps, constraints, context, held_calls, looks, pace, prepare, task_model
 from optimizer.records import Ablation, Decided, Event, Importance, Notice, Run, Stage, Trial, Verdict, Wording
-from optimizer.scoring import get_metric
 from optimizer.store import Store
 from optimizer.task import Task
 from search_spaces.prompt import Turn
@@ -38,7 +38,8 @@ LEAVING = 0.5  # seconds that a user who has stopped a run waits for Optuna's ta
 class Tuned:
     """What `tune` returns: the run as results.db has it, its trials, the winner and the verdict.
 
-    `verdict` is None if the budget did not cover it; `notes` say what was odd in the rows.
+    `verdict` is None if the budget did not cover it; `notes` say what was odd in the rows; `judged` is what the run
+    has spent on its judge, if it has one.
     """
 
     run: Run
@@ -48,6 +49,7 @@ class Tuned:
     notes: tuple[str, ...] = ()
     importances: tuple[Importance, ...] = ()
     ablations: tuple[Ablation, ...] = ()
+    judged: Spent | None = None
 
     @property
     def front(self) -> list[Trial]:
@@ -64,7 +66,13 @@ class Watch:
 
 
 def tune(
-    task: Task | str | Path, *, db: str | Path = "results.db", model: Model | None = None, watch: Watch | None = None
+    task: Task | str | Path,
+    *,
+    db: str | Path = "results.db",
+    model: Model | None = None,
+    judge: Model | None = None,
+    watch: Watch | None = None,
+    allow_code: bool = False,
 ) -> Tuned:
     """Search the best prompt for a task, compare it with a trained rival, and write everything down.
 
@@ -79,8 +87,12 @@ def tune(
         The results database; made if it is missing.
     model
         Overrides the model that the task names.
+    judge
+        Overrides the judge that the task names, where its metric is a judge's.
     watch
         Follows the run, and stops it.
+    allow_code
+        Whether a metric of the user's own, which is code, may be run.
 
     Raises
     ------
@@ -95,14 +107,19 @@ def tune(
     """
     watch = watch or Watch()
     watch.event(Stage("reading", "the task and its rows"))
-    plan = prepare(task)
+    plan = prepare(task, allow_code=allow_code)
     model = model or task_model(plan.task.model)
+    judge = (judge or task_model(plan.judging.model)) if plan.judging else None
     if place := destination(model):
         watch.event(place)
-    require_price(model, plan.task.search.max_usd)
+    if judge and (place := destination(judge)):
+        watch.event(replace(place, role=ROLE))
+    for called in (model, judge) if judge else (model,):
+        require_price(called, plan.task.search.max_usd)
     front.require_price(model.name, model.price, constraints(plan.task))
-    with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
-        return _Journey(plan, model, store, watch).walk()
+    paid = any(called.price != (0.0, 0.0) for called in (model, judge) if called)
+    with Store(db, create=True, paid=paid) as store:
+        return _Journey(plan, model, judge, store, watch).walk()
 
 
 @dataclass
@@ -111,15 +128,17 @@ class _Journey:
 
     plan: Plan
     model: Model
+    judging: Model | None
     store: Store
     watch: Watch
 
     def walk(self) -> Tuned:
-        plan, store, task = self.plan, self.store, self.plan.task
+        plan, store = self.plan, self.store
         store.add_examples(plan.data_digest, plan.data)
         self.id, replay = self._start()
         self.ledger = self._ledger()
-        self.evaluate = Evaluator(self.ledger, plan.renderer, get_metric(task.metric))
+        self.judge = self._judge(replay)
+        self.evaluate = Evaluator(self.ledger, plan.renderer, plan.metric, judge=self.judge)
         self.evaluate.recall(replay)  # a resumed search calibrates on the same rows
         self.costs: dict[int, _PerCall] = {}
         self.warned: set[float] = set()
@@ -131,21 +150,25 @@ class _Journey:
                 store.save_worth(self.id, found.importances)
                 store.update_run(self.id, winner=found.best.number, reason=found.reason)
             ablations, lacking = self._ablations(found.best)
-            ruling, reason = Conclusion(plan, self.evaluate, store, self.id, self._stage).reach(found)
+            ruling, reason = Conclusion(plan, self.evaluate, store, self.id, self._stage, self.judge).reach(found)
             reason += f"; {'ablation cut short' if ablations else 'no ablation'}: {lacking}" if lacking else ""
         except BaseException as error:
             self._leave("interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed", str(error))
             raise
         finally:
             self.ledger.close()
+            if self.judge:
+                self.judge.ledger.close()
         store.update_run(self.id, status="finished", reason=reason, **self._totals())
         self._mirror(found.trials)
         run, notes = store.run(self.id), (*plan.data.notes, *self._notes())
-        return Tuned(run, found.trials, found.best, ruling, notes, found.importances, ablations)
+        spent = store.spent_by_model(self.id)
+        judged = spent.get(self.judge.ledger.buyer, Spent()) if self.judge else None
+        return Tuned(run, found.trials, found.best, ruling, notes, found.importances, ablations, judged)
 
     def _notes(self) -> list[str]:
         """What was odd in the calls of this run."""
-        versions = self.store.versions(self.id)
+        versions = self.store.versions(self.id, self.model.name)
         changed = f"the provider's model changed during the run: {', then '.join(versions)}" if versions[1:] else ""
         return [note for note in (self._doubtful(self.id), changed) if note]
 
@@ -160,7 +183,7 @@ class _Journey:
     def _start(self) -> tuple[int, list[Trial]]:
         """Resume the unfinished run of this configuration, or start a new one."""
         plan = self.plan
-        config = plan.config(self.model)
+        config = plan.config(self.model, self.judging)
         self.store.bury()
         unfinished = self.store.unfinished_run(config)
         if unfinished is not None:
@@ -190,15 +213,30 @@ class _Journey:
     def _ahead(self) -> int:
         """How many decisions to take ahead; none under a cap that chance would decide which calls still fit into."""
         most = self.ledger.budget.caps
-        return AHEAD if self.ledger.pace and most == Caps(calls=most.calls) else 0
+        # With a judge it also decides whose calls those are.
+        certain = most == (Caps() if self.judge else Caps(calls=most.calls))
+        return AHEAD if self.ledger.pace and certain else 0
 
     def _ledger(self) -> Ledger:
-        held = Spent(calls=2 * self.plan.sealed)
+        held = Spent(calls=held_calls(self.plan))
         budget = Budget(caps(self.plan.task), self.store.spent(self.id), held, worked_before=self.store.worked(self.id))
-        how = pace(self.model, self.plan.task)
+        how = pace(self.model, self.plan.task.model)
         return Ledger(
             self.model, self.store, self.id, budget, how, self.watch.stop, self._notice, context(self.plan.task.model)
         )
+
+    def _judge(self, replay: Sequence[Trial]) -> Judge | None:
+        """Let the judge buy under the same caps, and remember what it has said."""
+        told = self.plan.judging
+        if told is None or self.judging is None:
+            return None
+        how, most = pace(self.judging, told.model), context(told.model)
+        budget, stop = self.ledger.budget, self.watch.stop
+        ledger = Ledger(self.judging, self.store, self.id, budget, how, stop, self._notice, most, ROLE)
+        judge = Judge(ledger, brief(self.plan.task))
+        rows = {row.id: row for row in self.plan.data.dev}
+        judge.recall([(rows[o.example_id], o.answer) for trial in replay for o in trial.outcomes])
+        return judge
 
     def _notice(self, text: str) -> None:
         self.watch.event(Notice(text))
@@ -262,9 +300,13 @@ class _Journey:
         usd = seed.usd + max(cost.usd for cost in every)
         tokens = seed.tokens + max(cost.tokens for cost in every)
         spare = 1.2 * rows  # rows differ in length
+        seconds = (seed.seconds + max(cost.seconds for cost in every)) / _workers(self.ledger)
+        if self.judge:  # of both prompts and of the rival
+            reply = self.judge.mean
+            usd, tokens = usd + 3 * reply.cost, tokens + 3 * (reply.prompt_tokens + reply.completion_tokens)
+            seconds += 3 * reply.seconds / _workers(self.judge.ledger)
         budget.held = Spent(budget.held.calls, usd * spare, int(tokens * spare))
-        seconds = seed.seconds + max(cost.seconds for cost in every)
-        budget.held_minutes = seconds * spare / 60 / (self.ledger.pace.workers if self.ledger.pace else 1)
+        budget.held_minutes = seconds * spare / 60
 
     def _keep(self, trials: Sequence[Trial]) -> None:
         """Write trials down as they stand, together."""
@@ -291,10 +333,11 @@ class _Journey:
     def _totals(self) -> dict[str, int | float | None]:
         usd = self.store.spent(self.id).usd
         bought = self.store.bought(self.id)
+        priced = all(called.price for called in (self.model, self.judging) if called)
         return {
             "bought": bought,
-            "reused": self.ledger.reused,
-            "cost": usd if self.model.price else None,
+            "reused": self.ledger.reused + (self.judge.ledger.reused if self.judge else 0),
+            "cost": usd if priced else None,
             "worked": self.ledger.budget.worked(),
         }
 
@@ -313,6 +356,10 @@ class _Journey:
             mirror(self.store.path, name, self.plan.space, trials, seconds=seconds)
         except Exception as error:  # noqa: BLE001 - whatever Optuna's storage raises
             self.watch.event(Stage("mirror", f"Optuna's tables could not be written: {error}"))
+
+
+def _workers(ledger: Ledger) -> int:
+    return ledger.pace.workers if ledger.pace else 1
 
 
 class _PerCall(NamedTuple):

@@ -66,6 +66,8 @@ class Ledger:
 
     A request that cannot fit into `context` tokens, where that is known, is not sent: it fails, and costs nothing.
 
+    `role` is what its model is called for beside answering; results.db then names the model with it.
+
     `stop` is set from outside to end the buying: calls in flight are awaited and written down, then
     `Interrupted` is raised. `notice` is told what a person should know of it.
     """
@@ -78,6 +80,7 @@ class Ledger:
     stop: threading.Event = field(default_factory=threading.Event)
     notice: Callable[[str], None] = lambda _: None
     context: int = 0
+    role: str = ""
     bought: int = 0
     reused: int = 0
 
@@ -85,6 +88,11 @@ class Ledger:
         require_price(self.model, self.budget.caps.usd)
         self.versions: dict[str, None] = {}
         self._traffic = Traffic()
+
+    @property
+    def buyer(self) -> str:
+        """The model, and in which role it is called, as results.db has it."""
+        return f"{self.model.name} as {self.role}" if self.role else self.model.name
 
     def close(self) -> None:
         """Give up what is in flight, if anything is, and close the connections."""
@@ -211,7 +219,7 @@ class Ledger:
             failed = [(key, c) for key, c in done.items() if c.error]
             if failed:
                 failures = [(key, Failure(c.error, c.seconds, c.cost), Spent()) for key, c in failed]
-                self.book.add_failures(self.run, self.model.name, failures)
+                self.book.add_failures(self.run, self.buyer, failures)
         return done
 
     def _await(self, order: Order) -> dict[str, Completion]:
@@ -265,7 +273,7 @@ class Ledger:
             calls[key] = (request, reserved)
             traffic.waiting.popleft()
         if calls:
-            busy = self.book.claim(self.run, self.model.name, {key: call[1] for key, call in calls.items()})
+            busy = self.book.claim(self.run, self.buyer, {key: call[1] for key, call in calls.items()})
             for key, (request, reserved) in calls.items():
                 if key in busy:
                     self.budget.settle(reserved, Spent())
@@ -297,7 +305,7 @@ class Ledger:
         failures = [(key, failure, traffic.flying[key].each) for key, r in results.items() for failure in r.failures]
         with self.book.together():
             if failures:
-                self.book.add_failures(self.run, self.model.name, failures)
+                self.book.add_failures(self.run, self.buyer, failures)
             self._write(answered)
             self.book.release([key for key in results if key not in answered])
         traffic.unwritten.clear()
@@ -314,7 +322,7 @@ class Ledger:
     def _let_try_again(self, traffic: Traffic) -> None:
         """Write down what calls may have been charged so far, and let them go on if that can be paid once more."""
         failures = [(again.key, again.failure, traffic.flying[again.key].each) for again in traffic.again]
-        self.book.add_failures(self.run, self.model.name, failures)
+        self.book.add_failures(self.run, self.buyer, failures)
         for again in traffic.again:
             flight = traffic.flying[again.key]
             self.budget.settle(flight.reserved, _charged(again.failure, flight.each))
@@ -338,7 +346,7 @@ class Ledger:
             given_up = Failure("possibly paid: given up before the answer came", 0.0, None)
             failures = [(key, given_up, flight.each) for key, flight in traffic.flying.items()]
             with self.book.together():
-                self.book.add_failures(self.run, self.model.name, failures)
+                self.book.add_failures(self.run, self.buyer, failures)
                 self.book.release(traffic.flying)
             traffic.flying.clear()
         finally:
@@ -357,7 +365,7 @@ class Ledger:
     def _write(self, completions: Mapping[str, Completion]) -> None:
         answered = {key: completion for key, completion in completions.items() if not completion.error}
         if answered:
-            self.book.add_completions(self.run, self.model.name, answered)
+            self.book.add_completions(self.run, self.buyer, answered)
             self.bought += len(answered)
             self._compare_versions(answered.values())
 

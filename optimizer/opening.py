@@ -225,7 +225,8 @@ def _check(path: Path, *, create: bool) -> None:
 def _cut_off(path: Path, head: bytes) -> bool:
     """Whether a part of a file is missing that SQLite takes for zeros, or for a file that was never begun."""
     log = path.with_name(f"{path.name}-wal")
-    if not head:
-        return log.exists() and log.stat().st_size > 0
+    logged = log.exists() and log.stat().st_size > 0
+    if not head or logged:  # on a full disk a page may be cut off while it is copied from the log, where it still is
+        return not head and logged
     page = int.from_bytes(head[16:])
     return path.stat().st_size % (65536 if page <= 1 else page) > 0  # 1 stands for 64 KiB

@@ -44,6 +44,12 @@ def env_option(command: Command) -> Command:
     )(command)
 
 
+def code_option(command: Command) -> Command:
+    """Take --allow-code."""
+    said = "Run the metric of your own that TASK names (module:function)."
+    return click.option("--allow-code", is_flag=True, help=said)(command)
+
+
 def json_option(command: Command) -> Command:
     """Take --json."""
     return click.option("--json", "as_json", is_flag=True, help="Machine-readable results on stdout.")(command)

@@ -17,6 +17,7 @@ from optimizer import robustness
 from optimizer.budget import Spent
 from optimizer.gateway import Pace
 from optimizer.grid import Grid as Levels
+from optimizer.judge import brief
 from optimizer.pooled import PICKS
 from optimizer.preparing import Plan, caps, looks
 from optimizer.records import Completion
@@ -83,10 +84,14 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What calls cost, and how they are made: US dollars per prompt token and per completion token, if known."""
+    """What calls cost, and how they are made: US dollars per prompt token and per completion token, if known.
+
+    `judge` is the same of the judge's calls, if there is one.
+    """
 
     price: tuple[float, float] | None
     pace: Pace | None
+    judge: Terms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +134,17 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
         changed = np.quantile([_unlike(space, params) for params in drawn], [TAIL, 1 - TAIL])
         parts.append(_part("ablation", [(Range(*(dev * int(n) for n in changed)), some)], terms))
     parts.append(Part("baseline", seconds=Range(0, plan.task.baseline.seconds)))
-    again = test + len(plan.data.test) * plan.task.verdict.hint + len(plan.swapped)
-    parts.append(_part("verdict", [(Range(test, test), seed), (Range(0, again), some)], terms))
-    if more := len(plan.unlabelled):
+    again = 0 if plan.judging else len(plan.data.test) * plan.task.verdict.hint + len(plan.swapped)
+    parts.append(_part("verdict", [(Range(test, test), seed), (Range(0, test + again), some)], terms))
+    if plan.unlabelled and not plan.judging:
+        more = len(plan.unlabelled)
         parts.append(_part("distillation", [(Range(more, more), some)], terms))
-    if plan.task.verdict.robustness:
+    if plan.task.verdict.robustness and not plan.judging:
         changes = Range(*robustness.most_calls(len(plan.data.test)))
         parts.append(_part("robustness", [(changes, some)], terms))
+    if terms.judge:  # each answer, and those of the baseline
+        judged = _sum([Range(test, test), *(part.calls for part in parts)])
+        parts.append(_part("judge", [(judged, _judgement(plan))], terms.judge))
     return Estimate(tuple(parts), _together(parts), some.prompt)
 
 
@@ -156,6 +165,15 @@ def _call(prompt: Prompt, renderer: Renderer, rows: Sequence[Example], probe: Pr
     longer = max(0, bound - max(written))
     speed = max(SPEED, *(n / max(t, 1e-6) for n, t in zip(written, seconds, strict=True)))
     return _Call(asked, Range(min(written), max(written) + longer), Range(min(seconds), max(seconds) + longer / speed))
+
+
+def _judgement(plan: Plan) -> _Call:
+    """What a call of the judge takes, where an answer is about as long as the wanted ones."""
+    rows, asked = plan.data.train[:SHOWN_ROWS], brief(plan.task)
+    rendered = [asked.request(row, row.target).messages for row in rows]
+    size = sum(map(characters, rendered)) / len(rows)
+    octets = sum(len(message.content.encode()) for messages in rendered for message in messages) / len(rows)
+    return _Call(Range(size / CHARACTERS, octets / OCTETS), Range(1, asked.max_tokens), None)
 
 
 def characters(messages: Sequence[Message]) -> int:
@@ -281,6 +299,8 @@ def basis(probe: Probe, terms: Terms) -> list[str]:
         f"high: it uses all of its calls; long prompts ({100 * TAIL:.0f} % are longer){most}",
         "Calls that have to be made again come on top; what results.db holds already is not bought.",
     ]
+    if terms.judge:
+        said.append("The judge is not asked before the run: its tokens come from characters, its time is unknown.")
     if terms.price is None:
         said.append("The price is not known: give it as price in [model], in US dollars per million tokens.")
     return said

@@ -126,7 +126,7 @@ class Pooled:
 
     def _merit(self, number: int) -> float:
         """What the winner is chosen by: the posterior mean, or a metric of the whole set itself."""
-        return float(self.model.f[number]) if self.board.metric.over is None else self.board.score(number)
+        return float(self.model.f[number]) if self.board.metric.mean else self.board.score(number)
 
     def _correct(self) -> None:
         """Estimate every prompt's score on new rows, and its gain over the seed prompt, the choice allowed for."""

@@ -19,9 +19,10 @@ from optimizer.evaluate import Evaluator
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.models import Model, destination
-from optimizer.preparing import caps, context, pace, task_model
+from optimizer.own_metric import is_own
+from optimizer.preparing import caps, context, labels_of, objective, pace, task_model
 from optimizer.records import Run
-from optimizer.scoring import get_metric, interval, summarise
+from optimizer.scoring import METRICS, interval, summarise
 from optimizer.store import Store
 from optimizer.tables import read_table
 from optimizer.task import Task
@@ -32,7 +33,8 @@ from search_spaces.prompt import Example
 class Predicted:
     """What `predict_file` returns: rows and answers, and the score over the rows that have a wanted answer.
 
-    `seen` counts scored rows that stood in the run's own data: on those the score is not one of new rows.
+    `seen` counts scored rows that stood in the run's own data: on those the score is not one of new rows. `unscored`
+    says why rows with a wanted answer have no score, where the metric is neither ours nor free.
     """
 
     rows: tuple[Example, ...]
@@ -45,6 +47,7 @@ class Predicted:
     seen: int
     bought: int
     reused: int
+    unscored: str = ""
 
 
 def predict_file(
@@ -66,35 +69,45 @@ def predict_file(
     if model.name != run.model:
         raise InputError(f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Name that model.")
     rows = _new_rows(path, task)
-    metric = get_metric(run.metric)
     watch = watch or Watch()
     if place := destination(model):
         watch.event(place)
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
         trial = store.trials(run.id, outcomes=False)[run.winner]
         ledger = Ledger(
-            model, store, run.id, Budget(caps(task)), pace(model, task), watch.stop, context=context(task.model)
+            model, store, run.id, Budget(caps(task)), pace(model, task.model), watch.stop, context=context(task.model)
         )
+        known = [row for name in ("train", "dev", "test") for row in store.examples(run.data, name)]
+        unscored = _unscored(run.metric)
+        metric = METRICS["exact_match"] if unscored else objective(task, labels_of(task, known))
         evaluate = Evaluator(ledger, renderer_for(trial), metric)
         asked = replace(trial, outcomes=store.outcomes(run.id, trial.number))
         with closing(ledger):
             answered = evaluate.answer(evaluate.settle(asked), rows)
-        seen = {row.text for name in ("train", "dev", "test") for row in store.examples(run.data, name)}
-    pairs = [(row, answer) for row, answer in zip(rows, answered, strict=True) if row.targets]
-    outcomes = [evaluate.outcome(row, *answer) for row, answer in pairs]
+    seen = {row.text for row in known}
+    pairs = [(row, answer) for row, answer in zip(rows, answered, strict=True) if row.targets and not unscored]
+    outcomes = evaluate.outcomes([row for row, _ in pairs], [answer for _, answer in pairs])
     examples = {row.id: row for row in rows}
     return Predicted(
         rows,
         tuple(answer for _, _, answer in answered),
         trial.prompt.inputs,
         trial.prompt.output,
-        metric.name,
+        run.metric,
         summarise(metric, outcomes, examples),
         interval(metric, outcomes, examples, np.random.default_rng(0)),
         sum(row.text in seen for row, _ in pairs),
         ledger.bought,
         ledger.reused,
+        unscored if any(row.targets for row in rows) else "",
     )
+
+
+def _unscored(metric: str) -> str:
+    """Say why new rows are not scored: nothing is spent on a judge here, and no code of the user's is run."""
+    if is_own(metric):
+        return f"not scored: {metric} is code of your own, which only tune runs."
+    return "not scored: only tune asks a judge." if METRICS[metric].judged else ""
 
 
 def _new_rows(path: Path, task: Task) -> tuple[Example, ...]:

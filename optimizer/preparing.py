@@ -9,20 +9,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from optimizer import label_sets, own_metric, row_metrics
 from optimizer.budget import Caps
 from optimizer.data import SplitPlan, split, to_examples
-from optimizer.errors import DataError, SpaceError
+from optimizer.errors import DataError, SpaceError, TaskError, one_of
 from optimizer.front import Constraints, require_labels
 from optimizer.gateway import Pace
+from optimizer.metrics import Metric, get_metric
 from optimizer.models import Model, known_context, open_model
 from optimizer.oddities import oddities
 from optimizer.overlap import same_inputs
 from optimizer.records import Dataset
 from optimizer.sampling import Draw
-from optimizer.scoring import get_metric, score
+from optimizer.scoring import score
 from optimizer.splits import LEAST_ROWS
 from optimizer.swaps import swapped
 from optimizer.tables import Table, read_table
+from optimizer.task import Judge as Judging
 from optimizer.task import ModelSpec, Task, load_task
 from optimizer.version import __version__
 from search_spaces.opening import DimensionError, load_space
@@ -36,9 +39,10 @@ NOT_COURSE = {"workers", "timeout", "patience", "requests_per_minute", "tokens_p
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A task made ready: its rows, its space, what renders its prompts, and a digest of rows and splits.
+    """A task made ready: its rows, its space, what renders its prompts, a digest of rows and splits, and its metric.
 
-    `ood` are the rows from elsewhere, and `unlabelled` those without a target, if the task names files of such.
+    `labels` are those of a classification, `several` those of which an answer may name more than one. `ood` are the
+    rows from elsewhere, and `unlabelled` those without a target, if the task names files of such.
     """
 
     task: Task
@@ -47,32 +51,50 @@ class Plan:
     space: Space
     renderer: Renderer
     data_digest: str
+    metric: Metric
+    several: tuple[str, ...] = ()
     ood: tuple[Example, ...] = ()
     unlabelled: tuple[Example, ...] = ()
 
     @property
     def sealed(self) -> int:
-        """How many rows every contender answers when the search is over."""
-        return len(self.data.test) + len(self.ood)
+        """How many rows every contender answers when the search is over; a judge sees the test rows alone."""
+        return len(self.data.test) + (0 if self.judging else len(self.ood))
 
     @property
     def swapped(self) -> list[Example]:
         """The test rows that the winner answers again, with the task's terms swapped, if the caps cover that."""
         return swapped(self.data.test, self.task.verdict.swaps)
 
-    def config(self, model: Model) -> str:
+    def config(self, model: Model, judge: Model | None = None) -> str:
         """Name all that decides the course of a run with a model."""
         task = self.task.model_dump(mode="json")
         task["model"] = {name: value for name, value in task["model"].items() if name not in NOT_COURSE}
+        if told := task.pop("judge"):
+            task["judge"] = told | {"model": {k: v for k, v in told["model"].items() if k not in NOT_COURSE}}
         del task["baseline"]["label_cost"]  # prices labels alone
         del task["data"]["max_rows"]  # what it does stands in the digest of the rows
         identity = [model.name, model.address, model.price]
         away = [digest([row.to_dict() for row in rows]) for rows in (self.ood, self.unlabelled) if rows]
-        return digest([task, identity, self.data_digest, self.space.digest, __version__, *away])
+        code = [self.metric.code] if self.metric.code else []
+        judged = [[judge.name, judge.address, judge.price]] if judge else []
+        return digest([task, identity, self.data_digest, self.space.digest, __version__, *code, *judged, *away])
+
+    @property
+    def judging(self) -> Judging | None:
+        """Who judges, where the metric is a judge's."""
+        return self.task.judge if self.metric.judged else None
 
 
-def prepare(task: Task | str | Path) -> Plan:
+def prepare(task: Task | str | Path, *, allow_code: bool = False) -> Plan:
     """Read a task's rows, split them and open its space; nothing is bought.
+
+    Parameters
+    ----------
+    task
+        A task, or the path of its file.
+    allow_code
+        Whether a metric of the user's own, which is code, may be run.
 
     Raises
     ------
@@ -81,14 +103,16 @@ def prepare(task: Task | str | Path) -> Plan:
     """
     if not isinstance(task, Task):
         task = load_task(task)
-    data, labels = read_rows(task)
+    own = _own_metric(task, allow_code=allow_code)
+    data, named = read_rows(task, own=own)
+    labels, several = ((), named) if task.task.kind == "multilabel" else (named, ())
     require_labels(constraints(task), labels)
     facts = Facts(
         task.task.kind,
         tuple(task.data.inputs),
         task.data.target,
         data.train,
-        labels,
+        named,
         task.task.labels if isinstance(task.task.labels, dict) else {},
         task.task.description,
         task.model.max_tokens,
@@ -98,14 +122,34 @@ def prepare(task: Task | str | Path) -> Plan:
     except DimensionError as error:
         raise SpaceError(str(error)) from None
     rows = [[example.to_dict() for example in split] for split in (data.train, data.dev, data.test)]
-    away, left_out = _others(task, data, labels, task.data.ood)
-    more, seen = _others(task, data, (), task.data.unlabelled, targets=False)
+    metric = own or objective(task, named)
+    away, left_out = _others(task, data, metric, named, task.data.ood)
+    more, seen = _others(task, data, metric, (), task.data.unlabelled, targets=False)
     data = replace(data, notes=(*data.notes, *left_out, *seen))
-    return Plan(task, data, labels, space, renderer(space), digest(rows), away, more)
+    return Plan(task, data, labels, space, renderer(space), digest(rows), metric, several, away, more)
 
 
-def read_rows(task: Task, table: Table | None = None) -> tuple[Dataset, tuple[str, ...]]:
-    """Read and split the rows of a task; the labels are those declared, else those found.
+def _own_metric(task: Task, *, allow_code: bool) -> Metric | None:
+    """Load the metric of the user's own, if the task names one and it may be run."""
+    if not own_metric.is_own(task.metric):
+        return None
+    if not allow_code:
+        raise TaskError(
+            f"metric {task.metric!r} is code of your own, and is run only if that is allowed. "
+            "Read it, then give --allow-code (from Python allow_code=True), or name a metric that is built in."
+        )
+    return own_metric.load(task.metric, task.folder)
+
+
+def objective(task: Task, labels: Sequence[str]) -> Metric:
+    """Get the built-in metric of a task; ordered labels are those declared, or numbers."""
+    numbers = all(row_metrics.placed(())(label) is not None for label in labels)
+    order = labels if task.task.labels or task.task.kind == "multilabel" or numbers else ()
+    return get_metric(task.metric, order, several=task.task.kind == "multilabel")
+
+
+def read_rows(task: Task, table: Table | None = None, *, own: Metric | None = None) -> tuple[Dataset, tuple[str, ...]]:
+    """Read and split the rows of a task; the labels are those declared, else those found; none for open answers.
 
     Parameters
     ----------
@@ -113,6 +157,8 @@ def read_rows(task: Task, table: Table | None = None) -> tuple[Dataset, tuple[st
         Whose rows are wanted.
     table
         What its data file holds, if that has been read already.
+    own
+        The metric, if it is none of ours.
     """
     closed = task.task.kind == "classification"
     if table is None:
@@ -128,16 +174,42 @@ def read_rows(task: Task, table: Table | None = None) -> tuple[Dataset, tuple[st
     )
     shares = {"train": task.data.train, "dev": task.data.dev, "test": task.data.test}
     plan = SplitPlan(shares, task.data.seed, task.data.split_column, task.data.group, stratify=closed)
-    labels = tuple(task.task.labels) or tuple(sorted({example.target for example in examples}))
-    for example in examples:
-        score(get_metric(task.metric), example.target, example)  # a target that the metric cannot read is refused here
-    data, labels = split(examples, table, plan, slices=task.data.slices), labels if closed else ()
+    labels = labels_of(task, examples)
+    if task.task.kind == "multilabel":
+        examples = _label_sets(examples, table, labels)
+    metric = own or objective(task, labels)
+    # A target that the metric cannot read is refused here; of code that may be slow one row is a test.
+    for example in () if metric.judged else examples[:1] if own else examples:
+        score(metric, example.target, example)
+    data = split(examples, table, plan, slices=task.data.slices)
     drawn = [table.note] if table.note else []
     return replace(data, notes=(*drawn, *data.notes, *oddities(data, task.data.target, labels))), labels
 
 
+def labels_of(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
+    """The closed list of labels: those declared, else those found; none where answers are open."""
+    if task.task.kind == "multilabel":
+        return tuple(task.task.labels) or tuple(label_sets.found([example.target for example in examples]))
+    closed = task.task.kind == "classification"
+    return tuple(task.task.labels) or tuple(sorted({example.target for example in examples})) if closed else ()
+
+
+def _label_sets(examples: Sequence[Example], table: Table, labels: tuple[str, ...]) -> tuple[Example, ...]:
+    """Write the labels of each row in one way, in the order of the list."""
+    if not label_sets.separator(labels):
+        raise TaskError("the labels hold commas, semicolons and |, so that nothing can stand between two. Rename some.")
+    named = [frozenset(label_sets.pieces(e.target, label_sets.signs(labels))) for e in examples]
+    strange = [row for row, found in enumerate(named) if not found or not found <= set(labels)]
+    if strange:
+        given = min(named[strange[0]] - set(labels), default="")
+        fix = 'Write a comma between two, or a JSON list; for rows without any, declare a label such as "none".'
+        table.refuse(strange, one_of("label", given, list(labels)).rstrip("."), fix)
+    written = [label_sets.write(found, labels) for found in named]
+    return tuple(replace(e, targets=(text,)) for e, text in zip(examples, written, strict=True))
+
+
 def _others(
-    task: Task, data: Dataset, labels: Sequence[str], file: str, *, targets: bool = True
+    task: Task, data: Dataset, metric: Metric, labels: tuple[str, ...], file: str, *, targets: bool = True
 ) -> tuple[tuple[Example, ...], list[str]]:
     """Read the rows of a second file that a task names, and say which were left out as the run's own rows.
 
@@ -147,6 +219,8 @@ def _others(
         Whose rows are wanted; they have the columns of its data file, but for an id, which they may lack.
     data
         The rows of its data file.
+    metric
+        The objective.
     labels
         The labels that may stand in them; empty for open answers.
     file
@@ -167,10 +241,12 @@ def _others(
         inputs=task.data.inputs,
         target=task.data.target if targets else "",
         id_column=task.data.id if task.data.id in table.columns else "",
-        labels=labels,
+        labels=labels if task.task.kind == "classification" else (),
         answers_column=task.data.answers if targets else "",
         unanswered=not targets,
     )
+    if targets and task.task.kind == "multilabel":
+        examples = _label_sets(examples, table, labels)
     known = {same_inputs(row) for row in (*data.train, *data.dev, *data.test)}
     kept = tuple(row for row in examples if same_inputs(row) not in known)
     if len(kept) < LEAST_ROWS:
@@ -178,8 +254,8 @@ def _others(
             f"{table.path}: has {len(kept)} rows that are not in {task.data.file}; at least {LEAST_ROWS} are needed. "
             f"Add rows, or take the file out of [data]."
         )
-    for row in kept if targets else ():
-        score(get_metric(task.metric), row.target, row)
+    for row in kept if targets and not metric.judged and not metric.code else ():
+        score(metric, row.target, row)
     left_out = len(examples) - len(kept)
     said = f"{left_out} rows of {file} stand in {task.data.file} too: they were left out of the former."
     return kept, [said] if left_out else []
@@ -210,9 +286,8 @@ def context(spec: ModelSpec) -> int:
     return spec.context or known_context(spec.name)
 
 
-def pace(model: Model, task: Task) -> Pace | None:
+def pace(model: Model, spec: ModelSpec) -> Pace | None:
     """How calls are made. In this process one takes about a millisecond, and threads would only take turns: none."""
-    spec = task.model
     caps = (spec.requests_per_minute, spec.tokens_per_minute)
     return None if model.name == "embedded" else Pace(spec.workers, spec.timeout, spec.patience, *caps)
 
@@ -220,8 +295,14 @@ def pace(model: Model, task: Task) -> Pace | None:
 def looks(plan: Plan) -> int:
     """How many answers the search may look at: what is kept for the verdict is not its own."""
     options = plan.task.search
-    held = 2 * plan.sealed
-    return min(options.calls, max(1, options.max_calls - held)) if options.max_calls else options.calls
+    each = 2 if plan.judging else 1  # an answer, and its judgement
+    left = (options.max_calls - held_calls(plan)) // each
+    return min(options.calls, max(1, left)) if options.max_calls else options.calls
+
+
+def held_calls(plan: Plan) -> int:
+    """How many calls are kept for the verdict: two prompts' answers, and the judgement of three contenders."""
+    return (5 if plan.judging else 2) * plan.sealed
 
 
 def caps(task: Task) -> Caps:

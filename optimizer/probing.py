@@ -16,7 +16,6 @@ from optimizer.ledger import Ledger
 from optimizer.models import Model
 from optimizer.planning import Probe, characters
 from optimizer.preparing import Plan, caps, context, pace
-from optimizer.scoring import get_metric
 from optimizer.store import Store
 
 ROWS = 5
@@ -39,9 +38,9 @@ def probe(plan: Plan, model: Model, db: str | Path, watch: Watch, *, offline: bo
     prompt = plan.space.build(plan.space.seed())
     note = ""
     with Store(db, create=not offline, paid=model.price != (0.0, 0.0)) as store:
-        how, most = pace(model, plan.task), context(plan.task.model)
+        how, most = pace(model, plan.task.model), context(plan.task.model)
         ledger = Ledger(model, store, NO_RUN, Budget(caps(plan.task)), how, watch.stop, context=most)
-        evaluate = Evaluator(ledger, plan.renderer, get_metric(plan.task.metric))
+        evaluate = Evaluator(ledger, plan.renderer, plan.metric)
         with closing(ledger):
             try:
                 answered = [] if offline else evaluate.answer(prompt, rows)

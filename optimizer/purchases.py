@@ -175,11 +175,11 @@ class Purchases:
     def add_completions(self, run: int, model: str, completions: Mapping[str, Completion]) -> None:
         """Write completions down, and that their calls are over; they are on disk when this returns."""
         bought = int(time.time())
-        origins = {(model, c.version, c.fingerprint) for c in completions.values()}
-        rows = [(run, bought, model, *_stored(key, c)) for key, c in completions.items()]
+        origins = {key: (model, c.version, c.fingerprint) for key, c in completions.items()}
+        rows = [(run, bought, *_stored(key, c), *origins[key]) for key, c in completions.items()]
         with self.together():
             self.conn.executemany(
-                "INSERT OR IGNORE INTO origins (model, version, fingerprint) VALUES (?, ?, ?)", origins
+                "INSERT OR IGNORE INTO origins (model, version, fingerprint) VALUES (?, ?, ?)", set(origins.values())
             )
             self.conn.executemany(_ADD, rows)
             self.release(completions)
@@ -217,6 +217,18 @@ class Purchases:
             total += Spent(*self.rows(sql, run)[0])
         return total
 
+    def spent_by_model(self, run: int) -> dict[str, Spent]:
+        """Read what a run has spent on each model, and on a model in another role than answering."""
+        found: dict[str, Spent] = {}
+        for table, tokens in (
+            ("completions JOIN origins o ON o.id = origin", "prompt_tokens + completion_tokens"),
+            ("failures", "tokens"),
+        ):
+            sql = f"SELECT model, COUNT(*), SUM(cost), SUM({tokens}) FROM {table} WHERE run = ? GROUP BY model"  # noqa: S608 - constants
+            for model, *spent in self.rows(sql, run):
+                found[model] = found.get(model, Spent()) + Spent(*spent)
+        return found
+
     def bought(self, run: int) -> int:
         """Count the completions that a run has bought."""
         return int(self.rows("SELECT COUNT(*) FROM completions WHERE run = ?", run)[0][0])
@@ -226,10 +238,10 @@ class Purchases:
         sums = "COUNT(*), COALESCE(SUM(cost), 0), COALESCE(SUM(tokens), 0)"
         return Spent(*self.rows(f"SELECT {sums} FROM failures WHERE run = ? AND possibly_paid", run)[0])  # noqa: S608
 
-    def versions(self, run: int) -> list[str]:
-        """List what the provider called the model that answered a run, in the order of their coming."""
-        sql = f"SELECT {_ORIGIN} WHERE run = ? AND version <> '' GROUP BY version ORDER BY MIN(c.id)"
-        return [row["version"] for row in self.rows(sql, run)]
+    def versions(self, run: int, model: str) -> list[str]:
+        """List what the provider called a model that a run has asked, in the order of their coming."""
+        sql = f"SELECT {_ORIGIN} WHERE run = ? AND o.model = ? AND version <> '' GROUP BY version ORDER BY MIN(c.id)"
+        return [row["version"] for row in self.rows(sql, run, model)]
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -246,20 +258,20 @@ _FIELDS = (
     *("cached_tokens", "reasoning_tokens", "version", "fingerprint"),
 )
 _ORIGIN = "o.version, o.fingerprint FROM completions c JOIN origins o ON o.id = c.origin"
-_ADD = """INSERT OR IGNORE INTO completions (run, bought, origin, key, text, prompt_tokens, completion_tokens, cost,
-            seconds, finish_reason, cached_tokens, reasoning_tokens, logprobs, checksum)
-          VALUES (?1, ?2, (SELECT id FROM origins WHERE model = ?3 AND version = ?13 AND fingerprint = ?14),
-                  ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?15, ?16)"""
+_ADD = """INSERT OR IGNORE INTO completions (run, bought, key, text, prompt_tokens, completion_tokens, cost, seconds,
+             finish_reason, cached_tokens, reasoning_tokens, logprobs, checksum, origin)
+           SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, id
+           FROM origins WHERE model = ? AND version = ? AND fingerprint = ?"""
 
 
 def _stored(key: str, c: Completion) -> tuple[object, ...]:
-    """The values of `_ADD` from the key on."""
+    """The values of `_ADD` from the key to the checksum."""
     values = (
         *(c.text, c.prompt_tokens, c.completion_tokens, float(c.cost), float(c.seconds), c.finish_reason),
-        *(c.cached_tokens, c.reasoning_tokens, c.version, c.fingerprint),
+        *(c.cached_tokens, c.reasoning_tokens),
     )
     logprobs = compact(c.logprobs) if c.logprobs else None
-    return (packed(key), *values, logprobs, checksum(key, *values, logprobs))
+    return (packed(key), *values, logprobs, checksum(key, *values, c.version, c.fingerprint, logprobs))
 
 
 def completion(row: sqlite3.Row) -> Completion:

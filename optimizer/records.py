@@ -301,7 +301,8 @@ class Bill:
 class Verdict:
     """The answer: contenders and their comparisons on the sealed test rows, and one plain sentence.
 
-    `curve`, `bills` (the prompt's, then the trained rival's) and `findings` are missing from runs of earlier versions.
+    `curve`, `bills` (the prompt's, then the trained rival's) and `findings` are missing from runs of earlier versions;
+    `curve` and `findings` also under a judge, who would have to be asked too often.
     """
 
     metric: str
@@ -319,13 +320,18 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where calls to a model go, and the name of the variable whose key goes with them; empty if none does."""
+    """Where calls to a model go, and the name of the variable whose key goes with them; empty if none does.
+
+    `role` is what the model is called for, if not for answers.
+    """
 
     address: str
     key: str = ""
+    role: str = ""
 
     def __str__(self) -> str:
-        return f"{self.address} ({f'key: {self.key}' if self.key else 'no key in the environment'})"
+        whose = f", as {self.role}" if self.role else ""
+        return f"{self.address}{whose} ({f'key: {self.key}' if self.key else 'no key in the environment'})"
 
 
 @dataclass(frozen=True, slots=True)

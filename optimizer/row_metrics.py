@@ -180,8 +180,8 @@ def _wanted(place: Place, target: str) -> float:
     value = place(target)
     if value is None:
         raise DataError(
-            f"accepted answer {target[:80]!r} has no place in an order; spearman compares numbers, or labels that the "
-            "task file declares from lowest to highest. Declare `labels` so, or choose another metric."
+            f"accepted answer {target[:80]!r} has no place in an order; the metric compares numbers, or labels that "
+            "the task file declares from lowest to highest. Declare `labels` so, or choose another metric."
         )
     return value
 

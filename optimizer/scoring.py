@@ -1,4 +1,4 @@
-"""Metrics: per row and over the whole set, with intervals and comparisons; the table of those that a task may name.
+"""Scores of rows and of whole sets of them, with intervals and comparisons. The door to the table of `metrics`.
 
 A prompt and a trained model are scored by the same functions here. A row that failed has no score: it is left
 out, never counted as a zero. A row's score lies in [0, 1]; a metric of the whole set may reach down to -1, and is
@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
-from optimizer.errors import DataError, TaskError, one_of
+from optimizer.errors import DataError
+from optimizer.metrics import METRICS, Metric, get_metric
 from optimizer.records import Comparison, Kind, Outcome
-from optimizer.row_metrics import Row, accuracy, best, closeness, exact_match, placed, rouge_l, slot_f1, token_f1
-from optimizer.set_metrics import balance, macro_f1, mcc, spearman
+from optimizer.row_metrics import placed
 from search_spaces.prompt import Example
 
 if TYPE_CHECKING:
@@ -26,90 +25,26 @@ if TYPE_CHECKING:
 
     Codes = NDArray[np.intp]
     Floats = NDArray[np.float64]
+    Over = Callable[[Codes, Codes], Floats]
 
+Grade = tuple[Kind, float | None, str]  # kind and score of an answer, and why it has none
+Grader = Callable[[Sequence[tuple[Example, str | None]]], list[Grade]]  # rows and what was read as their answers
 
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """How answers are scored.
-
-    Parameters
-    ----------
-    name, description
-        As a task file names it, and what it says in one line.
-    kinds
-        The kinds of task that it suits.
-    row
-        (answer, accepted answers) -> score of one row in [0, 1].
-    over
-        The statistic of a whole set; None for the mean of the rows' scores. Takes the right labels [..., m] as
-        numbers from 0 and the answers [..., m] as the same numbers, -1 for any other answer or none; returns
-        one value in [low, 1] for each [...].
-    low
-        The lowest value over a whole set.
-    weigh
-        Right labels [m] as numbers -> how much each row tells about the statistic [m]; None if all tell the same.
-    ordered
-        Whether answers are compared by their order: numbers, or the labels of `order` from lowest to highest.
-    """
-
-    name: str
-    description: str
-    kinds: tuple[str, ...]
-    row: Row
-    over: Callable[[Codes, Codes], Floats] | None = None
-    low: float = 0.0
-    weigh: Callable[[Codes], Floats] | None = None
-    ordered: bool = False
-    order: tuple[str, ...] = ()
-
-
-_LABELS = ("classification",)
-_ALL = (
-    Metric("accuracy", "share of rows with the right label", _LABELS, accuracy),
-    Metric("macro_f1", "F1 of each label, averaged over the labels", _LABELS, accuracy, macro_f1, weigh=balance),
-    Metric("mcc", "Matthews' correlation of answers and labels, -1 to 1", _LABELS, accuracy, mcc, -1.0, balance),
-    Metric(
-        "spearman",
-        "rank correlation of numbers, or of labels in the order declared, -1 to 1",
-        ("classification", "qa"),
-        closeness(()),
-        spearman,
-        low=-1.0,
-        ordered=True,
-    ),
-    Metric(
-        "exact_match",
-        "share of rows whose answer equals an accepted one, but for case, punctuation and articles",
-        ("qa", "extraction", "generation"),
-        best(exact_match),
-    ),
-    Metric("token_f1", "F1 of the words shared with an accepted answer", ("qa", "generation"), best(token_f1)),
-    Metric("slot_f1", "F1 of the (slot, value) pairs of a JSON object", ("extraction",), best(slot_f1)),
-    Metric("rouge_l", "F1 of the longest common subsequence of words", ("generation", "qa"), best(rouge_l)),
-)
-METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
-
-
-def get_metric(name: str, labels: Sequence[str] = ()) -> Metric:
-    """Look a metric up by its name.
-
-    Parameters
-    ----------
-    name
-        As the task file names it.
-    labels
-        The labels in the order that the task declares, or any that are numbers. A metric of ordered answers needs
-        them unless the answers are numbers; with them it scores a row by how near the answer came.
-
-    Raises
-    ------
-    TaskError
-        If there is no such metric.
-    """
-    if name not in METRICS:
-        raise TaskError(one_of("metric", name, list(METRICS), "Set `metric` in the task file to one of them."))
-    metric, order = METRICS[name], tuple(labels)
-    return replace(metric, row=closeness(order), order=order) if metric.ordered and order else metric
+__all__ = [
+    "METRICS",
+    "Grade",
+    "Grader",
+    "Metric",
+    "compare",
+    "get_metric",
+    "grader",
+    "interval",
+    "recall_of",
+    "resampled",
+    "score",
+    "summarise",
+    "weights",
+]
 
 
 def weights(metric: Metric, rows: Sequence[Example]) -> Floats:
@@ -146,8 +81,13 @@ def score(metric: Metric, answer: str | None, example: Example) -> tuple[Kind, f
         )
     if answer is None:
         return Kind.UNPARSED, 0.0
-    value = metric.row(answer, example.targets)
+    value = metric.row(answer, example.targets, **({"inputs": dict(example.inputs)} if metric.inputs else {}))
     return (Kind.RIGHT if value == 1 else Kind.WRONG), value
+
+
+def grader(metric: Metric) -> Grader:
+    """Score rows by a metric that is computed."""
+    return lambda rows: [(*score(metric, answer, example), "") for example, answer in rows]
 
 
 def summarise(metric: Metric, outcomes: Sequence[Outcome], examples: Mapping[str, Example]) -> float | None:
@@ -158,9 +98,10 @@ def summarise(metric: Metric, outcomes: Sequence[Outcome], examples: Mapping[str
     scored = _scored(outcomes)
     if not scored:
         return None
-    if metric.over is None:
+    if metric.mean:
         return math.fsum(_scores(scored)) / len(scored)
-    return float(metric.over(*_codes(metric, examples, scored)))
+    over, codes = _measured(metric, examples, scored)
+    return float(over(*codes))
 
 
 def interval(
@@ -169,12 +110,12 @@ def interval(
     """The 95 % interval of `summarise`; all that the metric can be if no row has a score."""
     from optimizer import stats
 
-    scored, over = _scored(outcomes), metric.over
+    scored = _scored(outcomes)
     if not scored:
         return (metric.low, 1.0)
-    if over is None:
+    if metric.mean:
         return stats.mean_interval(_scores(scored), rng)
-    truth, answers = _codes(metric, examples, scored)
+    over, (truth, answers) = _measured(metric, examples, scored)
     return stats.statistic_interval(lambda rows: over(truth[rows], answers[rows]), len(scored), rng, low=metric.low)
 
 
@@ -226,9 +167,9 @@ def compare(
     second = [outcome for outcome in second if outcome.example_id in shared]
     if not shared:
         return Comparison(*names, 0.0, (metric.low - 1, 1 - metric.low), 1.0, "none: no row has a score from both")
-    if metric.over is None:
+    if metric.mean:
         return _compare_means(_scores(first), _scores(second), rng, names)
-    return _compare_sets(metric, _codes(metric, examples, first, second), rng, names)
+    return _compare_sets(metric, _measured(metric, examples, first, second), rng, names)
 
 
 def resampled(
@@ -259,11 +200,11 @@ def resampled(
     every = [[outcome for outcome in scored if outcome.example_id in shared] for scored in every]
     rows = [np.arange(len(shared))[None]]
     rows += [rng.integers(len(shared), size=(size, len(shared))) for size in stats.batches(resamples, len(shared))]
-    if metric.over is None:
+    if metric.mean:
         means = [np.array(_scores(scored)) for scored in every]
         values = np.array([np.concatenate([scores[batch].mean(axis=-1) for batch in rows]) for scores in means])
     else:
-        over, (truth, *answers) = metric.over, _codes(metric, examples, *every)
+        over, (truth, *answers) = _measured(metric, examples, *every)
         values = np.array([np.concatenate([over(truth[batch], given[batch]) for batch in rows]) for given in answers])
     return values[:, 0], values[:, 1:]
 
@@ -283,18 +224,16 @@ def _compare_means(
 
 def _compare_sets(
     metric: Metric,
-    codes: tuple[Codes, ...],
+    measured: tuple[Over, tuple[Codes, ...]],
     rng: np.random.Generator,
     names: tuple[str, str],
 ) -> Comparison:
-    """Compare by a statistic of the whole set; `codes` are the right labels and both contenders' answers [n]."""
+    """Compare by a statistic of the whole set, of the right labels and both contenders' answers [n]."""
     import numpy as np
 
     from optimizer import stats
 
-    over = metric.over
-    assert over is not None
-    truth, first, second = codes
+    over, (truth, first, second) = measured
     (unequal,) = np.nonzero(first != second)
 
     def difference(rows: Codes) -> Floats:
@@ -324,6 +263,33 @@ def _scores(scored: Sequence[Outcome]) -> list[float]:
     return [outcome.score for outcome in scored if outcome.score is not None]
 
 
+def _measured(
+    metric: Metric, examples: Mapping[str, Example], *contenders: Sequence[Outcome]
+) -> tuple[Over, tuple[Codes, ...]]:
+    """The statistic of a whole set, and what it takes of the right labels and of each contender's answers [n].
+
+    Of a statistic of sums the codes are numbers of rows in a table of counts; the right labels are in the counts.
+    """
+    import numpy as np
+
+    tally, pool = metric.tally, metric.pool
+    if pool is None or tally is None:
+        assert metric.over is not None
+        return metric.over, _codes(metric, examples, *contenders)
+    numbers: dict[tuple[float, ...], int] = {}
+    sides = [
+        [numbers.setdefault(tally(o.answer or "", examples[o.example_id].targets), len(numbers)) for o in outcomes]
+        for outcomes in contenders
+    ]
+    columns = np.array(list(numbers), dtype=np.float64).T
+
+    def over(_: Codes, answers: Codes) -> Floats:
+        return pool(np.stack([column[answers].sum(axis=-1) for column in columns], axis=-1))
+
+    truth = np.zeros(len(sides[0]), dtype=np.intp)
+    return over, (truth, *(np.array(side, dtype=np.intp) for side in sides))
+
+
 def _codes(metric: Metric, examples: Mapping[str, Example], *contenders: Sequence[Outcome]) -> tuple[Codes, ...]:
     """Right labels [n], then each contender's answers [n], as numbers; those of ordered answers stand in order.
 
@@ -347,8 +313,10 @@ def _numbered(rows: Sequence[Example]) -> dict[str, int]:
 
 
 def _ordered(order: Sequence[str], texts: Sequence[Sequence[str | None]]) -> dict[str, int]:
-    """Number the answers in their order, equal ones alike: 2 and 2.0 are one."""
+    """Number the answers in their order, equal ones alike: 2 and 2.0 are one. Labels keep their place among all."""
     place = placed(order)
-    places = {text: value for text in {*chain(*texts)} if text is not None and (value := place(text)) is not None}
+    places = {
+        text: value for text in {*order, *chain(*texts)} if text is not None and (value := place(text)) is not None
+    }
     numbers = {value: number for number, value in enumerate(sorted(set(places.values())))}
     return {text: numbers[value] for text, value in places.items()}

@@ -291,6 +291,6 @@ class _Play:
         scores = self.board.scores[card.number]
         n = int((~np.isnan(scores)).sum())
         # The interval of a set-level metric needs a bootstrap: too slow for every block.
-        interval = wilson(float(np.nansum(scores)), n) if self.board.metric.over is None else None
+        interval = wilson(float(np.nansum(scores)), n) if self.board.metric.mean else None
         score = card.steps[len(card.answers)]
         return BlockScored(card.number, card.params, n, len(self.board.rows), score, interval)

@@ -1,8 +1,8 @@
 """Metrics of a whole set of answers, for many sets at once, and how much a row tells about them.
 
 Codes in, numbers out: right labels `truth` [..., m] as numbers from 0, `answers` [..., m] as the same numbers, -1 for
-any other answer or none; one value for each [...]. Knows no text, label or outcome. numpy is loaded when a function
-is called, because naming a metric should not cost its import.
+any other answer or none; one value for each [...]. Some take sums of counts instead. Knows no text, label or outcome.
+numpy is loaded when a function is called, because naming a metric should not cost its import.
 """
 
 from __future__ import annotations
@@ -68,6 +68,23 @@ def spearman(truth: Codes, answers: Codes) -> Floats:
     return _ratio(together, apart, (truth == answers).all(axis=-1))
 
 
+def kappa(truth: Codes, answers: Codes) -> Floats:
+    """Cohen's kappa with quadratic weights, in [-1, 1]: Cohen (1968), eq. 7; a code is a label's place in its order.
+
+    With these weights it is 1 - sum (t - a)^2 / sum over all pairs of rows (t_i - a_j)^2 / n, which needs means and
+    variances alone. An answer of -1 counts as the end of the labels' range that is farther away. Where the rows and
+    all answers are of one label it is 1.
+    """
+    import numpy as np
+
+    truth, answers = np.broadcast_arrays(truth, answers)
+    low, high = truth.min(), truth.max()
+    answers = np.where(answers < 0, np.where(2 * truth > low + high, low, high), answers)
+    observed = ((truth - answers) ** 2).mean(axis=-1)
+    expected = truth.var(axis=-1) + answers.var(axis=-1) + (truth.mean(axis=-1) - answers.mean(axis=-1)) ** 2
+    return _ratio(expected - observed, expected, observed == 0)
+
+
 def balance(truth: Codes) -> Floats:
     """How much each row of labels `truth` [m] tells about macro-F1 and MCC [m]; 1 on average.
 
@@ -83,6 +100,57 @@ def balance(truth: Codes) -> Floats:
     weights = 1 / np.sqrt(np.bincount(truth)[truth])
     mean_one: Floats = weights / weights.mean()
     return mean_one
+
+
+# --- of sums ----------------------------------------------------------------------------------------------
+# Counts summed over the rows of a set [..., k] in; one value for each [...].
+
+
+def micro(counts: Floats) -> Floats:
+    """F1 of (hits, given, wanted) [..., 3]; two empty sets agree."""
+    hits, given, wanted = counts[..., 0], counts[..., 1], counts[..., 2]
+    return _ratio(2 * hits, given + wanted, given + wanted == 0)
+
+
+def macro(counts: Floats) -> Floats:
+    """Mean F1 of the labels that are wanted anywhere, from (hits, given, wanted) of each label [..., 3 labels]."""
+    import numpy as np
+
+    hits, given, wanted = counts[..., 0::3], counts[..., 1::3], counts[..., 2::3]
+    f1 = 2 * hits / np.maximum(1, given + wanted) * (wanted > 0)
+    mean: Floats = f1.sum(axis=-1) / np.maximum(1, (wanted > 0).sum(axis=-1))
+    return mean
+
+
+def bleu(counts: Floats) -> Floats:
+    """BLEU in [0, 1] from length, reference length, and hits and n-grams of orders 1 to 4 [..., 10].
+
+    Papineni et al. (2002), with the exponential smoothing of orders without a hit that sacrebleu uses (Chen and
+    Cherry 2014, method 3).
+    """
+    import numpy as np
+
+    length, wanted, hits, grams = counts[..., 0], counts[..., 1], counts[..., 2:6], counts[..., 6:10]
+    halved = 0.5 ** np.cumsum(hits == 0, axis=-1)  # for each order without a hit, so far
+    precisions = np.where(hits > 0, hits, halved) / np.maximum(1, grams)
+    brevity = np.exp(np.minimum(0, 1 - wanted / np.maximum(1, length)))
+    score: Floats = brevity * np.exp(np.log(precisions).mean(axis=-1))
+    return np.where((hits[..., 0] > 0) & (grams > 0).all(axis=-1), np.minimum(1.0, score), 0.0)
+
+
+def chrf(counts: Floats) -> Floats:
+    """Return chrF2 in [0, 1] from given, wanted and shared character n-grams of orders 1 to 6 [..., 18].
+
+    Popović (2015). As sacrebleu does, orders that answers or references are too short for are left out of the means.
+    """
+    import numpy as np
+
+    given, wanted, shared = counts[..., 0::3], counts[..., 1::3], counts[..., 2::3]
+    able = (given > 0) & (wanted > 0)
+    orders = np.maximum(1, able.sum(axis=-1))
+    precision = (able * shared / np.maximum(1, given)).sum(axis=-1) / orders
+    recall = (able * shared / np.maximum(1, wanted)).sum(axis=-1) / orders
+    return _ratio(5 * precision * recall, 4 * precision + recall, np.zeros(precision.shape, dtype=np.bool_))
 
 
 def _width(truth: Codes, answers: Codes) -> int:

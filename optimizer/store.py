@@ -249,11 +249,11 @@ class Store(Rulings):
         raise StoreError(f"{self.path}: has no run {run}; allowed: {known}.")
 
 
-_ADD_UP = """UPDATE prompt_trials SET (calls, cost, prompt_tokens, completion_tokens, call_seconds) = (
+_ADD_UP = """UPDATE prompt_trials AS t SET (calls, cost, prompt_tokens, completion_tokens, call_seconds) = (
                SELECT COUNT(*), COALESCE(SUM(c.cost), 0), COALESCE(SUM(c.prompt_tokens), 0),
                       COALESCE(SUM(c.completion_tokens), 0), COALESCE(SUM(c.seconds), 0)
-               FROM outcomes o JOIN completions c ON c.id = o.completion WHERE o.run = ?1 AND o.trial = ?2)
-             WHERE run = ?1 AND number = ?2"""
+               FROM outcomes o JOIN completions c ON c.id = o.completion WHERE o.run = t.run AND o.trial = t.number)
+             WHERE run = ? AND number = ?"""
 
 
 @lru_cache(maxsize=1024)

@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from optimizer.errors import TaskError, one_of
 from optimizer.faults import unfit_address
-from optimizer.scoring import METRICS
+from optimizer.kinds import KINDS
+from optimizer.metrics import METRICS
+from optimizer.own_metric import is_own
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -44,11 +46,12 @@ class About(_Section):
     """`[task]`: what is wanted.
 
     `labels` is the closed list of answers of a classification (read from the data when left out), as names or as
-    a table of names and descriptions.
+    a table of names and descriptions; from lowest to highest where the metric compares by order. `metric` is one of
+    those that suit the kind, or module:function for a function of the user's own.
     """
 
     name: Annotated[str, Field(pattern=r"^[\w.-]{1,80}$")]
-    kind: Literal["classification", "extraction", "qa", "generation"] = "classification"
+    kind: Literal["classification", "multilabel", "extraction", "qa", "generation"] = "classification"
     description: str = ""
     labels: Labels = []
     metric: str = ""
@@ -56,8 +59,8 @@ class About(_Section):
     @model_validator(mode="after")
     def _known_metric(self) -> About:
         suited = [name for name, metric in METRICS.items() if self.kind in metric.kinds]
-        if self.metric and self.metric not in suited:
-            raise ValueError(one_of("metric", self.metric, suited, f"(for {self.kind})"))
+        if self.metric and self.metric not in suited and not is_own(self.metric):
+            raise ValueError(one_of("metric", self.metric, [*suited, "module:function"], f"(for {self.kind})"))
         return self
 
 
@@ -195,6 +198,29 @@ class Extras(_Section):
         return pairs
 
 
+class Judge(_Section):
+    """`[judge]`: for the metric "judge", the model that scores answers, by its name or as a table as `[model]` is one.
+
+    `rubric` says what it judges by, `scale` its lowest and highest score.
+    """
+
+    model: ModelSpec
+    rubric: str = ""
+    scale: Annotated[list[int], Field(min_length=2, max_length=2)] = [1, 5]
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _named(cls, model: object) -> object:
+        return {"name": model} if isinstance(model, str) else model
+
+    @field_validator("scale")
+    @classmethod
+    def _rises(cls, scale: list[int]) -> list[int]:
+        if not scale[0] < scale[1]:
+            raise ValueError(f"{scale}; the first number must be the lower one.")
+        return scale
+
+
 class Task(_Section):
     """A whole task file. Paths are relative to `folder`."""
 
@@ -204,9 +230,25 @@ class Task(_Section):
     search: Search = Search()
     baseline: Baseline = Baseline()
     verdict: Extras = Extras()
+    judge: Judge | None = None
     space: dict[str, Any] = {}
     seed: dict[str, Any] = {}
     folder: Path = Field(default=Path(), exclude=True)
+
+    @model_validator(mode="after")
+    def _has_judge(self) -> Task:
+        if self.task.metric == "judge" and self.judge is None:
+            raise ValueError(
+                '`judge` is missing. Add a [judge] section with model, such as model = "openai/gpt-4o-mini".'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_set(self) -> Task:
+        if self.task.kind == "multilabel" and self.data.answers:
+            given = f"answers = {self.data.answers!r}"
+            raise ValueError(f"{given}; a multilabel target holds all labels of its row. Leave it out of [data].")
+        return self
 
     @property
     def data_file(self) -> Path:
@@ -216,8 +258,7 @@ class Task(_Section):
     @property
     def metric(self) -> str:
         """The objective: the one named, or the usual one of the kind."""
-        usual = {"classification": "accuracy", "extraction": "slot_f1", "qa": "exact_match", "generation": "rouge_l"}
-        return self.task.metric or usual[self.task.kind]
+        return self.task.metric or KINDS[self.task.kind].usual
 
 
 def load_task(path: str | Path) -> Task:
@@ -292,7 +333,8 @@ def _complaint(detail: Any) -> str:  # noqa: ANN401 - pydantic's own shape
     if kind == "missing":
         return f"`{where}` is missing. Add it{_hint(where)}."
     if kind == "value_error":
-        return f"`{where}`: {detail['msg'].removeprefix('Value error, ')}"
+        said = str(detail["msg"]).removeprefix("Value error, ")
+        return f"`{where}`: {said}" if where else said
     given = "" if isinstance(detail["input"], dict) else f" = {reprlib.repr(detail['input'])}"
     allowed = _ALLOWED.get(kind) or detail["msg"].replace("Input should", "must")
     return f"`{where}`{given}: {allowed}."
@@ -318,7 +360,7 @@ def _unknown_key(loc: list[Any]) -> str:
     model: Any = Task
     for parent in parents:
         annotation = model.model_fields[parent].annotation
-        model = Price if parent == "price" else annotation
+        model = {"price": Price, "judge": Judge}.get(parent, annotation)
     allowed = [name for name in model.model_fields if name != "folder"]
     section = ".".join(parents)
     return one_of(f"key in [{section}]" if section else "section", key, allowed)
@@ -331,6 +373,7 @@ def _hint(where: str) -> str:
         "task.name": ', such as name = "support"',
         "data.file": ": the name of the data file, relative to the task file",
         "data.inputs": ', such as inputs = ["text"]',
+        "judge.model": ', such as model = "openai/gpt-4o-mini"',
         "data.target": ", the column with the wanted answer",
     }
     return hints.get(where, "")

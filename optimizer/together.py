@@ -33,7 +33,14 @@ def labelled(rows: Sequence[Example], answers: Sequence[str | None], labels: Seq
     return [replace(row, targets=(answer,)) for row, answer in pairs if answer and (not labels or answer in labels)]
 
 
-def distil(rival: baseline.Rival, data: Dataset, more: Sequence[Example], metric: Metric, seed: int) -> baseline.Rival:
+def distil(
+    rival: baseline.Rival,
+    data: Dataset,
+    more: Sequence[Example],
+    metric: Metric,
+    several: Sequence[str],
+    seed: int,
+) -> baseline.Rival:
     """Train the baseline on the training rows and on more that a prompt has labelled; its hyperparameters stay.
 
     Parameters
@@ -46,6 +53,8 @@ def distil(rival: baseline.Rival, data: Dataset, more: Sequence[Example], metric
         The rows that the prompt has labelled.
     metric
         The objective.
+    several
+        The closed list, if an answer may name several of its labels.
     seed
         Of the training.
     """
@@ -54,7 +63,8 @@ def distil(rival: baseline.Rival, data: Dataset, more: Sequence[Example], metric
         return dict(rival.trained.params)
 
     rows, budget = [*data.train, *more], baseline.Budget(seed=seed)
-    return baseline.train(rows, data.dev, metric, same, labelled=bool(rival.trained.params), budget=budget)
+    labelled = bool(rival.trained.params)
+    return baseline.train(rows, data.dev, metric, same, labelled=labelled, several=several, budget=budget)
 
 
 # --- hint -------------------------------------------------------------------------------------------------

@@ -24,13 +24,14 @@ ERRORS = 0.2  # with a larger share of failed calls a contender is not judged
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A contender before it is judged. `priced` tells a cost of zero from one that is not known."""
+    """A contender before it is judged; `note` is said of it. `priced` tells a cost of zero from one that is unknown."""
 
     name: str
     outcomes: tuple[Outcome, ...]
     train_rows: int
     detail: str
     priced: bool = True
+    note: str = ""
 
 
 def decide(entries: Sequence[Entry], rows: Sequence[Example], metric: Metric, *, opened: int, seed: int) -> Verdict:
@@ -61,7 +62,8 @@ def decide(entries: Sequence[Entry], rows: Sequence[Example], metric: Metric, *,
     comparisons = tuple(
         compare(metric, by_name[a].outcomes, by_name[b].outcomes, examples, rng, (a, b)) for a, b in pairs
     )
-    sentence = " ".join(_sentences(contenders, comparisons, metric))
+    notes = [entry.note for entry in entries if entry.note]
+    sentence = " ".join([*_sentences(contenders, comparisons, metric), *notes])
     return Verdict(metric.name, contenders, comparisons, sentence, opened)
 
 

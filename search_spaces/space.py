@@ -18,7 +18,7 @@ from search_spaces.instructions import fill_wording, task_words, telling_terms
 from search_spaces.prompt import Example, Prompt, Settings, digest
 
 Value = str | int | float
-KINDS = ("classification", "extraction", "qa", "generation")
+KINDS = ("classification", "multilabel", "extraction", "qa", "generation")
 POOL_LIMIT = 2000  # rows that demos are drawn from: similarity among more takes longer than the calls it saves
 REASONING_TOKENS = 300  # room to think in
 
@@ -144,8 +144,11 @@ class Space:
         self.facts = facts
         rows = [example for example in facts.train if example.targets]
         self.pool = demo_strategies.DemoPool(_limited(rows))
-        self._words = task_words(facts.description, facts.inputs, facts.output, facts.labels)
-        self._terms = telling_terms(rows, facts.labels) if facts.labels else {}
+        # An answer that may name several labels is an open one: the wordings list them, and no template chooses one.
+        self._closed = () if facts.kind == "multilabel" else facts.labels
+        listed = facts.labels if self._closed else [_noted(label, facts.label_notes) for label in facts.labels]
+        self._words = task_words(facts.description, facts.inputs, facts.output, listed)
+        self._terms = telling_terms(rows, self._closed) if self._closed else {}
         longest = max((len(example.target) for example in rows), default=0)
         # A token is rarely shorter than three characters; the rest is room for braces, tags and markers.
         self._answer_tokens = 48 + longest // 3
@@ -191,7 +194,7 @@ class Space:
             instruction=self._instruction(params),
             inputs=facts.inputs,
             output=facts.output,
-            labels=facts.labels,
+            labels=self._closed,
             notes=self._notes(listing),
             label_place="none" if listing == "none" else str(params.get("label_place", "instruction")),
             answer_format=str(params.get("answer_format", "bare")),
@@ -273,6 +276,10 @@ class Space:
         rows = [example.to_dict() for example in self.pool.examples]
         made = [dict(self.facts.label_notes), self.facts.max_tokens, self._words, self._terms, self._answer_tokens]
         return digest([dimensions, facts, made, rows])
+
+
+def _noted(label: str, notes: Mapping[str, str]) -> str:
+    return f"{label} ({notes[label]})" if notes.get(label) else label
 
 
 def _opening_texts(dimension: Dimension) -> dict[str, str]:

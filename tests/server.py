@@ -51,7 +51,7 @@ class Asked:
     """One request as it arrived: `attempt` is 1 the first time that this very body is seen, `flying` how many are.
 
     `at` is the server's clock in seconds, `done` when it was answered; None if it was not, or not yet. `usage` is what
-    the answer said, if it was one.
+    the answer said, if it was one. `faulty` tells whether it met a fault.
     """
 
     number: int
@@ -64,6 +64,7 @@ class Asked:
     done: float | None = None
     status: int | None = None
     usage: Mapping[str, int] = field(default_factory=dict)
+    faulty: bool = False
 
 
 # --- faults -----------------------------------------------------------------------------------------------
@@ -419,6 +420,7 @@ class _Server:
         chance = Random(f"{state.seed} {digest} {attempt}")
         try:
             fault = state.fault(number, chance)
+            self.note(number=number, faulty=fault != Fault())
             await asyncio.sleep(fault.seconds + (state.latency.seconds(chance) if fault.status == 200 else 0.0))
             return await self._send(request, number, body, fault)
         finally:

@@ -14,7 +14,8 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_union
 
-from optimizer.baseline import CHARACTERS, WORDS, Budget, Refit, Rival, load, train
+from optimizer.baseline import Budget, Refit, Rival, load, train
+from optimizer.features import CHARACTERS, WORDS
 from optimizer.records import Kind
 from optimizer.scoring import METRICS, summarise
 from optimizer.studies import best_hyperparameters
@@ -99,6 +100,22 @@ def test_open_answers_are_retrieved() -> None:
     assert load(rival.trained).answer(["the capital of country7"]) == ["city7"]
     assert "nearest training row" in rival.trained.detail
     assert {Kind.RIGHT} == {outcome.kind for outcome in rival.outcomes(rows[:5], metric)}
+
+
+def test_a_verdict_is_told_what_serves() -> None:
+    """Nothing where a linear model does; retrieval where it helps; that none serves where every answer is its own."""
+    rows = [Example(f"r{i}", (("q", f"capital of country{i % 15}"),), (f"city{i % 15}",)) for i in range(60)]
+    alone = [Example(f"r{i}", (("q", f"sum {i} and {7 * i}"),), (str(8 * i),)) for i in range(60)]
+    metric = METRICS["exact_match"]
+
+    labelled = train(bundled()[:60], bundled()[60:90], ACCURACY, best_hyperparameters, labelled=True, budget=Budget(1))
+    near, none = (train(some[:45], some[45:], metric, best_hyperparameters, labelled=False) for some in (rows, alone))
+
+    assert labelled.note == ""
+    assert near.note.startswith("No linear model serves open answers: the baseline is the answer of the nearest")
+    assert none.note.startswith("No trained baseline serves this task")
+    assert load(none.trained).note == none.note
+    assert (labelled.serves, near.serves, none.serves) == (True, True, False)
 
 
 # --- on parts of the training rows ------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,18 @@ def test_kind_and_metric_go_by_the_targets(target: list[str] | str, kind: str, m
 def test_labels_are_at_most_a_quarter_of_the_rows(n: int, distinct: int, kind: str) -> None:
     """Beyond n/4 values, or where they do not repeat, targets are open."""
     assert guess(table_of(n, text="words", output=[f"v{i}" for i in range(distinct)])).kind == kind
+
+
+@pytest.mark.parametrize("sign", [", ", ";", " | ", "json"])
+def test_several_labels_in_a_cell_are_found(sign: str) -> None:
+    """Cells of more kinds than the labels in them, by whatever stands between; a comma within a label is none."""
+    named = [["bug"], ["bug", "price"], ["price", "thanks"], ["thanks"], ["bug", "thanks"]]
+    cells = [json.dumps(labels) if sign == "json" else sign.join(labels) for labels in named]
+
+    found = guess(table_of(60, text="words", topics=cells))
+
+    assert (found.kind, found.labels, found.metric) == ("multilabel", ("bug", "price", "thanks"), "micro_f1")
+    assert guess(table_of(60, text="words", topics=["health, beauty", "food"])).kind == "classification"
 
 
 def test_more_than_two_hundred_labels_are_open() -> None:

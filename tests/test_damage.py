@@ -280,7 +280,7 @@ def read(path: Path, keys: list[str]) -> Found:
         [store.prompt_text(run.id, trial.number) for trial in trials]
         store.trial_costs(run.id)
         store.spent(run.id)
-        store.versions(run.id)
+        store.versions(run.id, run.model)
         found = set(store.find_completions(keys).items())
     outcomes = {trial.number: trial.outcomes for trial in trials}
     outcomes |= {contender.name: contender.outcomes for contender in verdict.contenders} if verdict else {}

@@ -12,11 +12,11 @@ from optimizer.errors import TaskError
 from optimizer.fairness import flips, group_gaps, group_scores, sentence
 from optimizer.findings import Flips, GroupGap
 from optimizer.findings_tables import grids
+from optimizer.metrics import METRICS
 from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import prepare
 from optimizer.records import Kind, Outcome
 from optimizer.report import page
-from optimizer.scoring import METRICS
 from optimizer.swaps import swapped
 from optimizer.task import load_task
 from optimizer.verdict import BEST, RIVAL

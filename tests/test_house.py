@@ -26,7 +26,8 @@ DOORS = {
     "pyarrow": {"optimizer/objects.py"},
     "pydantic": {"optimizer/task.py"},
     "rich": {"optimizer/terminal.py", "optimizer/live.py"},
-    "sklearn": {"optimizer/baseline.py"},
+    "sacrebleu": {"optimizer/translation.py"},
+    "sklearn": {"optimizer/baseline.py", "optimizer/features.py"},
     "scipy": {"optimizer/surrogate.py", "optimizer/baseline.py"},  # a Cholesky factor's inverse; sparse matrices
     "skops": {"optimizer/baseline.py"},
     "sqlite3": {f"optimizer/{room}.py" for room in ("measured", "purchases", "opening")},

@@ -393,7 +393,7 @@ def test_a_refused_answer_is_bought_once_and_says_nothing_of_the_prompt(
         assert (done.text, done.error, done.finish_reason) == ("", "", said)
         assert done.cost > 0
         assert len(server.log) == 1
-        outcome = Evaluator(ledger, Renderer(), METRICS["accuracy"]).outcome(ROW, "k", done, None)
+        (outcome,) = Evaluator(ledger, Renderer(), METRICS["accuracy"]).outcomes([ROW], [("k", done, None)])
         assert (outcome.kind, outcome.score) == (Kind.ERROR, None)
 
 

@@ -67,4 +67,6 @@ def test_the_versions_of_a_model_are_told_in_their_order(tmp_path: Path) -> None
         for key, version in (("a", "m-1"), ("b", "m-1"), ("c", "m-2"), ("d", "")):
             store.add_completions(1, "m", {key: Completion("x", version=version)})
 
-        assert store.versions(1) == ["m-1", "m-2"]
+        store.add_completions(1, "m as judge", {"e": Completion("x", version="m-3")})
+
+        assert store.versions(1, "m") == ["m-1", "m-2"]

@@ -9,11 +9,15 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from server import ChatServer
 
-from optimizer.task import check_task
+from optimizer.kinds import KINDS
+from optimizer.metrics import METRICS
+from optimizer.task import About, check_task
+from search_spaces.space import KINDS as SPACES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -85,7 +89,17 @@ def test_the_task_file_example_is_valid() -> None:
     task = check_task(content, "README.md")
 
     assert task.task.name == "support"
-    assert {"task", "data", "model", "search", "baseline", "verdict", "space", "seed"} == set(content)
+    assert {"task", "data", "model", "search", "baseline", "judge", "verdict", "space", "seed"} == set(content)
+
+
+def test_the_table_of_kinds_is_what_the_program_does() -> None:
+    """A line for each kind: its metrics, the usual one first, and its baseline, as the tables have them."""
+    for name, kind in KINDS.items():
+        suited = [metric.name for metric in METRICS.values() if name in metric.kinds]
+        metrics = ", ".join(f"`{metric}`" for metric in sorted(suited, key=lambda metric: metric != kind.usual))
+
+        assert f"| `{name}` | {kind.about} | {metrics} | {kind.baseline} |" in README
+    assert set(KINDS) == set(SPACES) == set(get_args(About.model_fields["kind"].annotation))
 
 
 def test_files_that_are_linked_exist() -> None:

@@ -12,11 +12,11 @@ import pytest
 
 from optimizer import history, tune
 from optimizer.findings_tables import grids
+from optimizer.metrics import METRICS
 from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import prepare
 from optimizer.records import Kind, Outcome
 from optimizer.robustness import NOISE, ROWS, measure, most_calls, noisy, reworked, sentence
-from optimizer.scoring import METRICS
 from optimizer.task import load_task
 from optimizer.verdict import BEST, RIVAL
 from search_spaces.prompt import Example

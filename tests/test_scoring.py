@@ -25,7 +25,12 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 LABELS = ["bug", "billing", "praise", "other"]
 NUMBERS = ["1", "2", "2.5", "-3", "10"]
 
-every_metric = pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+SETS = {"accuracy", "macro_f1", "micro_f1", "jaccard"}  # of answers that name several labels
+SCORED = {
+    **{name: metric for name, metric in METRICS.items() if not metric.judged and metric.kinds != ("multilabel",)},
+    **{f"{name} of sets": scoring.get_metric(name, LABELS, several=True) for name in sorted(SETS)},
+}
+every_metric = pytest.mark.parametrize("metric", SCORED.values(), ids=SCORED)
 objects = st.dictionaries(st.sampled_from("abc"), st.text() | st.lists(st.text(), max_size=3) | st.integers())
 
 
@@ -33,7 +38,9 @@ def answers_of(metric: Metric) -> st.SearchStrategy[str]:
     """Answers as the tasks of a metric have them."""
     if metric.ordered:
         return st.sampled_from(NUMBERS)
-    if metric.kinds == ("classification",):
+    if metric.name in SETS and metric not in METRICS.values():
+        return st.lists(st.sampled_from(LABELS), min_size=1, unique=True).map(", ".join)
+    if "classification" in metric.kinds:
         return st.sampled_from(LABELS)
     return objects.map(json.dumps) if metric.name == "slot_f1" else st.text(max_size=40)
 
@@ -173,14 +180,14 @@ def test_an_interval_encloses_the_summary(metric: Metric, data: st.DataObject) -
     value, (low, high) = scoring.summarise(metric, a, examples), _interval(metric, a, examples)
 
     assert metric.low <= low <= high <= 1
-    assert low < high or metric.name in {"mcc", "spearman"}  # a correlation may be the same in every resample
+    assert low < high or metric.name in {"mcc", "spearman", "kappa"}  # a correlation may be the same in every resample
     assert value is None or low - 1e-12 <= value <= high + 1e-12
 
 
 @every_metric
 def test_failures_are_left_out(metric: Metric) -> None:
     """A row that failed changes no score: it is neither a zero nor counted."""
-    target = {"slot_f1": '{"city": "Rome"}', "spearman": "4"}.get(metric.name, "bug")
+    target = '{"city": "Rome"}' if metric.name == "slot_f1" else "4" if metric.ordered else "bug"
     rows = {example.id: example for example in (row(target, number) for number in range(4))}
     scored = [outcome(metric, answer, e) for answer, e in zip((target, target, None), rows.values(), strict=False)]
     failed = [*scored, failure(rows["r003"])]
@@ -216,13 +223,13 @@ def test_a_row_without_a_target_is_refused(metric: Metric) -> None:
         scoring.score(metric, "bug", Example("r7", (("text", "x"),)))
 
 
-@every_metric
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
 def test_metrics_are_found_by_name_and_say_what_they_suit(metric: Metric) -> None:
     """A metric has a name, one line of description and at least one kind of task."""
     assert scoring.get_metric(metric.name) is metric
     assert metric.description
     assert "\n" not in metric.description
-    assert set(metric.kinds) <= {"classification", "extraction", "qa", "generation"}
+    assert set(metric.kinds) <= {"classification", "multilabel", "extraction", "qa", "generation"}
     assert metric.kinds
 
 
@@ -553,7 +560,8 @@ def test_an_answer_without_a_place_in_the_order_is_refused(labels: tuple[str, ..
 
 def test_only_a_metric_of_ordered_answers_takes_labels() -> None:
     """The others are the same whatever the labels."""
-    assert [name for name in METRICS if scoring.get_metric(name, ["a", "b"]) is not METRICS[name]] == ["spearman"]
+    taking = [name for name in METRICS if scoring.get_metric(name, ["a", "b"]) is not METRICS[name]]
+    assert taking == ["kappa", "closeness", "spearman"]
 
 
 @pytest.mark.parametrize("name", ["macro_f1", "mcc", "spearman"])
@@ -613,7 +621,7 @@ def test_weights_of_rows_are_1_on_average(metric: Metric) -> None:
     actual = scoring.weights(metric, rows)
 
     assert actual.mean() == pytest.approx(1)
-    assert (np.ptp(actual) == 0) == (metric.name not in {"macro_f1", "mcc"})
+    assert (np.ptp(actual) == 0) == (metric.over is None or metric.name not in {"macro_f1", "mcc"})
     assert scoring.weights(metric, []).tolist() == []
 
 

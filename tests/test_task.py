@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from optimizer.errors import TaskError
 from optimizer.scoring import METRICS
-from optimizer.task import About, Baseline, Bounds, Data, ModelSpec, Price, Search, Task, check_task, load_task
+from optimizer.task import About, Baseline, Bounds, Data, Judge, ModelSpec, Price, Search, Task, check_task, load_task
 
 HEAD = '[task]\nname = "support"\n'
 DATA = '[data]\nfile = "rows.csv"\ninputs = ["text"]\ntarget = "label"\n'
@@ -28,10 +28,12 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "search": Search,
     "search.constraints": Bounds,
     "baseline": Baseline,
+    "judge": Judge,
+    "judge.model": ModelSpec,
 }
 # A value of a type that no key of this kind takes; every other key is a text.
 WRONG: dict[str, object] = {
-    **dict.fromkeys(["inputs", "slices", "labels"], 5),
+    **dict.fromkeys(["inputs", "slices", "labels", "scale"], 5),
     **dict.fromkeys(["train", "dev", "test", "timeout", "seconds", "max_usd", "input", "output", "label_cost"], "much"),
     **dict.fromkeys(["patience", "max_minutes", "requests_per_minute", "tokens_per_minute"], "long"),
     **dict.fromkeys(
@@ -119,6 +121,7 @@ def test_a_minimal_file_loads_with_the_defaults(tmp_path: Path) -> None:
             "constraints": {"max_cost_per_1000": 0.0, "max_prompt_tokens": 0.0, "min_recall": {}},
         },
         "baseline": {"trials": 15, "seconds": 60.0, "label_cost": 0.0},
+        "judge": None,
         "verdict": {"hint": False, "robustness": False, "swaps": []},
         "space": {},
         "seed": {},
@@ -183,11 +186,13 @@ def test_a_file_that_says_everything_loads(tmp_path: Path) -> None:
             "constraints": {"max_cost_per_1000": 0.25, "max_prompt_tokens": 300.0, "min_recall": {"yes": 0.5}},
         },
         "baseline": {"trials": 2, "seconds": 1, "label_cost": 0.1},
+        "judge": {"rubric": "Be fair.", "scale": [0, 10]},
         "verdict": {"hint": True, "robustness": True, "swaps": [["he", "she"]]},
         "space": {"template": {"only": ["plain"]}},
         "seed": {"template": "plain"},
     }
 
+    said["judge"]["model"] = said["model"]
     assert said == check_task(said, "task.toml").model_dump()
     for name, model in SECTIONS.items():
         assert set(model.model_fields) == set(section(said, name)), name
@@ -265,7 +270,7 @@ def test_a_misspelt_key_is_told_its_right_spelling(name: str, key: str) -> None:
     assert f"Did you mean {key!r}?" in complaint(content)
 
 
-@pytest.mark.parametrize("name", SECTIONS)
+@pytest.mark.parametrize("name", [name for name in SECTIONS if name != "judge.model"])  # there a name is enough
 def test_a_section_must_be_a_section(name: str) -> None:
     """A text in a section's place is refused as such."""
     content = minimal()
@@ -315,7 +320,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "metric in capitals": (HEAD + 'metric = "F1"\nkind = "extraction"\n' + DATA, ["'F1'", "slot_f1", "extraction"]),
     "unknown kind": (
         HEAD + 'kind = "regression"\n' + DATA,
-        ["`task.kind` = 'regression'", "'classification', 'extraction', 'qa' or 'generation'"],
+        ["`task.kind` = 'regression'", "'classification', 'multilabel', 'extraction', 'qa' or 'generation'"],
     ),
     "name with a space": (HEAD.replace("support", "my task") + DATA, ["`task.name` = 'my task'", "1 to 80 letters"]),
     "name with a slash": (HEAD.replace("support", "../x") + DATA, ["`task.name` = '../x'", "1 to 80 letters"]),

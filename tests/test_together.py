@@ -15,10 +15,10 @@ from optimizer.cascade import Answered, Chosen, choose, detail, front, sentence
 from optimizer.findings import Cascade, Findings
 from optimizer.findings_tables import front as placed
 from optimizer.journey import Watch
+from optimizer.metrics import METRICS
 from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import prepare
 from optimizer.records import Dataset, Event, Kind, Outcome, Stage, Verdict
-from optimizer.scoring import METRICS
 from optimizer.studies import best_hyperparameters
 from optimizer.verdict import BEST, CASCADE, DISTILLED, HINTED, RIVAL, SEED, Entry, decide
 from search_spaces.prompt import Example, Prompt
@@ -243,7 +243,7 @@ def test_a_distilled_baseline_learns_from_what_a_good_prompt_says(rival: baselin
     """With true labels for 250 more messages it is better; its hyperparameters are those of before."""
     data = Dataset(tuple(bundled(0, 150)), tuple(bundled(150, 250)), tuple(bundled(500, 679)))
 
-    pupil = together.distil(rival, data, bundled(250, 500), ACCURACY, 0)
+    pupil = together.distil(rival, data, bundled(250, 500), ACCURACY, (), 0)
 
     before, after = (np.mean([o.score or 0 for o in each.outcomes(data.test, ACCURACY)]) for each in (rival, pupil))
     assert pupil.trained.params == rival.trained.params

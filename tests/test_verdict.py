@@ -44,6 +44,15 @@ def test_no_difference_shown_is_a_verdict() -> None:
     assert "200 rows can show differences from about 10 points" in verdict.sentence
 
 
+def test_what_is_noted_of_a_contender_is_said() -> None:
+    """That no linear model serves stands in the sentence."""
+    rival = entry(RIVAL, 0.1, note="No trained baseline serves this task.")
+
+    verdict = decide([entry(SEED, 0.6), rival], ROWS, ACCURACY, opened=1, seed=0)
+
+    assert verdict.sentence.endswith(" No trained baseline serves this task.")
+
+
 def test_a_winner_that_is_the_seed_prompt_is_no_improvement() -> None:
     """With nothing better found, the seed prompt meets the rival itself."""
     verdict = decide([entry(SEED, 0.8), entry(RIVAL, 0.4)], ROWS, ACCURACY, opened=1, seed=0)

@@ -85,7 +85,7 @@ def test_crash_at_commits(
 
 
 @pytest.mark.skipif(not FULL, reason="one run for each commit: `make faults`")
-@pytest.mark.parametrize("which", product(range(1, 9), (False, True)))
+@pytest.mark.parametrize("which", list(product(range(1, 9), (False, True))))
 def test_crash_at_every_commit(
     nursery: Nursery, server: ChatServer, undisturbed: Whole, tmp_path: Path, tally: Tally, which: tuple[int, bool]
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socket
 import threading
-from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
@@ -60,12 +59,13 @@ def test_mixed_faults(
     assert code == 0, said
     db = tmp_path / "results.db"
     found, rows = came_to(db), recorded(db)
-    statuses = Counter(asked.status for asked in server.log)
-    right = same(found, undisturbed.found) and len(server.log) <= 1.6 * rows
+    faults = sum(asked.faulty for asked in server.log)
+    right = same(found, undisturbed.found) and len(server.log) <= rows + faults
     tally(1, not right)
     assert same(found, undisturbed.found)
-    assert statuses[429] + statuses[500] + statuses[502] + statuses[503] > 0.1 * rows
-    assert len(server.log) <= 1.6 * rows
+    # 30 % make 0.43 faults a row in the mean; more than 1.6 requests a row is a matter of chance alone.
+    assert 0.15 * rows < faults < rows
+    assert len(server.log) <= rows + faults  # none that was not needed
 
 
 PERMANENT = {
@@ -168,7 +168,7 @@ def test_rate_limit_storm(server: ChatServer, tmp_path: Path, tally: Tally) -> N
         tally(rows, rows - answered)
         assert answered == rows
         assert len(log) <= 1.5 * rows
-        assert took <= 1.5 * rows / per_second or not FULL, took
+        assert took <= 1.3 * rows / per_second or not FULL, took
 
 
 def test_a_soak_leaves_nothing_open(server: ChatServer, tmp_path: Path, tally: Tally) -> None:

@@ -1,0 +1,144 @@
+"""A metric of the user's own: a function of a module beside the task file.
+
+It runs code, so it is called only where that was allowed. Knows where to look and what a score may be, and no task.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import math
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from optimizer.errors import TaskError
+from optimizer.metrics import Metric
+
+NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")  # module:function, or package.module:function
+SHOWN = 80  # characters of an answer in a complaint
+EVERY_KIND = ("classification", "multilabel", "extraction", "qa", "generation")
+
+
+def is_own(name: str) -> bool:
+    """Whether a metric's name is that of a function."""
+    return NAME.fullmatch(name) is not None
+
+
+def load(name: str, folder: Path) -> Metric:
+    """Import the module and make a metric of the function.
+
+    The function takes an answer and an accepted answer, both texts, and gives a score from 0 to 1, or True or False;
+    of several accepted answers the best counts. A parameter called `inputs` gets the row's inputs, a dict of texts.
+
+    Parameters
+    ----------
+    name
+        module:function; the module is a file of that name.
+    folder
+        Where the file is.
+
+    Raises
+    ------
+    TaskError
+        If there is no such file or function, the file cannot be run, or, later, the function fails or gives no score.
+    """
+    module_name, _, function_name = name.partition(":")
+    file = folder.joinpath(*module_name.split(".")).with_suffix(".py")
+    try:
+        source = file.read_bytes()
+    except OSError as error:
+        raise TaskError(
+            f"metric {name!r}: {file} cannot be read ({error.strerror}). Put the module beside the task file."
+        ) from None
+    function = getattr(_module(name, module_name, file, source), function_name, None)
+    if not callable(function):
+        raise TaskError(f"metric {name!r}: {file} has no function {function_name!r}. Write it, or name another.")
+    return Metric(
+        name,
+        "your own",
+        EVERY_KIND,
+        _row(name, function),
+        inputs=_takes_inputs(name, function),
+        code=hashlib.sha256(source).hexdigest()[:16],
+    )
+
+
+def _module(name: str, module_name: str, file: Path, source: bytes) -> ModuleType:
+    """Run exactly the bytes that the digest is of; no cached bytecode, and no other module of the same name."""
+    module = ModuleType(f"phrasetune_metric_{module_name.replace('.', '_')}")
+    module.__file__ = str(file)
+    sys.modules[module.__name__] = module  # dataclasses look their module up
+    folder = str(file.parent.resolve())
+    if folder not in sys.path:
+        sys.path.append(folder)  # last, so that what stands there takes nothing else's place
+    try:
+        exec(compile(source, file, "exec"), module.__dict__)  # noqa: S102 - what --allow-code allows
+    except (Exception, SystemExit) as error:
+        raise TaskError(f"metric {name!r}: {_where(error, file)}. Mend the module.") from error
+    return module
+
+
+def _takes_inputs(name: str, function: Callable[..., Any]) -> bool:
+    with suppress(ValueError):  # a function without a signature, as some of those written in C
+        parameters = inspect.signature(function).parameters
+        wanted: dict[str, Any] = {"inputs": {}} if "inputs" in parameters else {}
+        try:
+            inspect.signature(function).bind("answer", "target", **wanted)
+        except TypeError as error:
+            raise TaskError(
+                f"metric {name!r}: cannot be called with an answer and an accepted answer ({error}). "
+                "Write def NAME(answer, target), or def NAME(answer, target, inputs)."
+            ) from None
+        return bool(wanted)
+    return False
+
+
+def _row(name: str, function: Callable[..., Any]) -> Callable[..., float]:
+    """Score by the accepted answer that serves best; the same answer to the same row is scored once."""
+    known: dict[object, float] = {}
+
+    def one(answer: str, target: str, inputs: dict[str, dict[str, str]]) -> float:
+        key = (answer, target, *(tuple(given.items()) for given in inputs.values()))
+        if key not in known:
+            known[key] = _score(name, function, answer, target, inputs)
+        return known[key]
+
+    def row(answer: str, targets: Sequence[str], **inputs: dict[str, str]) -> float:
+        return max(one(answer, target, inputs) for target in targets)
+
+    return row
+
+
+def _score(
+    name: str, function: Callable[..., Any], answer: str, target: str, inputs: dict[str, dict[str, str]]
+) -> float:
+    shown = f"({answer[:SHOWN]!r}, {target[:SHOWN]!r})"
+    try:
+        given = function(answer, target, **{key: dict(value) for key, value in inputs.items()})
+    except (Exception, SystemExit) as error:
+        where = _where(error, Path(function.__code__.co_filename) if hasattr(function, "__code__") else Path())
+        raise TaskError(f"metric {name!r}: {shown}: {where}. Mend the function.") from error
+    try:
+        value = math.nan if isinstance(given, str | bytes) else float(given)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise TaskError(
+            f"metric {name!r}: {shown} gave {given!r:.{SHOWN}}; a score is a number from 0 to 1, or True or False. "
+            "Mend the function."
+        )
+    return value
+
+
+def _where(error: BaseException, file: Path) -> str:
+    """Say what went wrong, and in which line of the file."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+    said = " ".join(str(error).split())
+    return f"{file}{f', line {line}' if line else ''}: {type(error).__name__}{f': {said}' if said else ''}"

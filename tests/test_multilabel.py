@@ -1,0 +1,157 @@
+"""Tasks whose answers name several labels, and labels in an order: read, prompted for, learned and judged."""
+
+from __future__ import annotations
+
+import csv
+import random
+from pathlib import Path
+
+import pytest
+
+from optimizer import tune
+from optimizer.baseline import Budget, Refit, load, train
+from optimizer.errors import DataError, TaskError
+from optimizer.metrics import get_metric
+from optimizer.preparing import prepare
+from optimizer.scoring import summarise
+from optimizer.studies import best_hyperparameters
+from search_spaces.prompt import Example
+
+WORDS = {
+    "price": ["invoice", "refund", "charged", "discount"],
+    "bug": ["crash", "error", "broken", "freeze"],
+    "thanks": ["great", "love", "thank", "perfect"],
+}
+LABELS = ("price", "bug", "thanks")
+
+
+def made(n: int, seed: int = 0) -> list[tuple[str, list[str]]]:
+    """Texts with the words of one or two labels."""
+    rng = random.Random(seed)
+    rows = []
+    for number in range(n):
+        named = rng.sample(LABELS, rng.choice([1, 1, 2]))
+        words = [rng.choice(WORDS[label]) for label in named for _ in range(2)]
+        rows.append((f"{' '.join(words)} number {number}", named))
+    return rows
+
+
+def write(folder: Path, cells: list[str], metric: str = "", labels: str = "", kind: str = "multilabel") -> Path:
+    texts = [text for text, _ in made(len(cells))]
+    with (folder / "rows.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "topics"), *zip(texts, cells, strict=True)])
+    task = folder / "task.toml"
+    task.write_text(
+        f"""[task]
+name = "topics"
+kind = "{kind}"
+{metric and f'metric = "{metric}"'}
+{labels}
+[data]
+file = "rows.csv"
+inputs = ["text"]
+target = "topics"
+[search]
+calls = 60
+trials = 4
+[baseline]
+trials = 2
+[space]
+template = ["plain", "chat"]
+""",
+        encoding="utf-8",
+    )
+    return task
+
+
+def examples(n: int, seed: int = 0) -> list[Example]:
+    return [
+        Example(f"r{number}", (("text", text),), (", ".join(label for label in LABELS if label in named),))
+        for number, (text, named) in enumerate(made(n, seed))
+    ]
+
+
+@pytest.mark.parametrize("sign", [", ", ";", " | "])
+def test_targets_are_read_in_any_common_form(sign: str, tmp_path: Path) -> None:
+    """Cells with another sign or a JSON list lead to the same rows, labels in one order."""
+    named = [sorted(labels) for _, labels in made(40)]
+    written = [sign.join(labels) for labels in named]
+    written[3] = str(named[3]).replace("'", '"')
+
+    plan = prepare(write(tmp_path, written))
+
+    rows = [*plan.data.train, *plan.data.dev, *plan.data.test]
+    assert plan.several == ("bug", "price", "thanks")
+    assert plan.labels == ()
+    assert {row.id: row.target for row in rows} == {f"r{n}": ", ".join(labels) for n, labels in enumerate(named, 1)}
+
+
+def test_the_prompt_lists_the_labels_with_their_descriptions(tmp_path: Path) -> None:
+    """The seed prompt's wording names each label, and what it means where that is said."""
+    cells = [", ".join(labels) for _, labels in made(40)]
+    table = '[task.labels]\nprice = "what it costs"\nbug = ""\nthanks = ""'
+
+    plan = prepare(write(tmp_path, cells, labels=table))
+
+    prompt = plan.space.build(plan.space.seed())
+    assert "price (what it costs), bug, thanks" in prompt.instruction
+    assert prompt.labels == ()
+
+
+def test_an_unknown_or_missing_label_is_refused_with_its_place(tmp_path: Path) -> None:
+    """The complaint names the line, the label and those allowed."""
+    cells = [", ".join(labels) for _, labels in made(40)]
+    labels = 'labels = ["price", "bug", "thanks"]'
+
+    with pytest.raises(DataError, match=r"rows\.csv.*unknown label 'bugs'; allowed: price, bug, thanks.*JSON list"):
+        prepare(write(tmp_path, [*cells[:-1], "price, bugs"], labels=labels))
+    with pytest.raises(DataError, match="for rows without any, declare a label"):
+        prepare(write(tmp_path, [*cells[:-1], "[]"], labels=labels))
+    with pytest.raises(TaskError, match=r"metric 'mcc'; allowed: accuracy, macro_f1, micro_f1, jaccard"):
+        prepare(write(tmp_path, cells, metric="mcc"))
+
+
+def test_the_baseline_learns_each_label_and_comes_back_from_its_file() -> None:
+    """On new rows most label sets are exactly right; the file, and a training on all rows, answer alike."""
+    rows, dev, new = examples(150), examples(60, 1), examples(80, 2)
+    metric = get_metric("micro_f1", LABELS, several=True)
+
+    rival = train(rows, dev, metric, best_hyperparameters, labelled=False, several=LABELS, budget=Budget(3))
+
+    texts = [row.text for row in new]
+    score = summarise(metric, rival.outcomes(new, metric), {row.id: row for row in new})
+    exact = get_metric("accuracy", LABELS, several=True)
+    assert score is not None
+    assert score > 0.9
+    assert (summarise(exact, rival.outcomes(new, exact), {row.id: row for row in new}) or 0) > 0.8
+    assert load(rival.trained).answer(texts) == rival.answer(texts)
+    again = Refit(rows, new, rival.trained, 0)(range(len(rows)))
+    assert sum(one == other for one, other in zip(again, rival.answer(texts), strict=True)) > 0.9 * len(new)
+    assert "each label" in rival.trained.detail
+
+
+@pytest.mark.parametrize("name", ["macro_f1", "jaccard"])
+def test_a_run_ends_with_a_verdict_under_each_metric(name: str, tmp_path: Path) -> None:
+    """The baseline of labels that stand together answers with label sets, and beats the seed prompt's guesses."""
+    cells = [", ".join(labels) for _, labels in made(72)]
+
+    tuned = tune(write(tmp_path, cells, metric=name), db=tmp_path / "r.db")
+
+    assert tuned.verdict
+    assert tuned.verdict.metric == name
+    assert tuned.verdict.contenders[-1].score > 0.5
+
+
+@pytest.mark.parametrize("name", ["kappa", "closeness"])
+def test_ordered_labels_are_judged_in_the_order_declared(name: str, tmp_path: Path) -> None:
+    """A classification with labels from lowest to highest has metrics of order; undeclared ones are refused."""
+    order = {"bug": "low", "price": "mid", "thanks": "high"}
+    cells = [order[labels[0]] for _, labels in made(72)]
+    labels = 'labels = ["low", "mid", "high"]'
+
+    tuned = tune(write(tmp_path, cells, name, labels, kind="classification"), db=tmp_path / "r.db")
+
+    assert tuned.verdict
+    assert tuned.verdict.contenders[-1].score > 0.3
+    with pytest.raises(DataError, match=r"has no place in an order.*Declare `labels`"):
+        prepare(write(tmp_path, cells, name, kind="classification"))
