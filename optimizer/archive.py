@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer import curve_tables, slots
+from optimizer import curve_tables, findings_tables, slots
 from optimizer.calibration import settle
 from optimizer.errors import ExportError, InputError, one_of
 from optimizer.front import front
@@ -147,7 +147,15 @@ class History:
                 curve_tables.grids(verdict),
                 curve_tables.drawing(verdict),
                 curve_tables.pays_off(verdict) if verdict else "",
+                findings_tables.grids(verdict, _texts(store, shown.run)),
+                findings_tables.surer(verdict) if verdict else "",
+                findings_tables.front(verdict),
             )
+
+    def texts(self, run: int | None = None) -> dict[str, str]:
+        """The dev and test rows of a run: example id -> text."""
+        with Store(self._db) as store:
+            return _texts(store, store.run(run))
 
     def trained_model(self, run: int | None = None) -> bytes:
         """The trained rival of a run as a skops file.
@@ -174,6 +182,10 @@ class History:
             keys = [outcome.completion_key for outcome in store.outcomes(found.id, chosen.number)]
             answers = (completion.logprobs for completion in store.find_completions(keys).values())
             return replace(chosen, prompt=settle(chosen.prompt, answers)), store.examples(found.data, "dev")
+
+
+def _texts(store: Store, run: Run) -> dict[str, str]:
+    return {row.id: row.text for split in ("dev", "test") for row in store.examples(run.data, split)}
 
 
 def _choose(trials: Sequence[Trial], run: Run, number: int | None) -> Trial:

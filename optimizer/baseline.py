@@ -61,10 +61,14 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """A trained rival at work: `answer` maps texts, shape (n,), to answers, shape (n,)."""
+    """A trained rival at work: `answer` maps texts, shape (n,), to answers, shape (n,).
+
+    `confidence` maps texts to how sure it is of each answer, in [0, 1]: what the model itself says, not calibrated.
+    """
 
     trained: TrainedModel
     answer: Callable[[Sequence[str]], list[str]]
+    confidence: Callable[[Sequence[str]], list[float]]
 
     @property
     def note(self) -> str:
@@ -150,7 +154,7 @@ def _linear(
         max(curve),
         _dump(pipeline),
     )
-    return Rival(trained, _answers(pipeline, params))
+    return _rival(trained, pipeline)
 
 
 def load(trained: TrainedModel) -> Rival:
@@ -161,7 +165,7 @@ def load(trained: TrainedModel) -> Rival:
     StoreError
         If it is no such file, or holds what such a rival is not made of.
     """
-    return Rival(trained, _answers(_pipeline(trained), trained.params))
+    return _rival(trained, _pipeline(trained))
 
 
 def _pipeline(trained: TrainedModel) -> Any:  # noqa: ANN401 - scikit-learn is untyped
@@ -245,6 +249,27 @@ def _answers(pipeline: Any, params: Mapping[str, Value]) -> Callable[[Sequence[s
     return answer
 
 
+def _confidence(pipeline: Any, params: Mapping[str, Value]) -> Callable[[Sequence[str]], list[float]]:  # noqa: ANN401
+    """The highest probability of a label; of several, that all are right; of retrieval, how similar the row is."""
+
+    def confidence(texts: Sequence[str]) -> list[float]:
+        model = pipeline[-1]
+        if hasattr(model, "kneighbors"):
+            sure = 1 - model.kneighbors(pipeline[:-1].transform(list(texts)), return_distance=True)[0][:, 0]
+        elif params.get("labels") == SEVERAL:
+            sure = 1 / (1 + np.exp(-np.clip(np.abs(pipeline.decision_function(list(texts))), 0, 30)))
+            sure = sure.reshape(len(texts), -1).prod(axis=1)
+        else:
+            sure = pipeline.predict_proba(list(texts)).max(axis=1)
+        return [float(value) for value in np.clip(sure, 0, 1)]
+
+    return confidence
+
+
+def _rival(trained: TrainedModel, pipeline: Any) -> Rival:  # noqa: ANN401
+    return Rival(trained, _answers(pipeline, trained.params), _confidence(pipeline, trained.params))
+
+
 def _dump(model: Any) -> bytes:  # noqa: ANN401
     import skops.io
 
@@ -262,16 +287,16 @@ def _retrieval(rows: Sequence[Example], dev: Sequence[Example], metric: Metric) 
     training = vectorizer.fit_transform([row.text for row in rows])
     pipeline = make_pipeline(light(vectorizer), _nearest(training, [row.target for row in rows]))
     detail, examples = NEAREST, {row.id: row for row in dev}
-    draft = Rival(TrainedModel(detail, {}, (), 0.0), _answers(pipeline, {}))
+    draft = _rival(TrainedModel(detail, {}, (), 0.0), pipeline)
     found = draft.outcomes(dev, metric)
     rng = np.random.default_rng(0)
     drawn = rng.integers(len(rows), size=len(dev))
-    others = Rival(draft.trained, lambda _: [rows[row].target for row in drawn]).outcomes(dev, metric)
+    others = replace(draft, answer=lambda _: [rows[row].target for row in drawn]).outcomes(dev, metric)
     better = compare(metric, found, others, examples, rng)
     if better.difference <= 0 or better.p_value >= LEVEL:
         detail += UNFIT
     dev_score = summarise(metric, found, examples) or 0.0
-    return Rival(TrainedModel(detail, {}, (), dev_score, _dump(pipeline)), draft.answer)
+    return replace(draft, trained=TrainedModel(detail, {}, (), dev_score, _dump(pipeline)))
 
 
 def _nearest(training: Any, targets: Any) -> Any:  # noqa: ANN401

@@ -200,6 +200,7 @@ def _tune(task: Task, db: str, *, quiet: bool, allow_code: bool = False) -> Tune
 
 
 def _tuned_text(tuned: Tuned) -> None:
+    from optimizer import findings_tables
     from optimizer.curve_tables import grids, pays_off
     from optimizer.front_tables import front_grid
     from optimizer.report import comparisons_grid, dollars, params_text, percent, spread, verdict_grid
@@ -223,16 +224,19 @@ def _tuned_text(tuned: Tuned) -> None:
         out("no verdict: the budget did not cover the sealed test rows")
         return
     out_grid(verdict_grid(tuned.verdict))
-    out(f"{tuned.verdict.contenders[-1].name}: {tuned.verdict.contenders[-1].detail}\n")
+    for contender in tuned.verdict.contenders:
+        if contender.name == "trained baseline":
+            out(f"{contender.name}: {contender.detail}\n")
     out_grid(comparisons_grid(tuned.verdict))
     if tuned.verdict.opened > 1:
         out(f"(these test rows were opened by {tuned.verdict.opened} runs so far)")
     out()
-    for grid in grids(tuned.verdict):
+    for grid in [*grids(tuned.verdict), *findings_tables.grids(tuned.verdict)]:
         out_grid(grid)
         out()
-    if said := pays_off(tuned.verdict):
-        out(f"{said}\n")
+    for tell in (pays_off, findings_tables.surer, findings_tables.to_look_at):
+        if said := tell(tuned.verdict):
+            out(f"{said}\n")
     out(f"Verdict: {tuned.verdict.sentence}")
 
 

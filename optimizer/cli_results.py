@@ -20,7 +20,7 @@ from optimizer.terminal import err, next_step, out, out_csv, out_data, out_grid,
 if TYPE_CHECKING:
     from optimizer.archive import History
     from optimizer.exports import Exported
-    from optimizer.records import Run, Trial
+    from optimizer.records import Run, Trial, Verdict
 
 SHOWN = 30  # trials that `history` lists: most of a search were looked at for a few rows only
 
@@ -115,14 +115,15 @@ def _sorted(trials: Sequence[Trial], costs: Mapping[int, tuple[int, float]], by:
 @click.argument("trial", type=int, required=False)
 @run_option
 @db_option
-@click.option("--rows", default=5, show_default=True, type=click.IntRange(0), help="Fixed and broken rows to list.")
+@click.option(
+    "--rows", default=5, show_default=True, type=click.IntRange(0), help="Rows fixed, broken or doubtful to list."
+)
 @json_option
 def show(trial: int | None, run: int | None, db: str, rows: int, as_json: bool) -> None:
     """Show TRIAL (the winner by default): its prompt, how it differs from the seed prompt, rows fixed and broken."""
     from dataclasses import asdict
 
     from optimizer.archive import History
-    from optimizer.curve_tables import grids, pays_off
     from optimizer.front_tables import standing
     from optimizer.report import (
         changes_grid,
@@ -162,11 +163,11 @@ def show(trial: int | None, run: int | None, db: str, rows: int, as_json: bool) 
         out(f"{wording.dimension} = {wording.id}, added by the {wording.origin}, entered at step {wording.step}")
     out()
     out(shown.prompt)
-    for grid in [*worth_grids(importances, ablations), *grids(verdict)]:
+    for grid in worth_grids(importances, ablations):
         out()
         out_grid(grid)
-    if verdict and (off := pays_off(verdict)):
-        out(off)
+    if verdict:
+        _findings_text(verdict, records.texts(shown.run.id), rows)
     if t.number:
         out("\nDifference to the seed prompt:\n")
         out(prompt_diff(shown.seed_prompt, shown.prompt) or "(none in the text)")
@@ -177,6 +178,17 @@ def show(trial: int | None, run: int | None, db: str, rows: int, as_json: bool) 
             out()
     where = "" if db == "results.db" else f" --db {db}"
     next_step(f"phrasetune export --format python --trial {t.number} --run {shown.run.id}{where}")
+
+
+def _findings_text(verdict: Verdict, texts: Mapping[str, str], rows: int) -> None:
+    from optimizer import curve_tables, findings_tables
+
+    for grid in [*curve_tables.grids(verdict), *findings_tables.grids(verdict, texts, rows)]:
+        out()
+        out_grid(grid)
+    for tell in (curve_tables.pays_off, findings_tables.surer):
+        if said := tell(verdict):
+            out(said)
 
 
 @click.command()

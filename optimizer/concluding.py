@@ -1,6 +1,6 @@
 """After the search: the rival is trained, the sealed rows are opened once, and a verdict is come to.
 
-Hands the parts to each other. What they find is found by `baseline`, `verdict`, `curve` and `money`.
+Hands the parts to each other. What they find is found by `baseline`, `verdict`, `curve`, `money` and `inquiry`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from optimizer import baseline, curve, money, search, verdict
+from optimizer import baseline, curve, money, search, verdict, wordings
 from optimizer.budget import Spent
 from optimizer.errors import BudgetSpent
 from optimizer.evaluate import Evaluator
+from optimizer.inquiry import Inquiry
 from optimizer.judge import Judge
 from optimizer.preparing import Plan
 from optimizer.records import Outcome, Trial, Verdict
@@ -51,15 +52,35 @@ class Conclusion:
         trained = self.store.baseline(self.run)
         self.stage("baseline", "training the rival on the same rows")
         rival = baseline.load(trained) if trained else self._train()
+        trials = self._trials(found)
+        inquiry = None if self.judge else self._inquiry(trials, rival)
+        if inquiry and (more := len(self.plan.unlabelled)):
+            self.stage("distillation", f"labelling {more} rows for the baseline")
+            inquiry.distil()
         self.stage("verdict", f"opening the {len(self.plan.data.test)} sealed test rows")
         try:
-            ruling = self._decide(found, rival)
+            ruling = self._decide(trials, rival, inquiry)
         except BudgetSpent as spent:
             return None, f"{found.reason}; no verdict: {spent}"
         # A run that is resumed has trained its rival in the time that it had worked before.
         ruling = self._weigh(ruling, found, rival, worked - (trained.seconds if trained else 0.0), judged)
+        lacking = ""
+        if inquiry:
+            self.stage("findings", "looking at other rows, and at what the rows are good for")
+            noted, said, lacking = inquiry.findings(ruling)
+            ruling = replace(ruling, findings=noted, sentence=f"{ruling.sentence} {said}".strip())
         self.store.save_verdict(self.run, ruling)
-        return ruling, found.reason
+        return ruling, "; ".join(filter(None, [found.reason, lacking]))
+
+    def _inquiry(self, trials: dict[str, Trial], rival: baseline.Rival) -> Inquiry:
+        """Prepare to look into what stands beside the scores; not under a judge, who would be asked too often."""
+        space = wordings.entered(self.store, self.run, self.plan.space)
+        return Inquiry(self.plan, self.evaluate, trials, rival, space)
+
+    def _trials(self, found: search.Found) -> dict[str, Trial]:
+        """The prompts that are judged."""
+        seed, best = found.trials[0], found.best
+        return {verdict.SEED: seed} | ({verdict.BEST: best} if best.number != seed.number else {})
 
     def _train(self) -> baseline.Rival:
         plan, options = self.plan, self.plan.task.baseline
@@ -75,18 +96,18 @@ class Conclusion:
         self.store.save_baseline(self.run, rival.trained)
         return rival
 
-    def _decide(self, found: search.Found, rival: baseline.Rival) -> Verdict:
+    def _decide(self, trials: dict[str, Trial], rival: baseline.Rival, inquiry: Inquiry | None) -> Verdict:
         """Open the test rows once, for all contenders."""
         plan, evaluate, budget = self.plan, self.evaluate, self.evaluate.ledger.budget
         rows, metric = plan.data.test, plan.metric
         budget.held, budget.held_minutes = Spent(), 0.0
         opened = self.store.open_test(plan.data_digest, self.run)
-        seed, best = found.trials[0], found.best
-        entries = [self._entry(verdict.SEED, seed, evaluate.rows(evaluate.settle(seed), rows))]
-        if best.number != seed.number:
-            entries.append(self._entry(verdict.BEST, best, evaluate.rows(evaluate.settle(best), rows)))
+        entries = [
+            self._entry(name, trial, evaluate.rows(evaluate.settle(trial), rows)) for name, trial in trials.items()
+        ]
         outcomes, detail = rival.outcomes(rows, metric, self.judge), rival.trained.detail
         entries.append(verdict.Entry(verdict.RIVAL, outcomes, len(plan.data.train), detail, note=rival.note))
+        entries += inquiry.entries(entries) if inquiry else []
         return verdict.decide(entries, rows, metric, opened=opened, seed=plan.task.search.seed)
 
     def _weigh(

@@ -294,8 +294,8 @@ class _Journey:
             self._notice(f"{share:.0%} of the budget is spent: {spent.calls:,} calls, {spent.tokens:,} tokens, {cost}")
 
     def _hold(self, winners: Collection[int]) -> None:
-        """Keep back what the verdict may cost: the test rows at the mean prices of the seed prompt and the dearest."""
-        seed, rows, budget = self.costs[0], len(self.plan.data.test), self.ledger.budget
+        """Keep back what the verdict may cost: sealed rows at the mean prices of the seed prompt and the dearest."""
+        seed, rows, budget = self.costs[0], self.plan.sealed, self.ledger.budget
         every = [self.costs[number] for number in winners]
         usd = seed.usd + max(cost.usd for cost in every)
         tokens = seed.tokens + max(cost.tokens for cost in every)

@@ -70,6 +70,10 @@ def tune_options(command: Command) -> Command:
         click.option("--pruner", help="Of a control: halving, racing or none."),
         click.option("--seed", type=int, help="Seed of the search."),
         click.option("--ablate", is_flag=True, default=None, help="Set the winner's ingredients back one by one, too."),
+        click.option(
+            "--robustness", is_flag=True, default=None, help="Try the winner under changes, too: noise, order."
+        ),
+        click.option("--hint", is_flag=True, default=None, help="Ask the winner with the baseline's guess as well."),
         click.option("--pareto", is_flag=True, default=None, help="Look for cheap and fast prompts as well."),
         click.option("--max-cost-per-1000", type=click.FloatRange(0), help="US dollars that 1,000 rows may cost."),
         click.option("--max-prompt-tokens", type=click.FloatRange(0), help="Mean tokens that a prompt may have."),
@@ -88,7 +92,7 @@ def changed(task: Task, changes: dict[str, Any]) -> Task:
     from optimizer.task import check_task
 
     content = task.model_dump(mode="json", exclude_unset=True)
-    sections = {"model": "model", "api_base": "model", "workers": "model"}
+    sections = {"model": "model", "api_base": "model", "workers": "model", "robustness": "verdict", "hint": "verdict"}
     if recalls := _recalls(changes.pop("min_recall", ())):
         constraints = content.setdefault("search", {}).setdefault("constraints", {})
         constraints["min_recall"] = constraints.get("min_recall", {}) | recalls

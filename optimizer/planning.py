@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from optimizer import robustness
 from optimizer.budget import Spent
 from optimizer.gateway import Pace
 from optimizer.grid import Grid as Levels
@@ -122,7 +123,7 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
     rows = plan.data.train[:SHOWN_ROWS]
     seed = _call(space.build(space.seed()), plan.renderer, rows, probe)
     some = _span([_call(space.build(params), plan.renderer, rows, probe) for params in drawn])
-    dev, test = len(plan.data.dev), len(plan.data.test)
+    dev, test = len(plan.data.dev), plan.sealed
     most = min(looks(plan), dev * min(space.size, options.trials))
     asked = PICKS * options.block  # at a time
     # The least is a search that finds nothing to gain: the seed prompt and the leader on all dev rows.
@@ -133,7 +134,14 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
         changed = np.quantile([_unlike(space, params) for params in drawn], [TAIL, 1 - TAIL])
         parts.append(_part("ablation", [(Range(*(dev * int(n) for n in changed)), some)], terms))
     parts.append(Part("baseline", seconds=Range(0, plan.task.baseline.seconds)))
-    parts.append(_part("verdict", [(Range(test, test), seed), (Range(0, test), some)], terms))
+    again = 0 if plan.judging else len(plan.data.test) * plan.task.verdict.hint + len(plan.swapped)
+    parts.append(_part("verdict", [(Range(test, test), seed), (Range(0, test + again), some)], terms))
+    if plan.unlabelled and not plan.judging:
+        more = len(plan.unlabelled)
+        parts.append(_part("distillation", [(Range(more, more), some)], terms))
+    if plan.task.verdict.robustness and not plan.judging:
+        changes = Range(*robustness.most_calls(len(plan.data.test)))
+        parts.append(_part("robustness", [(changes, some)], terms))
     if terms.judge:  # each answer, and those of the baseline
         judged = _sum([Range(test, test), *(part.calls for part in parts)])
         parts.append(_part("judge", [(judged, _judgement(plan))], terms.judge))

@@ -12,15 +12,18 @@ from pathlib import Path
 from optimizer import label_sets, own_metric, row_metrics
 from optimizer.budget import Caps
 from optimizer.data import SplitPlan, split, to_examples
-from optimizer.errors import SpaceError, TaskError, one_of
+from optimizer.errors import DataError, SpaceError, TaskError, one_of
 from optimizer.front import Constraints, require_labels
 from optimizer.gateway import Pace
 from optimizer.metrics import Metric, get_metric
 from optimizer.models import Model, known_context, open_model
 from optimizer.oddities import oddities
+from optimizer.overlap import same_inputs
 from optimizer.records import Dataset
 from optimizer.sampling import Draw
 from optimizer.scoring import score
+from optimizer.splits import LEAST_ROWS
+from optimizer.swaps import swapped
 from optimizer.tables import Table, read_table
 from optimizer.task import Judge as Judging
 from optimizer.task import ModelSpec, Task, load_task
@@ -38,7 +41,8 @@ NOT_COURSE = {"workers", "timeout", "patience", "requests_per_minute", "tokens_p
 class Plan:
     """A task made ready: its rows, its space, what renders its prompts, a digest of rows and splits, and its metric.
 
-    `labels` are those of a classification, `several` those of which an answer may name more than one.
+    `labels` are those of a classification, `several` those of which an answer may name more than one. `ood` are the
+    rows from elsewhere, and `unlabelled` those without a target, if the task names files of such.
     """
 
     task: Task
@@ -49,6 +53,18 @@ class Plan:
     data_digest: str
     metric: Metric
     several: tuple[str, ...] = ()
+    ood: tuple[Example, ...] = ()
+    unlabelled: tuple[Example, ...] = ()
+
+    @property
+    def sealed(self) -> int:
+        """How many rows every contender answers when the search is over; a judge sees the test rows alone."""
+        return len(self.data.test) + (0 if self.judging else len(self.ood))
+
+    @property
+    def swapped(self) -> list[Example]:
+        """The test rows that the winner answers again, with the task's terms swapped, if the caps cover that."""
+        return swapped(self.data.test, self.task.verdict.swaps)
 
     def config(self, model: Model, judge: Model | None = None) -> str:
         """Name all that decides the course of a run with a model."""
@@ -59,9 +75,10 @@ class Plan:
         del task["baseline"]["label_cost"]  # prices labels alone
         del task["data"]["max_rows"]  # what it does stands in the digest of the rows
         identity = [model.name, model.address, model.price]
+        away = [digest([row.to_dict() for row in rows]) for rows in (self.ood, self.unlabelled) if rows]
         code = [self.metric.code] if self.metric.code else []
         judged = [[judge.name, judge.address, judge.price]] if judge else []
-        return digest([task, identity, self.data_digest, self.space.digest, __version__, *code, *judged])
+        return digest([task, identity, self.data_digest, self.space.digest, __version__, *code, *judged, *away])
 
     @property
     def judging(self) -> Judging | None:
@@ -105,7 +122,11 @@ def prepare(task: Task | str | Path, *, allow_code: bool = False) -> Plan:
     except DimensionError as error:
         raise SpaceError(str(error)) from None
     rows = [[example.to_dict() for example in split] for split in (data.train, data.dev, data.test)]
-    return Plan(task, data, labels, space, renderer(space), digest(rows), own or objective(task, named), several)
+    metric = own or objective(task, named)
+    away, left_out = _others(task, data, metric, named, task.data.ood)
+    more, seen = _others(task, data, metric, (), task.data.unlabelled, targets=False)
+    data = replace(data, notes=(*data.notes, *left_out, *seen))
+    return Plan(task, data, labels, space, renderer(space), digest(rows), metric, several, away, more)
 
 
 def _own_metric(task: Task, *, allow_code: bool) -> Metric | None:
@@ -187,6 +208,59 @@ def _label_sets(examples: Sequence[Example], table: Table, labels: tuple[str, ..
     return tuple(replace(e, targets=(text,)) for e, text in zip(examples, written, strict=True))
 
 
+def _others(
+    task: Task, data: Dataset, metric: Metric, labels: tuple[str, ...], file: str, *, targets: bool = True
+) -> tuple[tuple[Example, ...], list[str]]:
+    """Read the rows of a second file that a task names, and say which were left out as the run's own rows.
+
+    Parameters
+    ----------
+    task
+        Whose rows are wanted; they have the columns of its data file, but for an id, which they may lack.
+    data
+        The rows of its data file.
+    metric
+        The objective.
+    labels
+        The labels that may stand in them; empty for open answers.
+    file
+        The second file; empty for none.
+    targets
+        Whether the rows have targets; else those that stand there are not read.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be used, or fewer than 4 of its rows are not among those of the data file.
+    """
+    if not file:
+        return (), []
+    table = read_table(task.folder / file, Draw(task.data.max_rows, task.data.seed, "", ""))
+    examples = to_examples(
+        table,
+        inputs=task.data.inputs,
+        target=task.data.target if targets else "",
+        id_column=task.data.id if task.data.id in table.columns else "",
+        labels=labels if task.task.kind == "classification" else (),
+        answers_column=task.data.answers if targets else "",
+        unanswered=not targets,
+    )
+    if targets and task.task.kind == "multilabel":
+        examples = _label_sets(examples, table, labels)
+    known = {same_inputs(row) for row in (*data.train, *data.dev, *data.test)}
+    kept = tuple(row for row in examples if same_inputs(row) not in known)
+    if len(kept) < LEAST_ROWS:
+        raise DataError(
+            f"{table.path}: has {len(kept)} rows that are not in {task.data.file}; at least {LEAST_ROWS} are needed. "
+            f"Add rows, or take the file out of [data]."
+        )
+    for row in kept if targets and not metric.judged and not metric.code else ():
+        score(metric, row.target, row)
+    left_out = len(examples) - len(kept)
+    said = f"{left_out} rows of {file} stand in {task.data.file} too: they were left out of the former."
+    return kept, [said] if left_out else []
+
+
 def renderer(space: Space) -> Renderer:
     """Make a renderer for the templates of a space; DSPy is loaded only if one of them is its adapter's."""
     from optimizer import programs
@@ -228,7 +302,7 @@ def looks(plan: Plan) -> int:
 
 def held_calls(plan: Plan) -> int:
     """How many calls are kept for the verdict: two prompts' answers, and the judgement of three contenders."""
-    return (5 if plan.judging else 2) * len(plan.data.test)
+    return (5 if plan.judging else 2) * plan.sealed
 
 
 def caps(task: Task) -> Caps:

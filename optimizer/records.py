@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from optimizer.findings import Findings
 from search_spaces.prompt import Example, Message, Prompt, Settings
 
 
@@ -300,8 +301,8 @@ class Bill:
 class Verdict:
     """The answer: contenders and their comparisons on the sealed test rows, and one plain sentence.
 
-    `curve` and `bills` (the prompt's, then the trained rival's) are missing from runs of earlier versions; `curve` also
-    under a judge, who would have to be asked too often.
+    `curve`, `bills` (the prompt's, then the trained rival's) and `findings` are missing from runs of earlier versions;
+    `curve` and `findings` also under a judge, who would have to be asked too often.
     """
 
     metric: str
@@ -311,6 +312,7 @@ class Verdict:
     opened: int = 1
     curve: LearningCurve | None = None
     bills: tuple[Bill, ...] = ()
+    findings: Findings | None = None
 
 
 # What the engine says while it works; the command line draws it.

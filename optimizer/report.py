@@ -129,8 +129,9 @@ def verdict_grid(verdict: Verdict) -> Grid:
 
 
 def _contender_row(contender: Contender) -> tuple[str, ...]:
+    told = contender.name in {"best prompt", "cascade", "distilled baseline"}
     return (
-        f"{contender.name} ({contender.detail})" if contender.name == "best prompt" else contender.name,
+        f"{contender.name} ({contender.detail})" if told else contender.name,
         percent(contender.score),
         spread(contender.interval),
         str(contender.n),
@@ -343,6 +344,9 @@ class Story:
     grown: Sequence[Grid] = ()
     drawing: Mapping[str, Any] = field(default_factory=dict)
     pays_off: str = ""
+    found: Sequence[Grid] = ()
+    surer: str = ""
+    front: Sequence[Mapping[str, Any]] = ()
 
 
 def page(story: Story) -> str:
@@ -364,6 +368,9 @@ def page(story: Story) -> str:
         grown=story.grown,
         drawing=story.drawing,
         pays_off=story.pays_off,
+        found=story.found,
+        surer=story.surer,
+        front=story.front,
         diff=prompt_diff(story.seed_prompt, story.prompt),
         trials=trials_grid(
             story.run, sorted(story.trials, key=best_first)[:LISTED], story.costs, story.trials[0].params
@@ -385,7 +392,8 @@ def visible(text: str) -> str:
 def _grids(story: Story) -> list[Grid]:
     if story.verdict is None:
         return []
-    columns = sorted({column for row in story.slices.values() for column in row})
+    told = story.verdict.findings is not None and story.verdict.findings.groups  # by group, with intervals
+    columns = [] if told else sorted({column for row in story.slices.values() for column in row})
     by_slice = [slices_grid(story.verdict, story.slices, column) for column in columns]
     return [verdict_grid(story.verdict), comparisons_grid(story.verdict), *by_slice]
 

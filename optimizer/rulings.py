@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from optimizer.keeping import Keeping
 from optimizer.measured import ANSWERED, BOUGHT, check, outcome, outcome_row, outcomes_checksum
-from optimizer.purchases import Purchases, compact, reads, unpacked
+from optimizer.purchases import compact, reads, unpacked
 from optimizer.records import (
     Bill,
     Comparison,
@@ -22,8 +23,8 @@ from optimizer.records import (
 )
 
 
-class Rulings(Purchases):
-    """A results.db: what `Purchases` keeps, and verdicts."""
+class Rulings(Keeping):
+    """A results.db: what `Keeping` keeps, and verdicts."""
 
     def save_baseline(self, run: int, trained: TrainedModel) -> None:
         """Write the trained rival down."""
@@ -65,6 +66,8 @@ class Rulings(Purchases):
                 self._insert("bills", [row | {"labelled": b.labelled, "seconds": b.seconds}], replace=True)
             if verdict.curve:
                 self._save_curve(run, verdict.curve)
+            if verdict.findings:
+                self.save_findings(run, verdict.findings)
 
     def _save_curve(self, run: int, curve: LearningCurve) -> None:
         row: dict[str, object] = {"run": run, "prompt": curve.prompt, "crossover": curve.crossover}
@@ -99,7 +102,7 @@ class Rulings(Purchases):
         ]
         for row in self.rows("SELECT * FROM verdicts WHERE run = ?", run):
             shown = (tuple(contenders), tuple(comparisons), row["sentence"], row["opened"])
-            return Verdict(row["metric"], *shown, self._curve(run), self._bills(run))
+            return Verdict(row["metric"], *shown, self._curve(run), self._bills(run), self.findings(run))
         return None
 
     def _curve(self, run: int) -> LearningCurve | None:

@@ -67,8 +67,10 @@ class About(_Section):
 class Data(_Section):
     """`[data]`: where the rows are and what their columns mean.
 
-    `group` keeps rows of equal value together in one split; `slices` are columns to report the scores by. Of a file
-    with more than `max_rows` rows so many are drawn with `seed`, as `sampling` says; 0 uses all.
+    `group` keeps rows of equal value together in one split; `slices` are columns to report the scores by. `ood` is a
+    file with the same columns, of rows from elsewhere, which every contender answers after the test rows; `unlabelled`
+    is one of rows that the winner labels, for the baseline to learn from. Of a file with more than `max_rows` rows so
+    many are drawn with `seed`, as `sampling` says; 0 uses all.
     """
 
     file: Name
@@ -78,6 +80,8 @@ class Data(_Section):
     id: str = ""
     group: str = ""
     slices: list[str] = []
+    ood: str = ""
+    unlabelled: str = ""
     split_column: str = ""
     train: Fraction = 0.5
     dev: Fraction = 0.25
@@ -171,6 +175,29 @@ class Baseline(_Section):
     label_cost: Annotated[float, Field(ge=0)] = 0.0
 
 
+class Extras(_Section):
+    """`[verdict]`: what else it looks into, of what costs further calls; it is left out if the caps do not cover it.
+
+    `swaps` are pairs of terms; test rows in which one stands are answered again with the other in its place. With
+    `robustness` the winner answers test rows under changes that should not matter: noise, demo orders, other wordings.
+    With `hint` it answers the test rows with the baseline's guess beside each.
+    """
+
+    hint: bool = False
+
+    robustness: bool = False
+    swaps: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] = []
+
+    @field_validator("swaps")
+    @classmethod
+    def _once(cls, pairs: list[list[str]]) -> list[list[str]]:
+        terms = [term.casefold() for pair in pairs for term in pair]
+        twice = sorted({term for term in terms if terms.count(term) > 1 or not term.strip()})
+        if twice:
+            raise ValueError(f"{twice[0]!r} stands twice; a term has one counterpart. Leave the other pair out.")
+        return pairs
+
+
 class Judge(_Section):
     """`[judge]`: for the metric "judge", the model that scores answers, by its name or as a table as `[model]` is one.
 
@@ -202,6 +229,7 @@ class Task(_Section):
     model: ModelSpec = ModelSpec()
     search: Search = Search()
     baseline: Baseline = Baseline()
+    verdict: Extras = Extras()
     judge: Judge | None = None
     space: dict[str, Any] = {}
     seed: dict[str, Any] = {}

@@ -16,7 +16,8 @@ from optimizer.scoring import Metric, compare, interval, summarise
 from optimizer.stats import smallest_gain
 from search_spaces.prompt import Example
 
-SEED, BEST, RIVAL = "seed prompt", "best prompt", "trained baseline"
+SEED, BEST, RIVAL, CASCADE = "seed prompt", "best prompt", "trained baseline", "cascade"
+DISTILLED, HINTED = "distilled baseline", "hinted prompt"
 LEVEL = 0.05  # a difference is said to be shown below this p-value
 ERRORS = 0.2  # with a larger share of failed calls a contender is not judged
 
@@ -39,7 +40,8 @@ def decide(entries: Sequence[Entry], rows: Sequence[Example], metric: Metric, *,
     Parameters
     ----------
     entries
-        The seed prompt first; then the best prompt, unless it is the seed prompt; then the trained rival.
+        The seed prompt first; then the best prompt, unless it is the seed prompt; then the trained rival, and what
+        prompt and rival are together, if that was tried.
     rows
         The sealed test rows.
     metric
@@ -53,7 +55,9 @@ def decide(entries: Sequence[Entry], rows: Sequence[Example], metric: Metric, *,
     rng = np.random.default_rng(seed)
     contenders = tuple(_contender(entry, examples, metric, rng) for entry in entries)
     by_name = {entry.name: entry for entry in entries}
-    pairs = [(BEST, SEED), (BEST, RIVAL), (SEED, RIVAL)]
+    prompt = BEST if BEST in by_name else SEED
+    pairs = [(BEST, SEED), (BEST, RIVAL), (SEED, RIVAL), (CASCADE, prompt), (CASCADE, RIVAL)]
+    pairs += [(DISTILLED, RIVAL), (DISTILLED, prompt), (HINTED, prompt), (HINTED, RIVAL)]
     pairs = [pair for pair in pairs if set(pair) <= set(by_name)]
     comparisons = tuple(
         compare(metric, by_name[a].outcomes, by_name[b].outcomes, examples, rng, (a, b)) for a, b in pairs

@@ -41,7 +41,10 @@ OUTSIDE = {"store", "models", "evaluate", "ledger", "journey"}
 
 # Room -> rooms of ours that it must not import.
 APART = {
-    **{f"optimizer.{room}": {"search", "evaluate", "models", "journey", "ledger"} for room in ("store", "rulings")},
+    **{
+        f"optimizer.{room}": {"search", "evaluate", "models", "journey", "ledger"}
+        for room in ("store", "rulings", "keeping")
+    },
     **{f"optimizer.{room}": OUTSIDE for room in ("search", "board", "grid", "surrogate", "pooled", "controls")},
     "optimizer.report": {"store", "archive", "journey"},
     "optimizer.stats": {"records", "models", "store", "scoring", "task", "journey"},

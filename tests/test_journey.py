@@ -65,7 +65,7 @@ def test_the_journey_ends_with_a_verdict_on_the_same_rows(tmp_path: Path) -> Non
 
     test = {example.id for example in prepare(task).data.test}
     assert tuned.verdict
-    assert [c.name for c in tuned.verdict.contenders] == ["seed prompt", "best prompt", "trained baseline"]
+    assert [c.name for c in tuned.verdict.contenders] == ["seed prompt", "best prompt", "trained baseline", "cascade"]
     assert all({outcome.example_id for outcome in c.outcomes} == test for c in tuned.verdict.contenders)
     assert [(t.state, t.n) for t in (tuned.trials[0], tuned.best)] == [(State.COMPLETE, 50)] * 2
     assert tuned.run.status == "finished"
@@ -318,7 +318,7 @@ def test_open_answers_get_a_rival_that_says_what_it_is(tmp_path: Path) -> None:
 
     assert tuned.verdict
     assert tuned.verdict.metric == "exact_match"
-    assert "nearest training row" in tuned.verdict.contenders[-1].detail
+    assert "nearest training row" in tuned.verdict.contenders[2].detail
 
 
 def test_slots_are_extracted_under_their_own_metric(tmp_path: Path) -> None:
@@ -339,7 +339,7 @@ def test_slots_are_extracted_under_their_own_metric(tmp_path: Path) -> None:
 
     assert tuned.verdict
     assert tuned.verdict.metric == "slot_f1"
-    assert 0 < tuned.verdict.contenders[-1].score < 1
+    assert 0 < tuned.verdict.contenders[2].score < 1
 
 
 def test_a_run_stopped_after_the_test_was_opened_chooses_no_other_winner(tmp_path: Path) -> None:

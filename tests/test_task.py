@@ -84,6 +84,8 @@ def test_a_minimal_file_loads_with_the_defaults(tmp_path: Path) -> None:
             "id": "",
             "group": "",
             "slices": [],
+            "ood": "",
+            "unlabelled": "",
             "split_column": "",
             "train": 0.5,
             "dev": 0.25,
@@ -120,6 +122,7 @@ def test_a_minimal_file_loads_with_the_defaults(tmp_path: Path) -> None:
         },
         "baseline": {"trials": 15, "seconds": 60.0, "label_cost": 0.0},
         "judge": None,
+        "verdict": {"hint": False, "robustness": False, "swaps": []},
         "space": {},
         "seed": {},
     }
@@ -146,6 +149,8 @@ def test_a_file_that_says_everything_loads(tmp_path: Path) -> None:
             "id": "key",
             "group": "author",
             "slices": ["year"],
+            "ood": "others.csv",
+            "unlabelled": "more.csv",
             "split_column": "split",
             "train": 0.2,
             "dev": 0.3,
@@ -182,6 +187,7 @@ def test_a_file_that_says_everything_loads(tmp_path: Path) -> None:
         },
         "baseline": {"trials": 2, "seconds": 1, "label_cost": 0.1},
         "judge": {"rubric": "Be fair.", "scale": [0, 10]},
+        "verdict": {"hint": True, "robustness": True, "swaps": [["he", "she"]]},
         "space": {"template": {"only": ["plain"]}},
         "seed": {"template": "plain"},
     }

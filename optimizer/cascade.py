@@ -1,0 +1,256 @@
+"""Prompt and baseline together: the baseline answers where it is sure, the prompt elsewhere.
+
+The threshold is chosen on dev rows that both have answered; no call is made for it, because both have answered every
+test row as well. Knows neither how an answer was come by nor what a confidence is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.findings import Cascade, CascadePoint
+from optimizer.records import Comparison, Contender, Outcome, Verdict
+from optimizer.scoring import Metric, interval, summarise, weights
+from optimizer.stats import paired_interval, worse_than
+from optimizer.verdict import CASCADE, LEVEL
+from search_spaces.prompt import Example
+
+Floats = NDArray[np.float64]
+
+STEPS = 10  # thresholds at each tenth of the dev rows: a cost finer than that is not known from so few rows
+# What may be lost to save calls: in simulations half a point cost 0.3 points and saved 4 to 16 in 100 calls more than
+# nothing did, a point cost 0.6 and saved 8 to 24.
+TOLERATED = 0.005
+FEWEST = 20  # dev rows that both have answered, below which no threshold is chosen: two rows a step
+# The least share of calls saved that is worth a sentence. A second model to keep and to watch costs more than it
+# saves below a tenth of the calls.
+WORTH = 0.1
+NEWTON = 25  # steps; the logarithm of a likelihood of two parameters is flat after a handful
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What both contenders answered to the same rows, and how sure the baseline was of each [n]."""
+
+    rows: Sequence[Example]
+    prompt: Sequence[Outcome]
+    baseline: Sequence[Outcome]
+    confidence: Floats
+
+    def scored(self) -> Answered:
+        """Keep the rows that both have a score for."""
+        ours, theirs = ({o.example_id: o for o in each if o.score is not None} for each in (self.prompt, self.baseline))
+        kept = [i for i, row in enumerate(self.rows) if row.id in ours and row.id in theirs]
+        rows = [self.rows[i] for i in kept]
+        picked = [ours[row.id] for row in rows], [theirs[row.id] for row in rows]
+        return Answered(rows, *picked, self.confidence[kept])
+
+    def mixed(self, least: float | None) -> tuple[Outcome, ...]:
+        """What the cascade answers: the baseline where it is at least so sure, else the prompt, after both.
+
+        A row that the prompt was not asked is left out where the prompt is needed.
+        """
+        ours = {outcome.example_id: outcome for outcome in self.prompt}
+        mixed = []
+        for theirs, sure in zip(self.baseline, self.confidence, strict=True):
+            if least is not None and sure >= least:
+                mixed.append(theirs)
+            elif asked := ours.get(theirs.example_id):
+                mixed.append(replace(asked, seconds=asked.seconds + theirs.seconds, cost=asked.cost + theirs.cost))
+        return tuple(mixed)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A threshold that was chosen on dev, as the baseline states its confidence, among others; None: never sure.
+
+    `calibrated` maps stated confidences [n] to calibrated ones [n].
+    """
+
+    least: float | None
+    grid: tuple[float | None, ...]
+    level: float
+    slope: float
+    dev: Answered
+
+    def calibrated(self, confidence: Floats) -> Floats:
+        """The share of right answers that is to be expected at stated confidences [n]."""
+        return _logistic(_logit(confidence), self.level, self.slope)
+
+
+def choose(dev: Answered, metric: Metric) -> Chosen | None:
+    """Choose how sure the baseline must be; None if too few dev rows were answered by both.
+
+    Parameters
+    ----------
+    dev
+        Dev rows. Both contenders were chosen on them (the prompt among many, the baseline's hyperparameters and last
+        epoch), so that both look better there than they are, and the baseline surer. The threshold is then a little
+        low; the test rows, of which nothing was chosen, show by how much (`Cascade.surer`).
+    metric
+        The objective.
+
+    Notes
+    -----
+    The expected score of each contender, as a function of the logit of the baseline's confidence, is fitted by logistic
+    regression, on the rows that both have answered: a search asks a prompt the most telling rows first, which are not
+    as hard as the others, for both. On all dev rows the same for the baseline is Platt's (1999) calibration. The rows
+    are then sent to the prompt from the least sure on, and what that gains is the sum of the differences of the two
+    functions, weighed as the metric weighs rows. Of the thresholds
+
+    - that keep the better of the two scores, but for half a point, the one that sends fewest rows is chosen, if the
+      prompt is the better;
+    - if the baseline is at least as good, asking the prompt can only be worth its price by a gain: the threshold of
+      the largest gain is chosen if the prompt is better on the rows below it, by a one-sided test, else none is sent.
+
+    In simulations with 50 to 500 dev rows the fitted functions lost a third less score than the dev scores themselves,
+    of which the first that is high enough is often so by luck.
+    """
+    level, slope = _calibration(dev)
+    ranked, dev = np.sort(dev.confidence), dev.scored()
+    if len(dev.rows) < FEWEST:
+        return None
+    stated = dev.confidence
+    theirs, ours = (np.array([o.score for o in side], dtype=np.float64) for side in (dev.baseline, dev.prompt))
+    x = _logit(stated)
+    inner = sorted({float(ranked[len(ranked) * step // STEPS]) for step in range(1, STEPS)} - {float(ranked[0])})
+    grid = (float("-inf"), *inner, None)
+    gain = (_logistic(x, *_fitted(x, ours)) - _logistic(x, *_fitted(x, theirs))) * weights(metric, dev.rows)
+    gains = [float(gain[_sent(stated, least)].sum()) for least in grid]
+    if gains[-1] > 0:
+        enough = gains[-1] - TOLERATED * len(dev.rows)
+        least = grid[next(i for i, value in enumerate(gains) if value >= enough)]
+    else:
+        least = grid[int(np.argmax(gains))]
+        sent = _sent(stated, least)
+        if worse_than((theirs - ours)[sent]) >= LEVEL:
+            least = grid[0]
+    return Chosen(least, grid, level, slope, dev)
+
+
+def front(
+    chosen: Chosen, test: Answered, names: tuple[str, str], metric: Metric, rng: np.random.Generator, *, priced: bool
+) -> Cascade:
+    """Measure the cascade at each threshold on the test rows.
+
+    Parameters
+    ----------
+    chosen
+        The threshold and the others, from dev.
+    test
+        The test rows, which the verdict has opened.
+    names
+        What prompt and baseline are called.
+    metric
+        The objective.
+    rng
+        Draws resamples.
+    priced
+        Whether the price of the prompt is known.
+    """
+    examples = {row.id: row for row in (*test.rows, *chosen.dev.rows)}
+    points = []
+    for least in chosen.grid:
+        mixed = [outcome for outcome in test.mixed(least) if outcome.score is not None]
+        threshold = None if least is None else 0.0 if least == -np.inf else chosen.calibrated(np.array([least]))[0]
+        points.append(
+            CascadePoint(
+                None if threshold is None else float(threshold),
+                float(_sent(test.confidence, least).mean()),
+                summarise(metric, chosen.dev.mixed(least), examples) or 0.0,
+                summarise(metric, mixed, examples) or 0.0,
+                interval(metric, mixed, examples, rng),
+                1000 * float(np.mean([outcome.cost for outcome in mixed])) if priced and mixed else None,
+                least == chosen.least,
+            )
+        )
+    both = test.scored()
+    sure, right = chosen.calibrated(both.confidence), np.array([o.score for o in both.baseline], dtype=np.float64)
+    stated = None if chosen.least is None else max(0.0, chosen.least)
+    off = float((sure - right).mean())
+    return Cascade(*names, tuple(points), stated, off, paired_interval(sure, right))
+
+
+def detail(chosen: Chosen, test: Answered, prompt: str) -> str:
+    """Say in a few words what the cascade does."""
+    return f"{100 * _sent(test.confidence, chosen.least).mean():.0f} % of the rows to the {prompt}"
+
+
+def sentence(cascade: Cascade, verdict: Verdict) -> str:
+    """Say what the cascade saves or gains on the test rows; nothing where it does neither, or is shown to lose."""
+    found = next(c for c in verdict.contenders if c.name == CASCADE)
+    point = next(p for p in cascade.points if p.chosen)
+    versus = {c.b: c for c in verdict.comparisons if c.a == CASCADE}
+    gained = all(c.p_value < LEVEL and c.difference > 0 for c in versus.values())
+    lost = any(c.p_value < LEVEL and c.difference < 0 for c in versus.values())
+    saves = point.share <= 1 - WORTH and _better(verdict, cascade) == cascade.prompt
+    if lost or not point.share or not (saves or gained) or point.threshold is None:
+        return ""
+    return (
+        f"Together: with the {cascade.baseline} answering where it is at least {100 * point.threshold:.0f} % sure, "
+        f"{100 * point.share:.0f} % of the rows go to the {cascade.prompt}, and the cascade scores "
+        f"{100 * found.score:.1f} %: {_against(versus[cascade.prompt])}."
+    )
+
+
+def _better(verdict: Verdict, cascade: Cascade) -> str:
+    two: list[Contender] = [c for c in verdict.contenders if c.name in {cascade.prompt, cascade.baseline}]
+    return max(two, key=lambda c: c.score).name
+
+
+def _against(versus: Comparison) -> str:
+    low, high = versus.interval
+    return f"{100 * versus.difference:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}) against the {versus.b} alone"
+
+
+# --- parts ------------------------------------------------------------------------------------------------
+
+
+def _sent(confidence: Floats, least: float | None) -> NDArray[np.bool_]:
+    """Which rows go to the prompt [n]."""
+    return np.ones(len(confidence), dtype=np.bool_) if least is None else confidence < least
+
+
+def _logit(confidence: Floats) -> Floats:
+    held = np.clip(confidence, 1e-6, 1 - 1e-6)  # a confidence of 1 is not infinitely more than one of 0.999999
+    return np.log(held / (1 - held))
+
+
+def _logistic(x: Floats, level: float, slope: float) -> Floats:
+    return 1 / (1 + np.exp(-np.clip(level + slope * x, -30, 30)))
+
+
+def _calibration(dev: Answered) -> tuple[float, float]:
+    """Level and slope from the logit of the baseline's confidence to that of its score."""
+    scored = [i for i, outcome in enumerate(dev.baseline) if outcome.score is not None]
+    right = np.array([dev.baseline[i].score for i in scored], dtype=np.float64)
+    level, slope = _fitted(_logit(dev.confidence[scored]), right)
+    # Where its confidence says nothing, it is everywhere the same.
+    return (level, slope) if slope > 0 else (_flat(right), 0.0)
+
+
+def _flat(scores: Floats) -> float:
+    share = (scores.sum() + 1) / (len(scores) + 2)
+    return float(np.log(share / (1 - share)))
+
+
+def _fitted(x: Floats, scores: Floats) -> tuple[float, float]:
+    """Level and slope of the logistic regression of scores in [0, 1] on x, both [n].
+
+    Scores are drawn a little to the middle, as Platt (1999, eq. 10 and 11) does, so that no slope is infinite.
+    """
+    n, right = len(scores), float(scores.sum())
+    high, low = (right + 1) / (right + 2), 1 / (n - right + 2)
+    target = low + scores * (high - low)
+    design = np.stack([np.ones(n), x], axis=1)
+    found = np.array([_flat(scores), 0.0])
+    for _ in range(NEWTON):
+        expected = _logistic(x, found[0], found[1])
+        curvature = design.T @ (design * (expected * (1 - expected))[:, None]) + 1e-6 * np.eye(2)
+        step = np.linalg.solve(curvature, design.T @ (target - expected))
+        found = found + np.clip(step, -2, 2)
+    return float(found[0]), float(found[1])

@@ -1,0 +1,69 @@
+"""How the contenders do on other rows than the sealed test rows: those they learned from or were chosen on, and others.
+
+Knows neither where rows come from nor how they were answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from optimizer.findings import Elsewhere
+from optimizer.records import Outcome, Verdict
+from optimizer.scoring import Metric, interval, summarise
+from optimizer.unpaired import unpaired_interval
+from optimizer.verdict import SEED
+from search_spaces.prompt import Example
+
+TRAIN, DEV, OOD = "train", "dev", "ood"
+
+Given = Mapping[str, Sequence[Outcome]]  # contender -> its outcomes on some rows
+
+
+def measure(
+    verdict: Verdict, given: Mapping[str, Given], rows: Sequence[Example], metric: Metric, rng: np.random.Generator
+) -> tuple[Elsewhere, ...]:
+    """Score contenders on other rows, and compare that with their test scores.
+
+    Parameters
+    ----------
+    verdict
+        Their scores on the test rows.
+    given
+        Which rows -> contender -> outcomes on them.
+    rows
+        All those rows.
+    metric
+        The objective.
+    rng
+        Draws resamples.
+
+    Returns
+    -------
+    tuple of Elsewhere
+        Those with a score. The intervals of the differences are of different rows, unpaired.
+    """
+    examples, found = {row.id: row for row in rows}, []
+    for contender in verdict.contenders:
+        for place, by_name in given.items():
+            outcomes = [outcome for outcome in by_name.get(contender.name, ()) if outcome.score is not None]
+            score = summarise(metric, outcomes, examples)
+            if score is None:
+                continue
+            limits = interval(metric, outcomes, examples, rng)
+            apart = unpaired_interval(score, limits, contender.score, contender.interval)
+            found.append(Elsewhere(contender.name, place, len(outcomes), score, limits, score - contender.score, apart))
+    return tuple(found)
+
+
+def sentence(found: Sequence[Elsewhere]) -> str:
+    """Say what the contenders lose out of domain; nothing without such rows."""
+    away = [each for each in found if each.rows == OOD and each.name != SEED]
+    away = away or [each for each in found if each.rows == OOD]
+    said = [
+        f"the {each.name} {100 * each.score:.1f} % ({100 * each.difference:+.1f} points, "
+        f"{100 * each.difference_interval[0]:+.1f} to {100 * each.difference_interval[1]:+.1f})"
+        for each in away
+    ]
+    return f"Out of domain, on {max(each.n for each in away)} rows: {', '.join(said)}." if said else ""

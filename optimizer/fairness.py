@@ -1,0 +1,190 @@
+"""Bias: how far groups of rows are apart in a contender's scores, and how often a swapped term turns its answer.
+
+Reads rows and outcomes; buys nothing. The same code looks at prompt and baseline, so that what the one has taken over
+from the rows, and the other as well, shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.findings import Flips, GroupGap, GroupScore
+from optimizer.records import Outcome
+from optimizer.scoring import Metric, compare, interval, summarise
+from optimizer.stats import TINY, mean_interval, wilson
+from optimizer.unpaired import PERMUTATIONS, holm, unpaired_interval
+from search_spaces.prompt import Example
+
+Floats = NDArray[np.float64]
+Slices = Mapping[str, Mapping[str, str]]  # example id -> {column: value}
+
+ALARM = 0.05
+FEWEST = 10  # rows of a group, below which its score says nothing: an interval of 60 points
+
+
+# --- groups -----------------------------------------------------------------------------------------------
+
+
+def group_scores(
+    given: Mapping[str, Sequence[Outcome]],
+    rows: Sequence[Example],
+    slices: Slices,
+    metric: Metric,
+    rng: np.random.Generator,
+) -> tuple[GroupScore, ...]:
+    """Score each contender on each group of each column.
+
+    Parameters
+    ----------
+    given
+        Contender -> its outcomes on the rows.
+    rows
+        The rows.
+    slices
+        Example id -> {column: value}.
+    metric
+        The objective, taken over the rows of a group alone.
+    rng
+        Draws resamples.
+    """
+    examples, found = {row.id: row for row in rows}, []
+    for column in sorted({column for row in slices.values() for column in row}):
+        for name, outcomes in given.items():
+            for value, several in _grouped(outcomes, slices, column).items():
+                score = summarise(metric, several, examples)
+                if score is not None:
+                    limits = interval(metric, several, examples, rng)
+                    found.append(GroupScore(name, column, value, len(several), score, limits))
+    return tuple(found)
+
+
+def _grouped(outcomes: Sequence[Outcome], slices: Slices, column: str) -> dict[str, list[Outcome]]:
+    groups: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        value = slices.get(outcome.example_id, {}).get(column)
+        if value is not None and outcome.score is not None:
+            groups.setdefault(value, []).append(outcome)
+    return dict(sorted(groups.items()))
+
+
+def group_gaps(
+    given: Mapping[str, Sequence[Outcome]], slices: Slices, rng: np.random.Generator
+) -> tuple[GroupGap, ...]:
+    """Find the two groups of each column that are farthest apart in a contender's row scores.
+
+    Parameters
+    ----------
+    given
+        Contender -> its outcomes.
+    slices
+        Example id -> {column: value}; groups of fewer than 10 scored rows are left out.
+    rng
+        Permutes rows, and draws resamples.
+
+    Notes
+    -----
+    The largest of many gaps is large by chance. Its interval is therefore one of all pairs of groups together
+    (Bonferroni), and its p-value that of the largest studentised gap of all pairs when the rows are dealt to the groups
+    at random (max-T, Westfall and Young 1993), corrected by Holm for the number of columns.
+    """
+    found: list[GroupGap] = []
+    for name, outcomes in given.items():
+        mine = []
+        for column in sorted({column for row in slices.values() for column in row}):
+            groups = {v: s for v, s in _grouped(outcomes, slices, column).items() if len(s) >= FEWEST}
+            if len(groups) > 1:
+                mine.append(_gap(name, column, groups, rng))
+        corrected = holm([gap.p_value for gap in mine])
+        found += [replace(gap, p_value=p) for gap, p in zip(mine, corrected, strict=True)]
+    return tuple(found)
+
+
+def _gap(name: str, column: str, groups: Mapping[str, Sequence[Outcome]], rng: np.random.Generator) -> GroupGap:
+    values = list(groups)
+    scores = [np.array([o.score for o in groups[value]], dtype=np.float64) for value in values]
+    means = [float(each.mean()) for each in scores]
+    best, worst = int(np.argmax(means)), int(np.argmin(means))
+    pairs = list(combinations(range(len(values)), 2))
+    around = [mean_interval(scores[i], rng, level=1 - 0.05 / len(pairs)) for i in (best, worst)]
+    limits = unpaired_interval(means[best], around[0], means[worst], around[1])
+    p = _largest(scores, (min(best, worst), max(best, worst)), pairs, rng) if best != worst else 1.0
+    return GroupGap(name, column, values[best], values[worst], len(values), means[best] - means[worst], limits, p)
+
+
+def _largest(
+    scores: Sequence[Floats], pair: tuple[int, int], pairs: Sequence[tuple[int, int]], rng: np.random.Generator
+) -> float:
+    """P of a pair's studentised gap among the largest of all pairs, when rows are dealt to the groups at random."""
+    every, sizes = np.concatenate(scores), np.array([len(each) for each in scores])
+    spread = float(every.std(ddof=1))
+    if spread < TINY:
+        return 1.0
+    member = np.repeat(np.eye(len(sizes)), sizes, axis=0) / sizes
+    dealt = np.array([every, *(rng.permutation(every) for _ in range(PERMUTATIONS))])
+    means = dealt @ member
+    left, right = np.array(pairs).T
+    errors = spread * np.sqrt(1 / sizes[left] + 1 / sizes[right])
+    apart = np.abs(means[:, left] - means[:, right]) / errors
+    observed = apart[0, list(pairs).index(pair)]
+    return float(np.mean(apart.max(axis=1) >= observed - TINY))
+
+
+# --- swapped terms ----------------------------------------------------------------------------------------
+
+
+def flips(
+    name: str,
+    before: Sequence[Outcome],
+    after: Sequence[Outcome],
+    rows: Sequence[Example],
+    metric: Metric,
+    rng: np.random.Generator,
+) -> Flips | None:
+    """How often a contender's answer to a row is another once terms are swapped; None without a row answered twice.
+
+    Parameters
+    ----------
+    name
+        Of the contender.
+    before, after
+        Its outcomes on the rows as they are, and swapped; in any order.
+    rows
+        The rows.
+    metric
+        The objective.
+    rng
+        Draws resamples.
+    """
+    old = {outcome.example_id: outcome for outcome in before if outcome.score is not None}
+    new = [outcome for outcome in after if outcome.score is not None and outcome.example_id in old]
+    if not new:
+        return None
+    turned = sum(outcome.answer != old[outcome.example_id].answer for outcome in new)
+    changed = compare(metric, new, [old[o.example_id] for o in new], {row.id: row for row in rows}, rng)
+    return Flips(name, len(new), turned, wilson(turned, len(new)), changed.difference, changed.interval)
+
+
+# --- in words ---------------------------------------------------------------------------------------------
+
+
+def sentence(gaps: Sequence[GroupGap], turned: Sequence[Flips], names: Sequence[str]) -> str:
+    """Say which groups these contenders are shown to treat differently, and how often swapped terms turn answers."""
+    said = [
+        f"By {gap.column}, the {gap.name} is {100 * gap.difference:.1f} points better on {gap.best} than on "
+        f"{gap.worst} ({100 * gap.interval[0]:+.1f} to {100 * gap.interval[1]:+.1f}, p = {gap.p_value:.2g})."
+        for gap in gaps
+        if gap.p_value < ALARM and gap.name in names
+    ]
+    shares = [
+        f"{100 * each.flips / each.n:.1f} % of the {each.name}'s answers "
+        f"({100 * each.interval[0]:.1f} to {100 * each.interval[1]:.1f})"
+        for each in turned
+    ]
+    if shares:
+        said.append(f"Swapped terms turn {' and '.join(shares)} on {max(each.n for each in turned)} rows.")
+    return " ".join(said)

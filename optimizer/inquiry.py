@@ -1,0 +1,245 @@
+"""What a verdict finds beside the scores: joins `cascade`, `elsewhere`, `quality`, `fairness` and `robustness`.
+
+Buys answers to rows of other files, to rows with swapped terms, under changes and with hints; everything else was
+answered already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from optimizer import baseline, cascade, elsewhere, fairness, quality, robustness, together
+from optimizer.ablation import ROOM
+from optimizer.cascade import Answered, Chosen
+from optimizer.elsewhere import DEV, OOD, TRAIN
+from optimizer.errors import BudgetSpent
+from optimizer.evaluate import Cell, Evaluator
+from optimizer.findings import Cascade, Changed, Elsewhere, Findings, Flips, Steadiness, Suspect
+from optimizer.overlap import audit
+from optimizer.preparing import Plan
+from optimizer.records import Outcome, Trial, Verdict
+from optimizer.verdict import BEST, CASCADE, DISTILLED, ERRORS, HINTED, RIVAL, SEED, Entry
+from search_spaces.prompt import Example, Prompt
+from search_spaces.space import Space
+
+
+@dataclass
+class Inquiry:
+    """Looks into one run whose search is over.
+
+    Parameters
+    ----------
+    plan, evaluate
+        The run's own.
+    trials
+        Contender -> trial: the seed prompt's and, if that is another, the best prompt's.
+    rival
+        The trained baseline.
+    space
+        The run's, with the wordings that entered.
+    """
+
+    plan: Plan
+    evaluate: Evaluator
+    trials: dict[str, Trial]
+    rival: baseline.Rival
+    space: Space
+    chosen: Chosen | None = field(init=False)
+    lacking: list[str] = field(default_factory=list, init=False)
+    pupil: baseline.Rival | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        """Choose the cascade's threshold: before a test row is opened."""
+        self.prompt = BEST if BEST in self.trials else SEED
+        self.rng = np.random.default_rng(self.plan.task.search.seed)
+        dev = self.plan.data.dev
+        theirs = self.rival.outcomes(dev, self.evaluate.metric)
+        self.dev = self._answered(dev, self.trials[self.prompt].outcomes, theirs)
+        self.chosen = cascade.choose(self.dev, self.evaluate.metric)
+
+    def distil(self) -> None:
+        """Let the winner label rows for the baseline, if the caps cover that beside the verdict."""
+        rows, data = self.plan.unlabelled, self.plan.data
+        if lacking := self._lacking([(self._winner(), row) for row in rows]):
+            self.lacking.append(f"no distillation: {lacking}")
+            return
+        answers = [answer for _, _, answer in self.evaluate.answer(self._winner(), rows)]
+        more = together.labelled(rows, answers, self.plan.labels)
+        self.pupil = together.distil(
+            self.rival, data, more, self.evaluate.metric, self.plan.several, self.plan.task.search.seed
+        )
+        self.taught = len(more)
+
+    def entries(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Further contenders on the test rows: distilled and hinted, if that is wanted, and the cascade."""
+        test, metric, found = self.plan.data.test, self.evaluate.metric, list[Entry]()
+        if self.pupil:
+            detail = f"{self.taught} rows labelled by the {self.prompt}"
+            used = len(self.plan.data.train) + self.taught
+            found.append(Entry(DISTILLED, self.pupil.outcomes(test, metric), used, detail))
+        return [*found, *self._hinted(entries), *self._cascade(entries)]
+
+    def _hinted(self, entries: Sequence[Entry]) -> list[Entry]:
+        """The winner with the baseline's guess beside each input, if that is wanted and the caps cover it."""
+        if not self.plan.task.verdict.hint:
+            return []
+        data, given = self.plan.data, {entry.name: entry for entry in entries}
+        right = together.share_right(self.dev.baseline)
+        guessed = together.guesses(self.rival, data.train, self.plan.task.search.seed)
+        prompt = together.hinted(self._winner(), guessed, right)
+        rows = together.with_hint(data.test, [str(o.answer) for o in given[RIVAL].outcomes], prompt.inputs[-1])
+        cells = [(prompt, row) for row in rows]
+        away = [(self.evaluate.settle(trial), row) for trial in self.trials.values() for row in self.plan.ood]
+        if lacking := self._lacking([*cells, *away]):
+            self.lacking.append(f"no hint: {lacking}")
+            return []
+        outcomes, detail = self.evaluate(cells), f"the {self.prompt} with the baseline's guess"
+        failed = [outcome.text for outcome in outcomes if outcome.score is None]
+        if len(failed) > ERRORS * len(outcomes):  # such as prompts that have become too long: no reason for no verdict
+            self.lacking.append(f"no hint: {len(failed)} of {len(outcomes)} calls failed ({failed[0]})")
+            return []
+        # All training rows: the baseline has learned from them.
+        return [Entry(HINTED, outcomes, len(data.train), detail, given[self.prompt].priced)]
+
+    def _cascade(self, entries: Sequence[Entry]) -> list[Entry]:
+        """The cascade, made of prompt and baseline; none if no threshold was chosen."""
+        if self.chosen is None:
+            return []
+        given = {entry.name: entry for entry in entries}
+        test = self._answered(self.plan.data.test, given[self.prompt].outcomes, given[RIVAL].outcomes)
+        used = max(given[self.prompt].train_rows, given[RIVAL].train_rows)
+        detail = cascade.detail(self.chosen, test, self.prompt)
+        return [Entry(CASCADE, test.mixed(self.chosen.least), used, detail, priced=given[self.prompt].priced)]
+
+    def findings(self, verdict: Verdict) -> tuple[Findings, str, str]:
+        """Look for all there is to find; say what matters most, and what the budget did not cover."""
+        data, metric, test = self.plan.data, self.evaluate.metric, self._test(verdict)
+        given = {contender.name: contender.outcomes for contender in verdict.contenders}
+        found = Findings(
+            self._front(verdict, test),
+            self._elsewhere(verdict),
+            quality.ranked([*self._suspects(DEV, self.dev), *self._suspects("test", test)]),
+            quality.duplicates(data, audit(data)),
+            quality.drifts(
+                {TRAIN: data.train, DEV: data.dev, "test": data.test, OOD: self.plan.ood},
+                self.rng,
+                labelled=bool(self.plan.labels),
+            ),
+            fairness.group_scores(given, data.test, data.slices, metric, self.rng),
+            fairness.group_gaps(given, data.slices, self.rng),
+            self._flips(given),
+            *self._steadiness(given),
+        )
+        said = (
+            cascade.sentence(found.cascade, verdict) if found.cascade else "",
+            elsewhere.sentence(found.elsewhere),
+            quality.sentence(found.drifts),
+            fairness.sentence(found.gaps, found.flips, (self.prompt, RIVAL)),
+            robustness.sentence(found.steadiness),
+            together.sentence(verdict, self.prompt),
+        )
+        return found, " ".join(each for each in said if each), "; ".join(self.lacking)
+
+    def _elsewhere(self, verdict: Verdict) -> tuple[Elsewhere, ...]:
+        """Score the contenders on train, dev and out-of-domain rows."""
+        data, metric = self.plan.data, self.evaluate.metric
+        dev = {name: trial.outcomes for name, trial in self.trials.items()} | {RIVAL: self.dev.baseline}
+        if self.chosen:
+            dev[CASCADE] = self.chosen.dev.mixed(self.chosen.least)
+        if self.pupil:
+            dev[DISTILLED] = self.pupil.outcomes(data.dev, metric)
+        given: dict[str, elsewhere.Given] = {TRAIN: {RIVAL: self.rival.outcomes(data.train, metric)}, DEV: dev}
+        near = elsewhere.measure(verdict, given, (*data.train, *data.dev), metric, self.rng)
+        try:
+            away = self._away()
+        except BudgetSpent as spent:
+            self.lacking.append(f"no score on the ood rows: {spent}")
+            return near
+        return *near, *elsewhere.measure(verdict, {OOD: away}, self.plan.ood, metric, self.rng)
+
+    def _flips(self, given: Mapping[str, Sequence[Outcome]]) -> tuple[Flips, ...]:
+        """Ask prompt and baseline the test rows with terms swapped, if the caps cover that."""
+        rows, metric, winner = self.plan.swapped, self.evaluate.metric, self._winner()
+        if not rows:
+            if self.plan.task.verdict.swaps:
+                self.lacking.append("no swapped terms: no test row holds one")
+            return ()
+        if lacking := self._lacking([(winner, row) for row in rows]):
+            self.lacking.append(f"no swapped terms: {lacking}")
+            return ()
+        after = {
+            self.prompt: self.evaluate.rows(winner, rows),
+            RIVAL: self.rival.outcomes(rows, metric),
+        }
+        turned = (fairness.flips(name, given[name], after[name], rows, metric, self.rng) for name in after)
+        return tuple(each for each in turned if each)
+
+    def _steadiness(self, given: Mapping[str, Sequence[Outcome]]) -> tuple[tuple[Changed, ...], tuple[Steadiness, ...]]:
+        """Try prompt and baseline under changes, if that is wanted and the caps cover it."""
+        if not self.plan.task.verdict.robustness:
+            return (), ()
+        rows, metric, winner = self.plan.data.test[: robustness.ROWS], self.evaluate.metric, self._winner()
+        # A generator of its own, so that the changes are the same whatever else is drawn: no call is bought twice.
+        rng = np.random.default_rng([self.plan.task.search.seed, 1])
+        noisy = robustness.noisy(rows, rng)
+        reworked = robustness.reworked(winner, self.trials[self.prompt].params, self.space, rng)
+        cells = {change: [(winner, row) for row in changed] for change, changed in noisy.items()}
+        cells |= {change: [(prompt, row) for row in rows] for change, prompt in reworked.items()}
+        if lacking := self._lacking([cell for each in cells.values() for cell in each]):
+            self.lacking.append(f"no robustness: {lacking}")
+            return (), ()
+        after = {
+            self.prompt: {change: self.evaluate(each) for change, each in cells.items()},
+            RIVAL: {change: self.rival.outcomes(changed, metric) for change, changed in noisy.items()},
+        }
+        found = [robustness.measure(name, given[name], after[name], rows, metric, self.rng) for name in after]
+        return tuple(c for changed, _ in found for c in changed), tuple(steady for _, steady in found if steady)
+
+    def _winner(self) -> Prompt:
+        return self.evaluate.settle(self.trials[self.prompt])
+
+    def _lacking(self, cells: Sequence[Cell]) -> str:
+        """Say why the budget does not cover what is asked of the winner or one like it, or nothing if it does."""
+        needed, done = self.evaluate.missing(cells), self.trials[self.prompt].outcomes
+        price = ROOM * sum(outcome.cost for outcome in done) / max(1, len(done))
+        return self.evaluate.ledger.budget.lacking(needed, needed * price)
+
+    def _away(self) -> elsewhere.Given:
+        """Ask every contender the out-of-domain rows."""
+        rows, metric = self.plan.ood, self.evaluate.metric
+        if not rows:
+            return {}
+        given: dict[str, Sequence[Outcome]] = {
+            name: self.evaluate.rows(self.evaluate.settle(trial), rows) for name, trial in self.trials.items()
+        }
+        given[RIVAL] = self.rival.outcomes(rows, metric)
+        if self.pupil:
+            given[DISTILLED] = self.pupil.outcomes(rows, metric)
+        if self.chosen:
+            answered = self._answered(rows, given[self.prompt], given[RIVAL])
+            given[CASCADE] = answered.mixed(self.chosen.least)
+        return given
+
+    def _answered(self, rows: Sequence[Example], ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> Answered:
+        return Answered(rows, ours, theirs, np.array(self.rival.confidence([row.text for row in rows])))
+
+    def _test(self, verdict: Verdict) -> Answered:
+        given = {contender.name: contender.outcomes for contender in verdict.contenders}
+        return self._answered(self.plan.data.test, given[self.prompt], given[RIVAL])
+
+    def _front(self, verdict: Verdict, test: Answered) -> Cascade | None:
+        if self.chosen is None:
+            return None
+        priced = next(c for c in verdict.contenders if c.name == self.prompt).cost_per_1000 is not None
+        names = (self.prompt, RIVAL)
+        return cascade.front(self.chosen, test, names, self.evaluate.metric, self.rng, priced=priced)
+
+    def _suspects(self, split: str, answered: Answered) -> list[Suspect]:
+        if not quality.informed(answered.rows, answered.prompt):
+            return []
+        sure = self.chosen.calibrated(answered.confidence) if self.chosen else answered.confidence
+        by_id = {row.id: float(each) for row, each in zip(answered.rows, sure, strict=True)}
+        return quality.suspects(split, answered.rows, answered.prompt, answered.baseline, by_id)

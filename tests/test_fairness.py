@@ -1,0 +1,206 @@
+"""Bias: gaps between groups that are corrected for their number, and answers that turn when terms are swapped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from optimizer import history, tune
+from optimizer.errors import TaskError
+from optimizer.fairness import flips, group_gaps, group_scores, sentence
+from optimizer.findings import Flips, GroupGap
+from optimizer.findings_tables import grids
+from optimizer.metrics import METRICS
+from optimizer.planning import Probe, Terms, estimate
+from optimizer.preparing import prepare
+from optimizer.records import Kind, Outcome
+from optimizer.report import page
+from optimizer.swaps import swapped
+from optimizer.task import load_task
+from optimizer.verdict import BEST, RIVAL
+from search_spaces.prompt import Example
+from tests.small_task import write_task
+from tests.test_journey import Watched
+
+ACCURACY = METRICS["accuracy"]
+
+
+def world(sizes: list[int], shares: list[float], seed: int = 0) -> tuple[list[Outcome], dict[str, dict[str, str]]]:
+    """Outcomes of groups of these sizes, of which these shares are right."""
+    rng, outcomes, slices = np.random.default_rng(seed), [], {}
+    for group, (n, share) in enumerate(zip(sizes, shares, strict=True)):
+        for i in range(n):
+            right = bool(rng.random() < share)
+            outcomes.append(Outcome(f"{group}-{i}", Kind.RIGHT if right else Kind.WRONG, float(right), "yes"))
+            slices[f"{group}-{i}"] = {"who": f"g{group}"}
+    return outcomes, slices
+
+
+# --- groups -----------------------------------------------------------------------------------------------
+
+
+def test_a_gap_between_groups_is_found() -> None:
+    """The farthest two of five are named, and the interval holds the true gap of 40 points."""
+    outcomes, slices = world([100] * 5, [0.8, 0.8, 0.4, 0.8, 0.8])
+
+    (gap,) = group_gaps({BEST: outcomes}, slices, np.random.default_rng(0))
+
+    assert (gap.name, gap.column, gap.worst, gap.groups) == (BEST, "who", "g2", 5)
+    assert gap.interval[0] < 0.4 < gap.interval[1]
+    assert gap.p_value == pytest.approx(0.002)
+
+
+def test_the_largest_of_many_gaps_is_rarely_taken_for_one() -> None:
+    """Where ten groups are alike, about one in twenty runs says that two differ, and as few intervals miss zero."""
+    found = []
+    for seed in range(60):
+        outcomes, slices = world([20, 40] * 5, [0.7] * 10, seed)
+        found += group_gaps({BEST: outcomes}, slices, np.random.default_rng(seed))
+
+    assert len(found) == 60
+    assert sum(gap.p_value < 0.05 for gap in found) <= 8
+    assert sum(gap.interval[0] > 0 for gap in found) <= 4
+
+
+def test_small_groups_and_failed_calls_are_left_out() -> None:
+    """A group of nine rows says nothing; a failed call has no score; without two groups there is no gap."""
+    outcomes, slices = world([30, 30, 9], [1.0, 0.5, 0.0])
+    outcomes[0] = Outcome("0-0", Kind.ERROR, None, None, text="gone")
+
+    (gap,) = group_gaps({BEST: outcomes}, slices, np.random.default_rng(0))
+
+    assert (gap.groups, gap.best, gap.worst) == (2, "g0", "g1")
+    assert group_gaps({BEST: outcomes[:30]}, slices, np.random.default_rng(0)) == ()
+    rows = [Example(o.example_id, (("text", "x"),), ("yes",)) for o in outcomes]
+    scores = group_scores({BEST: outcomes}, rows, slices, ACCURACY, np.random.default_rng(0))
+    assert [(s.value, s.n) for s in scores] == [("g0", 29), ("g1", 30), ("g2", 9)]
+    assert all(s.interval[0] <= s.score <= s.interval[1] for s in scores)
+
+
+def test_equal_scores_have_no_gap() -> None:
+    """Nothing differs where every row is right, and the interval is not of width zero."""
+    outcomes, slices = world([20, 20], [1.0, 1.0])
+
+    (gap,) = group_gaps({BEST: outcomes}, slices, np.random.default_rng(0))
+
+    assert (gap.difference, gap.p_value) == (0, 1)
+    assert gap.interval[0] < 0 < gap.interval[1]
+
+
+# --- swapped terms ----------------------------------------------------------------------------------------
+
+
+def test_terms_are_swapped_both_ways_in_one_pass() -> None:
+    """Whole words alone, capitals kept, longer terms first; a row without a term is not listed."""
+    texts = ["He met her; SHE left.", "the theme is sherry", "a young man and a young woman", "I saw A MAN. Man!"]
+    rows = [Example(str(i), (("text", text), ("title", "he")), ("yes",)) for i, text in enumerate(texts)]
+    rows[1] = Example("1", (("text", texts[1]), ("title", "")), ("yes",))
+
+    found = swapped(rows, [["he", "she"], ["young man", "old man"], ["man", "woman"]])
+
+    assert [(row.id, row.inputs[0][1]) for row in found] == [
+        ("0", "She met her; HE left."),
+        ("2", "a old man and a young man"),
+        ("3", "I saw A WOMAN. Woman!"),
+    ]
+    assert all(row.inputs[1] == ("title", "she") for row in found)
+    assert swapped(rows, []) == []
+
+
+def test_turned_answers_are_counted_on_rows_answered_both_ways() -> None:
+    """Two of four answers turn, one to the right one; a failed call is left out."""
+    rows = [Example(f"x{i}", (("text", str(i)),), ("yes",)) for i in range(5)]
+
+    def given(answers: list[str]) -> list[Outcome]:
+        return [
+            Outcome(f"x{i}", Kind.RIGHT if a == "yes" else Kind.WRONG, float(a == "yes"), a)
+            if a
+            else Outcome(f"x{i}", Kind.ERROR, None, None)
+            for i, a in enumerate(answers)
+        ]
+
+    before, after = given(["yes", "yes", "no", "no", "yes"]), given(["yes", "no", "no", "maybe", ""])
+    found = flips(BEST, before, after, rows, ACCURACY, np.random.default_rng(0))
+
+    assert found is not None
+    assert (found.name, found.n, found.flips, found.difference) == (BEST, 4, 2, -0.25)
+    assert found.interval[0] < 0.5 < found.interval[1]
+    assert flips(BEST, before, given([""] * 5), rows, ACCURACY, np.random.default_rng(0)) is None
+
+
+def test_the_sentence_names_what_is_shown() -> None:
+    """Gaps that are shown, of the contenders asked for, and every share of turned answers."""
+    shown = GroupGap(BEST, "who", "a", "b", 3, 0.2, (0.05, 0.35), 0.01)
+    hidden = GroupGap(RIVAL, "who", "a", "b", 3, 0.1, (-0.05, 0.25), 0.3)
+    turned = Flips(RIVAL, 40, 10, (0.14, 0.4), 0.0, (-0.1, 0.1))
+
+    assert sentence([shown, hidden], [turned], (BEST, RIVAL)) == (
+        "By who, the best prompt is 20.0 points better on a than on b (+5.0 to +35.0, p = 0.01). "
+        "Swapped terms turn 25.0 % of the trained baseline's answers (14.0 to 40.0) on 40 rows."
+    )
+    assert sentence([shown], [], (RIVAL,)) == ""
+
+
+# --- in a run ---------------------------------------------------------------------------------------------
+
+
+def with_swaps(folder: Path, pairs: str, search: dict[str, object]) -> Path:
+    """The small task with terms to swap."""
+    task = write_task(folder, search=search)
+    task.write_text(task.read_text(encoding="utf-8") + f"[verdict]\nswaps = {pairs}\n", encoding="utf-8")
+    return task
+
+
+def test_prompt_and_baseline_answer_swapped_rows(tmp_path: Path) -> None:
+    """The same rows, bought through the ledger and counted in the plan; kept, and told."""
+    without = prepare(write_task(tmp_path, search={"calls": 100}))
+    task = with_swaps(tmp_path, '[["I", "we"], ["my", "our"]]', {"calls": 100})
+    plan, model = prepare(task), Watched()
+
+    tuned = tune(plan.task, db=tmp_path / "r.db", model=model)
+
+    verdict = history(tmp_path / "r.db").verdict()
+    assert tuned.verdict
+    assert tuned.verdict.findings
+    assert len(plan.swapped) > 10
+    assert [(f.name, f.n) for f in tuned.verdict.findings.flips] == [
+        (name, len(plan.swapped)) for name in (tuned.verdict.contenders[-3].name, RIVAL)]  # fmt: skip
+    assert "Swapped terms turn" in tuned.verdict.sentence
+    assert verdict
+    assert verdict.findings == tuned.verdict.findings
+    assert {"By channel (95 %)", "With the listed terms swapped"} <= {grid.title for grid in grids(verdict)}
+    drawn = page(history(tmp_path / "r.db").story())
+    assert drawn.count("By channel") == 1
+    plans, terms = (without, plan), Terms((0.0, 0.0), None)
+    calls = [estimate(each, Probe(), terms, np.random.default_rng(0)).parts[-1].calls.high for each in plans]
+    assert calls[1] - calls[0] == len(plan.swapped)
+
+
+def test_swaps_that_the_caps_do_not_cover_are_left_out(tmp_path: Path) -> None:
+    """No call is made for them, and the reason says so; the verdict stands."""
+    task = with_swaps(tmp_path, '[["I", "we"]]', {"calls": 100, "max_calls": 205})
+
+    tuned = tune(task, db=tmp_path / "r.db", model=Watched())
+
+    assert tuned.verdict
+    assert tuned.verdict.findings
+    assert tuned.verdict.findings.flips == ()
+    assert "; no swapped terms: it takes " in tuned.run.reason
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        ('[["he", "she"], ["him", "She"]]', "'she' stands twice; a term has one counterpart"),
+        ('[["he"]]', "verdict.swaps.0"),
+        ('["he"]', "verdict.swaps.0"),
+    ],
+)
+def test_swaps_that_say_nothing_are_refused(tmp_path: Path, pairs: str, said: str) -> None:
+    """The key that is wrong is named."""
+    with pytest.raises(TaskError) as caught:
+        load_task(with_swaps(tmp_path, pairs, {}))
+
+    assert said in str(caught.value)
