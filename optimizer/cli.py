@@ -203,6 +203,7 @@ def _tuned_text(tuned: Tuned) -> None:
     from optimizer.curve_tables import grids, pays_off
     from optimizer.front_tables import front_grid
     from optimizer.report import comparisons_grid, dollars, params_text, percent, spread, verdict_grid
+    from optimizer.rungs import left_out
 
     run, best = tuned.run, tuned.best
     for note in tuned.notes:
@@ -223,7 +224,10 @@ def _tuned_text(tuned: Tuned) -> None:
         out("no verdict: the budget did not cover the sealed test rows")
         return
     out_grid(verdict_grid(tuned.verdict))
-    out(f"{tuned.verdict.contenders[-1].name}: {tuned.verdict.contenders[-1].detail}\n")
+    out(f"{tuned.verdict.contenders[-1].name}: {tuned.verdict.contenders[-1].detail}")
+    if said := left_out(tuned.verdict.ladder):
+        out(said)
+    out()
     out_grid(comparisons_grid(tuned.verdict))
     if tuned.verdict.opened > 1:
         out(f"(these test rows were opened by {tuned.verdict.opened} runs so far)")
