@@ -5,13 +5,16 @@ BIN := .venv/bin
 UV_VERSION := 0.13.8
 SYNC := UV_PROJECT_ENVIRONMENT=.venv $(BIN)/uv sync --frozen --inexact --compile-bytecode --quiet
 
-.PHONY: demo test faults lint types format clean
+.PHONY: demo test test-finetune faults lint types format clean
 
 demo: .venv/demo  ## the main job on bundled rows and the embedded model
 	$(BIN)/phrasetune demo
 
 test: .venv/test  ## all tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+test-finetune: .venv/finetune  ## the baselines with language models, on the CPU: they skip where these are not installed
+	$(BIN)/python -m pytest -n 0 tests/test_finetune.py
 
 faults: .venv/test  ## kills, faults, full disks and hostile providers in large numbers; leaves faults.json
 	FAULTS=full $(BIN)/python -m pytest tests/faults -n auto --dist worksteal
@@ -47,4 +50,14 @@ clean:
 
 .venv/lint: .venv/uv-$(UV_VERSION) pyproject.toml uv.lock
 	$(SYNC) --group test --group lint
+	touch $@
+
+# torch for the CPU alone, of which PyPI has none for Linux: 200 MB in the place of several GB for a graphics card.
+TORCH := torch==2.13.0+cpu
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+CARD := $(shell sed -n 's/^name = "\(torch\|triton\|nvidia-.*\|cuda-.*\)"$$/--no-install-package \1/p' uv.lock 2>/dev/null)
+
+.venv/finetune: .venv/test
+	$(SYNC) --group test --extra finetune --group finetune $(CARD)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --retries 0 --extra-index-url $(TORCH_INDEX) '$(TORCH)'
 	touch $@

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizer.baseline import Budget, train
+from optimizer.baseline import Budget, Lesson
 from optimizer.cascade import Answered, choose, front
+from optimizer.linear import train
 from optimizer.metrics import METRICS
 from optimizer.quality import ranked, suspects
 from optimizer.records import Outcome
@@ -49,7 +50,7 @@ def measured(folder: Path, turned: float, share: float) -> tuple[list[str], list
         split: [replace(row, targets=(other(row, labels, rng),)) if rng.random() < turned else row for row in several]
         for split, several in true.items()
     }
-    rival = train(rows["train"], rows["dev"], ACCURACY, best_hyperparameters, labelled=True, budget=Budget(5))
+    rival = train(Lesson(rows["train"], rows["dev"], ACCURACY, best_hyperparameters, True, Budget(5)))
 
     def answered(split: str) -> Answered:
         said = [row.target if rng.random() < share else other(row, labels, rng) for row in true[split]]

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizer.baseline import Refit, train
+from optimizer.baseline import Lesson
 from optimizer.curve import measure, sentence
+from optimizer.linear import Refit, train
 from optimizer.records import LearningCurve, Outcome
 from optimizer.scoring import METRICS, Metric, score
 from optimizer.studies import best_hyperparameters
@@ -54,7 +55,7 @@ def verdict(folder: Path, metric: Metric, share: float) -> tuple[list[str], Lear
     """Train, judge and measure on one data set; the cells of its line, and its curve."""
     rows, dev, test = (read(folder, split) for split in ("train", "dev", "test"))
     clock = Clock()
-    rival = train(rows, dev, metric, best_hyperparameters, labelled=True)
+    rival = train(Lesson(rows, dev, metric, best_hyperparameters, labelled=True))
     cells = [folder.name, metric.name, f"{len(rows):,}", clock.lap()]
     entries = [
         Entry(SEED, prompted(test, metric, share), 0, ""),

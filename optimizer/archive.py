@@ -17,6 +17,7 @@ from optimizer.errors import ExportError, InputError, one_of
 from optimizer.front import front
 from optimizer.records import Ablation, Importance, Run, State, Trial, Verdict, Wording
 from optimizer.report import Change, Story, changes
+from optimizer.rungs import best_on_dev
 from optimizer.store import Store
 from search_spaces.prompt import Example
 from search_spaces.rendering import Renderer
@@ -158,7 +159,7 @@ class History:
             return _texts(store, store.run(run))
 
     def trained_model(self, run: int | None = None) -> bytes:
-        """The trained rival of a run as a skops file.
+        """The trained rival of a run as a skops file: of an encoder's its head.
 
         Raises
         ------
@@ -167,7 +168,12 @@ class History:
         """
         with Store(self._db) as store:
             found = store.run(run, won=True)
-            trained = store.baseline(found.id)
+            trained = best_on_dev(store.ladder(found.id))
+        if trained and trained.kind not in {"linear", "encoder"}:
+            raise InputError(
+                f"the trained baseline of run {found.id} is of kind {trained.kind!r}, which no skops file holds; "
+                "allowed: linear and encoder. Export the prompt, or search again with --baseline linear."
+            )
         if trained is None or trained.blob is None:
             raise InputError(
                 f"run {found.id} has no trained baseline ({found.status}). Finish it with `phrasetune tune`."

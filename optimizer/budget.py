@@ -112,7 +112,7 @@ class Budget:
             return f"it takes {calls} calls, and the budget has {max(0, free.calls)} left"
         if caps.usd and usd > free.usd:
             return f"it takes about ${usd:.4f}, and the budget has ${max(0.0, free.usd):.4f} left"
-        return self._late()
+        return self.late()
 
     def share(self) -> float:
         """How much of the cap that is nearest was spent, from 0 to 1; 0 without a cap."""
@@ -131,9 +131,10 @@ class Budget:
         if caps.tokens and all_in.tokens > caps.tokens - held.tokens:
             kept = f", {held.tokens:,} kept for the verdict" if held.tokens else ""
             return f"the budget of {caps.tokens:,} tokens is used up ({spent.tokens:,} spent{kept})"
-        return self._late()
+        return self.late()
 
-    def _late(self) -> str:
+    def late(self) -> str:
+        """Say that the minutes are used up, if they are."""
         if self.caps.minutes and self._minutes() > self.caps.minutes - self.held_minutes:
             return f"the budget of {self.caps.minutes:g} minutes is used up"
         return ""

@@ -204,6 +204,7 @@ def _tuned_text(tuned: Tuned) -> None:
     from optimizer.curve_tables import grids, pays_off
     from optimizer.front_tables import front_grid
     from optimizer.report import comparisons_grid, dollars, params_text, percent, spread, verdict_grid
+    from optimizer.rungs import left_out
 
     run, best = tuned.run, tuned.best
     for note in tuned.notes:
@@ -226,7 +227,8 @@ def _tuned_text(tuned: Tuned) -> None:
     out_grid(verdict_grid(tuned.verdict))
     for contender in tuned.verdict.contenders:
         if contender.name == "trained baseline":
-            out(f"{contender.name}: {contender.detail}\n")
+            out("\n".join([f"{contender.name}: {contender.detail}", *left_out(tuned.verdict.ladder)]))
+    out()
     out_grid(comparisons_grid(tuned.verdict))
     if tuned.verdict.opened > 1:
         out(f"(these test rows were opened by {tuned.verdict.opened} runs so far)")

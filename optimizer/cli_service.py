@@ -41,6 +41,7 @@ def plan(task: str, db: str, offline: bool, allow_code: bool, as_json: bool, **c
     """
     import numpy as np
 
+    from optimizer import ladder
     from optimizer.journey import Watch
     from optimizer.planning import Terms, estimate
     from optimizer.preparing import pace, prepare
@@ -49,6 +50,7 @@ def plan(task: str, db: str, offline: bool, allow_code: bool, as_json: bool, **c
 
     del changes["quiet"]  # there is no live view
     ready = prepare(changed(load_task(task), changes), allow_code=allow_code)
+    ladder.choose(ready.task, labelled=bool(ready.labels))
     model = _priced(ready.task, ready.task.model, keyless=offline)
     judge = _priced(ready.task, ready.judging.model, keyless=offline) if ready.judging else None
     _say_plan(ready, model, judge, err if as_json else out)

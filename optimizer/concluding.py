@@ -1,23 +1,30 @@
 """After the search: the rival is trained, the sealed rows are opened once, and a verdict is come to.
 
-Hands the parts to each other. What they find is found by `baseline`, `verdict`, `curve`, `money` and `inquiry`.
+Hands the parts to each other. What they find is found by `ladder`, `verdict`, `curve`, `money` and `inquiry`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from optimizer import baseline, curve, money, search, verdict, wordings
+from optimizer import curve, ladder, money, search, verdict, wordings
+from optimizer.baseline import Budget, Lesson, Rival
 from optimizer.budget import Spent
 from optimizer.errors import BudgetSpent
 from optimizer.evaluate import Evaluator
 from optimizer.inquiry import Inquiry
 from optimizer.judge import Judge
-from optimizer.preparing import Plan
+from optimizer.ledger import Ledger
+from optimizer.models import Model
+from optimizer.preparing import Plan, pace
+from optimizer.provider_tuning import Means
 from optimizer.records import Outcome, Trial, Verdict
+from optimizer.scoring import METRICS
 from optimizer.store import Store
 from optimizer.studies import best_hyperparameters
 
@@ -47,11 +54,16 @@ class Conclusion:
 
     def reach(self, found: search.Found) -> tuple[Verdict | None, str]:
         """Come to a verdict, and say why the run ended; None if the budget does not cover the test rows."""
+        with ExitStack() as ledgers:
+            return self._reach(found, ledgers)
+
+    def _reach(self, found: search.Found, ledgers: ExitStack) -> tuple[Verdict | None, str]:
         worked = self.evaluate.ledger.budget.worked()
         judged = self.judge.paid if self.judge else 0.0
-        trained = self.store.baseline(self.run)
-        self.stage("baseline", "training the rival on the same rows")
-        rival = baseline.load(trained) if trained else self._train()
+        known = self.store.ladder(self.run)
+        # A run that is resumed has trained those in the time that it had worked before.
+        searched = worked - sum(rung.trained.seconds for rung in known if rung.trained)
+        rival = ladder.climb(self.plan.task, self._lesson(), known, self._outside(ledgers))
         trials = self._trials(found)
         inquiry = None if self.judge else self._inquiry(trials, rival)
         if inquiry and (more := len(self.plan.unlabelled)):
@@ -62,8 +74,7 @@ class Conclusion:
             ruling = self._decide(trials, rival, inquiry)
         except BudgetSpent as spent:
             return None, f"{found.reason}; no verdict: {spent}"
-        # A run that is resumed has trained its rival in the time that it had worked before.
-        ruling = self._weigh(ruling, found, rival, worked - (trained.seconds if trained else 0.0), judged)
+        ruling = replace(self._weigh(ruling, found, rival, (searched, judged)), ladder=self.store.weightless(self.run))
         lacking = ""
         if inquiry:
             self.stage("findings", "looking at other rows, and at what the rows are good for")
@@ -72,7 +83,7 @@ class Conclusion:
         self.store.save_verdict(self.run, ruling)
         return ruling, "; ".join(filter(None, [found.reason, lacking]))
 
-    def _inquiry(self, trials: dict[str, Trial], rival: baseline.Rival) -> Inquiry:
+    def _inquiry(self, trials: dict[str, Trial], rival: Rival) -> Inquiry:
         """Prepare to look into what stands beside the scores; not under a judge, who would be asked too often."""
         space = wordings.entered(self.store, self.run, self.plan.space)
         return Inquiry(self.plan, self.evaluate, trials, rival, space)
@@ -82,21 +93,28 @@ class Conclusion:
         seed, best = found.trials[0], found.best
         return {verdict.SEED: seed} | ({verdict.BEST: best} if best.number != seed.number else {})
 
-    def _train(self) -> baseline.Rival:
-        plan, options = self.plan, self.plan.task.baseline
-        rival = baseline.train(
-            plan.data.train,
-            plan.data.dev,
-            self.evaluate.metric,
-            best_hyperparameters,
-            labelled=bool(plan.labels),
-            several=plan.several,
-            budget=baseline.Budget(options.trials, options.seconds, plan.task.search.seed),
-        )
-        self.store.save_baseline(self.run, rival.trained)
-        return rival
+    def _outside(self, ledgers: ExitStack) -> ladder.Outside:
+        """Let the kinds that cost money be bought from the budget of the run."""
+        ours = self.evaluate.ledger
 
-    def _decide(self, trials: dict[str, Trial], rival: baseline.Rival, inquiry: Inquiry | None) -> Verdict:
+        def buy(model: Model) -> Ledger:
+            how = pace(model, self.plan.task.model)
+            ledger = Ledger(model, ours.book, self.run, ours.budget, how, ours.stop, ours.notice)
+            ledgers.callback(ledger.close)
+            return ledger
+
+        means = Means(self.store, self.run, ours.budget, ours.stop.wait, ours.notice)
+        return ladder.Outside(self.stage, partial(self.store.save_rung, self.run), buy, means)
+
+    def _lesson(self) -> Lesson:
+        plan, options = self.plan, self.plan.task.baseline
+        budget = Budget(options.trials, options.seconds, plan.task.search.seed)
+        # A judge would be asked too often: ROUGE-L stands in while the rival is trained.
+        metric = METRICS["rouge_l"] if self.evaluate.metric.judged else self.evaluate.metric
+        rows = (plan.data.train, plan.data.dev)
+        return Lesson(*rows, metric, best_hyperparameters, bool(plan.labels), budget, plan.several)
+
+    def _decide(self, trials: dict[str, Trial], rival: Rival, inquiry: Inquiry | None) -> Verdict:
         """Open the test rows once, for all contenders."""
         plan, evaluate, budget = self.plan, self.evaluate, self.evaluate.ledger.budget
         rows, metric = plan.data.test, plan.metric
@@ -105,19 +123,25 @@ class Conclusion:
         entries = [
             self._entry(name, trial, evaluate.rows(evaluate.settle(trial), rows)) for name, trial in trials.items()
         ]
-        outcomes, detail = rival.outcomes(rows, metric, self.judge), rival.trained.detail
-        entries.append(verdict.Entry(verdict.RIVAL, outcomes, len(plan.data.train), detail, note=rival.note))
+        answered = rival.outcomes(rows, metric, self.judge)
+        rows_used, detail = len(plan.data.train), rival.trained.detail
+        entries.append(verdict.Entry(verdict.RIVAL, answered, rows_used, detail, priced=rival.priced, note=rival.note))
         entries += inquiry.entries(entries) if inquiry else []
         return verdict.decide(entries, rows, metric, opened=opened, seed=plan.task.search.seed)
 
     def _weigh(
-        self, ruling: Verdict, found: search.Found, rival: baseline.Rival, searched: float, judged: float | None
+        self, ruling: Verdict, found: search.Found, rival: Rival, took_prompt: tuple[float, float | None]
     ) -> Verdict:
         """Add from how many labelled rows on training overtakes the prompt, and what both cost to find."""
-        prompt = next(c.name for name in (verdict.BEST, verdict.SEED) for c in ruling.contenders if c.name == name)
+        judged = took_prompt[1]
         paid = sum(outcome.cost for trial in found.trials for outcome in trial.outcomes)
         spent = paid + judged if self._priced and judged is not None else None
-        took = {prompt: (spent, searched), verdict.RIVAL: (0.0, rival.trained.seconds)}
+        took = {curve.rivalled(ruling).name: (spent, took_prompt[0])}
+        # The rival was found by trying all kinds, as the prompt was by trying others.
+        tried = [rung.trained for rung in self.store.weightless(self.run) if rung.trained]
+        costs = [trained.cost for trained in tried]
+        known = None if None in costs else sum(cost or 0.0 for cost in costs)
+        took[verdict.RIVAL] = (known, sum(trained.seconds for trained in tried))
         bills = tuple(
             money.bill(
                 contender,
@@ -132,12 +156,15 @@ class Conclusion:
         ruling = replace(ruling, bills=bills)
         return ruling if self.judge else self._grown(ruling, rival)
 
-    def _grown(self, ruling: Verdict, rival: baseline.Rival) -> Verdict:
+    def _grown(self, ruling: Verdict, rival: Rival) -> Verdict:
         """Add the learning curve; not under a judge, who would be asked thousands of times for it."""
-        data, seed = self.plan.data, self.plan.task.search.seed
+        if rival.refit is None:
+            kind = rival.trained.kind
+            said = f"How the {kind} baseline grows with its rows was not measured: training takes too long."
+            return replace(ruling, sentence=f"{ruling.sentence} {said}")
         self.stage("curve", "training the rival on fewer rows")
-        refit = baseline.Refit(data.train, data.test, rival.trained, seed)
-        targets, rng = [row.target for row in data.train], np.random.default_rng(seed)
+        data, rng = self.plan.data, np.random.default_rng(self.plan.task.search.seed)
+        refit, targets = rival.refit(data.train, data.test), [row.target for row in data.train]
         grown = curve.measure(refit, targets, data.test, self.evaluate.metric, ruling, rng)
         said = f" {curve.sentence(grown)}" if rival.serves else ""
         return replace(ruling, curve=grown, sentence=ruling.sentence + said)

@@ -8,6 +8,7 @@ from typing import Any
 from optimizer.money import break_even
 from optimizer.records import Bill, LearningCurve, Verdict
 from optimizer.report import Grid, dollars, percent, spread
+from optimizer.rungs import ladder_grid
 
 
 def curve_grid(curve: LearningCurve, metric: str) -> Grid:
@@ -54,11 +55,15 @@ def pays_off(verdict: Verdict) -> str:
 
 
 def grids(verdict: Verdict | None) -> list[Grid]:
-    """Show the learning curve and the bills of a verdict that has them; under a judge there is no curve."""
+    """Show the kinds of rivals, the learning curve (not under a judge) and the bills of a verdict that has them."""
     if verdict is None:
         return []
-    curve = [curve_grid(verdict.curve, verdict.metric)] if verdict.curve else []
-    return [*curve, *([bills_grid(verdict)] if verdict.bills else [])]
+    tried = sum(rung.trained is not None for rung in verdict.ladder)
+    return [
+        *([ladder_grid(verdict.ladder, verdict.metric)] if tried > 1 else []),
+        *([curve_grid(verdict.curve, verdict.metric)] if verdict.curve else []),
+        *([bills_grid(verdict)] if verdict.bills else []),
+    ]
 
 
 def drawing(verdict: Verdict | None) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from optimizer import baseline, cascade, elsewhere, fairness, quality, robustness, together
+from optimizer import cascade, elsewhere, fairness, quality, robustness, together
 from optimizer.ablation import ROOM
+from optimizer.baseline import Rival
 from optimizer.cascade import Answered, Chosen
 from optimizer.elsewhere import DEV, OOD, TRAIN
 from optimizer.errors import BudgetSpent
@@ -45,11 +46,11 @@ class Inquiry:
     plan: Plan
     evaluate: Evaluator
     trials: dict[str, Trial]
-    rival: baseline.Rival
+    rival: Rival
     space: Space
     chosen: Chosen | None = field(init=False)
     lacking: list[str] = field(default_factory=list, init=False)
-    pupil: baseline.Rival | None = field(default=None, init=False)
+    pupil: Rival | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         """Choose the cascade's threshold: before a test row is opened."""
@@ -63,6 +64,9 @@ class Inquiry:
     def distil(self) -> None:
         """Let the winner label rows for the baseline, if the caps cover that beside the verdict."""
         rows, data = self.plan.unlabelled, self.plan.data
+        if self.rival.trained.kind != "linear":
+            self.lacking.append(f"no distillation: the {self.rival.trained.kind} baseline is not trained again")
+            return
         if lacking := self._lacking([(self._winner(), row) for row in rows]):
             self.lacking.append(f"no distillation: {lacking}")
             return
@@ -87,8 +91,12 @@ class Inquiry:
         if not self.plan.task.verdict.hint:
             return []
         data, given = self.plan.data, {entry.name: entry for entry in entries}
+        if self.rival.refit is None:
+            self.lacking.append(f"no hint: the {self.rival.trained.kind} baseline is not trained again for the demos")
+            return []
         right = together.share_right(self.dev.baseline)
-        guessed = together.guesses(self.rival, data.train, self.plan.task.search.seed)
+        refit = self.rival.refit(data.train, data.train)
+        guessed = together.guesses(refit, data.train, self.plan.task.search.seed)
         prompt = together.hinted(self._winner(), guessed, right)
         rows = together.with_hint(data.test, [str(o.answer) for o in given[RIVAL].outcomes], prompt.inputs[-1])
         cells = [(prompt, row) for row in rows]
@@ -151,7 +159,9 @@ class Inquiry:
             dev[CASCADE] = self.chosen.dev.mixed(self.chosen.least)
         if self.pupil:
             dev[DISTILLED] = self.pupil.outcomes(data.dev, metric)
-        given: dict[str, elsewhere.Given] = {TRAIN: {RIVAL: self.rival.outcomes(data.train, metric)}, DEV: dev}
+        # Answers to rows that it has learned by heart are not worth their price.
+        train = {} if self.rival.paid else {TRAIN: {RIVAL: self.rival.outcomes(data.train, metric)}}
+        given: dict[str, elsewhere.Given] = {**train, DEV: dev}
         near = elsewhere.measure(verdict, given, (*data.train, *data.dev), metric, self.rng)
         try:
             away = self._away()
@@ -167,7 +177,7 @@ class Inquiry:
             if self.plan.task.verdict.swaps:
                 self.lacking.append("no swapped terms: no test row holds one")
             return ()
-        if lacking := self._lacking([(winner, row) for row in rows]):
+        if lacking := self._lacking([(winner, row) for row in rows], len(rows)):
             self.lacking.append(f"no swapped terms: {lacking}")
             return ()
         after = {
@@ -188,7 +198,8 @@ class Inquiry:
         reworked = robustness.reworked(winner, self.trials[self.prompt].params, self.space, rng)
         cells = {change: [(winner, row) for row in changed] for change, changed in noisy.items()}
         cells |= {change: [(prompt, row) for row in rows] for change, prompt in reworked.items()}
-        if lacking := self._lacking([cell for each in cells.values() for cell in each]):
+        asked = sum(len(changed) for changed in noisy.values())
+        if lacking := self._lacking([cell for each in cells.values() for cell in each], asked):
             self.lacking.append(f"no robustness: {lacking}")
             return (), ()
         after = {
@@ -201,11 +212,17 @@ class Inquiry:
     def _winner(self) -> Prompt:
         return self.evaluate.settle(self.trials[self.prompt])
 
-    def _lacking(self, cells: Sequence[Cell]) -> str:
-        """Say why the budget does not cover what is asked of the winner or one like it, or nothing if it does."""
+    def _lacking(self, cells: Sequence[Cell], baseline: int = 0) -> str:
+        """Say why the budget does not cover what is asked of the winner or one like it, or nothing if it does.
+
+        `baseline` counts the rows that the trained baseline is asked, too; they count if it answers for money.
+        """
         needed, done = self.evaluate.missing(cells), self.trials[self.prompt].outcomes
-        price = ROOM * sum(outcome.cost for outcome in done) / max(1, len(done))
-        return self.evaluate.ledger.budget.lacking(needed, needed * price)
+        dollars = needed * ROOM * sum(outcome.cost for outcome in done) / max(1, len(done))
+        if self.rival.paid:
+            needed += baseline
+            dollars += baseline * ROOM * sum(outcome.cost for outcome in self.dev.baseline) / len(self.dev.baseline)
+        return self.evaluate.ledger.budget.lacking(needed, dollars)
 
     def _away(self) -> elsewhere.Given:
         """Ask every contender the out-of-domain rows."""

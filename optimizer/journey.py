@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from optimizer import front, search, wordings
+from optimizer import front, ladder, search, wordings
 from optimizer.ablation import ablate
 from optimizer.budget import Budget, Caps, Spent
 from optimizer.concluding import Conclusion
@@ -110,14 +110,15 @@ def tune(
     plan = prepare(task, allow_code=allow_code)
     model = model or task_model(plan.task.model)
     judge = (judge or task_model(plan.judging.model)) if plan.judging else None
-    if place := destination(model):
+    places = [destination(model), *ladder.reach(plan.task, labelled=bool(plan.labels))]
+    for place in dict.fromkeys(place for place in places if place):
         watch.event(place)
-    if judge and (place := destination(judge)):
-        watch.event(replace(place, role=ROLE))
+    if judge and (there := destination(judge)):
+        watch.event(replace(there, role=ROLE))
     for called in (model, judge) if judge else (model,):
         require_price(called, plan.task.search.max_usd)
     front.require_price(model.name, model.price, constraints(plan.task))
-    paid = any(called.price != (0.0, 0.0) for called in (model, judge) if called)
+    paid = any(called.price != (0.0, 0.0) for called in (model, judge) if called) or len(places) > 1
     with Store(db, create=True, paid=paid) as store:
         return _Journey(plan, model, judge, store, watch).walk()
 

@@ -8,11 +8,11 @@ reads the environment (keys, addresses) and lets none of it out: neither into an
 
 from __future__ import annotations
 
-import importlib.util
-import json
+import logging
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -23,6 +23,7 @@ from optimizer.direct import Direct, Endpoint
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, ModelError
 from optimizer.faults import CallFailed, Fate, classify, one_line, seconds_to_wait, unfit_address
+from optimizer.prices import known_price
 from optimizer.records import Completion, Destination, Request
 
 # Providers whose endpoints speak the OpenAI protocol, and to which LiteLLM sends what it is given.
@@ -97,23 +98,66 @@ def open_model(
         return EmbeddedModel()
     per_token = (price[0] / 1e6, price[1] / 1e6) if price else known_price(name)
     litellm = _import_litellm()
+    model, provider, key, base, told = _reach(litellm, name, api_base, keyless=keyless)
+    if provider not in LEAN or _mode(litellm, model) == "responses":
+        there = destinations.destination(provider, api_base or base or told.get("api_base", ""), key, os.environ)
+        return LiteLLMModel(name, api_base, per_token, told, there)
+    there = destinations.destination(provider, base, key or "none", os.environ)
+    headers = {"Authorization": f"Bearer {key or 'none'}"} | (_accounts() if provider == "openai" else {})
+    return Direct(name, api_base, per_token, Endpoint(base, headers, _bodies(litellm, model, provider), there))
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What LiteLLM is to be told of a provider whose other services are wanted: embeddings, files, fine-tuning.
+
+    `model` is the name without the provider; `litellm` the package; `destination` where the calls go.
+    """
+
+    name: str
+    model: str
+    provider: str
+    litellm: Any
+    told: Mapping[str, str] = field(repr=False)
+    destination: Destination
+
+
+def open_service(name: str, *, api_base: str = "", keyless: bool = False) -> Service:
+    """Reach a provider's other services; the parameters, and what is raised, are those of `open_model`."""
+    _refuse_unfit(api_base)
+    litellm = _import_litellm()
+    model, provider, key, base, told = _reach(litellm, name, api_base, keyless=keyless)
+    if base and provider in LEAN:
+        told |= {"api_base": base, "api_key": key or "none"}
+    there = destinations.destination(provider, api_base or base or told.get("api_base", ""), key, os.environ)
+    return Service(name, model, provider, litellm, ({"api_base": api_base} if api_base else {}) | told, there)
+
+
+def _reach(
+    litellm: Any,  # noqa: ANN401
+    name: str,
+    api_base: str,
+    *,
+    keyless: bool,
+) -> tuple[str, str, str, str, dict[str, str]]:
+    """Find model, provider, key, address, and what LiteLLM must be told beside the environment."""
     model, provider, key, base = _resolve(litellm, name, api_base)
-    needed = _needed_key(litellm, name, known=bool(api_base) or keyless)
+    told = _needed_key(litellm, name, known=bool(api_base) or keyless)
     redirected = destinations.redirected(provider, os.environ)
+    _refuse_unfit(redirected)
     if provider == "openai":
         base = api_base or redirected or destinations.USUAL[provider]
         key = _environment("OPENAI_API_KEY")
     if key and not (key.isascii() and key.isprintable()):
         raise ModelError(f"the key of model {name!r} holds a character that no key has, such as a line break. Mend it.")
-    if provider not in LEAN or _mode(litellm, model) == "responses":
-        _refuse_unfit(redirected)
-        there = destinations.destination(provider, api_base or base or redirected, key or "", os.environ)
-        told = needed | ({"api_base": redirected} if redirected and not api_base else {})
-        return LiteLLMModel(name, api_base, per_token, told, there)
     _refuse_unfit(base or "")
-    there = destinations.destination(provider, base or "", key or "none", os.environ)
-    headers = {"Authorization": f"Bearer {key or 'none'}"} | (_accounts() if provider == "openai" else {})
-    return Direct(name, api_base, per_token, Endpoint(base or "", headers, _bodies(litellm, model, provider), there))
+    return (
+        model,
+        provider,
+        key or "",
+        base or "",
+        told | ({"api_base": redirected} if redirected and not api_base else {}),
+    )
 
 
 def destination(model: Model) -> Destination | None:
@@ -240,7 +284,7 @@ class LiteLLMModel:
         try:
             response = await self._call(request, told)
         except Exception as error:  # noqa: BLE001 - classified below; LiteLLM has no common base class
-            failed = _classify(error)
+            failed = classify_raised(error)
             if self._alternatives.fewer(told, failed):
                 return await self.ask(request)
             raise failed from None
@@ -265,7 +309,7 @@ class LiteLLMModel:
         """LiteLLM keeps its connections to itself."""
 
 
-def _classify(error: Exception) -> CallFailed:
+def classify_raised(error: Exception) -> CallFailed:
     """Classify what LiteLLM raised: by status and words, since its classes for the same refusal differ by provider."""
     status = getattr(error, "status_code", None)
     said = f"{error} {getattr(error, 'body', None) or ''}"
@@ -286,6 +330,7 @@ def _import_litellm() -> Any:  # noqa: ANN401 - untyped package
     import litellm
 
     litellm.suppress_debug_info = True
+    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)  # what it would say of an error, we say
     litellm.telemetry = False
     _go_straight()
     return litellm
@@ -348,34 +393,3 @@ def register_embedded() -> None:
 
 def _content(content: Any) -> str:  # noqa: ANN401 - text, or a list of parts
     return content if isinstance(content, str) else "".join(part.get("text", "") for part in content or [])
-
-
-def known_price(name: str) -> tuple[float, float] | None:
-    """Look a price up in LiteLLM's table, without importing LiteLLM: US dollars per token."""
-    entry = _known(name)
-    if entry.get("input_cost_per_token") is None:
-        return None
-    return float(entry["input_cost_per_token"]), float(entry.get("output_cost_per_token") or 0.0)
-
-
-def known_context(name: str) -> int:
-    """Look up in the same table how many tokens a model takes; 0 if it does not say."""
-    try:
-        return int(_known(name).get("max_input_tokens") or 0)
-    except ValueError:  # some entries hold a remark
-        return 0
-
-
-def _known(name: str) -> Mapping[str, Any]:
-    table = _price_table()
-    return table.get(name) or table.get(name.split("/", 1)[-1]) or {}
-
-
-@cache
-def _price_table() -> Mapping[str, Any]:
-    spec = importlib.util.find_spec("litellm")
-    if spec is None or not spec.submodule_search_locations:
-        return {}
-    path = Path(spec.submodule_search_locations[0]) / "model_prices_and_context_window_backup.json"
-    table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return table

@@ -78,6 +78,9 @@ def tune_options(command: Command) -> Command:
         click.option("--max-cost-per-1000", type=click.FloatRange(0), help="US dollars that 1,000 rows may cost."),
         click.option("--max-prompt-tokens", type=click.FloatRange(0), help="Mean tokens that a prompt may have."),
         click.option("--min-recall", multiple=True, metavar="LABEL=X", help="Least recall of a label; repeatable."),
+        click.option(
+            "--baseline", metavar="KINDS", help="auto; or kinds with commas: linear, encoder, lora, provider."
+        ),
         click.option("--workers", type=click.IntRange(1, 256), help="Calls at a time."),
         click.option("--quiet", is_flag=True, help="No live view."),
     ]
@@ -99,6 +102,8 @@ def changed(task: Task, changes: dict[str, Any]) -> Task:
     for option in ("max_cost_per_1000", "max_prompt_tokens"):
         if (most := changes.pop(option, None)) is not None:
             content.setdefault("search", {}).setdefault("constraints", {})[option] = most
+    if kinds := changes.pop("baseline", None):
+        content.setdefault("baseline", {})["kinds"] = [kind.strip() for kind in kinds.split(",")]
     for option, value in changes.items():
         if value is not None:
             key = "name" if option == "model" else option

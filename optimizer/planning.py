@@ -7,14 +7,15 @@ take comes from a few calls that were made, where there are any. Records in, rec
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from optimizer import robustness
+from optimizer import ladder, robustness
 from optimizer.budget import Spent
+from optimizer.embeddings import BATCH
 from optimizer.gateway import Pace
 from optimizer.grid import Grid as Levels
 from optimizer.judge import brief
@@ -133,7 +134,7 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
     if options.ablate:
         changed = np.quantile([_unlike(space, params) for params in drawn], [TAIL, 1 - TAIL])
         parts.append(_part("ablation", [(Range(*(dev * int(n) for n in changed)), some)], terms))
-    parts.append(Part("baseline", seconds=Range(0, plan.task.baseline.seconds)))
+    parts.extend(_baselines(plan))
     again = 0 if plan.judging else len(plan.data.test) * plan.task.verdict.hint + len(plan.swapped)
     parts.append(_part("verdict", [(Range(test, test), seed), (Range(0, test + again), some)], terms))
     if plan.unlabelled and not plan.judging:
@@ -146,6 +147,40 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
         judged = _sum([Range(test, test), *(part.calls for part in parts)])
         parts.append(_part("judge", [(judged, _judgement(plan))], terms.judge))
     return Estimate(tuple(parts), _together(parts), some.prompt)
+
+
+def _baselines(plan: Plan) -> Iterator[Part]:
+    """What each kind of trained rival takes: seconds on this machine, or what is bought of a provider."""
+    task, data, specs = plan.task, plan.data, plan.task.baseline
+    here, train = Range(0, specs.seconds), [row.text for row in data.train]
+    later = [row.text for row in (*data.dev, *data.test)]
+    for kind, left_out in ladder.choose(task, labelled=bool(plan.labels)).items():
+        name = "baseline" if kind == "linear" else f"baseline: {kind}"
+        if left_out:
+            continue
+        if not ladder.bought(kind, task):
+            yield Part(name, seconds=here)
+        elif kind == "encoder":
+            tokens, price = _counted([*train, *later]), ladder.embedding_price(task)
+            batches = math.ceil(len(train + later) / BATCH)
+            yield Part(name, Range(batches, batches + 1), tokens, usd=_priced(tokens, price), seconds=here)
+        else:
+            epochs = Range(specs.provider.epochs, specs.provider.epochs)
+            trained = _times(_counted([*train, *(row.target for row in data.train)]), epochs)
+            asked, written = _counted(later), _counted([row.target for row in (*data.dev, *data.test)])
+            training, (reading, writing) = ladder.tuning_prices(task)
+            each = [_priced(trained, training), _priced(asked, reading), _priced(written, writing)]
+            usd = None if None in each else _sum(part for part in each if part)
+            yield Part(name, Range(len(later), len(later)), _sum([trained, asked]), written, usd, None)
+
+
+def _counted(texts: Sequence[str]) -> Range:
+    """The tokens of texts that nobody has counted."""
+    return Range(sum(map(len, texts)) / CHARACTERS, sum(len(text.encode()) for text in texts) / OCTETS)
+
+
+def _priced(tokens: Range, price: float | None) -> Range | None:
+    return None if price is None else _times(tokens, Range(price, price))
 
 
 def _call(prompt: Prompt, renderer: Renderer, rows: Sequence[Example], probe: Probe) -> _Call:

@@ -16,9 +16,10 @@ from optimizer.errors import DataError, SpaceError, TaskError, one_of
 from optimizer.front import Constraints, require_labels
 from optimizer.gateway import Pace
 from optimizer.metrics import Metric, get_metric
-from optimizer.models import Model, known_context, open_model
+from optimizer.models import Model, open_model
 from optimizer.oddities import oddities
 from optimizer.overlap import same_inputs
+from optimizer.prices import known_context
 from optimizer.records import Dataset
 from optimizer.sampling import Draw
 from optimizer.scoring import score

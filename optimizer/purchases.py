@@ -210,12 +210,13 @@ class Purchases:
             self.release(row["key"] for row in rows)
 
     def spent(self, run: int) -> Spent:
-        """Read what a run has spent: completions, and the attempts that gave none."""
+        """Read what a run has spent: completions, the attempts that gave none, and fine-tuning jobs."""
         total = Spent()
         for table, tokens in (("completions", "prompt_tokens + completion_tokens"), ("failures", "tokens")):
             sql = f"SELECT COUNT(*), COALESCE(SUM(cost), 0), COALESCE(SUM({tokens}), 0) FROM {table} WHERE run = ?"  # noqa: S608 - constants
             total += Spent(*self.rows(sql, run)[0])
-        return total
+        jobs = "SELECT 0, COALESCE(SUM(usd), 0), COALESCE(SUM(tokens), 0) FROM tuning_jobs WHERE run = ?"
+        return total + Spent(*self.rows(jobs, run)[0])
 
     def spent_by_model(self, run: int) -> dict[str, Spent]:
         """Read what a run has spent on each model, and on a model in another role than answering."""

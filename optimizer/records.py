@@ -176,9 +176,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """The trained rival: what it is, how it was set, how its dev score went by epoch, and its skops file.
+    """A trained rival: what it is, how it was set, how its dev score went by epoch, and its weights.
 
-    `seconds` is how long it took to find its hyperparameters and to train it.
+    `seconds` and `cost`, in US dollars, are what it took to find its hyperparameters in `trials` and to train it; a
+    cost of None is not known. `blob` is a skops file, or one of safetensors for a `kind` that learns with LoRA.
     """
 
     detail: str
@@ -186,6 +187,38 @@ class TrainedModel:
     curve: tuple[float, ...]
     dev_score: float
     blob: bytes | None = None
+    seconds: float = 0.0
+    kind: str = "linear"
+    cost: float | None = 0.0
+    trials: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One kind of trained rival: what became of it, or why it was left out."""
+
+    kind: str
+    trained: TrainedModel | None = None
+    left_out: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TuningJob:
+    """A fine-tuning job at a provider, as far as it has come; `tuned` names the model that came of it.
+
+    `file` and `dev_file` are the provider's names of the rows, `usd` and `tokens` the most that it may cost, and from
+    its end on what it did cost.
+    """
+
+    key: str
+    model: str
+    usd: float
+    tokens: int
+    file: str = ""
+    dev_file: str = ""
+    job: str = ""
+    status: str = ""
+    tuned: str = ""
     seconds: float = 0.0
 
 
@@ -302,7 +335,8 @@ class Verdict:
     """The answer: contenders and their comparisons on the sealed test rows, and one plain sentence.
 
     `curve`, `bills` (the prompt's, then the trained rival's) and `findings` are missing from runs of earlier versions;
-    `curve` and `findings` also under a judge, who would have to be asked too often.
+    `curve` and `findings` also under a judge, who would have to be asked too often. `ladder` has the kinds of trained
+    rivals, without their weights: the best on dev is the contender.
     """
 
     metric: str
@@ -313,6 +347,7 @@ class Verdict:
     curve: LearningCurve | None = None
     bills: tuple[Bill, ...] = ()
     findings: Findings | None = None
+    ladder: tuple[Rung, ...] = ()
 
 
 # What the engine says while it works; the command line draws it.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 
 from optimizer.keeping import Keeping
 from optimizer.measured import ANSWERED, BOUGHT, check, outcome, outcome_row, outcomes_checksum
@@ -18,7 +19,9 @@ from optimizer.records import (
     CurvePoint,
     LearningCurve,
     Outcome,
+    Rung,
     TrainedModel,
+    TuningJob,
     Verdict,
 )
 
@@ -26,19 +29,44 @@ from optimizer.records import (
 class Rulings(Keeping):
     """A results.db: what `Keeping` keeps, and verdicts."""
 
-    def save_baseline(self, run: int, trained: TrainedModel) -> None:
-        """Write the trained rival down."""
-        row = {"run": run, "detail": trained.detail, "params": compact(trained.params), "curve": compact(trained.curve)}
-        row |= {"dev_score": trained.dev_score, "model": trained.blob, "seconds": trained.seconds}
+    def save_rung(self, run: int, rung: Rung) -> None:
+        """Write down what became of one kind of trained rival; those of a run are read in the order of writing."""
+        row: dict[str, object] = {"run": run, "kind": rung.kind, "left_out": rung.left_out}
+        if t := rung.trained:
+            row |= {"detail": t.detail, "params": compact(t.params), "curve": compact(t.curve), "trials": t.trials}
+            row |= {"dev_score": t.dev_score, "model": t.blob, "seconds": t.seconds, "cost": t.cost}
         with self.together():
             self._insert("baselines", [row], replace=True)
 
     @reads
-    def baseline(self, run: int) -> TrainedModel | None:
-        """Read the trained rival of a run."""
-        for row in self.rows("SELECT * FROM baselines WHERE run = ?", run):
+    def ladder(self, run: int) -> list[Rung]:
+        """Read the kinds of trained rivals of a run."""
+        rungs = []
+        for row in self.rows("SELECT * FROM baselines WHERE run = ? ORDER BY rowid", run):
+            if row["left_out"]:
+                rungs.append(Rung(row["kind"], left_out=row["left_out"]))
+                continue
             params, curve = json.loads(row["params"]), tuple(json.loads(row["curve"]))
-            return TrainedModel(row["detail"], params, curve, row["dev_score"], row["model"], row["seconds"])
+            figures = row["seconds"], row["kind"], row["cost"], row["trials"]
+            trained = TrainedModel(row["detail"], params, curve, row["dev_score"], row["model"], *figures)
+            rungs.append(Rung(row["kind"], trained))
+        return rungs
+
+    def weightless(self, run: int) -> tuple[Rung, ...]:
+        """Read the same without their weights, as a verdict has them."""
+        rungs = self.ladder(run)
+        return tuple(replace(rung, trained=rung.trained and replace(rung.trained, blob=None)) for rung in rungs)
+
+    def save_tuning_job(self, run: int, job: TuningJob) -> None:
+        """Write down how far a fine-tuning job has come; it is on disk when this returns."""
+        with self.together():
+            self._insert("tuning_jobs", [{"run": run, **asdict(job)}], replace=True)
+
+    @reads
+    def tuning_job(self, key: str) -> TuningJob | None:
+        """Look a fine-tuning job up."""
+        for row in self.rows("SELECT * FROM tuning_jobs WHERE key = ?", key):
+            return TuningJob(**{name: row[name] for name in row.keys() if name != "run"})  # noqa: SIM118 - no mapping
         return None
 
     def save_verdict(self, run: int, verdict: Verdict) -> None:
@@ -102,7 +130,8 @@ class Rulings(Keeping):
         ]
         for row in self.rows("SELECT * FROM verdicts WHERE run = ?", run):
             shown = (tuple(contenders), tuple(comparisons), row["sentence"], row["opened"])
-            return Verdict(row["metric"], *shown, self._curve(run), self._bills(run), self.findings(run))
+            beside = (self._curve(run), self._bills(run), self.findings(run), self.weightless(run))
+            return Verdict(row["metric"], *shown, *beside)
         return None
 
     def _curve(self, run: int) -> LearningCurve | None:

@@ -11,7 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from optimizer.errors import TaskError, one_of
 from optimizer.faults import unfit_address
@@ -30,6 +41,11 @@ FEWEST_ROWS = 12
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _listed(value: object) -> object:
+    """Take one name for a list of it."""
+    return [value] if isinstance(value, str) else value
 
 
 def _shape(labels: object) -> str | None:
@@ -106,6 +122,15 @@ class Price(_Section):
     output: Annotated[float, Field(ge=0)]
 
 
+def _fit(address: str) -> str:
+    if address and (said := unfit_address(address)):
+        raise ValueError(f"{said}.")
+    return address
+
+
+Address = Annotated[str, AfterValidator(_fit)]
+
+
 class ModelSpec(_Section):
     """`[model]`: which model completes, and how it is reached. Keys come from the environment, never from here.
 
@@ -115,7 +140,7 @@ class ModelSpec(_Section):
     """
 
     name: Name = "embedded"
-    api_base: str = ""
+    api_base: Address = ""
     price: Price | None = None
     max_tokens: Annotated[int, Field(gt=0)] | None = None
     context: Annotated[int, Field(gt=0)] | None = None
@@ -124,13 +149,6 @@ class ModelSpec(_Section):
     patience: Annotated[float, Field(ge=0)] = 60.0
     requests_per_minute: Annotated[float, Field(ge=0)] = 0.0
     tokens_per_minute: Annotated[float, Field(ge=0)] = 0.0
-
-    @field_validator("api_base")
-    @classmethod
-    def _fit(cls, address: str) -> str:
-        if address and (said := unfit_address(address)):
-            raise ValueError(f"{said}.")
-        return address
 
 
 class Bounds(_Section):
@@ -167,12 +185,54 @@ class Search(_Section):
     constraints: Bounds = Bounds()
 
 
-class Baseline(_Section):
-    """`[baseline]`: how long to search the trained rival's hyperparameters, and US dollars for a labelled row."""
+class EncoderSpec(_Section):
+    """`[baseline.encoder]`: the sentence encoder, as a folder, a name on the hub, or an embedding model of LiteLLM.
 
+    `price` is US dollars for a million tokens of an embedding model, where the price table is wrong or silent.
+    """
+
+    model: str = ""
+    api_base: Address = ""
+    price: Annotated[float, Field(ge=0)] | None = None
+
+
+class LoraSpec(_Section):
+    """`[baseline.lora]`: the small language model that is fine-tuned here, as a folder or a name on the hub."""
+
+    model: str = ""
+
+
+class TuningSpec(_Section):
+    """`[baseline.provider]`: the model that its provider fine-tunes, such as openai/gpt-4o-mini-2024-07-18.
+
+    `epochs` are the passes over the training rows; `training_price` is US dollars for a million trained tokens, without
+    which no cap on dollars can be kept; `price` is that of the tuned model's answers.
+    """
+
+    model: str = ""
+    api_base: Address = ""
+    epochs: Annotated[int, Field(gt=0, le=50)] = 3
+    training_price: Annotated[float, Field(ge=0)] | None = None
+    price: Price | None = None
+
+
+Kind = Literal["auto", "linear", "encoder", "lora", "provider"]
+
+
+class Baseline(_Section):
+    """`[baseline]`: which kinds of rivals are trained, beside the linear one, and how long each may be searched.
+
+    `kinds` is "auto", which takes each that a model is named for, that is installed and that costs nothing, or a list.
+    `trials` and `seconds` end the search of the hyperparameters of each; `label_cost` is US dollars for a labelled row.
+    """
+
+    kinds: Annotated[list[Kind], BeforeValidator(_listed)] = ["auto"]
     trials: Annotated[int, Field(gt=0)] = 15
     seconds: Annotated[float, Field(gt=0)] = 60.0
     label_cost: Annotated[float, Field(ge=0)] = 0.0
+    encoder: EncoderSpec = EncoderSpec()
+    lora: LoraSpec = LoraSpec()
+    provider: TuningSpec = TuningSpec()
 
 
 class Extras(_Section):

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from optimizer import baseline
+from optimizer import linear
+from optimizer.baseline import Budget, Lesson, Refit, Rival
 from optimizer.records import Comparison, Dataset, Outcome, Verdict
 from optimizer.scoring import Metric
 from optimizer.verdict import DISTILLED, HINTED, RIVAL
@@ -34,14 +35,14 @@ def labelled(rows: Sequence[Example], answers: Sequence[str | None], labels: Seq
 
 
 def distil(
-    rival: baseline.Rival,
+    rival: Rival,
     data: Dataset,
     more: Sequence[Example],
     metric: Metric,
     several: Sequence[str],
     seed: int,
-) -> baseline.Rival:
-    """Train the baseline on the training rows and on more that a prompt has labelled; its hyperparameters stay.
+) -> Rival:
+    """Train the linear baseline on the training rows and on more that a prompt has labelled; its hyperparameters stay.
 
     Parameters
     ----------
@@ -62,20 +63,18 @@ def distil(
     def same(objective: Callable[[Chooser], float], *, trials: int, seconds: float, seed: int) -> dict[str, Value]:  # noqa: ARG001
         return dict(rival.trained.params)
 
-    rows, budget = [*data.train, *more], baseline.Budget(seed=seed)
     labelled = bool(rival.trained.params)
-    return baseline.train(rows, data.dev, metric, same, labelled=labelled, several=several, budget=budget)
+    return linear.train(Lesson([*data.train, *more], data.dev, metric, same, labelled, Budget(seed=seed), several))
 
 
 # --- hint -------------------------------------------------------------------------------------------------
 
 
-def guesses(rival: baseline.Rival, rows: Sequence[Example], seed: int) -> dict[str, str]:
+def guesses(refit: Refit, rows: Sequence[Example], seed: int) -> dict[str, str]:
     """What baselines guess of training rows that they have not read: example id -> answer, by cross-fitting.
 
     A baseline's guess of a row that it has learned is nearly always right, and would teach the prompt to copy it.
     """
-    refit = baseline.Refit(rows, rows, rival.trained, seed)
     fold = np.random.default_rng(seed).permutation(len(rows)) % min(FOLDS, len(rows))
     guessed: dict[str, str] = {}
     for number in np.unique(fold):

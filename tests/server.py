@@ -32,13 +32,14 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from random import Random
 from statistics import NormalDist
 from typing import Any, Self
 
 from aiohttp import web
+from services import Tuning, embeddings
 
 from optimizer.serving import respond
 
@@ -291,6 +292,10 @@ class ChatServer:
         """Let a function answer, from a body to the body of the answer; named as module:function."""
         self._tell(brain=brain)
 
+    def tune(self, looks: int = 2, end: str = "succeeded") -> None:
+        """Let fine-tuning jobs end so after so many looks at them."""
+        self._tell(tuning={"looks": looks, "end": end})
+
     def kill(self, pid: int, after: int, seconds: float = 0.0, number: int = signal.SIGKILL) -> None:
         """Send a signal to a process group so many seconds after so many requests more have arrived."""
         self._tell(kill={"pid": pid, "after": after, "seconds": seconds, "signal": int(number)})
@@ -333,6 +338,7 @@ class _State:
     latency: Latency = Latency()
     limits: Limits = Limits()
     kill: Mapping[str, Any] | None = None
+    tuning: Tuning = field(default_factory=Tuning)
     seen: Counter[str] = field(default_factory=Counter)
     number: int = 0
     flying: int = 0
@@ -352,6 +358,7 @@ class _State:
                 "storm": lambda v: [Fault(**fault) for fault in v],
                 "latency": lambda v: Latency(**v),
                 "limits": lambda v: Limits(**v),
+                "tuning": lambda v: replace(self.tuning, **v),
                 "kill": lambda v: {**v, "after": self.number + v["after"]},
             }
             setattr(self, name, kinds.get(name, lambda v: v)(value))
@@ -406,9 +413,9 @@ class _Server:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer, or do what the fault says."""
         state = self.state
-        raw = await request.read()
-        body = json.loads(raw)
-        digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        body = await _body(request)
+        asked = [request.path, body] if request.method == "GET" else body
+        digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
         state.seen[digest] += 1
         state.number += 1
         state.flying += 1
@@ -437,21 +444,20 @@ class _Server:
             asyncio.get_running_loop().call_later(state.kill["seconds"], kill)
 
     async def _send(self, request: web.Request, number: int, body: Body, fault: Fault) -> web.StreamResponse:
-        answer = self._answer(body, fault) if fault.status == 200 and fault.raw is None else {}
+        status, answer = (fault.status, {})
+        if fault.status == 200 and fault.raw is None:
+            status, answer = self._answer(request, body, fault)
         usage = answer.get("usage", {})
         if fault.reset:
             self.note(number=number, usage=usage)  # who pays is anybody's guess
             return self._reset(request)
-        self.note(number=number, done=time.monotonic(), status=fault.status, usage=usage)
-        code = fault.status
-        if code == 200 and not request.path.endswith("/chat/completions"):
-            code, fault = 404, Fault(404, {"error": {"message": "no such path"}})
-        said = answer if code == 200 else fault.error
+        self.note(number=number, done=time.monotonic(), status=status, usage=usage)
+        said = answer if fault.status == 200 else fault.error
         raw = (json.dumps(said) if fault.raw is None else fault.raw).encode()
         headers = {"Content-Type": "application/json", "Content-Length": str(len(raw)), **fault.headers}
         if not fault.drip and not fault.cut:
-            return web.Response(status=code, body=raw, headers=headers)
-        response = web.StreamResponse(status=code, headers=headers)
+            return web.Response(status=status, body=raw, headers=headers)
+        response = web.StreamResponse(status=status, headers=headers)
         await response.prepare(request)
         for byte in raw[: len(raw) // 2] if fault.cut else raw:
             await response.write(bytes([byte]))
@@ -460,12 +466,18 @@ class _Server:
             request.transport.close()
         return response
 
-    def _answer(self, body: Body, fault: Fault) -> Body:
+    def _answer(self, request: web.Request, body: Body, fault: Fault) -> tuple[int, Body]:
+        if "/files" in request.path or "/fine_tuning" in request.path:
+            return self.state.tuning.answer(request.method, request.path, body)
+        if request.path.endswith("/embeddings"):
+            return 200, dict(merge(embeddings(body), fault.answer))
+        if not request.path.endswith("/chat/completions"):
+            return 404, {"error": {"message": "no such path"}}
         answer = self.state.brain(body)
         change = dict(fault.choice)
         twice = change.pop("twice", False)
         choices = [merge(choice, change) for choice in answer["choices"]]
-        return dict(merge({**answer, "choices": choices * 2 if twice else choices}, fault.answer))
+        return 200, dict(merge({**answer, "choices": choices * 2 if twice else choices}, fault.answer))
 
     def _reset(self, request: web.Request) -> web.Response:
         assert request.transport is not None
@@ -478,7 +490,8 @@ class _Server:
     async def run(self) -> None:
         """Serve until standard input closes."""
         app = web.Application(client_max_size=1 << 30)
-        app.add_routes([web.post("/plan", self.plan), web.post("/{path:.*}", self.serve)])
+        app.add_routes([web.post("/plan", self.plan)])
+        app.add_routes([route("/{path:.*}", self.serve) for route in (web.post, web.get)])
         runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
@@ -486,6 +499,17 @@ class _Server:
         sys.stdout.flush()
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
         await runner.cleanup()
+
+
+async def _body(request: web.Request) -> Body:
+    """Read what was sent: JSON, a form with a file, or nothing."""
+    if request.content_type.startswith("multipart/"):
+        form = await request.post()
+        file = form["file"]
+        assert isinstance(file, web.FileField)
+        return {"purpose": form["purpose"], "filename": file.filename, "file": file.file.read().decode()}
+    raw = await request.read()
+    return dict(json.loads(raw)) if raw else {}
 
 
 if __name__ == "__main__":

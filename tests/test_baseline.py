@@ -6,7 +6,6 @@ import csv
 import random
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,11 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_union
 
-from optimizer.baseline import Budget, Refit, Rival, load, train
+from optimizer.baseline import Budget, Lesson, Rival
 from optimizer.features import CHARACTERS, WORDS
+from optimizer.linear import Refit, load, train
 from optimizer.records import Kind
-from optimizer.scoring import METRICS, summarise
+from optimizer.scoring import METRICS, Metric, summarise
 from optimizer.studies import best_hyperparameters
 from search_spaces.prompt import Example
 
@@ -33,11 +33,23 @@ def bundled() -> list[Example]:
     return rows
 
 
+def lesson(
+    rows: list[Example],
+    dev: list[Example],
+    metric: Metric = ACCURACY,
+    *,
+    labelled: bool = True,
+    budget: Budget | None = None,
+) -> Lesson:
+    """What a rival learns from."""
+    return Lesson(rows, dev, metric, best_hyperparameters, labelled, budget or Budget())
+
+
 @pytest.fixture(scope="module")
 def rival() -> Rival:
     """A rival trained on 300 bundled messages and watched on 150."""
     rows = bundled()
-    return train(rows[:300], rows[300:450], ACCURACY, best_hyperparameters, labelled=True, budget=Budget(4))
+    return train(lesson(rows[:300], rows[300:450], budget=Budget(4)))
 
 
 def test_it_learns_the_bundled_task(rival: Rival) -> None:
@@ -63,16 +75,25 @@ def test_it_comes_back_from_its_file(rival: Rival) -> None:
     """The skops file loads without pickle and answers the same."""
     texts = [row.text for row in bundled()[450:]]
 
-    assert rival.answer(texts) == load(rival.trained).answer(texts)
+    assert rival.answer(texts) == load(rival.trained, 0).answer(texts)
+
+
+def test_it_says_how_sure_it_is(rival: Rival) -> None:
+    """The probability of each answer; the surer half is right more often than the other."""
+    rows = bundled()[450:]
+    sure = np.array(rival.confidence([row.text for row in rows]))
+    right = np.array([outcome.kind is Kind.RIGHT for outcome in rival.outcomes(rows, ACCURACY)])
+    surer = sure > np.median(sure)
+
+    assert sure.min() >= 1 / 8  # of eight labels the likeliest
+    assert sure.max() <= 1
+    assert right[surer].mean() > right[~surer].mean() + 0.1
 
 
 def test_the_same_seed_trains_the_same_rival() -> None:
     """Rows, budget and seed decide the hyperparameters and the curve."""
     rows = bundled()
-    one, other = (
-        train(rows[:120], rows[120:180], ACCURACY, best_hyperparameters, labelled=True, budget=Budget(3, seed=5))
-        for _ in range(2)
-    )
+    one, other = (train(lesson(rows[:120], rows[120:180], budget=Budget(3, seed=5))) for _ in range(2))
 
     assert one.trained.params == other.trained.params
     assert one.trained.curve == other.trained.curve
@@ -83,7 +104,7 @@ def test_hyperparameters_are_chosen_under_the_objective() -> None:
     rows = bundled()
     metric = METRICS["macro_f1"]
 
-    rival = train(rows[:120], rows[120:180], metric, best_hyperparameters, labelled=True, budget=Budget(2))
+    rival = train(lesson(rows[:120], rows[120:180], metric, budget=Budget(2)))
 
     dev = rows[120:180]
     assert summarise(metric, rival.outcomes(dev, metric), {row.id: row for row in dev}) == rival.trained.dev_score
@@ -94,11 +115,12 @@ def test_open_answers_are_retrieved() -> None:
     rows = [Example(f"r{i}", (("q", f"capital of country{i}"),), (f"city{i}",)) for i in range(30)]
     metric = METRICS["exact_match"]
 
-    rival = train(rows, rows[:5], metric, best_hyperparameters, labelled=False)
+    rival = train(lesson(rows, rows[:5], metric, labelled=False))
 
     assert rival.answer(["the capital of country7"]) == ["city7"]
-    assert load(rival.trained).answer(["the capital of country7"]) == ["city7"]
+    assert load(rival.trained, 0).answer(["the capital of country7"]) == ["city7"]
     assert "nearest training row" in rival.trained.detail
+    assert rival.confidence([rows[7].text, "zzz"]) == pytest.approx([1, 0])
     assert {Kind.RIGHT} == {outcome.kind for outcome in rival.outcomes(rows[:5], metric)}
 
 
@@ -108,13 +130,13 @@ def test_a_verdict_is_told_what_serves() -> None:
     alone = [Example(f"r{i}", (("q", f"sum {i} and {7 * i}"),), (str(8 * i),)) for i in range(60)]
     metric = METRICS["exact_match"]
 
-    labelled = train(bundled()[:60], bundled()[60:90], ACCURACY, best_hyperparameters, labelled=True, budget=Budget(1))
-    near, none = (train(some[:45], some[45:], metric, best_hyperparameters, labelled=False) for some in (rows, alone))
+    labelled = train(lesson(bundled()[:60], bundled()[60:90], ACCURACY, labelled=True, budget=Budget(1)))
+    near, none = (train(lesson(some[:45], some[45:], metric, labelled=False)) for some in (rows, alone))
 
     assert labelled.note == ""
     assert near.note.startswith("No linear model serves open answers: the baseline is the answer of the nearest")
     assert none.note.startswith("No trained baseline serves this task")
-    assert load(none.trained).note == none.note
+    assert load(none.trained, 0).note == none.note
     assert (labelled.serves, near.serves, none.serves) == (True, True, False)
 
 
@@ -139,13 +161,12 @@ def test_a_part_knows_only_its_own_terms(rival: Rival, monkeypatch: pytest.Monke
     monkeypatch.setitem(CHARACTERS, "max_features", 500)
     seen: list[Any] = []
 
-    def spy(training: Any, *_: object) -> Any:
-        seen.append(training.toarray())
-        return SimpleNamespace(predict=lambda rows: seen.append(rows.toarray()) or [])
+    def spy(training: Any, unseen: Any, *_: object) -> list[str]:
+        seen.extend([training.toarray(), unseen.toarray()])
+        return []
 
-    refit = Refit(rows[:300], rows[450:], trained, 0)
-    monkeypatch.setattr(refit, "_model", spy)
-    refit(part)
+    monkeypatch.setattr("optimizer.linear.refitted", spy)
+    Refit(rows[:300], rows[450:], trained, 0)(part)
 
     both = make_union(TfidfVectorizer(**WORDS), TfidfVectorizer(**CHARACTERS))
     assert np.allclose(seen[0], both.fit_transform(texts).toarray())
@@ -163,6 +184,6 @@ def test_a_part_with_one_label_answers_it(rival: Rival) -> None:
 def test_a_part_can_be_retrieved_from() -> None:
     """Where the answers are open, the nearest row of the part answers."""
     rows = [Example(f"r{i}", (("q", f"capital of country{i}"),), (f"city{i}",)) for i in range(30)]
-    rival = train(rows, rows[:5], METRICS["exact_match"], best_hyperparameters, labelled=False)
+    rival = train(lesson(rows, rows[:5], METRICS["exact_match"], labelled=False))
 
     assert Refit(rows, [rows[7]], rival.trained, 0)([3, 7, 9]) == ["city7"]

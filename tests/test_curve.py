@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 from optimizer import history, tune
-from optimizer.baseline import Budget, Refit, train
+from optimizer.baseline import Budget, Lesson
 from optimizer.curve import measure, order, sentence, sizes
 from optimizer.curve_tables import pays_off
 from optimizer.errors import Interrupted, Upgraded
 from optimizer.journey import Watch
+from optimizer.linear import Refit, train
 from optimizer.records import CurvePoint, Event, Kind, LearningCurve, Outcome, Stage, Verdict
 from optimizer.report import page
 from optimizer.scoring import METRICS
@@ -240,7 +241,7 @@ def test_the_real_rival_grows_with_its_rows(name: str) -> None:
     np.random.default_rng(3).shuffle(rows)  # type: ignore[arg-type]
     training, dev, test = rows[:200], rows[200:250], rows[250:400]
     metric = METRICS[name]
-    rival = train(training, dev, metric, best_hyperparameters, labelled=True, budget=Budget(2))
+    rival = train(Lesson(training, dev, metric, best_hyperparameters, labelled=True, budget=Budget(2)))
     prompt = tuple(Outcome(row.id, Kind.RIGHT, 1.0, row.target) if i % 3 else Outcome(row.id, Kind.WRONG, 0.0, "none")
                    for i, row in enumerate(test))  # fmt: skip
     entries = [Entry(SEED, prompt, 0, ""), Entry(RIVAL, rival.outcomes(test, metric), 200, "")]
@@ -334,8 +335,9 @@ def test_a_database_of_an_earlier_version_still_opens(finished: Path, tmp_path: 
     with closing(sqlite3.connect(finished)) as source, closing(sqlite3.connect(old)) as conn:
         source.backup(conn)
         conn.executescript(
-            "".join(f"DROP TABLE {table};" for table in later)
-            + "ALTER TABLE baselines DROP COLUMN seconds; PRAGMA user_version = 4;"
+            "".join(f"DROP TABLE {table};" for table in (*later, "baselines", "tuning_jobs"))
+            + "CREATE TABLE baselines (run INTEGER PRIMARY KEY, detail, params, curve, dev_score, model);"
+            "PRAGMA user_version = 4;"
         )
 
     with pytest.warns(Upgraded):

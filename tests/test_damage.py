@@ -29,6 +29,7 @@ from optimizer.records import (
     Kind,
     Outcome,
     Run,
+    Rung,
     State,
     TrainedModel,
     Trial,
@@ -255,7 +256,7 @@ def write(path: Path) -> None:
             prompt, steps = replace(PROMPT, instruction=f"Sort it {number}."), {20: 0.5}
             trial = Trial(number, {"k": number}, prompt, State.COMPLETE, 0.5, (0.1, 0.9), 20, steps, outcomes)
             store.save_trial(run, trial, "Sort it.")
-        store.save_baseline(run, TrainedModel("TF-IDF", {"a": 1}, (0.1, 0.2), 0.5, b"blob"))
+        store.save_rung(run, Rung("linear", TrainedModel("TF-IDF", {"a": 1}, (0.1, 0.2), 0.5, b"blob")))
         store.save_worth(run, [Importance("k", 0.1, 0.0, 0.2, 3, 0.1, 0.0, 0.2, 0.3)])
         contender = Contender("seed prompt", 0.5, (0.1, 0.9), 20, outcomes, 0.1, 2.0, 3)
         compared = Comparison("a", "b", 0.1, (0.0, 0.2), 0.5, "exact")
@@ -274,7 +275,7 @@ def read(path: Path, keys: list[str]) -> Found:
         for split in ("train", "dev", "test"):
             store.examples("D", split)
         store.slices("D", "dev")
-        store.baseline(run.id)
+        store.ladder(run.id)
         store.importances(run.id)
         slots.wordings(store, run.id)
         [store.prompt_text(run.id, trial.number) for trial in trials]

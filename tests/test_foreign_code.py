@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from optimizer import history, tune
-from optimizer.baseline import load
 from optimizer.errors import StoreError
+from optimizer.linear import load
 from optimizer.records import TrainedModel
 from optimizer.report import Grid, answers_csv, as_csv
+from optimizer.rungs import best_on_dev
 from optimizer.store import Store
 from search_spaces.prompt import Example
 from tests.small_task import write_task
@@ -117,12 +118,12 @@ def test_a_forged_baseline_is_refused(finished: Path, tmp_path: Path, forged: st
             file.writestr("1.pkl", raw)
         raw = held.getvalue()
     with Store(finished) as store:
-        trained = store.baseline(history(finished).run().id)
+        trained = best_on_dev(store.ladder(history(finished).run().id))
     assert isinstance(trained, TrainedModel)
-    assert load(trained).answer(["a text"])
+    assert load(trained, 0).answer(["a text"])
 
     with pytest.raises(StoreError, match="cannot be read"):
-        load(replace(trained, blob=raw))
+        load(replace(trained, blob=raw), 0)
 
     assert not canary.exists()
 

@@ -16,6 +16,8 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in zip
 
 # Package -> the rooms whose door it is.
 DOORS = {
+    "httpx": {"optimizer/provider_tuning.py"},  # a client for LiteLLM that follows no redirect
+    "openai": {"optimizer/provider_tuning.py"},
     "aiohttp": {"optimizer/direct.py", "optimizer/serving.py"},
     "click": {f"optimizer/{room}.py" for room in ("cli", "cli_results", "cli_service", "options", "terminal")},
     "dotenv": {"optimizer/models.py"},
@@ -27,9 +29,13 @@ DOORS = {
     "pydantic": {"optimizer/task.py"},
     "rich": {"optimizer/terminal.py", "optimizer/live.py"},
     "sacrebleu": {"optimizer/translation.py"},
-    "sklearn": {"optimizer/baseline.py", "optimizer/features.py"},
-    "scipy": {"optimizer/surrogate.py", "optimizer/baseline.py"},  # a Cholesky factor's inverse; sparse matrices
-    "skops": {"optimizer/baseline.py"},
+    **{package: {"optimizer/lora.py"} for package in ("peft", "safetensors")},
+    "torch": {"optimizer/lora.py", "optimizer/torch_threads.py"},
+    "sentence_transformers": {"optimizer/encoder.py"},
+    "transformers": {"optimizer/encoder.py", "optimizer/lora.py"},
+    "sklearn": {"optimizer/linear.py", "optimizer/features.py"},
+    "scipy": {"optimizer/surrogate.py", "optimizer/linear.py"},  # a Cholesky factor's inverse; sparse matrices
+    "skops": {"optimizer/linear.py"},
     "sqlite3": {f"optimizer/{room}.py" for room in ("measured", "purchases", "opening")},
     "sqlite_utils": {"optimizer/purchases.py"},
     "threadpoolctl": {"optimizer/search.py"},
@@ -48,7 +54,8 @@ APART = {
     **{f"optimizer.{room}": OUTSIDE for room in ("search", "board", "grid", "surrogate", "pooled", "controls")},
     "optimizer.report": {"store", "archive", "journey"},
     "optimizer.stats": {"records", "models", "store", "scoring", "task", "journey"},
-    "optimizer.baseline": {"search", "store", "models", "evaluate"},
+    **{f"optimizer.{room}": {"search", "store", "models", "evaluate"} for room in ("baseline", "linear", "encoder")},
+    "optimizer.lora": {"search", "store", "models", "evaluate"},
     "optimizer.verdict": {"search", "store", "models", "evaluate", "journey"},
 }
 
@@ -140,8 +147,13 @@ def test_the_environment_is_read_by_models_alone() -> None:
 
 def test_the_test_split_is_out_of_reach_of_the_search() -> None:
     """No room that searches, proposes or shows demos names a test split."""
-    searching = ("search", "board", "grid", "surrogate", "pooled", "controls", "studies", "baseline")
-    for name in (*(f"optimizer/{room}.py" for room in searching), "search_spaces/demos.py", "search_spaces/space.py"):
+    searching = ("search", "board", "grid", "surrogate", "pooled", "controls", "studies")
+    training = ("baseline", "linear", "encoder", "lora", "provider_tuning", "ladder")
+    for name in (
+        *(f"optimizer/{room}.py" for room in (*searching, *training)),
+        "search_spaces/demos.py",
+        "search_spaces/space.py",
+    ):
         attributes = {node.attr for node in ast.walk(TREES[name]) if isinstance(node, ast.Attribute)}
 
         assert "test" not in attributes, name

@@ -47,7 +47,8 @@ from optimizer.evaluate import Evaluator
 from optimizer.faults import CallFailed, Fate
 from optimizer.gateway import ATTEMPTS, DOUBTS, Gateway, Pace
 from optimizer.ledger import Ledger
-from optimizer.models import Model, known_price, open_model, register_embedded
+from optimizer.models import Model, open_model, register_embedded
+from optimizer.prices import known_price
 from optimizer.records import Completion, Kind, Request, Run
 from optimizer.scoring import METRICS
 from optimizer.store import Store
@@ -607,7 +608,7 @@ def test_an_unknown_price_is_none(name: str) -> None:
 def test_a_price_is_read_without_loading_litellm() -> None:
     """Nor is LiteLLM loaded for the embedded model."""
     code = (
-        "import sys; from optimizer.models import known_price, open_model;"
+        "import sys; from optimizer.models import open_model; from optimizer.prices import known_price;"
         "print(known_price('openai/gpt-4o-mini'), open_model('embedded').price, 'litellm' in sys.modules)"
     )
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from optimizer import tune
-from optimizer.baseline import Budget, Refit, load, train
+from optimizer.baseline import Budget, Lesson
 from optimizer.errors import DataError, TaskError
+from optimizer.linear import Refit, load, train
 from optimizer.metrics import get_metric
 from optimizer.preparing import prepare
 from optimizer.scoring import summarise
@@ -116,7 +117,7 @@ def test_the_baseline_learns_each_label_and_comes_back_from_its_file() -> None:
     rows, dev, new = examples(150), examples(60, 1), examples(80, 2)
     metric = get_metric("micro_f1", LABELS, several=True)
 
-    rival = train(rows, dev, metric, best_hyperparameters, labelled=False, several=LABELS, budget=Budget(3))
+    rival = train(Lesson(rows, dev, metric, best_hyperparameters, False, Budget(3), LABELS))
 
     texts = [row.text for row in new]
     score = summarise(metric, rival.outcomes(new, metric), {row.id: row for row in new})
@@ -124,7 +125,7 @@ def test_the_baseline_learns_each_label_and_comes_back_from_its_file() -> None:
     assert score is not None
     assert score > 0.9
     assert (summarise(exact, rival.outcomes(new, exact), {row.id: row for row in new}) or 0) > 0.8
-    assert load(rival.trained).answer(texts) == rival.answer(texts)
+    assert load(rival.trained, 0).answer(texts) == rival.answer(texts)
     again = Refit(rows, new, rival.trained, 0)(range(len(rows)))
     assert sum(one == other for one, other in zip(again, rival.answer(texts), strict=True)) > 0.9 * len(new)
     assert "each label" in rival.trained.detail

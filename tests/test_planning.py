@@ -17,6 +17,7 @@ from optimizer.gateway import Pace
 from optimizer.planning import Estimate, Probe, Terms, basis, caps_text, estimate, estimate_grid, probe_text
 from optimizer.preparing import Plan, prepare
 from optimizer.records import Completion
+from optimizer.task import Baseline
 from tests.conftest import Command
 from tests.small_task import write_task
 
@@ -52,6 +53,30 @@ def test_the_parts_and_their_sum(tmp_path: Path) -> None:
     ablated = of(planned(tmp_path, calls=250, ablate=True))
     assert "ablation" in [part.name for part in ablated.parts]
     assert ablated.total.calls.high > found.total.calls.high
+
+
+def test_baselines_that_are_bought_are_planned(tmp_path: Path) -> None:
+    """Each has its own line: what embeddings cost, what is trained at a provider, and what its answers cost."""
+    plan = planned(tmp_path)
+    told: dict[str, Any] = {
+        "kinds": ["encoder", "provider"],
+        "encoder": {"model": "openai/text-embedding-3-small"},
+        "provider": {"model": "openai/gpt-4o-mini-2024-07-18", "training_price": 3.0},
+    }
+    priced = plan.task.model_copy(update={"baseline": Baseline.model_validate(told)})
+
+    found = {part.name: part for part in of(replace(plan, task=priced)).parts}
+
+    assert found["baseline: encoder"].calls == (4, 5)  # 200 rows
+    assert found["baseline: provider"].calls == (100, 100)  # dev and test rows
+    assert found["baseline: provider"].seconds is None
+    for name in ("baseline: encoder", "baseline: provider"):
+        usd = found[name].usd
+        assert usd is not None
+        assert 0 < usd.low < usd.high < 1
+    told["provider"] = {"model": "openai/x"}
+    unpriced = plan.task.model_copy(update={"baseline": Baseline.model_validate(told)})
+    assert of(replace(plan, task=unpriced)).total.usd is None
 
 
 def test_the_calls_that_are_kept_for_the_verdict_are_not_the_search_s(tmp_path: Path) -> None:

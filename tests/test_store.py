@@ -30,6 +30,7 @@ from optimizer.records import (
     Kind,
     Outcome,
     Run,
+    Rung,
     State,
     TrainedModel,
     Trial,
@@ -469,12 +470,16 @@ def test_the_trained_rival_comes_back_as_it_was(
 ) -> None:
     """With its file, byte for byte."""
     run = shared.start_run(RUN, "config")
-    trained = TrainedModel(detail, drawn, tuple(curve), score, blob)
-    assert shared.baseline(run) is None
+    rungs = [
+        Rung("linear", TrainedModel(detail, drawn, tuple(curve), score, blob, 1.5, "linear", None, 3)),
+        Rung("encoder", left_out="not installed"),
+    ]
+    assert shared.ladder(run) == []
 
-    shared.save_baseline(run, trained)
+    for rung in rungs:
+        shared.save_rung(run, rung)
 
-    assert trained == shared.baseline(run)
+    assert rungs == shared.ladder(run)
 
 
 @given(texts, numbers, st.none() | numbers, st.lists(names, min_size=2, max_size=4, unique=True))

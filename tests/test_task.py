@@ -14,7 +14,22 @@ from pydantic import BaseModel
 
 from optimizer.errors import TaskError
 from optimizer.scoring import METRICS
-from optimizer.task import About, Baseline, Bounds, Data, Judge, ModelSpec, Price, Search, Task, check_task, load_task
+from optimizer.task import (
+    About,
+    Baseline,
+    Bounds,
+    Data,
+    EncoderSpec,
+    Judge,
+    LoraSpec,
+    ModelSpec,
+    Price,
+    Search,
+    Task,
+    TuningSpec,
+    check_task,
+    load_task,
+)
 
 HEAD = '[task]\nname = "support"\n'
 DATA = '[data]\nfile = "rows.csv"\ninputs = ["text"]\ntarget = "label"\n'
@@ -30,14 +45,20 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "baseline": Baseline,
     "judge": Judge,
     "judge.model": ModelSpec,
+    "baseline.encoder": EncoderSpec,
+    "baseline.lora": LoraSpec,
+    "baseline.provider": TuningSpec,
 }
 # A value of a type that no key of this kind takes; every other key is a text.
 WRONG: dict[str, object] = {
     **dict.fromkeys(["inputs", "slices", "labels", "scale"], 5),
-    **dict.fromkeys(["train", "dev", "test", "timeout", "seconds", "max_usd", "input", "output", "label_cost"], "much"),
+    **dict.fromkeys(
+        ["train", "dev", "test", "timeout", "seconds", "max_usd", "input", "output", "label_cost", "training_price"],
+        "much",
+    ),
     **dict.fromkeys(["patience", "max_minutes", "requests_per_minute", "tokens_per_minute"], "long"),
     **dict.fromkeys(
-        ["seed", "max_rows", "calls", "trials", "max_calls", "block", "workers", "max_tokens", "context"], 1.5
+        ["seed", "epochs", "max_rows", "calls", "trials", "max_calls", "block", "workers", "max_tokens", "context"], 1.5
     ),
     **dict.fromkeys(["max_cost_per_1000", "max_prompt_tokens"], "little"),
     **dict.fromkeys(["ablate", "pareto"], "maybe"),
@@ -120,7 +141,15 @@ def test_a_minimal_file_loads_with_the_defaults(tmp_path: Path) -> None:
             "pareto": False,
             "constraints": {"max_cost_per_1000": 0.0, "max_prompt_tokens": 0.0, "min_recall": {}},
         },
-        "baseline": {"trials": 15, "seconds": 60.0, "label_cost": 0.0},
+        "baseline": {
+            "kinds": ["auto"],
+            "trials": 15,
+            "seconds": 60.0,
+            "label_cost": 0.0,
+            "encoder": {"model": "", "api_base": "", "price": None},
+            "lora": {"model": ""},
+            "provider": {"model": "", "api_base": "", "epochs": 3, "training_price": None, "price": None},
+        },
         "judge": None,
         "verdict": {"hint": False, "robustness": False, "swaps": []},
         "space": {},
@@ -185,7 +214,21 @@ def test_a_file_that_says_everything_loads(tmp_path: Path) -> None:
             "pareto": True,
             "constraints": {"max_cost_per_1000": 0.25, "max_prompt_tokens": 300.0, "min_recall": {"yes": 0.5}},
         },
-        "baseline": {"trials": 2, "seconds": 1, "label_cost": 0.1},
+        "baseline": {
+            "kinds": ["encoder", "lora"],
+            "trials": 2,
+            "seconds": 1,
+            "label_cost": 0.1,
+            "encoder": {"model": "openai/e", "api_base": "http://127.0.0.1:1/v1", "price": 0.02},
+            "lora": {"model": "models/small"},
+            "provider": {
+                "model": "openai/y",
+                "api_base": "http://127.0.0.1:1/v1",
+                "epochs": 2,
+                "training_price": 3.0,
+                "price": {"input": 1, "output": 2.5},
+            },
+        },
         "judge": {"rubric": "Be fair.", "scale": [0, 10]},
         "verdict": {"hint": True, "robustness": True, "swaps": [["he", "she"]]},
         "space": {"template": {"only": ["plain"]}},

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from optimizer import baseline, history, together, tune
+from optimizer import history, linear, together, tune
+from optimizer.baseline import Budget, Lesson, Rival
 from optimizer.cascade import Answered, Chosen, choose, detail, front, sentence
 from optimizer.findings import Cascade, Findings
 from optimizer.findings_tables import front as placed
@@ -221,11 +222,10 @@ def bundled(first: int, last: int) -> list[Example]:
 
 
 @pytest.fixture(scope="module")
-def rival() -> baseline.Rival:
+def rival() -> Rival:
     """A baseline trained on 150 messages."""
-    budget = baseline.Budget(2)
-    return baseline.train(
-        bundled(0, 150), bundled(150, 250), ACCURACY, best_hyperparameters, labelled=True, budget=budget
+    return linear.train(
+        Lesson(bundled(0, 150), bundled(150, 250), ACCURACY, best_hyperparameters, labelled=True, budget=Budget(2))
     )
 
 
@@ -239,7 +239,7 @@ def test_rows_without_a_label_are_not_learned_from() -> None:
     assert [row.id for row in together.labelled(rows, ["bug", None, "", "nonsense"], ())] == ["u0", "u3"]
 
 
-def test_a_distilled_baseline_learns_from_what_a_good_prompt_says(rival: baseline.Rival) -> None:
+def test_a_distilled_baseline_learns_from_what_a_good_prompt_says(rival: Rival) -> None:
     """With true labels for 250 more messages it is better; its hyperparameters are those of before."""
     data = Dataset(tuple(bundled(0, 150)), tuple(bundled(150, 250)), tuple(bundled(500, 679)))
 
@@ -250,18 +250,19 @@ def test_a_distilled_baseline_learns_from_what_a_good_prompt_says(rival: baselin
     assert after > before + 0.03
 
 
-def test_training_rows_are_guessed_by_baselines_that_have_not_read_them(rival: baseline.Rival) -> None:
+def test_training_rows_are_guessed_by_baselines_that_have_not_read_them(rival: Rival) -> None:
     """The guesses are about as often right as on new rows, while the baseline itself knows its rows by heart."""
     rows, new = bundled(0, 150), bundled(250, 450)
 
-    guessed = together.guesses(rival, rows, 0)
+    assert rival.refit
+    guessed = together.guesses(rival.refit(rows, rows), rows, 0)
 
     right = np.mean([guessed[row.id] == row.target for row in rows])
     unseen = np.mean([o.score or 0 for o in rival.outcomes(new, ACCURACY)])
     assert set(guessed) == {row.id for row in rows}
     assert np.mean([o.score or 0 for o in rival.outcomes(rows, ACCURACY)]) > 0.9
     assert abs(right - unseen) < 0.15
-    assert guessed == together.guesses(rival, rows, 0)
+    assert guessed == together.guesses(rival.refit(rows, rows), rows, 0)
 
 
 def test_a_hint_stands_beside_every_input() -> None:

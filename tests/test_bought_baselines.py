@@ -1,0 +1,372 @@
+"""Baselines that cost money: embeddings and fine-tuning jobs are bought once, counted, capped, and found again."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from server import ChatServer, Fault, cut, malformed, reset, status
+
+from optimizer import provider_tuning
+from optimizer import tune as tune_task
+from optimizer.budget import Budget, Caps, Spent
+from optimizer.embeddings import BATCH, BoughtVectors, EmbeddingModel
+from optimizer.errors import BudgetSpent, Interrupted, ModelError, ProviderError
+from optimizer.gateway import Pace
+from optimizer.journey import Watch
+from optimizer.ladder import choose, reach
+from optimizer.ledger import Ledger
+from optimizer.models import open_service
+from optimizer.provider_tuning import Means, Order, chat_lines, most, tune
+from optimizer.records import Event, Run, Stage
+from optimizer.store import Store
+from optimizer.task import Baseline, Search, Task, load_task
+from optimizer.verdict import RIVAL
+from search_spaces.prompt import Example
+from tests.conftest import Command
+from tests.small_task import write_task
+
+ROWS = [Example(f"r{i}", (("text", f"message {i}"),), ("bug" if i % 2 else "how-to",)) for i in range(8)]
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A results.db with one run."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary-0123456789")
+    monkeypatch.setattr(provider_tuning, "FIRST_LOOK", 0.0)
+    with Store(tmp_path / "r.db", create=True) as opened:
+        opened.start_run(Run(0, "n", {}, "m", "accuracy", "d", "running", ""), "config")
+        yield opened
+
+
+# --- embeddings -------------------------------------------------------------------------------------------
+
+
+def vectors(server: ChatServer, store: Store, budget: Budget | None = None) -> BoughtVectors:
+    """Embeddings of the loopback server at a dollar for a token."""
+    service = open_service("openai/embedder", api_base=server.url)
+    model = EmbeddingModel(service, server.url, 1.0)
+    return BoughtVectors(Ledger(model, store, 1, budget or Budget(), Pace(workers=2, timeout=10, patience=0.1)))
+
+
+def test_a_text_is_embedded_once(server: ChatServer, store: Store) -> None:
+    """In batches; results.db gives them back to the next run, and they are counted as spent."""
+    texts = [f"word{i} and" for i in range(BATCH + 6)]
+    budget = Budget()
+
+    first = vectors(server, store, budget)(texts)
+    first_again = vectors(server, store)(texts)
+
+    assert [len(asked.body["input"]) for asked in server.log] in ([BATCH, 6], [6, BATCH])
+    assert first.shape == (BATCH + 6, 96)
+    assert (first**2).sum(axis=1) == pytest.approx(1, abs=1e-3)
+    assert (first == first_again).all()
+    assert budget.spent == store.spent(1) == Spent(2, 2 * len(texts), 2 * len(texts))
+
+
+def test_each_text_has_its_share_of_the_price(server: ChatServer, store: Store) -> None:
+    """Of the tokens of its batch."""
+    bought = vectors(server, store)
+    bought(["a b", "c d e f"])
+
+    assert [usd for usd, _ in bought.paid(["a b", "c d e f"])] == [3, 3]
+
+
+def test_embeddings_keep_to_the_cap(server: ChatServer, store: Store) -> None:
+    """A batch that could pass it is not sent."""
+    with pytest.raises(BudgetSpent):
+        vectors(server, store, Budget(Caps(usd=3)))(["a b c d"])
+
+    assert server.log == []
+
+
+@pytest.mark.parametrize("fault", [status(500), malformed(), Fault(answer={"data": []}), reset()])
+def test_a_passing_fault_passes(server: ChatServer, store: Store, fault: Fault) -> None:
+    """The batch is asked for again."""
+    server.misbehave(fault, 1)
+
+    assert vectors(server, store)(["a b"]).shape == (1, 96)
+
+
+def test_a_refusal_is_said(server: ChatServer, store: Store) -> None:
+    """As of any model."""
+    server.misbehave(status(401))
+
+    with pytest.raises(ProviderError, match="refuses the key"):
+        vectors(server, store)(["a b"])
+
+
+# --- fine-tuning jobs -------------------------------------------------------------------------------------
+
+
+def order(server: ChatServer, price: float | None = 1e6) -> Order:
+    """Two epochs at a dollar for a token."""
+    return Order(open_service("openai/small-1", api_base=server.url), "Sort it.", 2, price)
+
+
+def means(store: Store, budget: Budget | None = None, pause: Any = lambda _: False) -> Means:
+    """Follow without waiting."""
+    return Means(store, 1, budget or Budget(), pause, lambda _: None)
+
+
+def calls(server: ChatServer) -> list[str]:
+    """What was asked, by its path."""
+    return [asked.path.removeprefix("/v1/").replace("fine_tuning/", "") for asked in server.log]
+
+
+def test_rows_are_written_as_chat() -> None:
+    """One conversation a line: the description, the row, the answer."""
+    lines = chat_lines(ROWS[:1], Order(None, "Sort it.", 2, None))  # type: ignore[arg-type]
+
+    roles = [(m["role"], m["content"]) for m in json.loads(lines)["messages"]]
+    assert roles == [("system", "Sort it."), ("user", "message 0"), ("assistant", "how-to")]
+
+
+def test_a_job_is_submitted_followed_and_paid(server: ChatServer, store: Store) -> None:
+    """Rows are sent, the job is looked at until it has ended, and what it took is counted."""
+    server.tune(looks=3)
+    budget = Budget()
+
+    job = tune(ROWS, ROWS[:2], order(server), means(store, budget))
+
+    assert calls(server) == ["files", "files", "jobs", *["jobs/ftjob-1"] * 4]
+    assert server.log[2].body["hyperparameters"] == {"n_epochs": 2}
+    assert (job.status, job.tuned) == ("succeeded", "ft:small-1:org::ftjob-1")
+    assert job.tokens == job.usd == 2 * 8 * (2 + 2 + 1)
+    assert budget.spent == store.spent(1) == Spent(0, job.usd, job.tokens)
+    assert budget.reserved == Spent()
+
+
+def test_a_job_is_bought_once(server: ChatServer, store: Store) -> None:
+    """The same rows and settings find the model that came of it; others are another job."""
+    first = tune(ROWS, ROWS[:2], order(server), means(store))
+    asked = len(server.log)
+
+    assert tune(ROWS, ROWS[:2], order(server), means(store)) == first
+    assert len(server.log) == asked
+    assert tune(ROWS, ROWS[:2], replace(order(server), epochs=3), means(store)).job == "ftjob-2"
+
+
+def test_a_job_that_could_pass_a_cap_is_not_submitted(server: ChatServer, store: Store) -> None:
+    """Nothing is sent, not even the rows."""
+    bound = most(ROWS, order(server))
+
+    with pytest.raises(BudgetSpent):
+        tune(ROWS, ROWS[:2], order(server), means(store, Budget(Caps(usd=bound.usd - 1))))
+
+    assert server.log == []
+    assert tune(ROWS, ROWS[:2], order(server), means(store, Budget(Caps(usd=bound.usd)))).usd < bound.usd
+
+
+def test_a_stopped_run_finds_its_job_again(server: ChatServer, store: Store) -> None:
+    """It counts with its highest price meanwhile; nothing is submitted twice."""
+    with pytest.raises(Interrupted):
+        tune(ROWS, ROWS[:2], order(server), means(store, pause=lambda _: True))
+    meanwhile = store.spent(1)
+
+    job = tune(ROWS, ROWS[:2], order(server), means(store))
+
+    assert meanwhile == most(ROWS, order(server))
+    assert calls(server).count("jobs") == 1
+    assert store.spent(1) == Spent(0, job.usd, job.tokens)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("submitted", [True, False])
+def test_a_run_that_was_killed_around_the_submission_submits_once(
+    server: ChatServer, store: Store, monkeypatch: pytest.MonkeyPatch, submitted: bool
+) -> None:
+    """After the job was submitted and before its name was written down, or before either."""
+    with monkeypatch.context() as patched:
+        real = provider_tuning._Calls.submit
+
+        def submit(self: Any, *arguments: Any) -> str:
+            if submitted:
+                real(self, *arguments)
+            raise Killed
+
+        patched.setattr(provider_tuning._Calls, "submit", submit)
+        with pytest.raises(Killed):
+            tune(ROWS, ROWS[:2], order(server), means(store))
+
+    job = tune(ROWS, ROWS[:2], order(server), means(store))
+
+    assert job.tuned
+    assert sum(asked.path.endswith("/jobs") and bool(asked.body) for asked in server.log) == 1
+
+
+def test_a_lost_answer_to_the_submission_is_found(server: ChatServer, store: Store) -> None:
+    """The provider's list of jobs knows whether it was taken."""
+    server.misbehave(cut(), 3)
+
+    job = tune(ROWS, ROWS[:2], order(server), means(store))
+
+    assert job.tuned
+    assert calls(server)[:4] == ["files", "files", "jobs", "jobs"]
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+def test_a_job_that_fails_says_why_and_is_submitted_anew(server: ChatServer, store: Store, end: str) -> None:
+    """And costs what was trained: nothing."""
+    server.tune(looks=0, end=end)
+
+    with pytest.raises(ProviderError, match=f"job ftjob-1 has {end}: the rows are no use"):
+        tune(ROWS, ROWS[:2], order(server), means(store))
+    server.tune(looks=0)
+
+    assert store.spent(1) == Spent()
+    assert tune(ROWS, ROWS[:2], order(server), means(store)).job == "ftjob-2"
+
+
+def test_faults_on_the_way_pass(server: ChatServer, store: Store) -> None:
+    """Each call but the submission is made again."""
+    for number in (1, 3, 6):
+        server.misbehave(status(503), number)
+
+    assert tune(ROWS, ROWS[:2], order(server), means(store)).tuned
+
+
+def test_a_refusal_costs_nothing(server: ChatServer, store: Store) -> None:
+    """Neither now nor in what is written down."""
+    server.misbehave(status(400, said="no such base model"), 3)
+    budget = Budget(Caps(usd=1e6))
+
+    with pytest.raises(ProviderError, match="no such base model"):
+        tune(ROWS, ROWS[:2], order(server), means(store, budget))
+
+    assert store.spent(1) == budget.spent == budget.reserved == Spent()
+
+
+@pytest.mark.parametrize("code", [302, 307])
+def test_rows_are_not_sent_elsewhere(server: ChatServer, store: Store, code: int) -> None:
+    """No redirect is followed."""
+    with ChatServer() as attacker:
+        server.misbehave(Fault(code, {"error": {}}, {"Location": f"{attacker.url}/files"}))
+        with pytest.raises(ProviderError, match="leads elsewhere"):
+            tune(ROWS, ROWS[:2], order(server), means(store))
+
+        assert attacker.log == []
+
+
+def test_a_proxy_sees_no_rows_without_tls(server: ChatServer, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The endpoint is called itself."""
+    with ChatServer() as attacker:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, attacker.url.removesuffix("/v1"))
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+
+        assert tune(ROWS, ROWS[:2], order(server), means(store)).tuned
+        assert vectors(server, store)(["a"]).size
+        assert attacker.log == []
+
+
+# --- the whole journey ------------------------------------------------------------------------------------
+
+
+def with_baseline(tmp_path: Path, max_usd: float = 0.0, **options: Any) -> Task:
+    """The small task with other options of its baseline."""
+    task = load_task(write_task(tmp_path))
+    search = Search.model_validate({"max_usd": max_usd})
+    return task.model_copy(update={"baseline": Baseline.model_validate(options), "search": search})
+
+
+def test_auto_takes_nothing_that_costs_money(tmp_path: Path) -> None:
+    """It says how to have it all the same."""
+    options: dict[str, Any] = {"encoder": {"model": "openai/text-embedding-3-small"}, "provider": {"model": "openai/y"}}
+
+    chosen = choose(with_baseline(tmp_path, **options), labelled=True)
+
+    assert chosen["encoder"] == "it costs money; name encoder in kinds"
+    assert chosen["provider"] == "it costs money; name provider in kinds"
+    assert choose(with_baseline(tmp_path, kinds=["auto", "provider"], **options), labelled=True)["provider"] == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "said"),
+    [
+        ("provider", {"model": "openai/y"}, r"Give it as training_price in \[baseline.provider\]"),
+        ("provider", {"model": "anthropic/y"}, "fine-tuning of anthropic is not reached"),
+        ("encoder", {"model": "openai/y", "api_base": "http://127.0.0.1:1/v1"}, "no known price"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, options: dict[str, Any], said: str
+) -> None:
+    """Before anything is bought."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary-0123456789")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-canary-0123456789")
+
+    with pytest.raises(ModelError, match=said):
+        reach(with_baseline(tmp_path, max_usd=1, kinds=kind, **{kind: options}), labelled=True)
+
+
+@pytest.fixture
+def tuning(server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A task whose embeddings and whose fine-tuning the loopback server sells, and whose tuned model knows it all."""
+    monkeypatch.setattr(provider_tuning, "FIRST_LOOK", 0.0)
+    server.ask("services:learned")
+    task = write_task(tmp_path, search={"calls": 60, "max_usd": 1000})
+    address = f'api_base = "{server.url}"'
+    kinds = 'kinds = ["encoder", "provider"]\ntrials = 3'
+    task.write_text(
+        f"{task.read_text(encoding='utf-8').replace('trials = 3', kinds)}\n"
+        f'[baseline.encoder]\nmodel = "openai/e"\n{address}\nprice = 2.0\n'
+        f'[baseline.provider]\nmodel = "openai/t"\n{address}\ntraining_price = 5.0\n'
+        "price = { input = 1.0, output = 2.0 }\n",
+        encoding="utf-8",
+    )
+    return task
+
+
+def test_a_run_with_bought_baselines(command: Command, server: ChatServer, tmp_path: Path, tuning: Path) -> None:
+    """The tuned model wins; what each cost comes from the budget of the run, and is what finding the winner took."""
+    done = command("tune", tuning.name)
+    shown = json.loads(command("show", "--json").stdout)["verdict"]
+
+    ladder = {rung["kind"]: rung["trained"] for rung in shown["ladder"] if rung["trained"]}
+    (rival,) = (c for c in shown["contenders"] if c["name"] == RIVAL)
+    assert list(ladder) == ["linear", "encoder", "provider"]
+    assert (rival["score"], rival["detail"]) == (1.0, ladder["provider"]["detail"])
+    assert rival["cost_per_1000"] > 0
+    assert ladder["provider"]["cost"] > ladder["encoder"]["cost"] > 0
+    assert shown["bills"][1]["finding"] == pytest.approx(sum(trained["cost"] for trained in ladder.values()))
+    assert shown["curve"] is None
+    assert "How the provider baseline grows with its rows was not measured" in done.stdout
+    assert server.url in done.stderr + done.stdout
+    with Store(tmp_path / "results.db") as opened:
+        answered = rival["cost_per_1000"] * 50 / 1000  # the test rows
+        assert opened.spent(1).usd == pytest.approx(shown["bills"][1]["finding"] + answered)
+    assert "Trained baselines" in command("report").stdout or (tmp_path / "report.html").exists()
+    assert "which no skops file holds" in command("export", "--format", "skops", code=2).stderr
+
+
+def test_a_run_that_is_resumed_buys_no_baseline_twice(
+    server: ChatServer, tmp_path: Path, tuning: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped before the verdict, it brings its tuned model back."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary-0123456789")
+    stop = threading.Event()
+
+    def event(said: Event) -> None:
+        if isinstance(said, Stage) and said.name == "verdict":
+            stop.set()
+
+    with pytest.raises(Interrupted):
+        tune_task(tuning, db=tmp_path / "r.db", watch=Watch(event, stop))
+    before = len(server.log)
+
+    resumed = tune_task(tuning, db=tmp_path / "r.db")
+
+    assert resumed.verdict
+    assert {c.name: c.score for c in resumed.verdict.contenders}[RIVAL] == 1
+    asked = [message["content"] for request in server.log[before:] for message in request.body["messages"]]
+    assert len(server.log) - before == 50  # the test rows
+    assert len(asked) == 100  # each with the description
