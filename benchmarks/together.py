@@ -18,13 +18,13 @@ import numpy as np
 
 from optimizer.baseline import Budget, Lesson
 from optimizer.cascade import Answered, choose, front
+from optimizer.contenders import BEST, RIVAL
 from optimizer.linear import train
 from optimizer.metrics import METRICS
 from optimizer.quality import ranked, suspects
 from optimizer.records import Outcome
 from optimizer.scoring import score
 from optimizer.studies import best_hyperparameters
-from optimizer.verdict import BEST, RIVAL
 from search_spaces.prompt import Example
 
 ACCURACY = METRICS["accuracy"]

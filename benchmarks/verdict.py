@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from optimizer.baseline import Lesson
+from optimizer.contenders import RIVAL, SEED
 from optimizer.curve import measure, sentence
 from optimizer.linear import Refit, train
 from optimizer.records import LearningCurve, Outcome
 from optimizer.scoring import METRICS, Metric, score
 from optimizer.studies import best_hyperparameters
-from optimizer.verdict import RIVAL, SEED, Entry, decide
+from optimizer.verdict import Entry, decide
 from search_spaces.prompt import Example
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from optimizer.contenders import CASCADE, LEVEL
 from optimizer.findings import Cascade, CascadePoint
 from optimizer.records import Comparison, Contender, Outcome, Verdict
 from optimizer.scoring import Metric, interval, summarise, weights
 from optimizer.stats import paired_interval, worse_than
-from optimizer.verdict import CASCADE, LEVEL
 from search_spaces.prompt import Example
 
 Floats = NDArray[np.float64]

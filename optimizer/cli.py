@@ -201,6 +201,7 @@ def _tune(task: Task, db: str, *, quiet: bool, allow_code: bool = False) -> Tune
 
 def _tuned_text(tuned: Tuned) -> None:
     from optimizer import findings_tables
+    from optimizer.contenders import RIVAL
     from optimizer.curve_tables import grids, pays_off
     from optimizer.front_tables import front_grid
     from optimizer.report import comparisons_grid, dollars, params_text, percent, spread, verdict_grid
@@ -226,7 +227,7 @@ def _tuned_text(tuned: Tuned) -> None:
         return
     out_grid(verdict_grid(tuned.verdict))
     for contender in tuned.verdict.contenders:
-        if contender.name == "trained baseline":
+        if contender.name == RIVAL:
             out("\n".join([f"{contender.name}: {contender.detail}", *left_out(tuned.verdict.ladder)]))
     out()
     out_grid(comparisons_grid(tuned.verdict))

@@ -15,6 +15,7 @@ import numpy as np
 from optimizer import curve, ladder, money, search, verdict, wordings
 from optimizer.baseline import Budget, Lesson, Rival
 from optimizer.budget import Spent
+from optimizer.contenders import BEST, RIVAL, SEED, rivalled
 from optimizer.errors import BudgetSpent
 from optimizer.evaluate import Evaluator
 from optimizer.inquiry import Inquiry
@@ -91,7 +92,7 @@ class Conclusion:
     def _trials(self, found: search.Found) -> dict[str, Trial]:
         """The prompts that are judged."""
         seed, best = found.trials[0], found.best
-        return {verdict.SEED: seed} | ({verdict.BEST: best} if best.number != seed.number else {})
+        return {SEED: seed} | ({BEST: best} if best.number != seed.number else {})
 
     def _outside(self, ledgers: ExitStack) -> ladder.Outside:
         """Let the kinds that cost money be bought from the budget of the run."""
@@ -125,7 +126,7 @@ class Conclusion:
         ]
         answered = rival.outcomes(rows, metric, self.judge)
         rows_used, detail = len(plan.data.train), rival.trained.detail
-        entries.append(verdict.Entry(verdict.RIVAL, answered, rows_used, detail, priced=rival.priced, note=rival.note))
+        entries.append(verdict.Entry(RIVAL, answered, rows_used, detail, priced=rival.priced, note=rival.note))
         entries += inquiry.entries(entries) if inquiry else []
         return verdict.decide(entries, rows, metric, opened=opened, seed=plan.task.search.seed)
 
@@ -136,12 +137,12 @@ class Conclusion:
         judged = took_prompt[1]
         paid = sum(outcome.cost for trial in found.trials for outcome in trial.outcomes)
         spent = paid + judged if self._priced and judged is not None else None
-        took = {curve.rivalled(ruling).name: (spent, took_prompt[0])}
+        took = {rivalled(ruling).name: (spent, took_prompt[0])}
         # The rival was found by trying all kinds, as the prompt was by trying others.
         tried = [rung.trained for rung in self.store.weightless(self.run) if rung.trained]
         costs = [trained.cost for trained in tried]
         known = None if None in costs else sum(cost or 0.0 for cost in costs)
-        took[verdict.RIVAL] = (known, sum(trained.seconds for trained in tried))
+        took[RIVAL] = (known, sum(trained.seconds for trained in tried))
         bills = tuple(
             money.bill(
                 contender,

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.records import Contender, CurvePoint, LearningCurve, Outcome, Verdict
+from optimizer.contenders import RIVAL, rivalled
+from optimizer.records import CurvePoint, LearningCurve, Outcome, Verdict
 from optimizer.scoring import Metric, resampled, score, summarise
 from optimizer.stats import crossed_interval
-from optimizer.verdict import BEST, RIVAL, SEED
 from search_spaces.prompt import Example
 
 Floats = NDArray[np.float64]
@@ -109,11 +109,6 @@ def measure(
     points.append(CurvePoint(len(targets), rival.score, rival.interval, 1, 0.0 - compared.difference, gap))
     resamples = _means([*groups, drawn[-1:]], rng)
     return LearningCurve(prompt.name, tuple(points), *_crossover(points, float(observed[0]), resamples, drawn[0]))
-
-
-def rivalled(verdict: Verdict) -> Contender:
-    """Find the prompt that the rival is compared with: the best one, or the seed prompt if no better was found."""
-    return next(c for name in (BEST, SEED) for c in verdict.contenders if c.name == name)
 
 
 def _fitted(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from optimizer.axes import axes_grid
 from optimizer.money import break_even
 from optimizer.records import Bill, LearningCurve, Verdict
 from optimizer.report import Grid, dollars, percent, spread
@@ -55,14 +56,14 @@ def pays_off(verdict: Verdict) -> str:
 
 
 def grids(verdict: Verdict | None) -> list[Grid]:
-    """Show the kinds of rivals, the learning curve (not under a judge) and the bills of a verdict that has them."""
+    """Show the kinds of rivals, the learning curve (not under a judge), the bills and the axes of a verdict."""
     if verdict is None:
         return []
     tried = sum(rung.trained is not None for rung in verdict.ladder)
     return [
         *([ladder_grid(verdict.ladder, verdict.metric)] if tried > 1 else []),
         *([curve_grid(verdict.curve, verdict.metric)] if verdict.curve else []),
-        *([bills_grid(verdict)] if verdict.bills else []),
+        *([bills_grid(verdict), axes_grid(verdict)] if verdict.bills else []),
     ]
 
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from optimizer.contenders import SEED
 from optimizer.findings import Elsewhere
 from optimizer.records import Outcome, Verdict
 from optimizer.scoring import Metric, interval, summarise
 from optimizer.unpaired import unpaired_interval
-from optimizer.verdict import SEED
 from search_spaces.prompt import Example
 
 TRAIN, DEV, OOD = "train", "dev", "ood"

@@ -15,6 +15,7 @@ from optimizer import cascade, elsewhere, fairness, quality, robustness, togethe
 from optimizer.ablation import ROOM
 from optimizer.baseline import Rival
 from optimizer.cascade import Answered, Chosen
+from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, RIVAL, SEED
 from optimizer.elsewhere import DEV, OOD, TRAIN
 from optimizer.errors import BudgetSpent
 from optimizer.evaluate import Cell, Evaluator
@@ -22,7 +23,7 @@ from optimizer.findings import Cascade, Changed, Elsewhere, Findings, Flips, Ste
 from optimizer.overlap import audit
 from optimizer.preparing import Plan
 from optimizer.records import Outcome, Trial, Verdict
-from optimizer.verdict import BEST, CASCADE, DISTILLED, ERRORS, HINTED, RIVAL, SEED, Entry
+from optimizer.verdict import ERRORS, Entry
 from search_spaces.prompt import Example, Prompt
 from search_spaces.space import Space
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from optimizer.contenders import BEST, CASCADE, DISTILLED
 from optimizer.money import break_even
 from optimizer.records import Ablation, Comparison, Contender, Importance, Outcome, Run, State, Trial, Verdict
 from search_spaces.prompt import Example
@@ -129,7 +130,7 @@ def verdict_grid(verdict: Verdict) -> Grid:
 
 
 def _contender_row(contender: Contender) -> tuple[str, ...]:
-    told = contender.name in {"best prompt", "cascade", "distilled baseline"}
+    told = contender.name in {BEST, CASCADE, DISTILLED}
     return (
         f"{contender.name} ({contender.detail})" if told else contender.name,
         percent(contender.score),

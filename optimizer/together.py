@@ -13,9 +13,9 @@ import numpy as np
 
 from optimizer import linear
 from optimizer.baseline import Budget, Lesson, Refit, Rival
+from optimizer.contenders import DISTILLED, HINTED, RIVAL
 from optimizer.records import Comparison, Dataset, Outcome, Verdict
 from optimizer.scoring import Metric
-from optimizer.verdict import DISTILLED, HINTED, RIVAL
 from search_spaces.prompt import Example, Prompt
 from search_spaces.space import Chooser, Value
 

@@ -10,15 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, LEVEL, RIVAL, SEED
 from optimizer.errors import ProviderError
 from optimizer.records import Comparison, Contender, Outcome, Verdict
 from optimizer.scoring import Metric, compare, interval, summarise
 from optimizer.stats import smallest_gain
 from search_spaces.prompt import Example
 
-SEED, BEST, RIVAL, CASCADE = "seed prompt", "best prompt", "trained baseline", "cascade"
-DISTILLED, HINTED = "distilled baseline", "hinted prompt"
-LEVEL = 0.05  # a difference is said to be shown below this p-value
 ERRORS = 0.2  # with a larger share of failed calls a contender is not judged
 
 

@@ -20,6 +20,14 @@ settings.register_profile("untimed", settings.default, deadline=None)  # machine
 settings.load_profile("untimed")
 
 
+LONG = ("test_commands_and_examples_run_in_order",)  # minutes: others fill the time beside them
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest tests begin first, so that no process is left alone with one in the end."""
+    items.sort(key=lambda item: item.name not in LONG)
+
+
 @pytest.fixture(scope="session")
 def running_server() -> Iterator[ChatServer]:
     """One server for the whole session; tests take `server`, which forgets what went before."""

@@ -14,6 +14,7 @@ from server import ChatServer, Fault, cut, malformed, reset, status
 from optimizer import provider_tuning
 from optimizer import tune as tune_task
 from optimizer.budget import Budget, Caps, Spent
+from optimizer.contenders import RIVAL
 from optimizer.embeddings import BATCH, BoughtVectors, EmbeddingModel
 from optimizer.errors import BudgetSpent, Interrupted, ModelError, ProviderError
 from optimizer.gateway import Pace
@@ -25,7 +26,6 @@ from optimizer.provider_tuning import Means, Order, chat_lines, most, tune
 from optimizer.records import Event, Run, Stage
 from optimizer.store import Store
 from optimizer.task import Baseline, Search, Task, load_task
-from optimizer.verdict import RIVAL
 from search_spaces.prompt import Example
 from tests.conftest import Command
 from tests.small_task import write_task

@@ -15,6 +15,7 @@ import pytest
 
 from optimizer import history, tune
 from optimizer.baseline import Budget, Lesson
+from optimizer.contenders import BEST, RIVAL, SEED
 from optimizer.curve import measure, order, sentence, sizes
 from optimizer.curve_tables import pays_off
 from optimizer.errors import Interrupted, Upgraded
@@ -26,7 +27,7 @@ from optimizer.scoring import METRICS
 from optimizer.stats import crossed_interval
 from optimizer.studies import best_hyperparameters
 from optimizer.task import load_task
-from optimizer.verdict import BEST, RIVAL, SEED, Entry, decide
+from optimizer.verdict import Entry, decide
 from search_spaces.prompt import Example
 from tests.conftest import Command
 from tests.small_task import BUNDLED, write_task

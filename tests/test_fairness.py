@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from optimizer import history, tune
+from optimizer.contenders import BEST, RIVAL
 from optimizer.errors import TaskError
 from optimizer.fairness import flips, group_gaps, group_scores, sentence
 from optimizer.findings import Flips, GroupGap
@@ -19,7 +20,6 @@ from optimizer.records import Kind, Outcome
 from optimizer.report import page
 from optimizer.swaps import swapped
 from optimizer.task import load_task
-from optimizer.verdict import BEST, RIVAL
 from search_spaces.prompt import Example
 from tests.small_task import write_task
 from tests.test_journey import Watched

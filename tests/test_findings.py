@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from optimizer import history, tune
+from optimizer.contenders import BEST, CASCADE, RIVAL, SEED
 from optimizer.data import audit
 from optimizer.elsewhere import measure
 from optimizer.elsewhere import sentence as away_sentence
@@ -26,7 +27,7 @@ from optimizer.quality import drifts, duplicates, informed, ranked, suspects
 from optimizer.quality import sentence as drift_sentence
 from optimizer.records import Dataset, Event, Kind, Outcome, Stage, Verdict
 from optimizer.report import page, verdict_record
-from optimizer.verdict import BEST, CASCADE, RIVAL, SEED, Entry, decide
+from optimizer.verdict import Entry, decide
 from search_spaces.prompt import Example
 from tests.conftest import Command
 from tests.small_task import BUNDLED, write_task

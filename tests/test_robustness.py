@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from optimizer import history, tune
+from optimizer.contenders import BEST, RIVAL
 from optimizer.findings_tables import grids
 from optimizer.metrics import METRICS
 from optimizer.planning import Probe, Terms, estimate
@@ -18,7 +19,6 @@ from optimizer.preparing import prepare
 from optimizer.records import Kind, Outcome
 from optimizer.robustness import NOISE, ROWS, measure, most_calls, noisy, reworked, sentence
 from optimizer.task import load_task
-from optimizer.verdict import BEST, RIVAL
 from search_spaces.prompt import Example
 from search_spaces.space import Space, Value
 from tests.conftest import Command

@@ -13,6 +13,7 @@ import pytest
 from optimizer import history, linear, together, tune
 from optimizer.baseline import Budget, Lesson, Rival
 from optimizer.cascade import Answered, Chosen, choose, detail, front, sentence
+from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, RIVAL, SEED
 from optimizer.findings import Cascade, Findings
 from optimizer.findings_tables import front as placed
 from optimizer.journey import Watch
@@ -21,7 +22,7 @@ from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import prepare
 from optimizer.records import Dataset, Event, Kind, Outcome, Stage, Verdict
 from optimizer.studies import best_hyperparameters
-from optimizer.verdict import BEST, CASCADE, DISTILLED, HINTED, RIVAL, SEED, Entry, decide
+from optimizer.verdict import Entry, decide
 from search_spaces.prompt import Example, Prompt
 from tests.small_task import BUNDLED, write_task
 from tests.test_journey import Watched

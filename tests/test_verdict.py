@@ -6,10 +6,11 @@ import random
 
 import pytest
 
+from optimizer.contenders import BEST, RIVAL, SEED
 from optimizer.errors import ProviderError
 from optimizer.records import Kind, Outcome
 from optimizer.scoring import METRICS
-from optimizer.verdict import BEST, RIVAL, SEED, Entry, decide
+from optimizer.verdict import Entry, decide
 from search_spaces.prompt import Example
 
 ROWS = [Example(f"x{i}", (("text", str(i)),), ("yes",)) for i in range(200)]
