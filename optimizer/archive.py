@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optimizer import card as cards
 from optimizer import curve_tables, findings_tables, slots
 from optimizer.calibration import settle
 from optimizer.errors import ExportError, InputError, one_of
@@ -151,7 +152,25 @@ class History:
                 findings_tables.grids(verdict, _texts(store, shown.run)),
                 findings_tables.surer(verdict) if verdict else "",
                 findings_tables.front(verdict),
+                cards.sections(_card(store, shown.run)) if shown.run.status == "finished" else (),
             )
+
+    def card(self, run: int | None = None) -> cards.Card:
+        """Collect all that is known of the winner of a finished run: the latest that has one, if none is named.
+
+        Raises
+        ------
+        InputError
+            If the run is not finished.
+        """
+        with Store(self._db) as store:
+            found = store.run(run, won=True)
+            if found.status != "finished" or found.winner is None:
+                raise InputError(
+                    f"run {found.id} is not finished ({found.status}); a card tells of a finished one. "
+                    "Resume it with the `phrasetune tune` that began it, or name another of `phrasetune history --all`."
+                )
+            return _card(store, found)
 
     def texts(self, run: int | None = None) -> dict[str, str]:
         """The dev and test rows of a run: example id -> text."""
@@ -192,6 +211,22 @@ class History:
 
 def _texts(store: Store, run: Run) -> dict[str, str]:
     return {row.id: row.text for split in ("dev", "test") for row in store.examples(run.data, split)}
+
+
+def _card(store: Store, run: Run) -> cards.Card:
+    assert run.winner is not None
+    verdict = store.verdict(run.id)
+    own = cards.own(verdict)
+    answers = (*store.outcomes(run.id, run.winner), *(own.outcomes if own else ()))
+    bought = store.find_completions([outcome.completion_key for outcome in answers if outcome.completion_key])
+    return cards.make(
+        run,
+        store.trials(run.id, outcomes=False),
+        store.prompt_text(run.id, run.winner),
+        rows={split: len(store.examples(run.data, split)) for split in ("train", "dev", "test")},
+        versions=sorted({completion.version for completion in bought.values() if completion.version}),
+        verdict=verdict,
+    )
 
 
 def _choose(trials: Sequence[Trial], run: Run, number: int | None) -> Trial:

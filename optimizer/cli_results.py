@@ -1,4 +1,4 @@
-"""The commands that look at results and take them along: history, show, export, predict, report.
+"""The commands that look at results and take them along: history, show, export, predict, report, card.
 
 Each parses, calls one function, draws. `cli` puts them into the command line.
 """
@@ -304,3 +304,27 @@ def write_report(db: str, run: int | None, path: Path, *, force: bool) -> None:
 
     written = write_bytes(page(History(db).story(run)).encode(), Target(path.parent, path.name, force))
     out(f"{written}: written")
+
+
+@click.command()
+@click.argument("run", type=int, required=False)
+@db_option
+@json_option
+@click.option("-o", "--output", type=click.Path(), help="File to write; stdout by default.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def card(run: int | None, db: str, as_json: bool, output: str | None, force: bool) -> None:
+    """Write the prompt card of RUN (the latest by default) as Markdown: what its winner is, and what is not known."""
+    import json
+
+    from optimizer.archive import History
+    from optimizer.card import markdown, record
+    from optimizer.exports import Target, write_bytes
+
+    made = History(db).card(run)
+    if output is None:
+        out_json(record(made)) if as_json else out_data(markdown(made))
+        return
+    text = json.dumps(record(made), ensure_ascii=False, indent=2) + "\n" if as_json else markdown(made)
+    path = Path(output)
+    out(f"{write_bytes(text.encode(), Target(path.parent, path.name, force))}: written")
+    next_step("phrasetune report" + ("" if db == "results.db" else f" --db {db}"))

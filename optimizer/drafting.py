@@ -27,6 +27,7 @@ name = {name}
 {metric}# {metrics}
 # One sentence saying what is wanted. It becomes a wording of the search, often the best one.
 description = ""
+# responsible = ""           # who answers for the prompt; stands in its card
 {labels}
 [data]
 file = {data}

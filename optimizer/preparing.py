@@ -73,6 +73,7 @@ class Plan:
         task["model"] = {name: value for name, value in task["model"].items() if name not in NOT_COURSE}
         if told := task.pop("judge"):
             task["judge"] = told | {"model": {k: v for k, v in told["model"].items() if k not in NOT_COURSE}}
+        del task["task"]["responsible"]  # decides nothing
         del task["baseline"]["label_cost"]  # prices labels alone
         del task["data"]["max_rows"]  # what it does stands in the digest of the rows
         identity = [model.name, model.address, model.price]

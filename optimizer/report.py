@@ -36,6 +36,16 @@ class Grid:
     rows: tuple[tuple[str, ...], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a text: names with what is said of them, tables, and a text that is kept as it is."""
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    grids: tuple[Grid, ...] = ()
+    text: str = ""
+
+
 def percent(value: float | None) -> str:
     """Write a score in [0, 1]."""
     return "–" if value is None else f"{100 * value:.1f} %"
@@ -348,6 +358,7 @@ class Story:
     found: Sequence[Grid] = ()
     surer: str = ""
     front: Sequence[Mapping[str, Any]] = ()
+    card: Sequence[Section] = ()
 
 
 def page(story: Story) -> str:
@@ -372,6 +383,7 @@ def page(story: Story) -> str:
         found=story.found,
         surer=story.surer,
         front=story.front,
+        card=story.card,
         diff=prompt_diff(story.seed_prompt, story.prompt),
         trials=trials_grid(
             story.run, sorted(story.trials, key=best_first)[:LISTED], story.costs, story.trials[0].params

@@ -58,12 +58,19 @@ Labels = Annotated[
 ]
 
 
+def _one_line(text: str) -> str:
+    if "".join(text.splitlines()) != text:
+        raise ValueError("must stand on one line. Name a person or a team, and how to reach them.")
+    return text
+
+
 class About(_Section):
     """`[task]`: what is wanted.
 
     `labels` is the closed list of answers of a classification (read from the data when left out), as names or as
     a table of names and descriptions; from lowest to highest where the metric compares by order. `metric` is one of
-    those that suit the kind, or module:function for a function of the user's own.
+    those that suit the kind, or module:function for a function of the user's own. `responsible` is who answers for the
+    prompt that is found; it stands in its card.
     """
 
     name: Annotated[str, Field(pattern=r"^[\w.-]{1,80}$")]
@@ -71,6 +78,7 @@ class About(_Section):
     description: str = ""
     labels: Labels = []
     metric: str = ""
+    responsible: Annotated[str, AfterValidator(_one_line)] = ""
 
     @model_validator(mode="after")
     def _known_metric(self) -> About:
@@ -244,7 +252,6 @@ class Extras(_Section):
     """
 
     hint: bool = False
-
     robustness: bool = False
     swaps: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] = []
 

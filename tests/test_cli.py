@@ -54,6 +54,7 @@ def test_version_and_help(cli: Run) -> None:
     assert re.fullmatch(r"phrasetune, version \d+\.\d+\.\d+\n", cli("--version").stdout)
     helped = cli("--help").stdout
     for command in (
+        "card",
         "demo",
         "doctor",
         "export",
@@ -219,6 +220,7 @@ def test_history_lists_runs_and_trials(cli: Run, results: Path) -> None:
         ["export", "--format", "python"],
         ["predict", "rows.csv", "-o", "answers.csv"],
         ["report"],
+        ["card", "-o", "card.md"],
     ],
 )
 def test_every_output_ends_with_the_next_command(cli: Run, results: Path, command: list[str]) -> None:

@@ -96,7 +96,14 @@ def test_a_minimal_file_loads_with_the_defaults(tmp_path: Path) -> None:
     task = load_task(path)
 
     expected = {
-        "task": {"name": "support", "kind": "classification", "description": "", "labels": [], "metric": ""},
+        "task": {
+            "name": "support",
+            "kind": "classification",
+            "description": "",
+            "labels": [],
+            "metric": "",
+            "responsible": "",
+        },
         "data": {
             "file": "rows.csv",
             "inputs": ["text"],
@@ -169,6 +176,7 @@ def test_a_file_that_says_everything_loads(tmp_path: Path) -> None:
             "description": "Sum up.",
             "labels": {"yes": "it is", "no": ""},
             "metric": "rouge_l",
+            "responsible": "Jane Doe, jane@example.org",
         },
         "data": {
             "file": "sub/rows.jsonl",
