@@ -224,8 +224,8 @@ def _kind(target: _Column) -> Kind:
 def _is_several(column: _Column) -> bool:
     """Whether it names several of a few labels: more cells than labels, each label more than once."""
     cells = [value for value in column.values if value]
-    named = label_sets.found(cells)
-    cut = [label_sets.pieces(cell, label_sets.mark(cells)) for cell in cells]
+    named, mark = label_sets.found(cells), label_sets.mark(cells)
+    cut = [label_sets.pieces(cell, mark) for cell in cells]
     several = sum(len(pieces) > 1 for pieces in cut)
     often = Counter(piece for pieces in cut for piece in pieces)
     return (

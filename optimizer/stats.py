@@ -89,22 +89,25 @@ def statistic_interval(
     Returns
     -------
     tuple of float
-        Lower and upper limit. Where all resamples agree (every row is right, say), Wilson stands in, with the
-        statistic's place between `low` and 1 as a share of `n`: right for a mean, a fair guess for the rest.
+        Lower and upper limit. Where all resamples agree (every row is right, say), or so many that the limits do,
+        Wilson stands in, with the statistic's place between `low` and 1 as a share of `n`: right for a mean, a fair
+        guess for the rest.
     """
     if n == 0:
         return (low, 1.0)
     observed = float(statistic(np.arange(n)))
     resampled = _resampled(statistic, n, rng, resamples)
+    least, most = wilson(n * (observed - low) / (1 - low), n, level=level)
+    stand_in = (low + least * (1 - low), low + most * (1 - low))
     if np.ptp(resampled) < TINY:
-        least, most = wilson(n * (observed - low) / (1 - low), n, level=level)
-        return (low + least * (1 - low), low + most * (1 - low))
+        return stand_in
     others = np.arange(n - 1)
     left_out = [
         statistic(others + (others >= rows[:, None]))  # all rows but one, for each of a batch of rows
         for rows in np.array_split(np.arange(n), math.ceil(n * n / BATCH))
     ]
-    return _bca(observed, resampled, np.concatenate(left_out), level)
+    found = _bca(observed, resampled, np.concatenate(left_out), level)
+    return found if found[1] - found[0] > TINY else stand_in
 
 
 def crossed_interval(
