@@ -172,7 +172,8 @@ def test_prompt_and_baseline_answer_swapped_rows(tmp_path: Path) -> None:
     assert verdict.findings == tuned.verdict.findings
     assert {"By channel (95 %)", "With the listed terms swapped"} <= {grid.title for grid in grids(verdict)}
     drawn = page(history(tmp_path / "r.db").story())
-    assert drawn.count("By channel") == 1
+    verdicts, cards = drawn.split("Prompt card")  # the card has the groups once more
+    assert (verdicts.count("By channel"), cards.count("By channel")) == (1, 1)
     plans, terms = (without, plan), Terms((0.0, 0.0), None)
     calls = [estimate(each, Probe(), terms, np.random.default_rng(0)).parts[-1].calls.high for each in plans]
     assert calls[1] - calls[0] == len(plan.swapped)
