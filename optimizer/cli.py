@@ -247,7 +247,7 @@ def _tuned_json(tuned: Tuned) -> None:
     from dataclasses import asdict
 
     from optimizer.front_tables import front_record
-    from optimizer.report import run_record, trial_record, verdict_record
+    from optimizer.plain import run_record, trial_record, verdict_record
 
     best, verdict = trial_record(tuned.best), verdict_record(tuned.verdict)
     worth = {

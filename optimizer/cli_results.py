@@ -39,7 +39,8 @@ SHOWN = 30  # trials that `history` lists: most of a search were looked at for a
 def history(db: str, run: int | None, everything: bool, as_json: bool, as_csv: bool, **filters: Any) -> None:  # noqa: ANN401
     """List the runs, and the trials of one: parameters, score with n and interval, cost, state, why it ended."""
     from optimizer.archive import History
-    from optimizer.report import run_record, runs_grid, trial_record, trials_csv, trials_grid, verdict_record
+    from optimizer.plain import run_record, trial_record, trials_csv, verdict_record
+    from optimizer.report import runs_grid, trials_grid
 
     records = History(db)
     runs = records.runs()
@@ -125,17 +126,8 @@ def show(trial: int | None, run: int | None, db: str, rows: int, as_json: bool) 
 
     from optimizer.archive import History
     from optimizer.front_tables import standing
-    from optimizer.report import (
-        changes_grid,
-        estimated,
-        params_text,
-        percent,
-        prompt_diff,
-        spread,
-        trial_record,
-        verdict_record,
-        worth_grids,
-    )
+    from optimizer.plain import trial_record, verdict_record
+    from optimizer.report import changes_grid, estimated, params_text, percent, prompt_diff, spread, worth_grids
 
     records = History(db)
     shown = records.show(trial, run)
@@ -250,9 +242,10 @@ def predict(file: str, run: int | None, db: str, output: str | None, force: bool
     from optimizer.archive import History
     from optimizer.exports import Target, write_bytes
     from optimizer.journey import Watch
+    from optimizer.plain import answers_csv
     from optimizer.predicting import predict_file
     from optimizer.records import Destination
-    from optimizer.report import answers_csv, percent, spread
+    from optimizer.report import percent, spread
 
     target = Target(Path(output).parent, Path(output).name, force) if output else None
     if target:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from optimizer.report import CONTROL, as_csv, visible
+from optimizer.plain import as_csv
+from optimizer.report import CONTROL, visible
 
 if TYPE_CHECKING:
     from optimizer.report import Grid

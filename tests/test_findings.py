@@ -21,12 +21,13 @@ from optimizer.findings_tables import front, grids, surer, to_look_at
 from optimizer.inquiry import Inquiry
 from optimizer.journey import Watch
 from optimizer.metrics import METRICS
+from optimizer.plain import verdict_record
 from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import looks, prepare
 from optimizer.quality import drifts, duplicates, informed, ranked, suspects
 from optimizer.quality import sentence as drift_sentence
 from optimizer.records import Dataset, Event, Kind, Outcome, Stage, Verdict
-from optimizer.report import page, verdict_record
+from optimizer.report import page
 from optimizer.verdict import Entry, decide
 from search_spaces.prompt import Example
 from tests.conftest import Command

@@ -52,7 +52,7 @@ APART = {
         for room in ("store", "rulings", "keeping")
     },
     **{f"optimizer.{room}": OUTSIDE for room in ("search", "board", "grid", "surrogate", "pooled", "controls")},
-    **{f"optimizer.{room}": {"store", "archive", "journey"} for room in ("report", "card")},
+    **{f"optimizer.{room}": {"store", "archive", "journey"} for room in ("report", "plain", "card")},
     "optimizer.stats": {"records", "models", "store", "scoring", "task", "journey"},
     **{f"optimizer.{room}": {"search", "store", "models", "evaluate"} for room in ("baseline", "linear", "encoder")},
     "optimizer.lora": {"search", "store", "models", "evaluate"},

@@ -10,20 +10,9 @@ from pathlib import Path
 import pytest
 
 from optimizer import history
+from optimizer.plain import trial_record, trials_csv, verdict_record
 from optimizer.records import Kind, Outcome, State
-from optimizer.report import (
-    best_first,
-    changes,
-    changes_grid,
-    dollars,
-    page,
-    percent,
-    prompt_diff,
-    trial_record,
-    trials_csv,
-    trials_grid,
-    verdict_record,
-)
+from optimizer.report import best_first, changes, changes_grid, dollars, page, percent, prompt_diff, trials_grid
 from search_spaces.prompt import Example
 
 PAYLOADS = [
