@@ -403,7 +403,7 @@ def _complaint(detail: Any) -> str:  # noqa: ANN401 - pydantic's own shape
         said = str(detail["msg"]).removeprefix("Value error, ")
         return f"`{where}`: {said}" if where else said
     given = "" if isinstance(detail["input"], dict) else f" = {reprlib.repr(detail['input'])}"
-    allowed = _ALLOWED.get(kind) or detail["msg"].replace("Input should", "must")
+    allowed = _ALLOWED.get(kind, "").format(**detail.get("ctx", {})) or detail["msg"].replace("Input should", "must")
     return f"`{where}`{given}: {allowed}."
 
 
@@ -415,7 +415,8 @@ _ALLOWED = {
     "string_type": "must be a text in quotes",
     "int_type": "must be a whole number",
     "float_type": "must be a number",
-    "too_short": "must name at least one",
+    "too_short": "must name at least {min_length}",
+    "too_long": "must name at most {max_length}",
     "string_too_short": "must not be empty",
     "string_too_long": "must have at most 200 characters",
     "string_pattern_mismatch": "must be 1 to 80 letters, digits or any of _ . -",
