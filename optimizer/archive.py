@@ -122,7 +122,7 @@ class History:
         """
         with Store(self._db) as store:
             found = store.run(run, won=True)
-            chosen = _choose(store.trials(found.id, outcomes=False), found, trial)
+            chosen = store.trial(found, trial)
             dev = {example.id: example for example in store.examples(found.data, "dev")}
             seed, outcomes = store.outcomes(found.id, 0), store.outcomes(found.id, chosen.number)
             fixed, broken = changes(seed, outcomes, dev)
@@ -203,7 +203,7 @@ class History:
         """Read a trial and the dev rows of its run: what an export is made from and proven on."""
         with Store(self._db) as store:
             found = store.run(run, won=True)
-            chosen = _choose(store.trials(found.id, outcomes=False), found, trial)
+            chosen = store.trial(found, trial)
             keys = [outcome.completion_key for outcome in store.outcomes(found.id, chosen.number)]
             answers = (completion.logprobs for completion in store.find_completions(keys).values())
             return replace(chosen, prompt=settle(chosen.prompt, answers)), store.examples(found.data, "dev")
@@ -227,19 +227,6 @@ def _card(store: Store, run: Run) -> cards.Card:
         versions=sorted({completion.version for completion in bought.values() if completion.version}),
         verdict=verdict,
     )
-
-
-def _choose(trials: Sequence[Trial], run: Run, number: int | None) -> Trial:
-    """The trial of that number; without one the winner, or the best so far of a run that has none yet."""
-    if number is None:
-        complete = [trial for trial in trials if trial.state is State.COMPLETE]
-        leader = max(complete, key=lambda trial: trial.score or 0.0, default=None)
-        number = run.winner if run.winner is not None else leader.number if leader else 0
-    for trial in trials:
-        if trial.number == number:
-            return trial
-    known = f"0 to {len(trials) - 1}" if trials else "none"
-    raise InputError(f"run {run.id} has no trial {number}; it has {known}. See `phrasetune history --run {run.id}`.")
 
 
 def history(db: str | Path = "results.db") -> History:

@@ -19,7 +19,9 @@ DOORS = {
     "httpx": {"optimizer/provider_tuning.py"},  # a client for LiteLLM that follows no redirect
     "openai": {"optimizer/provider_tuning.py"},
     "aiohttp": {"optimizer/direct.py", "optimizer/serving.py"},
-    "click": {f"optimizer/{room}.py" for room in ("cli", "cli_results", "cli_service", "options", "terminal")},
+    "click": {
+        f"optimizer/{room}.py" for room in ("cli", "cli_history", "cli_results", "cli_service", "options", "terminal")
+    },
     "dotenv": {"optimizer/models.py"},
     "dspy": {"optimizer/programs.py"},
     "jinja2": {"optimizer/report.py"},
