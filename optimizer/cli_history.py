@@ -1,4 +1,4 @@
-"""The commands that hold results against each other, and against limits: compare, assert.
+"""The commands that hold results against each other, and against limits, and against today's: compare, assert, recheck.
 
 Each parses, calls one function, draws. `cli` puts them into the command line.
 """
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from optimizer.errors import ExportError, InputError
-from optimizer.options import db_option, json_option, run_option
-from optimizer.terminal import err, next_step, out, out_grid, out_json
+from optimizer.options import db_option, env_option, json_option, run_option
+from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable
 
 if TYPE_CHECKING:
     from optimizer.assertions import Assertion
@@ -127,3 +127,42 @@ def _junit_target(path: str | None) -> Target | None:
     target = Target(file.parent, file.name, former)
     target.check()
     return target
+
+
+@click.command()
+@run_option
+@click.option("--rows", default=50, show_default=True, type=click.IntRange(1), help="How many rows to ask.")
+@click.option("--max-calls", type=click.IntRange(0), default=0, help="Hard cap on calls bought; 0 is none.")
+@click.option("--max-usd", type=click.FloatRange(0), default=0.0, help="Hard cap on US dollars; 0 is none.")
+@env_option
+@db_option
+@json_option
+def recheck(run: int | None, rows: int, max_calls: int, max_usd: float, db: str, as_json: bool) -> None:
+    """Buy the winner's answers again on rows that it has answered, to see whether the provider has changed.
+
+    The rows are the same each time, so that a trend can be seen. What was stopped is gone on with for a day.
+    """
+    import threading
+
+    from optimizer.archive import History
+    from optimizer.budget import Caps
+    from optimizer.journey import Watch
+    from optimizer.rechecking import recheck as ask_again
+    from optimizer.rechecking_tables import record, sentences, trend_grid
+    from optimizer.records import Destination
+
+    def event(told: object) -> None:
+        if isinstance(told, Destination):
+            err(f"calls go to {told}")
+
+    stop, chosen = threading.Event(), History(db).run(run, won=True)
+    with stoppable(stop, err):
+        found = ask_again(chosen, rows=rows, caps=Caps(max_calls, max_usd), db=db, watch=Watch(event, stop))
+    if as_json:
+        out_json(record(found))
+        return
+    out(f"run {chosen.id}, trial {chosen.winner} on {chosen.model}: {found.bought} completions bought")
+    out_grid(trend_grid(found.all, chosen.metric))
+    out("\n" + "\n".join(sentences(found)))
+    where = "" if db == "results.db" else f" --db {db}"
+    next_step(f"phrasetune show {chosen.winner} --run {chosen.id}{where}")
