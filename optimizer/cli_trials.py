@@ -1,4 +1,4 @@
-"""The commands that list: history, wordings.
+"""The commands that list: history, wordings, schema.
 
 Each parses, calls one function, draws. `cli` puts them into the command line.
 """
@@ -228,3 +228,11 @@ def wordings(run: int | None, db: str, dimension: str | None, as_json: bool) -> 
 
 def _entered(step: int | None) -> str:
     return "waits" if step is None else f"step {step}"
+
+
+@click.command()
+def schema() -> None:
+    """Explain the tables, columns and views of results.db, as Markdown."""
+    from optimizer.schema import markdown
+
+    out_data(markdown())

@@ -31,5 +31,9 @@ SELECT t.run, r.name AS task, r.model, r.metric, r.status, r.started, t.number A
 FROM prompt_trials t JOIN runs r ON r.id = t.run JOIN prompts p ON p.digest = t.prompt
 ORDER BY t.run, t.number;
 
+-- What earlier versions left unsaid:
+-- TABLE prompts: each prompt that was tried, once
+-- TABLE verdicts: what a run has come to on the sealed test rows, in one sentence
+
 PRAGMA user_version = 10;
 COMMIT;
