@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from optimizer import card as cards
 from optimizer import curve_tables, findings_tables, slots
 from optimizer.asking import facts
 from optimizer.calibration import settle
 from optimizer.errors import ExportError, InputError, one_of
+from optimizer.frames import frame
 from optimizer.front import front
 from optimizer.records import Ablation, Importance, Run, State, Trial, Verdict, Wording
 from optimizer.report import Change, Story, changes
@@ -25,6 +26,9 @@ from search_spaces.prompt import Example
 from search_spaces.rendering import Renderer
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
     from optimizer.exports import Exported
 
 
@@ -95,6 +99,24 @@ class History:
             If the condition is none, or would do more than read.
         """
         return facts(self.path, self.run(run).id, where)
+
+    @overload
+    def frame(self, run: int | None = None, where: str = "", *, library: Literal["pandas"]) -> pd.DataFrame: ...
+    @overload
+    def frame(self, run: int | None = None, where: str = "", *, library: Literal["polars"]) -> pl.DataFrame: ...
+    @overload
+    def frame(self, run: int | None = None, where: str = "", *, library: None = None) -> Any: ...  # noqa: ANN401
+    def frame(
+        self, run: int | None = None, where: str = "", *, library: Literal["pandas", "polars"] | None = None
+    ) -> Any:
+        """The same as a data frame: a row for each trial. Of pandas, or else of polars, if no library is named.
+
+        Raises
+        ------
+        InputError
+            As `facts` does, and if the library is not installed.
+        """
+        return frame(self.facts(run, where), library)
 
     def front(self, run: int | None = None) -> list[Trial]:
         """The trials that no other beats in score, cost and latency, with their outcomes; the best score first."""

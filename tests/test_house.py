@@ -26,6 +26,7 @@ DOORS = {
     "jinja2": {"optimizer/report.py"},
     "litellm": {"optimizer/models.py"},
     "optuna": {f"optimizer/{room}.py" for room in ("studies", "controls", "mirror")},
+    **{package: {"optimizer/frames.py", "optimizer/archive.py"} for package in ("pandas", "polars")},
     "pyarrow": {"optimizer/objects.py"},
     "pydantic": {"optimizer/task.py"},
     "rich": {"optimizer/terminal.py", "optimizer/live.py"},
