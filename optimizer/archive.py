@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
+    from optimizer.comparing import Compared
     from optimizer.exports import Exported
 
 
@@ -169,6 +170,20 @@ class History:
             texts = store.prompt_text(found.id, chosen.number), store.prompt_text(found.id, 0)
             late = [w for w in slots.wordings(store, found.id, late=True) if chosen.params.get(w.dimension) == w.id]
             return Shown(found, chosen, *texts, fixed, broken, late)
+
+    def compare(self, a: str | int, b: str | int) -> Compared:
+        """Compare prompt `b` with prompt `a` on the rows that both have answered.
+
+        Each is a run, for its winner, or "RUN:TRIAL".
+
+        Raises
+        ------
+        InputError
+            If they name no two prompts, or nothing can be paired.
+        """
+        from optimizer.comparing import named, side_by_side
+
+        return side_by_side(self.path, named(str(a)), named(str(b)))
 
     def story(self, run: int | None = None) -> Story:
         """Collect all that a report tells of a run."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from scipy.stats import binomtest
 
+from optimizer import history
 from optimizer.comparing import Named, named, side_by_side
 from optimizer.comparing_tables import record, sentence
 from optimizer.errors import InputError
@@ -155,6 +156,11 @@ def test_a_metric_of_ones_own_is_compared_by_its_recorded_scores(db: Path) -> No
     conn.close()
 
     assert side_by_side(db, Named(1), Named(2)).comparison.difference == pytest.approx(0.75)
+
+
+def test_a_history_compares_from_python(db: Path) -> None:
+    """Runs and trials are named as on the command line."""
+    assert side_by_side(db, Named(1, 3), Named(2)) == history(db).compare("1:3", 2)
 
 
 def test_the_command_shows_what_differs(db: Path, command: Command) -> None:
