@@ -50,6 +50,8 @@ def history(db: str, run: int | None, everything: bool, **asked: Any) -> None:  
 
     form, records = _form(asked.pop("form"), as_json=asked.pop("as_json"), as_csv=asked.pop("as_csv")), History(db)
     runs = records.runs()
+    if (everything or asked["front"]) and (asked["where"] or asked["columns"]):
+        raise InputError("--where and --columns are about the trials of a run. Leave them out, or --all and --front.")
     if not runs or everything:
         if form == "json":
             out_json([run_record(r) for r in runs])
@@ -60,8 +62,6 @@ def history(db: str, run: int | None, everything: bool, **asked: Any) -> None:  
         return
     chosen = records.run(run)
     if asked["front"]:
-        if asked["where"] or asked["columns"]:
-            raise InputError("--front lists the front alone. Leave --where and --columns out, or --front.")
         _front(records, chosen, form)
     elif asked["columns"]:
         _columns(records, chosen, form, asked)

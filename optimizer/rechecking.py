@@ -18,7 +18,7 @@ from optimizer.archive import renderer_for
 from optimizer.budget import Budget, Caps
 from optimizer.comparing import recorded_metric
 from optimizer.contenders import BEST, SEED
-from optimizer.errors import BudgetSpent, InputError, ProviderError
+from optimizer.errors import BudgetSpent, InputError, Interrupted, ProviderError
 from optimizer.evaluate import Evaluator
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
@@ -76,7 +76,7 @@ def recheck(
     Raises
     ------
     InputError
-        If the run has no winner.
+        If the run has no winner, or was tuned on another model.
     ProviderError
         If no call is answered.
     BudgetSpent, Interrupted
@@ -86,6 +86,8 @@ def recheck(
     if run.winner is None:
         raise InputError(f"run {run.id} has no winner ({run.status}). Finish it with `phrasetune tune`.")
     model = model or task_model(task.model)
+    if model.name != run.model:
+        raise InputError(f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Name that model.")
     if place := destination(model):
         watch.event(place)
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
@@ -111,8 +113,8 @@ def _ask(evaluate: Evaluator, trial: Trial, rows: Sequence[Example]) -> tuple[Ou
     with closing(evaluate.ledger):
         try:
             return evaluate.rows(evaluate.settle(trial), rows)
-        except BudgetSpent as spent:
-            raise BudgetSpent(f"{spent}; what was bought is kept. Give the command again to go on.") from None
+        except (BudgetSpent, Interrupted) as ended:
+            raise type(ended)(f"{ended}; what was bought is kept. Give the command again to go on.") from None
 
 
 def _answered(store: Store, run: Run, trial: Trial) -> tuple[str, list[Outcome]]:

@@ -176,7 +176,8 @@ def test_trials_are_sorted(db: Path, command: Command, by: str, expected: list[i
     [
         (["--columns", "trial,scor"], "unknown column 'scor'; allowed: run, task"),
         (["--where", "score >"], "condition 'score >'"),
-        (["--front", "--where", "1"], "--front lists the front alone"),
+        (["--front", "--where", "1"], "--where and --columns are about the trials of a run"),
+        (["--all", "--columns", "trial"], "--where and --columns are about the trials of a run"),
         (["--json", "--csv"], "asked for csv and json at once"),
         (["--csv", "--format", "markdown"], "asked for csv and markdown at once"),
     ],

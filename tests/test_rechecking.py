@@ -11,7 +11,8 @@ from server import ChatServer, Fault, says, status
 
 from optimizer.budget import Caps
 from optimizer.comparing import Named, side_by_side
-from optimizer.errors import BudgetSpent, InputError, ProviderError
+from optimizer.errors import BudgetSpent, InputError, Interrupted, ProviderError
+from optimizer.journey import Watch
 from optimizer.rechecking import Rechecked, recheck
 from optimizer.rechecking_tables import sentences
 from optimizer.records import Run
@@ -160,6 +161,23 @@ def test_a_run_without_a_winner_is_refused(db: Path, server: ChatServer) -> None
 
     with pytest.raises(InputError, match="run 2 has no winner"):
         again(db)
+
+
+def test_another_model_is_no_answer(db: Path, server: ChatServer) -> None:
+    """What changes then is not the provider."""
+    from optimizer.models import open_model
+
+    with pytest.raises(InputError, match="run 1 was tuned on 'openai/x', not 'embedded'"):
+        recheck(run_of(db), db=db, model=open_model("embedded"))
+
+
+def test_one_that_is_stopped_says_how_to_go_on(db: Path, server: ChatServer) -> None:
+    """As under a cap."""
+    watch = Watch()
+    watch.stop.set()
+
+    with pytest.raises(Interrupted, match=r"stopped; what was bought is kept\. Give the command again to go on"):
+        recheck(run_of(db), db=db, watch=watch)
 
 
 def test_a_metric_that_costs_or_is_code_leaves_scores_out(db: Path, server: ChatServer) -> None:
