@@ -92,6 +92,8 @@ def _assertions(db: str, run: int, **limits: Any) -> list[Assertion]:  # noqa: A
     from optimizer.contenders import rivalled
 
     least, before, drop, lower = (limits[name] for name in ("min_score", "before", "max_drop", "lower_bound"))
+    if nan := [name for name, value in limits.items() if value != value]:  # noqa: PLR0124 - true of nan alone
+        raise InputError(f"--{nan[0].replace('_', '-')} is nan, which nothing reaches. Give a number.")
     if drop is not None and before is None:
         raise InputError("--max-drop says against no run. Give --no-regression-from RUN with it.")
     if lower and least is None and drop is None:

@@ -81,6 +81,7 @@ def test_what_was_found_stands_beside_each_assertion(db: Path, command: Command)
         ("--no-regression-from last", "'last' names no prompt"),
         ("--no-regression-from 4", "both are 4:1"),
         ("--min-score 80", "--min-score"),
+        ("--max-cost-per-1000 nan", "--max-cost-per-1000 is nan"),
         ("--min-score 0.1 --junit results.db", "results.db: exists already and is no JUnit report"),
         ("--min-score 0.1 --junit none/j.xml", "no such folder"),
     ],
