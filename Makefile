@@ -5,7 +5,7 @@ BIN := .venv/bin
 UV_VERSION := 0.13.8
 SYNC := UV_PROJECT_ENVIRONMENT=.venv $(BIN)/uv sync --frozen --inexact --compile-bytecode --quiet
 
-.PHONY: demo test test-finetune faults lint types format clean
+.PHONY: demo test test-finetune test-tools faults lint types format clean
 
 demo: .venv/demo  ## the main job on bundled rows and the embedded model
 	$(BIN)/phrasetune demo
@@ -15,6 +15,9 @@ test: .venv/test  ## all tests
 
 test-finetune: .venv/finetune  ## the baselines with language models, on the CPU: they skip where these are not installed
 	$(BIN)/python -m pytest -n 0 tests/test_finetune.py
+
+test-tools: .venv/tools  ## datasette, optuna-dashboard, pandas and polars on a results.db: they skip where these are not installed
+	$(BIN)/python -m pytest -n 0 tests/test_tools.py
 
 faults: .venv/test  ## kills, faults, full disks and hostile providers in large numbers; leaves faults.json
 	FAULTS=full $(BIN)/python -m pytest tests/faults -n auto --dist worksteal
@@ -50,6 +53,10 @@ clean:
 
 .venv/lint: .venv/uv-$(UV_VERSION) pyproject.toml uv.lock
 	$(SYNC) --group test --group lint
+	touch $@
+
+.venv/tools: .venv/test
+	$(SYNC) --group test --group tools
 	touch $@
 
 # torch for the CPU alone, of which PyPI has none for Linux: 200 MB in the place of several GB for a graphics card.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from optimizer.errors import PhrasetuneError
     from optimizer.journey import Tuned, Watch, tune
     from optimizer.models import register_embedded
+    from optimizer.rechecking import recheck
     from optimizer.task import load_task
     from optimizer.wordings import add_wording
 
@@ -31,6 +32,7 @@ __all__ = [
     "export",
     "history",
     "load_task",
+    "recheck",
     "register_embedded",
     "tune",
 ]
@@ -44,6 +46,7 @@ _HOME = {
     "export": "archive",
     "history": "archive",
     "load_task": "task",
+    "recheck": "rechecking",
     "register_embedded": "models",
     "tune": "journey",
 }

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from optimizer import card as cards
 from optimizer import curve_tables, findings_tables, slots
+from optimizer.asking import facts
 from optimizer.calibration import settle
 from optimizer.errors import ExportError, InputError, one_of
+from optimizer.frames import frame
 from optimizer.front import front
 from optimizer.records import Ablation, Importance, Run, State, Trial, Verdict, Wording
 from optimizer.report import Change, Story, changes
@@ -24,6 +26,10 @@ from search_spaces.prompt import Example
 from search_spaces.rendering import Renderer
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+    from optimizer.comparing import Compared
     from optimizer.exports import Exported
 
 
@@ -58,30 +64,60 @@ class History:
     """
 
     def __init__(self, db: str | Path = "results.db") -> None:
-        self._db = Path(db)
-        Store(self._db).close()
+        self.path = Path(db)
+        Store(self.path).close()
 
     def runs(self) -> list[Run]:
         """All runs, the latest first."""
-        with Store(self._db) as store:
+        with Store(self.path) as store:
             return store.runs()
 
     def run(self, run: int | None = None, *, won: bool = False) -> Run:
         """One run; the latest if none is named, or with `won` the latest that has a winner."""
-        with Store(self._db) as store:
+        with Store(self.path) as store:
             return store.run(run, won=won)
 
     def trials(self, run: int | None = None) -> list[Trial]:
         """The trials of a run in order, without their outcomes."""
-        with Store(self._db) as store:
+        with Store(self.path) as store:
             return store.trials(store.run(run).id, outcomes=False)
 
     def complete(self, run: int | None = None) -> list[Trial]:
         """The trials of a run that were scored on all rows, with their outcomes."""
-        with Store(self._db) as store:
+        with Store(self.path) as store:
             number = store.run(run).id
             trials = [t for t in store.trials(number, outcomes=False) if t.state is State.COMPLETE]
             return [replace(trial, outcomes=store.outcomes(number, trial.number)) for trial in trials]
+
+    def facts(self, run: int | None = None, where: str = "") -> list[dict[str, Any]]:
+        """What is known of the trials of a run, a dict each: the columns of the view `history`, then its parameters.
+
+        `where` is a condition in SQL on these.
+
+        Raises
+        ------
+        InputError
+            If the condition is none, or would do more than read.
+        """
+        return facts(self.path, self.run(run).id, where)
+
+    @overload
+    def frame(self, run: int | None = None, where: str = "", *, library: Literal["pandas"]) -> pd.DataFrame: ...
+    @overload
+    def frame(self, run: int | None = None, where: str = "", *, library: Literal["polars"]) -> pl.DataFrame: ...
+    @overload
+    def frame(self, run: int | None = None, where: str = "", *, library: None = None) -> Any: ...  # noqa: ANN401
+    def frame(
+        self, run: int | None = None, where: str = "", *, library: Literal["pandas", "polars"] | None = None
+    ) -> Any:
+        """The same as a data frame: a row for each trial. Of pandas, or else of polars, if no library is named.
+
+        Raises
+        ------
+        InputError
+            As `facts` does, and if the library is not installed.
+        """
+        return frame(self.facts(run, where), library)
 
     def front(self, run: int | None = None) -> list[Trial]:
         """The trials that no other beats in score, cost and latency, with their outcomes; the best score first."""
@@ -89,28 +125,33 @@ class History:
 
     def costs(self, run: int | None = None) -> Mapping[int, tuple[int, float]]:
         """Trial number -> (calls, US dollars)."""
-        with Store(self._db) as store:
+        with Store(self.path) as store:
             return store.trial_costs(store.run(run).id)
 
     def verdict(self, run: int | None = None) -> Verdict | None:
         """The verdict of a run, if it has come to one."""
-        with Store(self._db) as store:
+        with Store(self.path) as store:
             return store.verdict(store.run(run).id)
 
     def importances(self, run: int | None = None) -> list[Importance]:
         """What each dimension of a run's space explains, the most first; nothing where a control has searched."""
-        with Store(self._db) as store:
+        with Store(self.path) as store:
             return store.importances(store.run(run).id)
 
     def ablations(self, run: int | None = None) -> list[Ablation]:
         """What each ingredient is worth in the winner of a run, if it was asked for and the budget covered it."""
-        with Store(self._db) as store:
+        with Store(self.path) as store:
             return store.ablations(store.run(run).id)
 
     def wordings(self, run: int | None = None) -> list[Wording]:
         """The texts behind the ids of a run's space: those that it began with, then those that came later."""
-        with Store(self._db) as store:
+        with Store(self.path) as store:
             return slots.wordings(store, store.run(run).id)
+
+    def lineage(self, run: int | None = None) -> list[slots.Lineage]:
+        """The same with their origins, when they came, and the best trial that each stands in."""
+        with Store(self.path) as store:
+            return slots.lineage(store, store.run(run).id)
 
     def show(self, trial: int | None = None, run: int | None = None) -> Shown:
         """A trial of a run, the winner if none is named, beside the seed prompt.
@@ -120,9 +161,9 @@ class History:
         InputError
             If the run has no such trial, or no winner yet.
         """
-        with Store(self._db) as store:
+        with Store(self.path) as store:
             found = store.run(run, won=True)
-            chosen = _choose(store.trials(found.id, outcomes=False), found, trial)
+            chosen = store.trial(found, trial)
             dev = {example.id: example for example in store.examples(found.data, "dev")}
             seed, outcomes = store.outcomes(found.id, 0), store.outcomes(found.id, chosen.number)
             fixed, broken = changes(seed, outcomes, dev)
@@ -130,10 +171,24 @@ class History:
             late = [w for w in slots.wordings(store, found.id, late=True) if chosen.params.get(w.dimension) == w.id]
             return Shown(found, chosen, *texts, fixed, broken, late)
 
+    def compare(self, a: str | int, b: str | int) -> Compared:
+        """Compare prompt `b` with prompt `a` on the rows that both have answered.
+
+        Each is a run, for its winner, or "RUN:TRIAL".
+
+        Raises
+        ------
+        InputError
+            If they name no two prompts, or nothing can be paired.
+        """
+        from optimizer.comparing import named, side_by_side
+
+        return side_by_side(self.path, named(str(a)), named(str(b)))
+
     def story(self, run: int | None = None) -> Story:
         """Collect all that a report tells of a run."""
         shown = self.show(run=run)
-        with Store(self._db) as store:
+        with Store(self.path) as store:
             verdict = store.verdict(shown.run.id)
             return Story(
                 shown.run,
@@ -163,7 +218,7 @@ class History:
         InputError
             If the run is not finished.
         """
-        with Store(self._db) as store:
+        with Store(self.path) as store:
             found = store.run(run, won=True)
             if found.status != "finished" or found.winner is None:
                 raise InputError(
@@ -174,7 +229,7 @@ class History:
 
     def texts(self, run: int | None = None) -> dict[str, str]:
         """The dev and test rows of a run: example id -> text."""
-        with Store(self._db) as store:
+        with Store(self.path) as store:
             return _texts(store, store.run(run))
 
     def trained_model(self, run: int | None = None) -> bytes:
@@ -185,7 +240,7 @@ class History:
         InputError
             If the run has trained none.
         """
-        with Store(self._db) as store:
+        with Store(self.path) as store:
             found = store.run(run, won=True)
             trained = best_on_dev(store.ladder(found.id))
         if trained and trained.kind not in {"linear", "encoder"}:
@@ -201,9 +256,9 @@ class History:
 
     def prompt_and_rows(self, trial: int | None, run: int | None) -> tuple[Trial, list[Example]]:
         """Read a trial and the dev rows of its run: what an export is made from and proven on."""
-        with Store(self._db) as store:
+        with Store(self.path) as store:
             found = store.run(run, won=True)
-            chosen = _choose(store.trials(found.id, outcomes=False), found, trial)
+            chosen = store.trial(found, trial)
             keys = [outcome.completion_key for outcome in store.outcomes(found.id, chosen.number)]
             answers = (completion.logprobs for completion in store.find_completions(keys).values())
             return replace(chosen, prompt=settle(chosen.prompt, answers)), store.examples(found.data, "dev")
@@ -227,19 +282,6 @@ def _card(store: Store, run: Run) -> cards.Card:
         versions=sorted({completion.version for completion in bought.values() if completion.version}),
         verdict=verdict,
     )
-
-
-def _choose(trials: Sequence[Trial], run: Run, number: int | None) -> Trial:
-    """The trial of that number; without one the winner, or the best so far of a run that has none yet."""
-    if number is None:
-        complete = [trial for trial in trials if trial.state is State.COMPLETE]
-        leader = max(complete, key=lambda trial: trial.score or 0.0, default=None)
-        number = run.winner if run.winner is not None else leader.number if leader else 0
-    for trial in trials:
-        if trial.number == number:
-            return trial
-    known = f"0 to {len(trials) - 1}" if trials else "none"
-    raise InputError(f"run {run.id} has no trial {number}; it has {known}. See `phrasetune history --run {run.id}`.")
 
 
 def history(db: str | Path = "results.db") -> History:

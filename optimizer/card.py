@@ -16,6 +16,7 @@ from typing import Any
 
 from optimizer import findings_tables
 from optimizer.findings import Elsewhere
+from optimizer.markdown import fenced, inline, table
 from optimizer.records import Contender, Run, State, Trial, Verdict
 from optimizer.report import (
     Grid,
@@ -27,7 +28,6 @@ from optimizer.report import (
     percent,
     spread,
     verdict_grid,
-    visible,
 )
 
 UNKNOWN = "unknown"
@@ -352,32 +352,14 @@ def _cost(card: Card) -> tuple[tuple[str, str], ...]:
 
 def markdown(card: Card) -> str:
     """Write a card as Markdown (CommonMark with tables); no text in it can end its place."""
-    lines = [f"# Prompt card: {_inline(card.task)}"]
+    lines = [f"# Prompt card: {inline(card.task)}"]
     for section in sections(card):
         lines += ["", f"## {section.title}"]
         lines += (
-            ["", *(f"- **{_inline(name)}**: {_inline(said)}" for name, said in section.facts)] if section.facts else []
+            ["", *(f"- **{inline(name)}**: {inline(said)}" for name, said in section.facts)] if section.facts else []
         )
         for grid in section.grids:
-            lines += ["", f"### {_inline(grid.title)}", "", *_table(grid)]
+            lines += ["", f"### {inline(grid.title)}", "", *table(grid)]
         if section.text:
-            lines += ["", *_fenced(section.text)]
+            lines += ["", *fenced(section.text)]
     return "\n".join(lines) + "\n"
-
-
-def _table(grid: Grid) -> Iterator[str]:
-    for row in (grid.columns, ("---",) * len(grid.columns), *grid.rows):
-        cells = row if row[0] == "---" else map(_inline, row)
-        yield f"| {' | '.join(cells)} |"
-
-
-def _inline(text: str) -> str:
-    """Write a text into a line of Markdown: its signs are signs, and it has no end of line."""
-    line = " ".join(visible(text).split())
-    return re.sub(r"([\\`*\[\]<|~&])|(?<!\w)_|_(?!\w)", lambda found: f"\\{found.group()}", line)
-
-
-def _fenced(text: str) -> tuple[str, str, str]:
-    """Fence a text with more backticks than stand in it one after the other."""
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence}text", text, fence

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from optimizer.cli_results import card, export, history, predict, report, say_written, show, write_report
+from optimizer.cli_history import assert_, compare, recheck
+from optimizer.cli_results import card, export, predict, report, say_written, show, write_report
 from optimizer.cli_service import doctor, plan, serve_embedded
+from optimizer.cli_trials import history, schema, wordings
 from optimizer.errors import InputError, Interrupted, PhrasetuneError, TaskError, Upgraded
 from optimizer.options import changed, code_option, db_option, env_option, json_option, run_option, tune_options
 from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable
@@ -313,7 +315,8 @@ def demo(folder: str, db: str, quiet: bool) -> None:
     next_step(f"phrasetune history{where}", f"phrasetune show {tuned.best.number}{where}", f"open {place}/report.html")
 
 
-for command in (history, show, export, predict, report, card, plan, doctor, serve_embedded):
+LOOKING = (history, show, wordings, compare, assert_, recheck, export, predict, report, card, schema)
+for command in (*LOOKING, plan, doctor, serve_embedded):
     main.add_command(command)
 
 

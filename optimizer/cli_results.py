@@ -1,4 +1,4 @@
-"""The commands that look at results and take them along: history, show, export, predict, report, card.
+"""The commands that look at a result and take it along: show, export, predict, report, card.
 
 Each parses, calls one function, draws. `cli` puts them into the command line.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,101 +15,11 @@ import click
 
 from optimizer.errors import ExportError, InputError
 from optimizer.options import db_option, env_option, json_option, run_option
-from optimizer.terminal import err, next_step, out, out_csv, out_data, out_grid, out_json, stoppable
+from optimizer.terminal import err, next_step, out, out_data, out_grid, out_json, stoppable
 
 if TYPE_CHECKING:
-    from optimizer.archive import History
     from optimizer.exports import Exported
-    from optimizer.records import Run, Trial, Verdict
-
-SHOWN = 30  # trials that `history` lists: most of a search were looked at for a few rows only
-
-
-@click.command()
-@db_option
-@run_option
-@click.option("--all", "everything", is_flag=True, help="List the runs only.")
-@click.option("--state", type=click.Choice(["running", "complete", "pruned", "failed"]), help="Only such trials.")
-@click.option("--min-score", type=click.FloatRange(0, 1), help="Only trials of at least this score: 0.47 for 47 %.")
-@click.option("--front", is_flag=True, help="Only the front: what no other prompt beats in score, cost and latency.")
-@click.option("--sort", type=click.Choice(["number", "score", "cost"]), default="score", show_default=True)
-@click.option("--limit", type=click.IntRange(1), help=f"At most so many trials; {SHOWN}, or all as JSON or CSV.")
-@json_option
-@click.option("--csv", "as_csv", is_flag=True, help="CSV on stdout.")
-def history(db: str, run: int | None, everything: bool, as_json: bool, as_csv: bool, **filters: Any) -> None:  # noqa: ANN401
-    """List the runs, and the trials of one: parameters, score with n and interval, cost, state, why it ended."""
-    from optimizer.archive import History
-    from optimizer.plain import run_record, trial_record, trials_csv, verdict_record
-    from optimizer.report import runs_grid, trials_grid
-
-    records = History(db)
-    runs = records.runs()
-    if not runs or everything:
-        if as_json:
-            out_json([run_record(r) for r in runs])
-        elif as_csv:
-            out_csv(runs_grid(runs))
-        else:
-            out_grid(runs_grid(runs))
-            next_step("phrasetune history --run N" if runs else "phrasetune tune TASK")
-        return
-    chosen = records.run(run)
-    if filters["front"]:
-        _front(records, chosen, as_json=as_json, as_csv=as_csv)
-        return
-    costs = records.costs(chosen.id)
-    every = records.trials(chosen.id)
-    trials = _sorted(_filtered(every, filters["state"], filters["min_score"]), costs, filters["sort"])
-    limit = filters["limit"]
-    if as_json:
-        verdict = verdict_record(records.verdict(chosen.id))
-        listed = [trial_record(trial, costs.get(trial.number, (0, 0.0))) for trial in trials[:limit]]
-        out_json({"runs": [run_record(r) for r in runs], "run": chosen.id, "trials": listed, "verdict": verdict})
-        return
-    if as_csv:
-        out_csv(trials_csv(trials[:limit], costs))
-        return
-    if run is None:
-        out_grid(runs_grid(runs))
-        out()
-    shown = trials[: limit or SHOWN]
-    out_grid(trials_grid(chosen, shown, costs, every[0].params if every else {}))
-    if len(shown) < len(trials):
-        out(f"… and {len(trials) - len(shown)} more: --limit {len(trials)}")
-    found = records.verdict(chosen.id)
-    if found:
-        out(f"\nVerdict: {found.sentence}")
-    best = chosen.winner if chosen.winner is not None else 0
-    next_step(f"phrasetune show {best} --run {chosen.id}" + ("" if db == "results.db" else f" --db {db}"))
-
-
-def _front(records: History, run: Run, *, as_json: bool, as_csv: bool) -> None:
-    from optimizer.front_tables import front_grid, front_record
-
-    held = records.front(run.id)
-    if as_json:
-        out_json({"run": run.id, "front": front_record(held)})
-        return
-    seed = next((trial.params for trial in records.trials(run.id) if trial.number == 0), {})
-    grid = front_grid(run, held, seed)
-    out_csv(grid) if as_csv else out_grid(grid)
-
-
-def _filtered(trials: Sequence[Trial], state: str | None, min_score: float | None) -> list[Trial]:
-    return [
-        trial
-        for trial in trials
-        if (state is None or trial.state == state)
-        and (min_score is None or (trial.score is not None and trial.score >= min_score))
-    ]
-
-
-def _sorted(trials: Sequence[Trial], costs: Mapping[int, tuple[int, float]], by: str) -> list[Trial]:
-    from optimizer.report import best_first
-
-    if by == "cost":
-        return sorted(trials, key=lambda trial: -costs.get(trial.number, (0, 0.0))[1])
-    return sorted(trials, key=best_first) if by == "score" else list(trials)
+    from optimizer.records import Verdict
 
 
 @click.command()

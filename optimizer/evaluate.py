@@ -28,7 +28,8 @@ Answered = tuple[str, Completion, str | None]  # the completion's key, the compl
 class Evaluator:
     """Scores cells, each a prompt on an example; calling it twice buys nothing twice.
 
-    A `judge` scores instead of the metric, if there is one.
+    A `judge` scores instead of the metric, if there is one. With another `sample` calls that were made before are made
+    again.
     """
 
     ledger: Ledger
@@ -36,6 +37,7 @@ class Evaluator:
     metric: Metric
     batches: dict[Prompt, Batch] = field(default_factory=dict)
     judge: Grader | None = None
+    sample: int = 0
 
     def __call__(self, cells: Sequence[Cell]) -> tuple[Outcome, ...]:
         """Score each cell, in order."""
@@ -79,7 +81,7 @@ class Evaluator:
         ]
 
     def _request(self, prompt: Prompt, example: Example) -> Request:
-        return Request(self.renderer.messages(prompt, example), prompt.settings)
+        return Request(self.renderer.messages(prompt, example), prompt.settings, self.sample)
 
     def _growing(self, prompts: Iterable[Prompt]) -> dict[int, Batch]:
         """Find the batches of calibrated prompts whose prior is open, by identity: pools take long to hash."""

@@ -354,9 +354,12 @@ class _Journey:
         name = study_name(self.plan.task.task.name, self.id)
         self.watch.event(Stage("mirror", "copying the trials into Optuna's tables"))
         try:
-            mirror(self.store.path, name, self.plan.space, trials, seconds=seconds)
+            mirror(self.store.path, name, self.plan.space, trials, text=self._text, seconds=seconds)
         except Exception as error:  # noqa: BLE001 - whatever Optuna's storage raises
             self.watch.event(Stage("mirror", f"Optuna's tables could not be written: {error}"))
+
+    def _text(self, trial: Trial) -> str:
+        return self.store.prompt_text(self.id, trial.number)
 
 
 def _workers(ledger: Ledger) -> int:

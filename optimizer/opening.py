@@ -64,6 +64,17 @@ def connect(path: Path, *, create: bool, paid: bool) -> sqlite3.Connection:
     return conn
 
 
+def look(path: Path) -> sqlite3.Connection:
+    """Open a file that `connect` has found to be ours and up to date, to read and nothing else."""
+    writable = os.access(path.parent, os.W_OK) and os.access(path, os.W_OK)
+    how = "mode=ro" if writable else "immutable=1"  # see _reader
+    conn = sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=BUSY_SECONDS)
+    conn.row_factory = sqlite3.Row
+    conn.execute("PRAGMA trusted_schema = OFF")
+    conn.execute("PRAGMA query_only = ON")
+    return conn
+
+
 def examine(path: Path) -> list[tuple[int, str]]:
     """Check that a results.db is whole and can be written, and list who holds it: the (run, owner) of runs under way.
 

@@ -149,11 +149,12 @@ def _contender_row(contender: Contender) -> tuple[str, ...]:
 
 def comparisons_grid(verdict: Verdict) -> Grid:
     """Show the paired comparisons."""
-    rows = tuple(_comparison_row(comparison) for comparison in verdict.comparisons)
+    rows = tuple(comparison_row(comparison) for comparison in verdict.comparisons)
     return Grid("Paired comparisons", ("comparison", "points", "95 %", "p", "test"), rows)
 
 
-def _comparison_row(comparison: Comparison) -> tuple[str, ...]:
+def comparison_row(comparison: Comparison) -> tuple[str, ...]:
+    """Write a comparison into the columns comparison, points, 95 %, p and test."""
     return (
         f"{comparison.a} − {comparison.b}",
         f"{100 * comparison.difference:+.1f}",
@@ -212,15 +213,15 @@ def _slice_cells(verdict: Verdict, slices: Mapping[str, Mapping[str, str]], colu
     return (str(len(scores[0]) if scores else 0), *means)
 
 
-def prompt_diff(seed: str, other: str) -> str:
-    """Show how a prompt's text differs from the seed prompt's: a unified diff, or an empty text."""
-    lines = difflib.unified_diff(seed.splitlines(), other.splitlines(), "seed prompt", "this prompt", lineterm="")
+def prompt_diff(seed: str, other: str, names: tuple[str, str] = ("seed prompt", "this prompt")) -> str:
+    """Show how a prompt's text differs from the seed prompt's, or another's: a unified diff, or an empty text."""
+    lines = difflib.unified_diff(seed.splitlines(), other.splitlines(), *names, lineterm="")
     return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A dev row on which a trial and the seed prompt part ways."""
+    """A row on which a prompt and the seed prompt, or whichever it is compared with, part ways."""
 
     example_id: str
     text: str
@@ -247,11 +248,14 @@ def changes(
     return fixed, broken
 
 
-def changes_grid(title: str, rows: Sequence[Change], most: int) -> Grid:
+def changes_grid(
+    title: str, rows: Sequence[Change], most: int, names: tuple[str, str] = ("seed prompt", "this prompt")
+) -> Grid:
     """Show fixed or broken rows, at most so many."""
     some = f", of which {most} are shown" if most < len(rows) else ""
     shown = tuple((row.example_id, row.text, row.wanted, row.seed_answer, row.answer) for row in rows[:most])
-    return Grid(f"{title}: {len(rows)}{some}", ("row", "text", "wanted", "seed prompt said", "this prompt says"), shown)
+    columns = ("row", "text", "wanted", f"{names[0]} said", f"{names[1]} says")
+    return Grid(f"{title}: {len(rows)}{some}", columns, shown)
 
 
 # --- the page ---------------------------------------------------------------------------------------------

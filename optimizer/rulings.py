@@ -116,7 +116,7 @@ class Rulings(Keeping):
                 row["score"],
                 (row["low"], row["high"]),
                 row["n"],
-                self._contender_outcomes(run, row["name"]),
+                self.contender_outcomes(run, row["name"]),
                 row["cost_per_1000"],
                 row["ms_per_1000"],
                 row["train_rows"],
@@ -157,7 +157,8 @@ class Rulings(Keeping):
         return tuple(Bill(*row) for row in self.rows(sql, run))
 
     @reads
-    def _contender_outcomes(self, run: int, name: str) -> tuple[Outcome, ...]:
+    def contender_outcomes(self, run: int, name: str) -> tuple[Outcome, ...]:
+        """Read what a contender answered on the test rows; nothing if there is no such contender."""
         sql = f"SELECT a.*, {ANSWERED} FROM contender_outcomes a {BOUGHT} WHERE a.run = ? AND name = ? ORDER BY example"  # noqa: S608 - constants
         found = tuple(outcome(row) for row in self.rows(sql, run, name))
         of = self.rows("SELECT checksum FROM contenders WHERE run = ? AND name = ?", run, name)

@@ -6,10 +6,12 @@ One process searches and takes in what another, or the same, has written. Knows 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from optimizer.errors import InputError, one_of
 from optimizer.records import Run, Wording
+from optimizer.report import best_first
 from optimizer.store import Store
 
 
@@ -27,6 +29,42 @@ def wordings(store: Store, run: int, *, late: bool = False) -> list[Wording]:
     sql = """SELECT dimension, id, text, origin, step FROM wordings
              WHERE run = ? AND text IS NOT NULL AND (origin <> 'space' OR NOT ?) ORDER BY origin <> 'space', rowid"""
     return [Wording(**dict(row)) for row in store.rows(sql, run, late)]
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Where a wording of a run comes from, and what became of it.
+
+    `parent` is the id of the wording that it was made from. Of one that came during the search `arrived` says when, in
+    UTC, and `step` is the decision at which it entered, None while it waits. `trials` counts the prompts with it;
+    `best` is the number of the best of them, as `history` sorts them, and `score` its score on `rows` rows.
+    """
+
+    dimension: str
+    id: str
+    text: str
+    origin: str
+    parent: str | None
+    arrived: str | None
+    step: int | None
+    trials: int
+    best: int | None = None
+    score: float | None = None
+    rows: int = 0
+
+
+def lineage(store: Store, run: int) -> list[Lineage]:
+    """Read the wordings of a run, those that it began with first, each with the best trial that it stands in."""
+    sql = """SELECT dimension, id, text, origin, parent, arrived, step FROM wordings
+             WHERE run = ? AND text IS NOT NULL ORDER BY origin <> 'space', rowid"""
+    trials = store.trials(run, outcomes=False)
+    found = []
+    for row in store.rows(sql, run):
+        held = [trial for trial in trials if trial.params.get(row["dimension"]) == row["id"]]
+        best = min((trial for trial in held if trial.score is not None), key=best_first, default=None)
+        about = Lineage(**dict(row), trials=len(held))
+        found.append(replace(about, best=best.number, score=best.score, rows=best.n) if best else about)
+    return found
 
 
 def enter(store: Store, run: int, entered: Sequence[Wording]) -> None:

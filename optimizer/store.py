@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
 
-from optimizer.errors import StoreError
+from optimizer.errors import InputError, StoreError
 from optimizer.measured import ANSWERED, BOUGHT, check, outcome, outcome_row, outcomes_checksum
 from optimizer.owner import alive, me
 from optimizer.purchases import compact, now, reads
@@ -117,6 +117,10 @@ class Store(Rulings):
         """Record that a run opens the test split, and return how many runs have opened it by now."""
         with self.together():
             self._insert("openings", [{"data": data, "run": run, "opened": now()}])
+        return self.opened(data)
+
+    def opened(self, data: str) -> int:
+        """Count the runs that have opened the test split of these rows."""
         return int(self.rows("SELECT COUNT(*) FROM openings WHERE data = ?", data)[0][0])
 
     # --- trials -------------------------------------------------------------------------------------------
@@ -181,6 +185,27 @@ class Store(Rulings):
             )
             for row in self.rows(sql, run)
         ]
+
+    def trial(self, run: Run, number: int | None = None) -> Trial:
+        """Read one trial without its outcomes: the winner, or the best so far of a run without one, if none is named.
+
+        Raises
+        ------
+        InputError
+            If the run has no such trial.
+        """
+        trials = self.trials(run.id, outcomes=False)
+        if number is None:
+            complete = [trial for trial in trials if trial.state is State.COMPLETE]
+            leader = max(complete, key=lambda trial: trial.score or 0.0, default=None)
+            number = run.winner if run.winner is not None else leader.number if leader else 0
+        for trial in trials:
+            if trial.number == number:
+                return trial
+        known = f"0 to {len(trials) - 1}" if trials else "none"
+        raise InputError(
+            f"run {run.id} has no trial {number}; it has {known}. See `phrasetune history --run {run.id}`."
+        )
 
     @reads
     def outcomes(self, run: int, trial: int) -> tuple[Outcome, ...]:

@@ -105,10 +105,10 @@ def _failures(contender: Contender) -> str:
 
 def _gain(gain: Comparison) -> str:
     if gain.p_value >= LEVEL:
-        return f"No improvement over the seed prompt is shown: {_figures(gain)}."
+        return f"No improvement over the seed prompt is shown: {figures(gain)}."
     if gain.difference > 0:
-        return f"The search improved on the seed prompt by {_figures(gain)}."
-    return f"The chosen prompt is worse than the seed prompt on the test rows: {_figures(gain)}."
+        return f"The search improved on the seed prompt by {figures(gain)}."
+    return f"The chosen prompt is worse than the seed prompt on the test rows: {figures(gain)}."
 
 
 def _rivalry(rivalry: Comparison, scores: Mapping[str, float], n: int, metric: Metric) -> str:
@@ -119,15 +119,16 @@ def _rivalry(rivalry: Comparison, scores: Mapping[str, float], n: int, metric: M
             f"can show differences from about {100 * least:.0f} points" if least <= 0.25 else "are too few to show any"
         )
         return (
-            f"No difference shown between {ours} and {theirs} in {metric.name} on {n} test rows: {_figures(rivalry)}; "
+            f"No difference shown between {ours} and {theirs} in {metric.name} on {n} test rows: {figures(rivalry)}; "
             f"{n} rows {able}."
         )
     if rivalry.difference > 0:
-        return f"The {ours} beats the {theirs} in {metric.name} by {_figures(rivalry)}."
-    return f"The {theirs} beats the {ours} in {metric.name}: {_figures(rivalry)}."
+        return f"The {ours} beats the {theirs} in {metric.name} by {figures(rivalry)}."
+    return f"The {theirs} beats the {ours} in {metric.name}: {figures(rivalry)}."
 
 
-def _figures(comparison: Comparison) -> str:
+def figures(comparison: Comparison) -> str:
+    """Write a difference with its interval and p-value."""
     low, high = comparison.interval
     return (
         f"{100 * comparison.difference:+.1f} points "

@@ -54,7 +54,9 @@ def test_version_and_help(cli: Run) -> None:
     assert re.fullmatch(r"phrasetune, version \d+\.\d+\.\d+\n", cli("--version").stdout)
     helped = cli("--help").stdout
     for command in (
+        "assert",
         "card",
+        "compare",
         "demo",
         "doctor",
         "export",
@@ -62,10 +64,13 @@ def test_version_and_help(cli: Run) -> None:
         "init",
         "plan",
         "predict",
+        "recheck",
         "report",
+        "schema",
         "show",
         "space",
         "tune",
+        "wordings",
     ):
         assert f"\n  {command} " in helped
 

@@ -14,17 +14,19 @@ FILES = sorted([*ROOT.glob("optimizer/**/*.py"), *ROOT.glob("search_spaces/**/*.
 NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in zip(NAMES, FILES, strict=True)}
 
+COMMANDS = ("history", "results", "service", "trials")
 # Package -> the rooms whose door it is.
 DOORS = {
     "httpx": {"optimizer/provider_tuning.py"},  # a client for LiteLLM that follows no redirect
     "openai": {"optimizer/provider_tuning.py"},
     "aiohttp": {"optimizer/direct.py", "optimizer/serving.py"},
-    "click": {f"optimizer/{room}.py" for room in ("cli", "cli_results", "cli_service", "options", "terminal")},
+    "click": {f"optimizer/{room}.py" for room in ("options", "terminal", "cli", *(f"cli_{part}" for part in COMMANDS))},
     "dotenv": {"optimizer/models.py"},
     "dspy": {"optimizer/programs.py"},
     "jinja2": {"optimizer/report.py"},
     "litellm": {"optimizer/models.py"},
     "optuna": {f"optimizer/{room}.py" for room in ("studies", "controls", "mirror")},
+    **{package: {"optimizer/frames.py", "optimizer/archive.py"} for package in ("pandas", "polars")},
     "pyarrow": {"optimizer/objects.py"},
     "pydantic": {"optimizer/task.py"},
     "rich": {"optimizer/terminal.py", "optimizer/live.py"},
@@ -36,7 +38,7 @@ DOORS = {
     "sklearn": {"optimizer/linear.py", "optimizer/features.py"},
     "scipy": {"optimizer/surrogate.py", "optimizer/linear.py"},  # a Cholesky factor's inverse; sparse matrices
     "skops": {"optimizer/linear.py"},
-    "sqlite3": {f"optimizer/{room}.py" for room in ("measured", "purchases", "opening")},
+    "sqlite3": {f"optimizer/{room}.py" for room in ("measured", "purchases", "opening", "asking")},
     "sqlite_utils": {"optimizer/purchases.py"},
     "threadpoolctl": {"optimizer/search.py"},
 }

@@ -1,0 +1,93 @@
+"""What a run must have reached, for a pipeline: each assertion with what was found, as a table, JSON and JUnit XML.
+
+Holds the prompt that a run would recommend, on its sealed test rows, against limits. Takes records, opens nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from optimizer.comparing import Compared
+from optimizer.comparing_tables import able
+from optimizer.contenders import LEVEL
+from optimizer.records import Contender
+from optimizer.report import Grid, dollars, percent, spread, visible
+from optimizer.verdict import figures
+
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """Something that was demanded, whether it holds, and what was found."""
+
+    name: str
+    holds: bool
+    found: str
+
+
+def score_at_least(contender: Contender, least: float, *, lower_bound: bool) -> Assertion:
+    """A score on the test rows, or with `lower_bound` the lower limit of its 95 % interval, reaches a least."""
+    value = contender.interval[0] if lower_bound else contender.score
+    what = "lower limit of the score" if lower_bound else "score"
+    found = f"{percent(contender.score)} (95 % interval {spread(contender.interval)}) on {contender.n} test rows"
+    return Assertion(f"{what} is at least {percent(least)}", value >= least, found)
+
+
+def cost_at_most(contender: Contender, most: float) -> Assertion:
+    """1,000 rows cost at most so many US dollars; a price that is not known fails."""
+    cost = contender.cost_per_1000
+    return Assertion(f"1,000 rows cost at most {dollars(most)}", cost is not None and cost <= most, dollars(cost))
+
+
+def no_regression(compared: Compared) -> Assertion:
+    """The paired test shows no loss of `b` against `a`."""
+    c = compared.comparison
+    lost = c.p_value < LEVEL and c.difference < 0
+    return Assertion(f"no loss against {compared.a.name} is shown", not lost, _difference(compared))
+
+
+def drop_at_most(compared: Compared, points: float, *, lower_bound: bool) -> Assertion:
+    """`b` scores at most so many points less than `a`; with `lower_bound` the interval rules out that it loses more."""
+    c = compared.comparison
+    value = c.interval[0] if lower_bound else c.difference
+    what = f"a loss of more than {points:g} points against {compared.a.name} is"
+    name = f"{what} ruled out" if lower_bound else f"{what} not found"
+    return Assertion(name, 100 * value >= -points, _difference(compared))
+
+
+def _difference(compared: Compared) -> str:
+    told = f"{figures(compared.comparison)} on {compared.split} rows"
+    return told if compared.comparison.p_value < LEVEL else f"{told}; {able(compared)}"
+
+
+def assertions_grid(title: str, assertions: Sequence[Assertion]) -> Grid:
+    """Show assertions."""
+    rows = tuple(("ok" if a.holds else "FAILED", a.name, a.found) for a in assertions)
+    return Grid(title, ("", "assertion", "found"), rows)
+
+
+def junit_xml(suite: str, assertions: Sequence[Assertion]) -> str:
+    """Write assertions as JUnit XML: one test case each, as CI servers read it."""
+    failed = sum(not assertion.holds for assertion in assertions)
+    counts = f'tests="{len(assertions)}" failures="{failed}" errors="0" skipped="0" time="0"'
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>', f"<testsuites {counts}>"]
+    lines.append(f'  <testsuite name="{_attribute(suite)}" {counts}>')
+    for assertion in assertions:
+        case = f'    <testcase classname="phrasetune" name="{_attribute(assertion.name)}" time="0"'
+        if assertion.holds:
+            lines += [f"{case}>", f"      <system-out>{_text(assertion.found)}</system-out>", "    </testcase>"]
+        else:
+            said = f'<failure type="assertion" message="{_attribute(assertion.found)}"/>'
+            lines += [f"{case}>", f"      {said}", "    </testcase>"]
+    return "\n".join([*lines, "  </testsuite>", "</testsuites>"]) + "\n"
+
+
+def _text(text: str) -> str:
+    """Escape a text for XML 1.0, in which control characters, halves of pairs and two others cannot stand at all."""
+    return escape(re.sub("[\ud800-\udfff\ufffe\uffff]", "\N{REPLACEMENT CHARACTER}", visible(text)))
+
+
+def _attribute(text: str) -> str:
+    return _text(" ".join(text.split()))

@@ -1,0 +1,57 @@
+"""Rows as a data frame of pandas or polars, whichever is installed. The door of both; neither is needed otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from optimizer.errors import InputError, one_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+LIBRARIES = ("pandas", "polars")
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+@overload
+def frame(rows: Rows, library: Literal["pandas"]) -> pd.DataFrame: ...
+@overload
+def frame(rows: Rows, library: Literal["polars"]) -> pl.DataFrame: ...
+@overload
+def frame(rows: Rows, library: None = None) -> Any: ...  # noqa: ANN401 - whichever is installed
+def frame(rows: Rows, library: str | None = None) -> Any:
+    """Make a data frame of rows that have the same keys.
+
+    Parameters
+    ----------
+    rows
+        A column for each key.
+    library
+        "pandas" or "polars"; without it the first that is installed.
+
+    Raises
+    ------
+    InputError
+        If that library is not known or not installed.
+    """
+    if library is not None and library not in LIBRARIES:
+        raise InputError(one_of("library of data frames", library, list(LIBRARIES)))
+    installed = [name for name in LIBRARIES if find_spec(name)]
+    chosen = library or next(iter(installed), None)
+    if chosen not in installed:
+        missing = library or "neither pandas nor polars"
+        raise InputError(
+            f"{missing} is {'not ' if library else ''}installed, which a data frame needs. "
+            f"Run `pip install {library or 'pandas'}`, or take `facts()`: a dict for each trial."
+        )
+    if chosen == "polars":
+        import polars as pl
+
+        return pl.DataFrame([dict(row) for row in rows], infer_schema_length=None)
+    import pandas as pd
+
+    return pd.DataFrame([dict(row) for row in rows])

@@ -1,0 +1,157 @@
+"""The winner of a run asked again, on rows that it has answered before, to see whether the provider has changed.
+
+Each call is bought anew, under a sample index of its own, through the same ledger; the rows are the same each time.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from optimizer import rechecks
+from optimizer.archive import renderer_for
+from optimizer.budget import Budget, Caps
+from optimizer.comparing import recorded_metric
+from optimizer.contenders import BEST, SEED
+from optimizer.errors import BudgetSpent, InputError, Interrupted, ProviderError
+from optimizer.evaluate import Evaluator
+from optimizer.journey import Watch
+from optimizer.ledger import Ledger
+from optimizer.models import Model, destination
+from optimizer.own_metric import is_own
+from optimizer.preparing import context, pace, task_model
+from optimizer.rechecks import Origins, Recheck
+from optimizer.records import Outcome, Run, Trial
+from optimizer.scoring import METRICS, Metric, compare, summarise
+from optimizer.stats import wilson
+from optimizer.store import Store
+from optimizer.task import Task
+from search_spaces.prompt import Example
+
+ROWS = 50  # if no number is given
+
+
+@dataclass(frozen=True, slots=True)
+class Rechecked:
+    """What `recheck` returns: this recheck, all of the run, calls bought, and how many rows have failed now."""
+
+    latest: Recheck
+    all: tuple[Recheck, ...]
+    bought: int
+    failed: int
+    temperature: float
+
+
+def recheck(
+    run: Run,
+    *,
+    rows: int = ROWS,
+    caps: Caps | None = None,
+    db: str | Path = "results.db",
+    model: Model | None = None,
+    watch: Watch | None = None,
+) -> Rechecked:
+    """Ask the winner of a run again and compare with what it answered before.
+
+    Parameters
+    ----------
+    run
+        Has a winner.
+    rows
+        How many of the rows to ask; all that it has answered, if these are fewer.
+    caps
+        What this may cost.
+    db
+        The results database.
+    model
+        Overrides the model that the run's task names; of the same name.
+    watch
+        Follows the calls, and stops them.
+
+    Raises
+    ------
+    InputError
+        If the run has no winner, or was tuned on another model.
+    ProviderError
+        If no call is answered.
+    BudgetSpent, Interrupted
+        As a run does; what was bought is written down, and the same call goes on within a day.
+    """
+    watch, task = watch or Watch(), Task.model_validate(run.task)
+    if run.winner is None:
+        raise InputError(f"run {run.id} has no winner ({run.status}). Finish it with `phrasetune tune`.")
+    model = model or task_model(task.model)
+    if model.name != run.model:
+        raise InputError(f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Name that model.")
+    if place := destination(model):
+        watch.event(place)
+    with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
+        trial = store.trial(run, run.winner)
+        trial = replace(trial, outcomes=store.outcomes(run.id, trial.number))
+        split, then = _answered(store, run, trial)
+        then = random.Random("recheck").sample(then, len(then))[:rows]  # fewer rows are a part of more
+        examples = {row.id: row for row in store.examples(run.data, split)}
+        number, started = rechecks.begin(store, run.id, trial.number, split, len(then))
+        metric = _free_metric(store, run)
+        budget, stop = Budget(caps or Caps()), watch.stop
+        ledger = Ledger(model, store, run.id, budget, pace(model, task.model), stop, context=context(task.model))
+        evaluate = Evaluator(ledger, renderer_for(trial), metric or METRICS["exact_match"], sample=number)
+        now = _ask(evaluate, trial, [examples[outcome.example_id] for outcome in then])
+        about = (number, run.id, trial.number, split, len(then), started)
+        rechecks.finish(store, _compared(store, about, (then, now), examples, metric))
+        every = tuple(rechecks.rechecks(store, run.id))
+    failed = sum(outcome.score is None for outcome in now)
+    return Rechecked(every[-1], every, ledger.bought, failed, trial.prompt.settings.temperature)
+
+
+def _ask(evaluate: Evaluator, trial: Trial, rows: Sequence[Example]) -> tuple[Outcome, ...]:
+    with closing(evaluate.ledger):
+        try:
+            return evaluate.rows(evaluate.settle(trial), rows)
+        except (BudgetSpent, Interrupted) as ended:
+            raise type(ended)(f"{ended}; what was bought is kept. Give the command again to go on.") from None
+
+
+def _answered(store: Store, run: Run, trial: Trial) -> tuple[str, list[Outcome]]:
+    """What the winner has answered: on the test rows, or if these were not opened for it on dev rows."""
+    sealed = store.contender_outcomes(run.id, BEST if trial.number else SEED)
+    split, outcomes = ("test", sealed) if sealed else ("dev", trial.outcomes)
+    return split, [outcome for outcome in outcomes if outcome.score is not None]
+
+
+def _free_metric(store: Store, run: Run) -> Metric | None:
+    """The metric, unless scores would have to be bought from a judge or code of the user's run for them."""
+    if is_own(run.metric) or METRICS[run.metric].judged:
+        return None
+    return recorded_metric(store, run)
+
+
+def _compared(
+    store: Store,
+    about: tuple[int, int, int, str, int, str],
+    sides: tuple[Sequence[Outcome], Sequence[Outcome]],
+    rows: Mapping[str, Example],
+    metric: Metric | None,
+) -> Recheck:
+    """Compare the answers then and now, on the rows that have an answer now; `about` are a recheck's first fields."""
+    answered = {outcome.example_id for outcome in sides[1] if outcome.score is not None}
+    if not answered:
+        raise ProviderError(f"none of {len(sides[1])} calls was answered ({sides[1][0].text}). Give the command again.")
+    then, now = ([outcome for outcome in side if outcome.example_id in answered] for side in sides)
+    changed = sum(a.answer != b.answer for a, b in zip(then, now, strict=True))
+    scores = compared = None
+    if metric:
+        scores = (summarise(metric, then, rows) or 0.0, summarise(metric, now, rows) or 0.0)
+        compared = compare(metric, now, then, rows, np.random.default_rng(0), ("now", "then"))
+    origins = _origins(store, then), _origins(store, now)
+    return Recheck(*about, len(now), changed, wilson(changed, len(now)), scores, compared, *origins)
+
+
+def _origins(store: Store, outcomes: Sequence[Outcome]) -> Origins:
+    bought = store.find_completions([outcome.completion_key for outcome in outcomes])
+    return tuple(sorted({(completion.version, completion.fingerprint) for completion in bought.values()}))
