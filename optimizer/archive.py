@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from optimizer import card as cards
-from optimizer import curve_tables, findings_tables, slots
+from optimizer import slots
 from optimizer.asking import facts
 from optimizer.calibration import settle
 from optimizer.errors import ExportError, InputError, one_of
 from optimizer.frames import frame
 from optimizer.front import front
+from optimizer.pages.story import Story, Walk
 from optimizer.records import Ablation, Importance, Run, State, Trial, Verdict, Wording
-from optimizer.report import Change, Story, changes
+from optimizer.report import Change, changes
 from optimizer.rungs import best_on_dev
 from optimizer.store import Store
 from search_spaces.prompt import Example
@@ -189,25 +190,21 @@ class History:
         """Collect all that a report tells of a run."""
         shown = self.show(run=run)
         with Store(self.path) as store:
-            verdict = store.verdict(shown.run.id)
+            found = shown.run
             return Story(
-                shown.run,
-                store.trials(shown.run.id, outcomes=False),
-                store.trial_costs(shown.run.id),
-                verdict,
+                _walk(store, found),
+                store.trial_costs(found.id),
+                store.verdict(found.id),
                 shown.prompt,
                 shown.seed_prompt,
-                store.slices(shown.run.data, "test"),
-                (list(shown.fixed), list(shown.broken)),
-                store.importances(shown.run.id),
-                store.ablations(shown.run.id),
-                curve_tables.grids(verdict),
-                curve_tables.drawing(verdict),
-                curve_tables.pays_off(verdict) if verdict else "",
-                findings_tables.grids(verdict, _texts(store, shown.run)),
-                findings_tables.surer(verdict) if verdict else "",
-                findings_tables.front(verdict),
-                cards.sections(_card(store, shown.run)) if shown.run.status == "finished" else (),
+                {split: store.examples(found.data, split) for split in ("train", "dev", "test")},
+                store.slices(found.data, "test"),
+                (shown.fixed, shown.broken),
+                store.importances(found.id),
+                store.ablations(found.id),
+                self.front(found.id),
+                cards.sections(_card(store, found)) if found.status == "finished" else (),
+                _control(store, found),
             )
 
     def card(self, run: int | None = None) -> cards.Card:
@@ -266,6 +263,21 @@ class History:
 
 def _texts(store: Store, run: Run) -> dict[str, str]:
     return {row.id: row.text for split in ("dev", "test") for row in store.examples(run.data, split)}
+
+
+def _walk(store: Store, run: Run) -> Walk:
+    return Walk(run, store.trials(run.id, outcomes=False), store.asked(run.id))
+
+
+def _control(store: Store, run: Run) -> Walk | None:
+    """The latest random search of the same rows with the same model, if this run is not one itself."""
+    if run.task["search"]["sampler"] == "random":
+        return None
+    like = (run.data, run.model, run.metric)
+    for other in store.runs():
+        if other.task["search"]["sampler"] == "random" and (other.data, other.model, other.metric) == like:
+            return _walk(store, other)
+    return None
 
 
 def _card(store: Store, run: Run) -> cards.Card:

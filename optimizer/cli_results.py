@@ -203,7 +203,7 @@ def write_report(db: str, run: int | None, path: Path, *, force: bool) -> None:
     """Write a run as a page."""
     from optimizer.archive import History
     from optimizer.exports import Target, write_bytes
-    from optimizer.report import page
+    from optimizer.pages.page import page
 
     written = write_bytes(page(History(db).story(run)).encode(), Target(path.parent, path.name, force))
     out(f"{written}: written")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 from optimizer.axes import axes_grid
 from optimizer.money import break_even
 from optimizer.records import Bill, LearningCurve, Verdict
@@ -65,26 +62,3 @@ def grids(verdict: Verdict | None) -> list[Grid]:
         *([curve_grid(verdict.curve, verdict.metric)] if verdict.curve else []),
         *([bills_grid(verdict), axes_grid(verdict)] if verdict.bills else []),
     ]
-
-
-def drawing(verdict: Verdict | None) -> dict[str, Any]:
-    """Place the learning curve on a page: x of 0 to 100 by the logarithm of the rows, y by the score; else nothing."""
-    if verdict is None or verdict.curve is None:
-        return {}
-    points = verdict.curve.points
-    least, most = math.log(points[0].rows), math.log(points[-1].rows)
-    width = max(most - least, 1e-9)
-    prompt = next(c for c in verdict.contenders if c.name == verdict.curve.prompt)
-    return {
-        "prompt": {"name": prompt.name, "score": 100 * prompt.score},
-        "points": [
-            {
-                "rows": f"{point.rows:,}",
-                "x": 100 * (math.log(point.rows) - least) / width,
-                "y": 100 * point.score,
-                "low": 100 * point.interval[0],
-                "high": 100 * point.interval[1],
-            }
-            for point in points
-        ],
-    }

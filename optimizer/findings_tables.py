@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from optimizer.findings import (
     Cascade,
@@ -94,28 +93,6 @@ def surer(verdict: Verdict) -> str:
         f"On the test rows the {cascade.baseline}'s calibrated confidence is {off} its score "
         f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f})."
     )
-
-
-def front(verdict: Verdict | None) -> list[dict[str, Any]]:
-    """Place the points of a cascade on a page: x of 0 to 100 by cost, or by the prompt's share where that is not known.
-
-    Nothing of a run without one.
-    """
-    cascade = verdict.findings.cascade if verdict and verdict.findings else None
-    if cascade is None:
-        return []
-    most = max(point.cost_per_1000 or 0.0 for point in cascade.points)
-    return [
-        {
-            "x": 100 * ((point.cost_per_1000 or 0.0) / most if most else point.share),
-            "y": 100 * point.score,
-            "low": 100 * point.interval[0],
-            "high": 100 * point.interval[1],
-            "said": dollars(point.cost_per_1000) if most else percent(point.share),
-            "chosen": point.chosen,
-        }
-        for point in cascade.points
-    ]
 
 
 def elsewhere_grid(found: Sequence[Elsewhere], metric: str) -> Grid:

@@ -1,7 +1,7 @@
-"""Records -> tables, text and HTML. Takes records, opens nothing, prints nothing.
+"""Records -> tables and text. Takes records, opens nothing, prints nothing.
 
-A `Grid` is a table before it is drawn: the command line draws it in a terminal, the page as HTML, and both show
-the same figures.
+A `Grid` is a table before it is drawn: the command line draws it in a terminal, the page (`pages`) as HTML, and both
+show the same figures.
 """
 
 from __future__ import annotations
@@ -9,17 +9,15 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from optimizer.contenders import BEST, CASCADE, DISTILLED
 from optimizer.records import Ablation, Comparison, Contender, Importance, Outcome, Run, State, Trial, Verdict
 from search_spaces.prompt import Example
 
-LISTED = 50  # trials in the page's table: the rest were looked at for a few rows only
 # What would act on a terminal, or move what stands beside it: control characters and directions of writing.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-ROUGH = 16  # rows from which a running score without an estimate is drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,108 +256,6 @@ def changes_grid(
     return Grid(f"{title}: {len(rows)}{some}", columns, shown)
 
 
-# --- the page ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """All that the page tells of a run."""
-
-    run: Run
-    trials: Sequence[Trial]
-    costs: Mapping[int, tuple[int, float]]
-    verdict: Verdict | None
-    prompt: str
-    seed_prompt: str
-    slices: Mapping[str, Mapping[str, str]]
-    changed: tuple[list[Change], list[Change]]
-    importances: Sequence[Importance] = ()
-    ablations: Sequence[Ablation] = ()
-    grown: Sequence[Grid] = ()
-    drawing: Mapping[str, Any] = field(default_factory=dict)
-    pays_off: str = ""
-    found: Sequence[Grid] = ()
-    surer: str = ""
-    front: Sequence[Mapping[str, Any]] = ()
-    card: Sequence[Section] = ()
-
-
-def page(story: Story) -> str:
-    """Draw a run as one HTML page that loads nothing: every text in it is escaped, scripts are forbidden."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("optimizer", "."), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    drawn = environment.get_template("report.html").render(
-        run=story.run,
-        verdict=story.verdict,
-        grids=_grids(story),
-        curve=_curve(story.trials),
-        last=max(1, story.trials[-1].number),
-        bars=_bars(story.verdict),
-        prompt=story.prompt,
-        worth=worth_grids(story.importances, story.ablations),
-        grown=story.grown,
-        drawing=story.drawing,
-        pays_off=story.pays_off,
-        found=story.found,
-        surer=story.surer,
-        front=story.front,
-        card=story.card,
-        diff=prompt_diff(story.seed_prompt, story.prompt),
-        trials=trials_grid(
-            story.run, sorted(story.trials, key=best_first)[:LISTED], story.costs, story.trials[0].params
-        ),
-        count=len(story.trials),
-        changed=(
-            changes_grid("Rows the winner fixed", story.changed[0], 50),
-            changes_grid("Rows the winner broke", story.changed[1], 50),
-        ),
-    )
-    return visible(drawn)
-
-
 def visible(text: str) -> str:
     """Put a sign in the place of each character that would act instead of being seen."""
     return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
-
-
-def _grids(story: Story) -> list[Grid]:
-    if story.verdict is None:
-        return []
-    told = story.verdict.findings is not None and story.verdict.findings.groups  # by group, with intervals
-    columns = [] if told else sorted({column for row in story.slices.values() for column in row})
-    by_slice = [slices_grid(story.verdict, story.slices, column) for column in columns]
-    return [verdict_grid(story.verdict), comparisons_grid(story.verdict), *by_slice]
-
-
-def _bars(verdict: Verdict | None) -> list[dict[str, Any]]:
-    """Place each contender's score and interval on a line of 0 to 100."""
-    if verdict is None:
-        return []
-    return [
-        {"name": c.name, "score": 100 * c.score, "low": 100 * c.interval[0], "high": 100 * c.interval[1]}
-        for c in verdict.contenders
-    ]
-
-
-def _curve(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Place each trial by its number and its score, with the best full score so far; others by their estimate.
-
-    A score of a few rows without an estimate says too little to be a point.
-    """
-    points: list[dict[str, Any]] = []
-    best: float | None = None
-    for trial in trials:
-        complete = trial.state is State.COMPLETE
-        rough = trial.score if trial.n >= ROUGH else None
-        value = trial.score if complete else rough if trial.estimate is None else trial.estimate
-        if value is None:
-            continue
-        if complete:
-            best = value if best is None else max(best, value)
-        points.append(
-            {"x": trial.number, "y": 100 * value, "best": None if best is None else 100 * best, "complete": complete}
-        )
-    return points

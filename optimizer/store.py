@@ -219,6 +219,12 @@ class Store(Rulings):
         )
 
     @reads
+    def asked(self, run: int) -> list[tuple[int, int]]:
+        """Read which trials the search put how many dev rows to, in the order of its decisions."""
+        sql = "SELECT trial, COUNT(*) FROM outcomes WHERE run = ? GROUP BY step, trial ORDER BY step, trial"
+        return [tuple(row) for row in self.rows(sql, run)]
+
+    @reads
     def prompt_text(self, run: int, trial: int) -> str:
         """Read a trial's prompt as a person reads it."""
         sql = "SELECT text FROM prompts p JOIN prompt_trials t ON t.prompt = p.digest WHERE run = ? AND number = ?"

@@ -19,9 +19,10 @@ from optimizer.card import UNKNOWN, Card, markdown, own, record, sections
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, TaskError
 from optimizer.findings import Changed, Findings, GroupGap, GroupScore, Steadiness, Suspect
+from optimizer.pages.page import page
 from optimizer.preparing import prepare
 from optimizer.records import Completion, Request
-from optimizer.report import page, percent, spread
+from optimizer.report import percent, spread
 from optimizer.stats import smallest_gain
 from optimizer.task import load_task
 from tests.conftest import Command
@@ -253,9 +254,9 @@ def test_the_page_holds_the_card(finished: Path, made: Card) -> None:
     """Folded up, with the same sections and the same limits."""
     text = page(history(finished).story())
 
-    folded = text[text.index("<summary>Prompt card</summary>") :]
+    folded = text[text.index('id="card"') :]
     folded = folded[: folded.index("</details>")]
-    assert [f"<h2>{section.title}</h2>" in folded for section in sections(made)] == [True] * len(sections(made))
+    assert [f"<h3>{section.title}</h3>" in folded for section in sections(made)] == [True] * len(sections(made))
     assert "<li><b>test rows opened</b>: by 1 run up to the verdict</li>" in folded
 
 

@@ -21,8 +21,8 @@ from optimizer.curve_tables import pays_off
 from optimizer.errors import Interrupted, Upgraded
 from optimizer.journey import Watch
 from optimizer.linear import Refit, train
+from optimizer.pages.page import page
 from optimizer.records import CurvePoint, Event, Kind, LearningCurve, Outcome, Stage, Verdict
-from optimizer.report import page
 from optimizer.scoring import METRICS
 from optimizer.stats import crossed_interval
 from optimizer.studies import best_hyperparameters

@@ -14,10 +14,10 @@ from optimizer.fairness import flips, group_gaps, group_scores, sentence
 from optimizer.findings import Flips, GroupGap
 from optimizer.findings_tables import grids
 from optimizer.metrics import METRICS
+from optimizer.pages.page import page
 from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import prepare
 from optimizer.records import Kind, Outcome
-from optimizer.report import page
 from optimizer.swaps import swapped
 from optimizer.task import load_task
 from search_spaces.prompt import Example
@@ -172,7 +172,7 @@ def test_prompt_and_baseline_answer_swapped_rows(tmp_path: Path) -> None:
     assert verdict.findings == tuned.verdict.findings
     assert {"By channel (95 %)", "With the listed terms swapped"} <= {grid.title for grid in grids(verdict)}
     drawn = page(history(tmp_path / "r.db").story())
-    verdicts, cards = drawn.split("Prompt card")  # the card has the groups once more
+    verdicts, cards = drawn.split('id="card"')  # the card has the groups once more
     assert (verdicts.count("By channel"), cards.count("By channel")) == (1, 1)
     plans, terms = (without, plan), Terms((0.0, 0.0), None)
     calls = [estimate(each, Probe(), terms, np.random.default_rng(0)).parts[-1].calls.high for each in plans]

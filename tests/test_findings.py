@@ -17,17 +17,17 @@ from optimizer.elsewhere import measure
 from optimizer.elsewhere import sentence as away_sentence
 from optimizer.errors import BudgetSpent, DataError, Interrupted
 from optimizer.findings import Duplicates, Findings, Suspect
-from optimizer.findings_tables import front, grids, surer, to_look_at
+from optimizer.findings_tables import grids, surer, to_look_at
 from optimizer.inquiry import Inquiry
 from optimizer.journey import Watch
 from optimizer.metrics import METRICS
+from optimizer.pages.page import page
 from optimizer.plain import verdict_record
 from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import looks, prepare
 from optimizer.quality import drifts, duplicates, informed, ranked, suspects
 from optimizer.quality import sentence as drift_sentence
 from optimizer.records import Dataset, Event, Kind, Outcome, Stage, Verdict
-from optimizer.report import page
 from optimizer.verdict import Entry, decide
 from search_spaces.prompt import Example
 from tests.conftest import Command
@@ -251,7 +251,7 @@ def test_a_run_tells_what_it_found(finished: Path, command: Command) -> None:
     titles = [grid.title for grid in grids(verdict, records.texts())]
     assert [title.split(":")[0] for title in titles][:2] == ["Together", "On other rows than the test rows"]
     assert "Drift between splits" in titles
-    assert drawn.count("ringed: chosen on dev") == 1
+    assert drawn.count("Ring: chosen on dev rows.") == 1
     assert all(title.split(" (")[0] in drawn for title in titles)
     assert "On other rows than the test rows" in said
     assert "calibrated confidence" in surer(verdict)
@@ -275,7 +275,6 @@ def test_suspects_are_listed_with_their_texts() -> None:
     assert grids(verdict) == []
     assert to_look_at(verdict).startswith("60 rows have labels that prompt and baseline agree against")
     assert surer(verdict) == ""
-    assert front(verdict) == []
     assert verdict_record(verdict)["findings"]["suspects"][0]["answer"] == "no"  # type: ignore[index]
 
 

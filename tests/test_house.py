@@ -23,7 +23,7 @@ DOORS = {
     "click": {f"optimizer/{room}.py" for room in ("options", "terminal", "cli", *(f"cli_{part}" for part in COMMANDS))},
     "dotenv": {"optimizer/models.py"},
     "dspy": {"optimizer/programs.py"},
-    "jinja2": {"optimizer/report.py"},
+    "jinja2": {"optimizer/pages/page.py"},
     "litellm": {"optimizer/models.py"},
     "optuna": {f"optimizer/{room}.py" for room in ("studies", "controls", "mirror")},
     **{package: {"optimizer/frames.py", "optimizer/archive.py"} for package in ("pandas", "polars")},
@@ -110,10 +110,10 @@ def test_rooms_that_must_not_meet_do_not(room: str) -> None:
     assert not imports(tree) & {f"optimizer.{other}" for other in APART[room]}
 
 
-def test_exports_take_records_only() -> None:
-    """No exporter opens the database or a model."""
+def test_exports_and_pages_take_records_only() -> None:
+    """None of them opens the database or a model."""
     for name, tree in TREES.items():
-        if name.startswith("optimizer/exports/"):
+        if name.startswith(("optimizer/exports/", "optimizer/pages/")):
             assert not imports(tree) & {f"optimizer.{room}" for room in ("store", "archive", "models", "journey")}, name
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from optimizer import history, tune
-from optimizer.report import Change, Story, page
+from optimizer.pages.page import page
+from optimizer.pages.story import Story
+from optimizer.report import Change
 from tests.small_task import write_task
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -94,7 +96,9 @@ def test_nothing_in_a_page_acts(story: Story, host: Host, tmp_path: Path, policy
     changed = [Change(text, text, text, text, text) for text in hostile]
     everything = " ".join(hostile)
     run = replace(story.run, name=everything, model=everything, reason=everything)
-    told = replace(story, run=run, changed=(changed, changed), prompt=everything, seed_prompt=hostile[0])
+    told = replace(
+        story, walk=replace(story.walk, run=run), changed=(changed, changed), prompt=everything, seed_prompt=hostile[0]
+    )
     text = page(told)
     meta = re.search('<meta http-equiv="Content-Security-Policy" content="default-src \'none\';[^>]*>', text)
     assert meta
@@ -105,7 +109,8 @@ def test_nothing_in_a_page_acts(story: Story, host: Host, tmp_path: Path, policy
 
     assert host.called == 0
     assert "<title>pwned" not in drawn
-    assert not re.findall("<(?:script|iframe|object|img|base|link|video|input)", body(drawn))
+    assert not re.findall("<(?:script|iframe|object|img|base|link|video)", body(drawn))
+    assert drawn.count("<input") == drawn.count('<input type="search" ')  # the page's own
     shown = body(drawn).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     assert [text for text in hostile if text not in shown] == []
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -10,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from optimizer import history
+from optimizer.pages.page import page
 from optimizer.plain import trial_record, trials_csv, verdict_record
 from optimizer.records import Kind, Outcome, State
-from optimizer.report import best_first, changes, changes_grid, dollars, page, percent, prompt_diff, trials_grid
+from optimizer.report import best_first, changes, changes_grid, dollars, percent, prompt_diff, trials_grid
 from search_spaces.prompt import Example
 
 PAYLOADS = [
@@ -55,13 +59,38 @@ def test_the_page_tells_the_run(finished: Path) -> None:
 
 
 def test_the_page_loads_nothing_and_runs_nothing(finished: Path) -> None:
-    """No script, no outside address, and a policy that forbids both."""
+    """No outside address, no script but the page's own, and a policy that allows neither; links stay on the page."""
     text = page(history(finished).story())
     parsed = Tags(text)
 
-    assert not parsed.tags & {"script", "img", "iframe", "link", "object"}
-    assert not {name for name in parsed.attributes if name in {"src", "href"} or name.startswith("on")}
-    assert "default-src 'none'" in text
+    assert not parsed.tags & {"img", "iframe", "link", "object", "form"}
+    assert not {name for name in parsed.attributes if name == "src" or name.startswith("on")}
+    assert all(target.startswith("#") for target in re.findall('href="([^"]*)"', text))
+    script = re.search("<script>(.*?)</script>", text, re.DOTALL)
+    assert script
+    digest = base64.b64encode(hashlib.sha256(script.group(1).encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in text
+    assert "connect-src" not in text
+
+
+def test_the_links_of_the_page_lead_somewhere(finished: Path) -> None:
+    """Each part that is named at the top is there, once."""
+    text = page(history(finished).story())
+
+    for target in re.findall('href="#([^"]*)"', text):
+        assert text.count(f'id="{target}"') == 1, target
+
+
+def test_the_page_holds_its_figures_as_json(finished: Path) -> None:
+    """Another program reads out of it what the tables show."""
+    story = history(finished).story()
+    held = re.search('<script type="application/json" id="record">(.*?)</script>', page(story), re.DOTALL)
+
+    assert held
+    record = json.loads(held.group(1))
+    assert [trial["trial"] for trial in record["trials"]] == [trial.number for trial in story.trials]
+    assert story.verdict
+    assert record["verdict"]["sentence"] == story.verdict.sentence
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
@@ -72,10 +101,13 @@ def test_hostile_texts_stay_texts(finished: Path, payload: str) -> None:
     plain = Tags(page(story))
     hostile = replace(
         story,
-        run=replace(story.run, name=payload, model=payload, reason=payload),
+        walk=replace(
+            story.walk,
+            run=replace(story.run, name=payload, model=payload, reason=payload),
+            trials=[replace(trial, reason=payload, params={"template": payload}) for trial in story.trials],
+        ),
         prompt=payload,
         seed_prompt="seed " + payload,
-        trials=[replace(trial, reason=payload, params={"template": payload}) for trial in story.trials],
         verdict=replace(story.verdict, sentence=payload),
         slices={id_: {payload: payload} for id_ in story.slices},
         changed=([replace(change, text=payload, answer=payload) for change in story.changed[0]], []),
@@ -176,21 +208,21 @@ def test_the_best_trials_come_first(finished: Path) -> None:
 
 
 def test_the_page_copes_with_many_trials(finished: Path) -> None:
-    """Fully scored trials and estimates are drawn, the rest says too little; the fifty best are listed."""
+    """Fully scored trials and estimates are drawn, the rest says too little; the five hundred best are listed."""
     story = history(finished).story()
     seed = next(trial for trial in story.trials if trial.number == 0)
     short = replace(seed, state=State.PRUNED, score=1.0, n=1, estimate=None, credible=None)
-    many = [replace(short, number=number, estimate=0.4 if number % 2 else None) for number in range(1, 300)]
+    many = [replace(short, number=number, estimate=0.4 if number % 2 else None) for number in range(1, 800)]
     many[199] = replace(seed, number=200, state=State.COMPLETE, score=0.95)
 
-    text = page(replace(story, trials=[seed, *many]))
+    text = page(replace(story, walk=replace(story.walk, trials=[seed, *many])))
 
-    search = text[text.index("<h2>Search</h2>") : text.index("<h2>The best prompt</h2>")]
-    assert "The 50 best of 300 trials" in text
-    assert search.count("<circle") == 2 + 150
-    assert search.count('fill="var(--mark)"') == 2
-    listed = text[text.index("The 50 best of 300 trials") :]
-    assert listed.count("<tr>") == 1 + 50
+    search = text[text.index("Score of the prompts against the answers") : text.index("Line: the best of the prompts")]
+    assert "The 500 best of 800 trials" in text
+    assert search.count("<circle") == 2 + 400
+    assert search.count('class="mark"') == 2
+    listed = text[text.index("The 500 best of 800 trials") : text.index('<h2 id="prompt">')]
+    assert listed.count("<tr>") == 1 + 500
     assert listed.index("<td>200") < listed.index("<td>0")
 
 
@@ -199,7 +231,9 @@ def test_a_page_of_a_run_that_has_only_begun_is_drawn(finished: Path) -> None:
     story = history(finished).story()
     begun = replace(story.trials[0], number=0, state=State.RUNNING, score=0.5, n=3, estimate=None, credible=None)
 
-    text = page(replace(story, trials=[begun], verdict=None, run=replace(story.run, winner=None)))
+    text = page(
+        replace(story, walk=replace(story.walk, run=replace(story.run, winner=None), trials=[begun]), verdict=None)
+    )
 
     assert "No verdict yet." in text
     assert "All 1 trials" in text

@@ -110,10 +110,9 @@ def test_crash_at_every_commit(
     assert at > 50
 
 
-@pytest.mark.parametrize("seed", range(times(1, 6)))
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("which", list(product((signal.SIGINT, signal.SIGTERM), range(times(1, 6)))))
 def test_stop_gently(
-    nursery: Nursery, server: ChatServer, undisturbed: Whole, tmp_path: Path, tally: Tally, number: int, seed: int
+    nursery: Nursery, server: ChatServer, undisturbed: Whole, tmp_path: Path, tally: Tally, which: tuple[int, int]
 ) -> None:
     """Ctrl-C waits for the calls in flight, says how to go on, and nothing is bought again."""
     expected, requests = undisturbed.found, undisturbed.requests
@@ -121,6 +120,7 @@ def test_stop_gently(
     task_for(folder, server)
     server.forget()
     server.wait(Latency(0.02))
+    number, seed = which
     chance = random.Random(number + 100 * seed)
     stops = 0
     while stops < times(3, 10):

@@ -1,0 +1,210 @@
+"""The pictures of a run: who scores what, how the search went, what quality costs, how training grows, what pays.
+
+Takes records, returns SVG. Scores are drawn with their 95 % intervals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from optimizer.findings import Cascade
+from optimizer.pages.plot import RIGHT, Figure, Plot, Scale, amounts, round_steps, scores
+from optimizer.pages.story import Story, Walk
+from optimizer.records import Contender, Importance, LearningCurve, State, Trial, Verdict
+from optimizer.report import dollars, percent, spread
+
+LEFT, TOP, BOTTOM = 48, 12, 250
+NAMES = 190  # where the names beside a picture end
+ROUGH = 16  # rows from which a running score without an estimate is drawn: fewer say too little to be a point
+
+
+def figures(story: Story) -> dict[str, Figure]:
+    """Draw what there is to draw of a run, by name."""
+    return {figure.name: figure for figure in _figures(story)}
+
+
+def _figures(story: Story) -> Iterator[Figure]:
+    if story.verdict:
+        yield contenders(story.verdict)
+        yield quality(story.verdict)
+        if story.verdict.findings and story.verdict.findings.cascade:
+            yield cascade(story.verdict.findings.cascade, story.verdict.metric)
+        if story.verdict.curve:
+            yield learning(story.verdict.curve, story.verdict)
+    if any(trial.score is not None for trial in story.trials):
+        yield search(story.walk, story.control)
+    if story.importances:
+        yield importance(story.importances)
+
+
+def contenders(verdict: Verdict) -> Figure:
+    """Who scores what on the test rows."""
+    ends = [value for c in verdict.contenders for value in c.interval]
+    bottom = TOP + 34 * len(verdict.contenders)
+    rows = Scale(0, len(verdict.contenders), TOP, bottom, ())
+    plot = Plot(scores(ends, NAMES, RIGHT), rows)
+    plot.axes(f"{verdict.metric} on the test rows, in percent", rows=False)
+    for row, c in enumerate(verdict.contenders):
+        plot.text(NAMES - 10, rows(row + 0.5) + 4, c.name, "end")
+        plot.level(row + 0.5, *c.interval, "faint span")
+        plot.dot(c.score, row + 0.5, "mark", f"{c.name}: {percent(c.score)} ({spread(c.interval)})", 6)
+    title = "Score of each contender on the sealed test rows, with 95 % intervals"
+    return Figure("contenders", title, "", bottom + 50, tuple(plot.elements))
+
+
+def search(walk: Walk, control: Walk | None) -> Figure:
+    """Score against calls: the best so far, each trial, and a random search beside it if there is one."""
+    ended = walk.ended()
+    best, points = _best_so_far(walk), _points(walk.trials)
+    beside = _best_so_far(control) if control else []
+    values = [value for _, trial in [*best, *beside] for value in trial.interval or ()]
+    values += [value for _, value in points] + [trial.score or 0.0 for _, trial in [*best, *beside]]
+    last = max([*ended.values(), *(calls for calls, _ in beside), 1])
+    plot = Plot(amounts([last], LEFT, RIGHT, lambda calls: f"{calls:,.0f}"), scores(values, BOTTOM, TOP))
+    plot.axes("answers that the search has looked at")
+    for trial, value in points:
+        said = f"trial {trial.number}: {percent(value)}, {'scored in full' if _complete(trial) else 'estimated'}"
+        look, radius = ("mark", 4) if _complete(trial) else ("faint", 3)
+        plot.dot(ended.get(trial.number, 0), value, look, said, radius)
+    _draw_steps(plot, best, last, "mark line", "mark band")
+    _draw_steps(plot, beside, last, "other line dash", "")
+    note = (
+        "Line: the best of the prompts scored on all dev rows so far, with its interval. Pale points: prompts that "
+        "were stopped early, at what all answers together say of them."
+    )
+    if control:
+        note += f" Dashed: run {control.run.id}, a random search of the same rows with the same model."
+    title = "Score of the prompts against the answers looked at"
+    return Figure("search", title, note, BOTTOM + 50, tuple(plot.elements))
+
+
+def _complete(trial: Trial) -> bool:
+    return trial.state is State.COMPLETE
+
+
+def _points(trials: Sequence[Trial]) -> list[tuple[Trial, float]]:
+    """Trials with what is known of them: a full score, else an estimate, else a score of some rows."""
+    points = []
+    for trial in trials:
+        rough = trial.score if trial.n >= ROUGH else None
+        value = trial.score if _complete(trial) else rough if trial.estimate is None else trial.estimate
+        if value is not None:
+            points.append((trial, value))
+    return points
+
+
+def _best_so_far(walk: Walk) -> list[tuple[int, Trial]]:
+    """The calls at which a trial, scored in full, became the best, and that trial."""
+    ended, best = walk.ended(), list[tuple[int, Trial]]()
+    complete = [trial for trial in walk.trials if _complete(trial) and trial.score is not None]
+    for trial in sorted(complete, key=lambda trial: (ended.get(trial.number, 0), trial.number)):
+        if not best or (trial.score or 0.0) > (best[-1][1].score or 0.0):
+            best.append((ended.get(trial.number, 0), trial))
+    return best
+
+
+def _draw_steps(plot: Plot, best: Sequence[tuple[int, Trial]], last: int, line: str, band: str) -> None:
+    """Draw steps: each score holds until a better one comes, the last one to the end."""
+    if not best:
+        return
+    stops = [*(calls for calls, _ in best), last]
+    spans = list(zip(pairwise(stops), (trial for _, trial in best), strict=True))
+    if band:
+        edges = [(calls, *(trial.interval or (0.0, 0.0))) for span, trial in spans if trial.interval for calls in span]
+        plot.band(edges, band)
+    plot.path([(calls, trial.score or 0.0) for span, trial in spans for calls in span], line)
+
+
+def quality(verdict: Verdict) -> Figure:
+    """What quality costs: contenders and the cascade's thresholds, by dollars where any are paid, else by time."""
+    together = verdict.findings.cascade if verdict.findings else None
+    paid = any(c.cost_per_1000 for c in verdict.contenders)
+
+    def expense(c: Contender) -> float | None:
+        return c.cost_per_1000 if paid else c.ms_per_1000
+
+    known = [(c, x) for c in verdict.contenders if (x := expense(c)) is not None]
+    front = [p for p in together.points if p.cost_per_1000 is not None] if together and paid else []
+    ends = [value for c, _ in known for value in c.interval] + [p.score for p in front]
+    costs = [x for _, x in known] + [p.cost_per_1000 or 0.0 for p in front]
+    write = dollars if paid else lambda ms: f"{ms:,.0f}"
+    plot = Plot(amounts(costs, LEFT, RIGHT - 60, write), scores(ends, BOTTOM, TOP))
+    plot.axes("US dollars for 1,000 requests" if paid else "milliseconds for 1,000 requests")
+    plot.path([(p.cost_per_1000 or 0.0, p.score) for p in front], "faint line")
+    for point in front:
+        said = f"cascade with {percent(point.share)} to the prompt: {percent(point.score)}"
+        plot.dot(point.cost_per_1000 or 0.0, point.score, "faint", said, 4)
+    for c, x in known:
+        plot.upright(x, *c.interval, "faint span")
+        plot.dot(x, c.score, "mark", f"{c.name}: {percent(c.score)} ({spread(c.interval)})", 6)
+    for c, x, shift in _apart(known, plot):
+        plot.text(plot.x(x) + 10, plot.y(c.score) + 4 + shift, c.name)
+    note = "Up and to the left is better." + (" Pale line: the cascade's thresholds." if front else "")
+    return Figure("quality", "Score against what a contender costs to use", note, BOTTOM + 50, tuple(plot.elements))
+
+
+def cascade(found: Cascade, metric: str) -> Figure:
+    """What the cascade scores on the test rows by the share that goes to the prompt, and the chosen threshold."""
+    shares = Scale(0, 1, LEFT, RIGHT, [(tenth / 10, f"{10 * tenth}") for tenth in range(0, 11, 2)])
+    plot = Plot(shares, scores([value for point in found.points for value in point.interval], BOTTOM, TOP))
+    plot.axes("share of the rows that goes to the prompt, in percent; the trained baseline answers the rest")
+    plot.path([(point.share, point.score) for point in found.points], "mark line")
+    for point in found.points:
+        plot.upright(point.share, *point.interval, "faint span")
+        said = f"{percent(point.share)} to the prompt: {metric} {percent(point.score)} ({spread(point.interval)})"
+        plot.dot(point.share, point.score, "mark", f"{said}, {dollars(point.cost_per_1000)} for 1,000")
+        if point.chosen:
+            plot.dot(point.share, point.score, "ring", "", 9)
+    title = "Score of the cascade by the share of rows that goes to the prompt"
+    return Figure("cascade", title, "Ring: chosen on dev rows.", BOTTOM + 50, tuple(plot.elements))
+
+
+def _apart(known: Sequence[tuple[Contender, float]], plot: Plot) -> Iterator[tuple[Contender, float, float]]:
+    """Move names that would stand on each other apart: downwards, a line each."""
+    taken: list[tuple[float, float]] = []
+    for c, x in sorted(known, key=lambda pair: -pair[0].score):
+        place, shift = plot.x(x), 0.0
+        while any(abs(place - px) < 130 and abs(plot.y(c.score) + shift - py) < 14 for px, py in taken):
+            shift += 14
+        taken.append((place, plot.y(c.score) + shift))
+        yield c, x, shift
+
+
+def learning(curve: LearningCurve, verdict: Verdict) -> Figure:
+    """How the trained baseline grows with its labelled rows, the prompt it is compared with, and the crossover."""
+    prompt = next(c for c in verdict.contenders if c.name == curve.prompt)
+    ends = [value for point in curve.points for value in point.interval] + [prompt.score]
+    least, most = curve.points[0].rows, curve.points[-1].rows
+    reach = max(most, curve.crossover or 0)
+    ticks = [(point.rows, f"{point.rows:,}") for point in curve.points]
+    plot = Plot(Scale(least, reach, LEFT + 14, RIGHT, ticks, logarithmic=True), scores(ends, BOTTOM, TOP))
+    plot.axes("labelled rows that the baseline is trained on")
+    plot.path([(least, prompt.score), (reach, prompt.score)], "other line dash")
+    plot.path([(point.rows, point.score) for point in curve.points], "mark line")
+    for point in curve.points:
+        plot.upright(point.rows, *point.interval, "faint span")
+        said = f"{point.rows:,} rows: {percent(point.score)} ({spread(point.interval)})"
+        plot.dot(point.rows, point.score, "mark", said)
+    note = f"Dashed: the {prompt.name}."
+    if curve.crossover is not None:
+        plot.dot(curve.crossover, prompt.score, "ring", f"crossover: {curve.crossover:,} rows", 9)
+        note += " Ring: where training overtakes it" + (", extrapolated." if curve.extrapolated else ".")
+    title = "Score of the trained baseline by its labelled rows"
+    return Figure("learning", title, note, BOTTOM + 50, tuple(plot.elements))
+
+
+def importance(found: Sequence[Importance]) -> Figure:
+    """Which ingredient of the prompts explains how much of the differences between them."""
+    bottom = TOP + 26 * len(found)
+    rows = Scale(0, len(found), TOP, bottom, ())
+    steps = round_steps(0, 100 * max(i.high for i in found))
+    shares = Scale(0, steps[-1] / 100, NAMES, RIGHT, [(step / 100, f"{step:g}") for step in steps])
+    plot = Plot(shares, rows)
+    plot.axes("share of the differences between prompts that the ingredient explains alone, in percent", rows=False)
+    for row, i in enumerate(found):
+        plot.text(NAMES - 10, rows(row + 0.5) + 4, i.dimension, "end")
+        plot.level(row + 0.5, max(i.low, 0.0), i.high, "faint span")
+        plot.dot(i.share, row + 0.5, "mark", f"{i.dimension}: {percent(i.share)} ({spread((i.low, i.high))})")
+    title = "What each ingredient explains of the differences between prompts"
+    return Figure("importance", title, "", bottom + 50, tuple(plot.elements))

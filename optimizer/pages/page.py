@@ -1,0 +1,143 @@
+"""The page: tables and pictures of a run in one HTML file, which loads nothing and sends nothing.
+
+Every text is escaped, and the page's own policy allows no script but the one that it was written with.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from optimizer import curve_tables, findings_tables
+from optimizer.front_tables import front_grid
+from optimizer.pages.figures import figures
+from optimizer.pages.mistakes import confusions, rows_grid, squares
+from optimizer.pages.story import Story
+from optimizer.plain import run_record, trial_record, verdict_record
+from optimizer.report import (
+    Grid,
+    best_first,
+    comparisons_grid,
+    dollars,
+    prompt_diff,
+    slices_grid,
+    trials_grid,
+    verdict_grid,
+    visible,
+    worth_grids,
+)
+
+LISTED = 500  # trials in the page's table
+FEW = 30  # labels whose shares are listed
+
+
+def page(story: Story, *, live: bool = False) -> str:
+    """Draw a run as one HTML page.
+
+    Parameters
+    ----------
+    story
+        The run.
+    live
+        Whether the page asks the address that it came from for news while the run goes on.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("optimizer", "pages"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    script, verdict = _own("page.js"), story.verdict
+    trials = sorted(story.trials, key=best_first)[:LISTED]
+    seed = story.trials[0].params if story.trials else {}
+    drawn = environment.get_template("page.html").render(
+        story=story,
+        run=story.run,
+        verdict=verdict,
+        live=live and story.run.status == "running",
+        style=_own("page.css"),
+        script=script,
+        policy=_policy(script, live=live),
+        figures=figures(story),
+        verdict_grids=_verdict_grids(story),
+        grown=curve_tables.grids(verdict),
+        pays_off=curve_tables.pays_off(verdict) if verdict else "",
+        found=findings_tables.grids(verdict, story.texts),
+        surer=findings_tables.surer(verdict) if verdict else "",
+        worth=worth_grids(story.importances, story.ablations),
+        front=front_grid(story.run, story.front, seed),
+        trials=trials_grid(story.run, trials, story.costs, seed),
+        diff=prompt_diff(story.seed_prompt, story.prompt),
+        confusions=confusions(story),
+        squares=squares(story),
+        rows=rows_grid(story),
+        splits=splits_grid(story),
+        budget=budget_grid(story),
+        record=_embedded(story),
+    )
+    return visible(drawn)
+
+
+@cache
+def _own(name: str) -> str:
+    return resources.files("optimizer.pages").joinpath(name).read_text(encoding="utf-8")
+
+
+def _policy(script: str, *, live: bool) -> str:
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    rules = ["default-src 'none'", "style-src 'unsafe-inline'", f"script-src 'sha256-{digest}'"]
+    rules += ["base-uri 'none'", "form-action 'none'", *(["connect-src 'self'"] if live else [])]
+    return "; ".join(rules)
+
+
+def _embedded(story: Story) -> str:
+    """The run's figures as JSON that can stand in a page: nothing in it ends the element that holds it."""
+    trials = [trial_record(trial, story.costs.get(trial.number, (0, 0.0))) for trial in story.trials]
+    record: dict[str, Any] = {"run": run_record(story.run), "trials": trials, "verdict": verdict_record(story.verdict)}
+    text = json.dumps(record, ensure_ascii=True)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _verdict_grids(story: Story) -> list[Grid]:
+    if story.verdict is None:
+        return []
+    told = story.verdict.findings is not None and story.verdict.findings.groups  # by group, with intervals
+    columns = [] if told else sorted({column for row in story.slices.values() for column in row})
+    by_slice = [slices_grid(story.verdict, story.slices, column) for column in columns]
+    return [verdict_grid(story.verdict), comparisons_grid(story.verdict), *by_slice]
+
+
+def splits_grid(story: Story) -> Grid:
+    """Show how many rows each split has, and how often each wanted answer stands in it, if these are a few."""
+    counts = {split: Counter(row.target for row in rows) for split, rows in story.rows.items()}
+    labels = sorted(set().union(*counts.values()), key=lambda label: -counts["train"][label])
+    sizes = ("rows", *(f"{len(story.rows[split]):,}" for split in counts))
+    shares = [(label, *(_share(counts[split], label) for split in counts)) for label in labels]
+    return Grid("The rows", ("wanted", *counts), (sizes, *(shares if len(labels) <= FEW else ())))
+
+
+def _share(counts: Counter[str], label: str) -> str:
+    return f"{counts[label]:,} ({100 * counts[label] / max(1, counts.total()):.1f} %)"
+
+
+def budget_grid(story: Story) -> Grid:
+    """Show what the run was allowed and what it took."""
+    run, search = story.run, story.run.task["search"]
+    looked = sum(rows for _, rows in story.walk.asked)
+
+    def cap(name: str, write: str = "{:,}") -> str:
+        return write.format(search[name]) if search[name] else "no cap"
+
+    rows = (
+        ("answers looked at by the search", f"{search['calls']:,}", f"{looked:,}"),
+        ("prompts tried", f"{search['trials']:,}", f"{len(story.trials):,}"),
+        ("completions bought", cap("max_calls"), f"{run.bought:,} (and {run.reused:,} reused)"),
+        ("US dollars", cap("max_usd", "${:,.2f}"), dollars(run.cost)),
+        ("tokens", cap("max_tokens"), "see the ledger"),
+        ("minutes", cap("max_minutes", "{:g}"), f"{run.started} to {run.finished or 'now'}"),
+    )
+    return Grid("What it was allowed, and what it took", ("", "allowed", "taken"), rows)

@@ -1,0 +1,66 @@
+"""All that a page tells of a run, as records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from optimizer.records import Ablation, Importance, Run, Trial, Verdict
+from optimizer.report import Change, Section
+from search_spaces.prompt import Example
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """A search, answer by answer: `asked` has (trial, rows) in the order in which rows were put to it."""
+
+    run: Run
+    trials: Sequence[Trial]
+    asked: Sequence[tuple[int, int]]
+
+    def ended(self) -> dict[int, int]:
+        """Trial -> how many answers the search had looked at when the last one of that trial came."""
+        calls, ended = 0, {}
+        for trial, rows in self.asked:
+            calls += rows
+            ended[trial] = calls
+        return ended
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A run with its search, its winner and its verdict.
+
+    Trials are without their outcomes, but for those of the `front`. `costs` maps trial -> (calls, US dollars), `rows`
+    split -> its rows, `slices` test row -> {column: value}; `changed` has the dev rows that the winner fixed and those
+    that it broke. `control` is a random search of the same rows with the same model, if the file holds one.
+    """
+
+    walk: Walk
+    costs: Mapping[int, tuple[int, float]]
+    verdict: Verdict | None
+    prompt: str
+    seed_prompt: str
+    rows: Mapping[str, Sequence[Example]]
+    slices: Mapping[str, Mapping[str, str]]
+    changed: tuple[Sequence[Change], Sequence[Change]]
+    importances: Sequence[Importance] = ()
+    ablations: Sequence[Ablation] = ()
+    front: Sequence[Trial] = ()
+    card: Sequence[Section] = ()
+    control: Walk | None = None
+
+    @property
+    def run(self) -> Run:
+        """The run that is told of."""
+        return self.walk.run
+
+    @property
+    def trials(self) -> Sequence[Trial]:
+        """Its trials, in order."""
+        return self.walk.trials
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """Dev and test row -> its text."""
+        return {row.id: row.text for split in ("dev", "test") for row in self.rows[split]}
