@@ -1,7 +1,7 @@
 """What a verdict finds beside the scores: joins `cascade`, `elsewhere`, `quality`, `fairness` and `robustness`.
 
-Buys answers to rows of other files, to rows with swapped terms, under changes and with hints; everything else was
-answered already.
+Buys answers to rows of other files, to rows with swapped terms, under changes, with hints and with picked demos;
+everything else was answered already.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from optimizer import cascade, elsewhere, fairness, quality, robustness, togethe
 from optimizer.ablation import ROOM
 from optimizer.baseline import Rival
 from optimizer.cascade import Answered, Chosen
-from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, RIVAL, SEED
+from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, PICKED, RIVAL, SEED
 from optimizer.elsewhere import DEV, OOD, TRAIN
 from optimizer.errors import BudgetSpent
 from optimizer.evaluate import Cell, Evaluator
@@ -79,13 +79,13 @@ class Inquiry:
         self.taught = len(more)
 
     def entries(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Further contenders on the test rows: distilled and hinted, if that is wanted, and the cascade."""
+        """Further contenders on the test rows: those of both together that are wanted, and the cascade."""
         test, metric, found = self.plan.data.test, self.evaluate.metric, list[Entry]()
         if self.pupil:
             detail = f"{self.taught} rows labelled by the {self.prompt}"
             used = len(self.plan.data.train) + self.taught
             found.append(Entry(DISTILLED, self.pupil.outcomes(test, metric), used, detail))
-        return [*found, *self._hinted(entries), *self._cascade(entries)]
+        return [*found, *self._hinted(entries), *self._picked(entries), *self._cascade(entries)]
 
     def _hinted(self, entries: Sequence[Entry]) -> list[Entry]:
         """The winner with the baseline's guess beside each input, if that is wanted and the caps cover it."""
@@ -100,18 +100,43 @@ class Inquiry:
         guessed = together.guesses(refit, data.train, self.plan.task.search.seed)
         prompt = together.hinted(self._winner(), guessed, right)
         rows = together.with_hint(data.test, [str(o.answer) for o in given[RIVAL].outcomes], prompt.inputs[-1])
-        cells = [(prompt, row) for row in rows]
+        return self._helped(HINTED, "hint", [(prompt, row) for row in rows], "the baseline's guess", given)
+
+    def _picked(self, entries: Sequence[Entry]) -> list[Entry]:
+        """The winner with demos that the baseline picks for each input, if that is wanted and the caps cover it."""
+        if not self.plan.task.verdict.picked_demos:
+            return []
+        data = self.plan.data
+        if self.rival.kin is None:
+            self.lacking.append(f"no picked demos: the {self.rival.trained.kind} baseline has no features of rows")
+            return []
+        prompts = together.picked(self._winner(), self.rival, data.train, data.test)
+        detail = f"{len(prompts[0].demos)} demos for each row that the baseline picks"
+        given = {entry.name: entry for entry in entries}
+        return self._helped(PICKED, "picked demos", [*zip(prompts, data.test, strict=True)], detail, given)
+
+    def _helped(
+        self, name: str, what: str, cells: Sequence[Cell], detail: str, given: Mapping[str, Entry]
+    ) -> list[Entry]:
+        """The winner with help from the baseline, asked the test rows if the caps cover that."""
         away = [(self.evaluate.settle(trial), row) for trial in self.trials.values() for row in self.plan.ood]
         if lacking := self._lacking([*cells, *away]):
-            self.lacking.append(f"no hint: {lacking}")
+            self.lacking.append(f"no {what}: {lacking}")
             return []
-        outcomes, detail = self.evaluate(cells), f"the {self.prompt} with the baseline's guess"
+        outcomes = self.evaluate(cells)
         failed = [outcome.text for outcome in outcomes if outcome.score is None]
         if len(failed) > ERRORS * len(outcomes):  # such as prompts that have become too long: no reason for no verdict
-            self.lacking.append(f"no hint: {len(failed)} of {len(outcomes)} calls failed ({failed[0]})")
+            self.lacking.append(f"no {what}: {len(failed)} of {len(outcomes)} calls failed ({failed[0]})")
             return []
+        outcomes = together.after(outcomes, given[RIVAL].outcomes)
         # All training rows: the baseline has learned from them.
-        return [Entry(HINTED, outcomes, len(data.train), detail, given[self.prompt].priced)]
+        return [
+            Entry(name, outcomes, len(self.plan.data.train), f"the {self.prompt} with {detail}", self._priced(given))
+        ]
+
+    def _priced(self, given: Mapping[str, Entry]) -> bool:
+        """Whether it is known what prompt and baseline together cost."""
+        return given[self.prompt].priced and self.rival.priced
 
     def _cascade(self, entries: Sequence[Entry]) -> list[Entry]:
         """The cascade, made of prompt and baseline; none if no threshold was chosen."""
@@ -121,7 +146,7 @@ class Inquiry:
         test = self._answered(self.plan.data.test, given[self.prompt].outcomes, given[RIVAL].outcomes)
         used = max(given[self.prompt].train_rows, given[RIVAL].train_rows)
         detail = cascade.detail(self.chosen, test, self.prompt)
-        return [Entry(CASCADE, test.mixed(self.chosen.least), used, detail, priced=given[self.prompt].priced)]
+        return [Entry(CASCADE, test.mixed(self.chosen.least), used, detail, priced=self._priced(given))]
 
     def findings(self, verdict: Verdict) -> tuple[Findings, str, str]:
         """Look for all there is to find; say what matters most, and what the budget did not cover."""
@@ -251,7 +276,7 @@ class Inquiry:
     def _front(self, verdict: Verdict, test: Answered) -> Cascade | None:
         if self.chosen is None:
             return None
-        priced = next(c for c in verdict.contenders if c.name == self.prompt).cost_per_1000 is not None
+        priced = next(c for c in verdict.contenders if c.name == CASCADE).cost_per_1000 is not None
         names = (self.prompt, RIVAL)
         return cascade.front(self.chosen, test, names, self.evaluate.metric, self.rng, priced=priced)
 

@@ -135,7 +135,9 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
         changed = np.quantile([_unlike(space, params) for params in drawn], [TAIL, 1 - TAIL])
         parts.append(_part("ablation", [(Range(*(dev * int(n) for n in changed)), some)], terms))
     parts.extend(_baselines(plan))
-    again = 0 if plan.judging else len(plan.data.test) * plan.task.verdict.hint + len(plan.swapped)
+    extras = plan.task.verdict
+    again = len(plan.data.test) * (extras.hint + extras.picked_demos) + len(plan.swapped)
+    again = 0 if plan.judging else again
     parts.append(_part("verdict", [(Range(test, test), seed), (Range(0, test + again), some)], terms))
     if plan.unlabelled and not plan.judging:
         more = len(plan.unlabelled)

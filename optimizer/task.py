@@ -248,10 +248,12 @@ class Extras(_Section):
 
     `swaps` are pairs of terms; test rows in which one stands are answered again with the other in its place. With
     `robustness` the winner answers test rows under changes that should not matter: noise, demo orders, other wordings.
-    With `hint` it answers the test rows with the baseline's guess beside each.
+    With `hint` it answers the test rows with the baseline's guess beside each, and with `picked_demos` with demos that
+    the baseline picks for each.
     """
 
     hint: bool = False
+    picked_demos: bool = False
     robustness: bool = False
     swaps: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] = []
 

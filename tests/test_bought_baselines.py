@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from server import ChatServer, Fault, cut, malformed, reset, status
 
-from optimizer import provider_tuning
+from optimizer import encoder, provider_tuning
 from optimizer import tune as tune_task
+from optimizer.baseline import Budget as Training
+from optimizer.baseline import Lesson
 from optimizer.budget import Budget, Caps, Spent
 from optimizer.contenders import RIVAL
 from optimizer.embeddings import BATCH, BoughtVectors, EmbeddingModel
@@ -21,10 +23,12 @@ from optimizer.gateway import Pace
 from optimizer.journey import Watch
 from optimizer.ladder import choose, reach
 from optimizer.ledger import Ledger
+from optimizer.metrics import METRICS
 from optimizer.models import open_service
 from optimizer.provider_tuning import Means, Order, chat_lines, most, tune
 from optimizer.records import Event, Run, Stage
 from optimizer.store import Store
+from optimizer.studies import best_hyperparameters
 from optimizer.task import Baseline, Search, Task, load_task
 from search_spaces.prompt import Example
 from tests.conftest import Command
@@ -98,6 +102,21 @@ def test_a_refusal_is_said(server: ChatServer, store: Store) -> None:
 
     with pytest.raises(ProviderError, match="refuses the key"):
         vectors(server, store)(["a b"])
+
+
+def test_an_encoder_knows_which_rows_are_akin(server: ChatServer, store: Store) -> None:
+    """By its own vectors; the likeliest answers of rows are those that it gives; nothing is bought twice."""
+    rows = [Example(f"e{i}", (("text", f"{'crash' if i % 2 else 'how'} {i}"),), ROWS[i % 2].targets) for i in range(30)]
+    embed = vectors(server, store)
+    rival = encoder.train(Lesson(rows, rows[:6], METRICS["accuracy"], best_hyperparameters, True, Training(1)), embed)
+    asked, texts = len(server.log), [row.text for row in rows[:6]]
+
+    assert rival.kin
+    near, likely = rival.kin(rows, texts)
+
+    assert list(near.argmax(axis=1)) == list(range(6))
+    assert [rows[row].target for row in likely.argmax(axis=1)] == rival.answer(texts)
+    assert len(server.log) == asked
 
 
 # --- fine-tuning jobs -------------------------------------------------------------------------------------

@@ -158,7 +158,7 @@ def test_a_minimal_file_loads_with_the_defaults(tmp_path: Path) -> None:
             "provider": {"model": "", "api_base": "", "epochs": 3, "training_price": None, "price": None},
         },
         "judge": None,
-        "verdict": {"hint": False, "robustness": False, "swaps": []},
+        "verdict": {"hint": False, "picked_demos": False, "robustness": False, "swaps": []},
         "space": {},
         "seed": {},
     }
@@ -238,7 +238,7 @@ def test_a_file_that_says_everything_loads(tmp_path: Path) -> None:
             },
         },
         "judge": {"rubric": "Be fair.", "scale": [0, 10]},
-        "verdict": {"hint": True, "robustness": True, "swaps": [["he", "she"]]},
+        "verdict": {"hint": True, "picked_demos": True, "robustness": True, "swaps": [["he", "she"]]},
         "space": {"template": {"only": ["plain"]}},
         "seed": {"template": "plain"},
     }
