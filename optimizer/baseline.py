@@ -141,6 +141,8 @@ class Rival:
         Training rows, and rows to answer -> a rival trained anew on parts of the former; None if that takes too long.
     priced
         Whether the price of its answers is known.
+    retrain
+        A lesson -> a rival of its kind that has learned it; None if that takes too long.
     kin
         Training rows, shape (m,), and texts, shape (n,) -> how like each row is to each text in its features, and how
         likely it holds the row's answer to be that of the text, both of shape (n, m); None if it has no features.
@@ -152,6 +154,7 @@ class Rival:
     paid: Callable[[Texts], list[tuple[float, float]]] | None = None
     refit: Callable[[Sequence[Example], Sequence[Example]], Refit] | None = None
     priced: bool = True
+    retrain: Callable[[Lesson], Rival] | None = None
     kin: Callable[[Sequence[Example], Texts], tuple[Floats, Floats]] | None = None
 
     @property

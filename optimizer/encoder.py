@@ -148,5 +148,6 @@ def _rival(trained: TrainedModel, head: Any, embed: Embedder, seed: int) -> Riva
         paid=embed.paid,
         refit=refit,
         priced=embed.priced,
+        retrain=lambda lesson: train(lesson, embed),
         kin=kin,
     )

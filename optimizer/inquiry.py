@@ -65,17 +65,20 @@ class Inquiry:
     def distil(self) -> None:
         """Let the winner label rows for the baseline, if the caps cover that beside the verdict."""
         rows, data = self.plan.unlabelled, self.plan.data
-        if self.rival.trained.kind != "linear":
+        if self.rival.retrain is None:
             self.lacking.append(f"no distillation: the {self.rival.trained.kind} baseline is not trained again")
             return
-        if lacking := self._lacking([(self._winner(), row) for row in rows]):
+        if lacking := self._lacking([(self._winner(), row) for row in rows], len(rows)):
             self.lacking.append(f"no distillation: {lacking}")
             return
-        answers = [answer for _, _, answer in self.evaluate.answer(self._winner(), rows)]
-        more = together.labelled(rows, answers, self.plan.labels)
-        self.pupil = together.distil(
-            self.rival, data, more, self.evaluate.metric, self.plan.several, self.plan.task.search.seed
-        )
+        seed, metric = self.plan.task.search.seed, self.evaluate.metric
+        try:
+            answers = [answer for _, _, answer in self.evaluate.answer(self._winner(), rows)]
+            more = together.labelled(rows, answers, self.plan.labels)
+            self.pupil = together.distil(self.rival, data, more, metric, self.plan.several, seed)
+        except BudgetSpent as spent:
+            self.lacking.append(f"no distillation: {spent}")
+            return
         self.taught = len(more)
 
     def entries(self, entries: Sequence[Entry]) -> list[Entry]:
@@ -84,7 +87,7 @@ class Inquiry:
         if self.pupil:
             detail = f"{self.taught} rows labelled by the {self.prompt}"
             used = len(self.plan.data.train) + self.taught
-            found.append(Entry(DISTILLED, self.pupil.outcomes(test, metric), used, detail))
+            found.append(Entry(DISTILLED, self.pupil.outcomes(test, metric), used, detail, self.pupil.priced))
         return [*found, *self._hinted(entries), *self._picked(entries), *self._cascade(entries)]
 
     def _hinted(self, entries: Sequence[Entry]) -> list[Entry]:

@@ -84,7 +84,7 @@ def _rival(trained: TrainedModel, pipeline: Any) -> Rival:  # noqa: ANN401 - sci
         near = (asked @ training.T).toarray().astype(np.float64)
         return near, held(pipeline[-1], near, asked, [row.target for row in rows], trained)
 
-    return Rival(trained, answer, confidence, kin=kin)
+    return Rival(trained, answer, confidence, retrain=train, kin=kin)
 
 
 def _refits(trained: TrainedModel, seed: int) -> Callable[[Sequence[Example], Sequence[Example]], Refit]:

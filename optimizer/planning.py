@@ -155,7 +155,7 @@ def _baselines(plan: Plan) -> Iterator[Part]:
     """What each kind of trained rival takes: seconds on this machine, or what is bought of a provider."""
     task, data, specs = plan.task, plan.data, plan.task.baseline
     here, train = Range(0, specs.seconds), [row.text for row in data.train]
-    later = [row.text for row in (*data.dev, *data.test)]
+    later = [row.text for row in (*data.dev, *data.test, *plan.ood)]
     for kind, left_out in ladder.choose(task, labelled=bool(plan.labels)).items():
         name = "baseline" if kind == "linear" else f"baseline: {kind}"
         if left_out:
@@ -163,13 +163,14 @@ def _baselines(plan: Plan) -> Iterator[Part]:
         if not ladder.bought(kind, task):
             yield Part(name, seconds=here)
         elif kind == "encoder":
-            tokens, price = _counted([*train, *later]), ladder.embedding_price(task)
-            batches = math.ceil(len(train + later) / BATCH)
+            texts = [*train, *later, *(row.text for row in plan.unlabelled)]
+            tokens, price = _counted(texts), ladder.embedding_price(task)
+            batches = math.ceil(len(texts) / BATCH)
             yield Part(name, Range(batches, batches + 1), tokens, usd=_priced(tokens, price), seconds=here)
         else:
             epochs = Range(specs.provider.epochs, specs.provider.epochs)
             trained = _times(_counted([*train, *(row.target for row in data.train)]), epochs)
-            asked, written = _counted(later), _counted([row.target for row in (*data.dev, *data.test)])
+            asked, written = _counted(later), _counted([row.target for row in (*data.dev, *data.test, *plan.ood)])
             training, (reading, writing) = ladder.tuning_prices(task)
             each = [_priced(trained, training), _priced(asked, reading), _priced(written, writing)]
             usd = None if None in each else _sum(part for part in each if part)

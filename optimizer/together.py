@@ -12,7 +12,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer import linear
 from optimizer.baseline import Budget, Floats, Lesson, Refit, Rival
 from optimizer.contenders import DISTILLED, HINTED, PICKED, RIVAL
 from optimizer.records import Comparison, Dataset, Outcome, Verdict
@@ -45,12 +44,12 @@ def distil(
     several: Sequence[str],
     seed: int,
 ) -> Rival:
-    """Train the linear baseline on the training rows and on more that a prompt has labelled; its hyperparameters stay.
+    """Train a baseline on the training rows and on more that a prompt has labelled; its hyperparameters stay.
 
     Parameters
     ----------
     rival
-        The baseline as trained on the training rows.
+        The baseline as trained on the training rows; one that can be trained again.
     data
         Training rows, and dev rows on which the last epoch is chosen.
     more
@@ -66,8 +65,9 @@ def distil(
     def same(objective: Callable[[Chooser], float], *, trials: int, seconds: float, seed: int) -> dict[str, Value]:  # noqa: ARG001
         return dict(rival.trained.params)
 
-    labelled = bool(rival.trained.params)
-    return linear.train(Lesson([*data.train, *more], data.dev, metric, same, labelled, Budget(seed=seed), several))
+    assert rival.retrain is not None
+    labelled = bool(rival.trained.curve)
+    return rival.retrain(Lesson([*data.train, *more], data.dev, metric, same, labelled, Budget(seed=seed), several))
 
 
 # --- hint -------------------------------------------------------------------------------------------------

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from server import ChatServer, Fault, cut, malformed, reset, status
 
-from optimizer import encoder, provider_tuning
+from optimizer import encoder, provider_tuning, together
 from optimizer import tune as tune_task
 from optimizer.baseline import Budget as Training
 from optimizer.baseline import Lesson
 from optimizer.budget import Budget, Caps, Spent
-from optimizer.contenders import RIVAL
+from optimizer.contenders import CASCADE, RIVAL
 from optimizer.embeddings import BATCH, BoughtVectors, EmbeddingModel
 from optimizer.errors import BudgetSpent, Interrupted, ModelError, ProviderError
 from optimizer.gateway import Pace
@@ -26,7 +26,7 @@ from optimizer.ledger import Ledger
 from optimizer.metrics import METRICS
 from optimizer.models import open_service
 from optimizer.provider_tuning import Means, Order, chat_lines, most, tune
-from optimizer.records import Event, Run, Stage
+from optimizer.records import Dataset, Event, Run, Stage
 from optimizer.store import Store
 from optimizer.studies import best_hyperparameters
 from optimizer.task import Baseline, Search, Task, load_task
@@ -104,7 +104,7 @@ def test_a_refusal_is_said(server: ChatServer, store: Store) -> None:
         vectors(server, store)(["a b"])
 
 
-def test_an_encoder_knows_which_rows_are_akin(server: ChatServer, store: Store) -> None:
+def test_an_encoder_knows_which_rows_are_akin_and_learns_from_more(server: ChatServer, store: Store) -> None:
     """By its own vectors; the likeliest answers of rows are those that it gives; nothing is bought twice."""
     rows = [Example(f"e{i}", (("text", f"{'crash' if i % 2 else 'how'} {i}"),), ROWS[i % 2].targets) for i in range(30)]
     embed = vectors(server, store)
@@ -114,6 +114,11 @@ def test_an_encoder_knows_which_rows_are_akin(server: ChatServer, store: Store) 
     assert rival.kin
     near, likely = rival.kin(rows, texts)
 
+    data = Dataset(tuple(rows[:20]), tuple(rows[:6]), tuple(rows[20:]))
+    pupil = together.distil(rival, data, rows[20:], METRICS["accuracy"], (), 0)
+
+    assert pupil.trained.params == rival.trained.params
+    assert pupil.answer(texts) == rival.answer(texts)
     assert list(near.argmax(axis=1)) == list(range(6))
     assert [rows[row].target for row in likely.argmax(axis=1)] == rival.answer(texts)
     assert len(server.log) == asked
@@ -355,6 +360,8 @@ def test_a_run_with_bought_baselines(command: Command, server: ChatServer, tmp_p
     assert list(ladder) == ["linear", "encoder", "provider"]
     assert (rival["score"], rival["detail"]) == (1.0, ladder["provider"]["detail"])
     assert rival["cost_per_1000"] > 0
+    (cascade,) = (c for c in shown["contenders"] if c["name"] == CASCADE)
+    assert cascade["cost_per_1000"] == rival["cost_per_1000"]  # no row goes to the prompt, which is free
     assert ladder["provider"]["cost"] > ladder["encoder"]["cost"] > 0
     assert shown["bills"][1]["finding"] == pytest.approx(sum(trained["cost"] for trained in ladder.values()))
     assert shown["curve"] is None
