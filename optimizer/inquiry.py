@@ -1,7 +1,7 @@
 """What a verdict finds beside the scores: joins `cascade`, `elsewhere`, `quality`, `fairness` and `robustness`.
 
-Buys answers to rows of other files, to rows with swapped terms, under changes, with hints and with picked demos;
-everything else was answered already.
+Buys answers to rows of other files, to rows with swapped terms, under changes, with hints and with picked demos, and
+lets a prompt for a tuned model be searched; everything else was answered already.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from optimizer import cascade, elsewhere, fairness, quality, robustness, togethe
 from optimizer.ablation import ROOM
 from optimizer.baseline import Rival
 from optimizer.cascade import Answered, Chosen
-from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, PICKED, RIVAL, SEED
+from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, PICKED, RIVAL, SEED, TUNED
 from optimizer.elsewhere import DEV, OOD, TRAIN
 from optimizer.errors import BudgetSpent
 from optimizer.evaluate import Cell, Evaluator
@@ -23,6 +23,7 @@ from optimizer.findings import Cascade, Changed, Elsewhere, Findings, Flips, Ste
 from optimizer.overlap import audit
 from optimizer.preparing import Plan
 from optimizer.records import Outcome, Trial, Verdict
+from optimizer.tuned_prompt import TunedPrompt
 from optimizer.verdict import ERRORS, Entry
 from search_spaces.prompt import Example, Prompt
 from search_spaces.space import Space
@@ -52,6 +53,7 @@ class Inquiry:
     chosen: Chosen | None = field(init=False)
     lacking: list[str] = field(default_factory=list, init=False)
     pupil: Rival | None = field(default=None, init=False)
+    tuned: TunedPrompt | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         """Choose the cascade's threshold: before a test row is opened."""
@@ -81,6 +83,14 @@ class Inquiry:
             return
         self.taught = len(more)
 
+    def search_again(self, tuned: Evaluator | None) -> None:
+        """Let a prompt for the tuned model be searched; None if there is no such model."""
+        if tuned:
+            self.tuned = TunedPrompt(self.plan, tuned, self.trials[self.prompt].outcomes)
+        said = self.tuned.search() if self.tuned else "no model was tuned"
+        if said:
+            self.lacking.append(f"no prompt for the tuned model: {said}")
+
     def entries(self, entries: Sequence[Entry]) -> list[Entry]:
         """Further contenders on the test rows: those of both together that are wanted, and the cascade."""
         test, metric, found = self.plan.data.test, self.evaluate.metric, list[Entry]()
@@ -88,7 +98,7 @@ class Inquiry:
             detail = f"{self.taught} rows labelled by the {self.prompt}"
             used = len(self.plan.data.train) + self.taught
             found.append(Entry(DISTILLED, self.pupil.outcomes(test, metric), used, detail, self.pupil.priced))
-        return [*found, *self._hinted(entries), *self._picked(entries), *self._cascade(entries)]
+        return [*found, *self._hinted(entries), *self._picked(entries), *self._own(), *self._cascade(entries)]
 
     def _hinted(self, entries: Sequence[Entry]) -> list[Entry]:
         """The winner with the baseline's guess beside each input, if that is wanted and the caps cover it."""
@@ -122,8 +132,7 @@ class Inquiry:
         self, name: str, what: str, cells: Sequence[Cell], detail: str, given: Mapping[str, Entry]
     ) -> list[Entry]:
         """The winner with help from the baseline, asked the test rows if the caps cover that."""
-        away = [(self.evaluate.settle(trial), row) for trial in self.trials.values() for row in self.plan.ood]
-        if lacking := self._lacking([*cells, *away]):
+        if lacking := self._lacking([*cells, *self._ood_cells()]):
             self.lacking.append(f"no {what}: {lacking}")
             return []
         outcomes = self.evaluate(cells)
@@ -136,6 +145,19 @@ class Inquiry:
         return [
             Entry(name, outcomes, len(self.plan.data.train), f"the {self.prompt} with {detail}", self._priced(given))
         ]
+
+    def _own(self) -> list[Entry]:
+        """The tuned model with the prompt that was found for it, if one was and the caps cover it."""
+        if self.tuned is None:
+            return []
+        found, lacking = self.tuned.entry(self.evaluate.missing(self._ood_cells()))
+        if lacking:
+            self.lacking.append(f"no {TUNED}: {lacking}")
+        return found
+
+    def _ood_cells(self) -> list[Cell]:
+        """What is still asked after the further contenders, and must be covered beside them."""
+        return [(self.evaluate.settle(trial), row) for trial in self.trials.values() for row in self.plan.ood]
 
     def _priced(self, given: Mapping[str, Entry]) -> bool:
         """Whether it is known what prompt and baseline together cost."""

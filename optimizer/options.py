@@ -77,6 +77,11 @@ def tune_options(command: Command) -> Command:
         click.option(
             "--picked-demos", is_flag=True, default=None, help="Ask the winner with demos that the baseline picks, too."
         ),
+        click.option(
+            "--tuned-search",
+            type=click.IntRange(0),
+            help="Answers to look at for a prompt of the tuned model; 0: none.",
+        ),
         click.option("--pareto", is_flag=True, default=None, help="Look for cheap and fast prompts as well."),
         click.option("--max-cost-per-1000", type=click.FloatRange(0), help="US dollars that 1,000 rows may cost."),
         click.option("--max-prompt-tokens", type=click.FloatRange(0), help="Mean tokens that a prompt may have."),
@@ -100,7 +105,7 @@ def changed(task: Task, changes: dict[str, Any]) -> Task:
     content = task.model_dump(mode="json", exclude_unset=True)
     sections = {
         **dict.fromkeys(("model", "api_base", "workers"), "model"),
-        **dict.fromkeys(("robustness", "hint", "picked_demos"), "verdict"),
+        **dict.fromkeys(("robustness", "hint", "picked_demos", "tuned_search"), "verdict"),
     }
     if recalls := _recalls(changes.pop("min_recall", ())):
         constraints = content.setdefault("search", {}).setdefault("constraints", {})

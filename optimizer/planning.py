@@ -142,6 +142,11 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
     if plan.unlabelled and not plan.judging:
         more = len(plan.unlabelled)
         parts.append(_part("distillation", [(Range(more, more), some)], terms))
+    if extras.tuned_search and not plan.judging:
+        reading, writing = ladder.tuning_prices(plan.task)[1]
+        price = None if reading is None or writing is None else (reading, writing)
+        further = Range(0, extras.tuned_search + len(plan.data.test))
+        parts.append(_part("tuned search", [(further, some)], Terms(price, terms.pace), asked))
     if plan.task.verdict.robustness and not plan.judging:
         changes = Range(*robustness.most_calls(len(plan.data.test)))
         parts.append(_part("robustness", [(changes, some)], terms))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.baseline import Budget, Floats, Lesson, Refit, Rival
-from optimizer.contenders import DISTILLED, HINTED, PICKED, RIVAL
+from optimizer.contenders import DISTILLED, HINTED, PICKED, RIVAL, TUNED
 from optimizer.records import Comparison, Dataset, Outcome, Verdict
 from optimizer.scoring import Metric
 from search_spaces.prompt import Example, Prompt
@@ -182,11 +182,11 @@ def after(asked: Sequence[Outcome], first: Sequence[Outcome]) -> tuple[Outcome, 
 
 
 def sentence(verdict: Verdict, prompt: str) -> str:
-    """Say what distillation, hint and picked demos have brought: against the baseline, and against the prompt."""
+    """Say what each way of using both has brought, against the one of the two that it began with."""
     scores = {c.name: c.score for c in verdict.contenders}
     versus = {(c.a, c.b): c for c in verdict.comparisons}
     said = []
-    for name, against in ((DISTILLED, RIVAL), (HINTED, prompt), (PICKED, prompt)):
+    for name, against in ((DISTILLED, RIVAL), (HINTED, prompt), (PICKED, prompt), (TUNED, RIVAL)):
         if found := versus.get((name, against)):
             said.append(f"The {name} scores {100 * scores[name]:.1f} %: {_figures(found)} against the {against}.")
     return " ".join(said)

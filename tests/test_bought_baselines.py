@@ -16,7 +16,7 @@ from optimizer import tune as tune_task
 from optimizer.baseline import Budget as Training
 from optimizer.baseline import Lesson
 from optimizer.budget import Budget, Caps, Spent
-from optimizer.contenders import CASCADE, RIVAL
+from optimizer.contenders import CASCADE, RIVAL, TUNED
 from optimizer.embeddings import BATCH, BoughtVectors, EmbeddingModel
 from optimizer.errors import BudgetSpent, Interrupted, ModelError, ProviderError
 from optimizer.gateway import Pace
@@ -25,6 +25,7 @@ from optimizer.ladder import choose, reach
 from optimizer.ledger import Ledger
 from optimizer.metrics import METRICS
 from optimizer.models import open_service
+from optimizer.prices import known_price
 from optimizer.provider_tuning import Means, Order, chat_lines, most, tune
 from optimizer.records import Dataset, Event, Run, Stage
 from optimizer.store import Store
@@ -396,3 +397,66 @@ def test_a_run_that_is_resumed_buys_no_baseline_twice(
     asked = [message["content"] for request in server.log[before:] for message in request.body["messages"]]
     assert len(server.log) - before == 50  # the test rows
     assert len(asked) == 100  # each with the description
+
+
+# --- a prompt for the tuned model -------------------------------------------------------------------------
+
+
+def test_a_prompt_is_searched_for_the_tuned_model(
+    command: Command, server: ChatServer, tmp_path: Path, tuning: Path
+) -> None:
+    """It is a contender, bought from the same budget; a run of the tuned model's own finds it again for nothing."""
+    command("tune", tuning.name, "--tuned-search", "40")
+    shown = json.loads(command("show", "--json").stdout)["verdict"]
+
+    (found,) = (c for c in shown["contenders"] if c["name"] == TUNED)
+    tuned = "openai/ft:t:org::ftjob-1"
+    assert found["detail"].startswith(f"{tuned}, trial ")
+    assert found["cost_per_1000"] > 0
+    assert found["train_rows"] == 100
+    assert [c["b"] for c in shown["comparisons"] if c["a"] == TUNED][-1] == RIVAL
+    assert f"The {TUNED} scores {100 * found['score']:.1f} %: " in shown["sentence"]
+    searched = float(found["detail"].rpartition("$")[2])
+    with Store(tmp_path / "results.db") as opened:
+        paid = shown["bills"][1]["finding"] + searched
+        answered = sum(c["cost_per_1000"] for c in shown["contenders"] if c["name"] in {RIVAL, TUNED}) * 50 / 1000
+        assert opened.spent(1).usd == pytest.approx(paid + answered, rel=1e-3)
+    own = tuning.read_text(encoding="utf-8").replace('kinds = ["encoder", "provider"]', "")
+    price = "[model]\nprice = { input = 1.0, output = 2.0 }\n"
+    tuning.write_text(own + price, encoding="utf-8")
+    before = len(server.log)
+
+    command("tune", tuning.name, "--model", tuned, "--api-base", server.url, "--calls", "40")
+
+    assert len(server.log) == before
+    with Store(tmp_path / "results.db") as opened:
+        assert f"trial {opened.run(2).winner} of {len(opened.trials(2))}," in found["detail"]
+
+
+def test_a_tuned_model_without_calls_to_spare_keeps_its_plain_prompt(command: Command, tuning: Path) -> None:
+    """The verdict is not searched away, and says what is missing."""
+    planned = json.loads(command("plan", tuning.name, "--tuned-search", "40", "--offline", "--json").stdout)
+    done = command("tune", tuning.name, "--tuned-search", "40", "--max-calls", "270", "--json")
+
+    told = json.loads(done.stdout)
+    assert TUNED not in {c["name"] for c in told["verdict"]["contenders"]}
+    assert "no prompt for the tuned model: it takes 90 calls" in told["run"]["reason"]
+    (part,) = (part for part in planned["parts"] if part["name"] == "tuned search")
+    assert part["calls"] == [0, 90]
+    assert part["usd"][1] > 0
+
+
+def test_a_tuned_model_costs_what_the_table_says_of_its_base() -> None:
+    """Whatever it is called after that."""
+    base = known_price("ft:gpt-4o-mini-2024-07-18")
+
+    assert base
+    assert known_price("openai/ft:gpt-4o-mini-2024-07-18:org::job") == base
+    assert known_price("ft:no-such-model:org::job") is None
+
+
+def test_a_search_for_a_tuned_model_needs_one(command: Command, tmp_path: Path) -> None:
+    """It is refused before anything is bought."""
+    done = command("tune", write_task(tmp_path).name, "--tuned-search", "40", code=2)
+
+    assert 'tuned_search = 40 in [verdict] needs a model that is tuned. Add "provider" to kinds' in done.stderr
