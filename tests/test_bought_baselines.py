@@ -378,7 +378,9 @@ def test_a_run_with_bought_baselines(command: Command, server: ChatServer, tmp_p
 def test_a_run_that_is_resumed_buys_no_baseline_twice(
     server: ChatServer, tmp_path: Path, tuning: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped before the verdict, it brings its tuned model back."""
+    """Stopped before the verdict, it brings its tuned model back, and the prompt that was found for it."""
+    with tuning.open("a", encoding="utf-8") as file:
+        file.write("[verdict]\ntuned_search = 40\n")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary-0123456789")
     stop = threading.Event()
 
@@ -394,9 +396,10 @@ def test_a_run_that_is_resumed_buys_no_baseline_twice(
 
     assert resumed.verdict
     assert {c.name: c.score for c in resumed.verdict.contenders}[RIVAL] == 1
-    asked = [message["content"] for request in server.log[before:] for message in request.body["messages"]]
-    assert len(server.log) - before == 50  # the test rows
-    assert len(asked) == 100  # each with the description
+    asked = [request.body["messages"] for request in server.log[before:]]
+    plain = [messages for messages in asked if messages[0]["role"] == "system" and len(messages[0]["content"]) < 80]
+    assert len(asked) == 100  # the test rows, as it was trained and with the prompt
+    assert len(plain) == 50
 
 
 # --- a prompt for the tuned model -------------------------------------------------------------------------
