@@ -21,6 +21,7 @@ from optimizer.grid import Grid as Levels
 from optimizer.judge import brief
 from optimizer.pooled import PICKS
 from optimizer.preparing import Plan, caps, looks
+from optimizer.provider_tuning import KEPT
 from optimizer.records import Completion
 from optimizer.report import Grid
 from search_spaces.prompt import Example, Message, Prompt
@@ -175,11 +176,14 @@ def _baselines(plan: Plan) -> Iterator[Part]:
         else:
             epochs = Range(specs.provider.epochs, specs.provider.epochs)
             trained = _times(_counted([*train, *(row.target for row in data.train)]), epochs)
-            asked, written = _counted(later), _counted([row.target for row in (*data.dev, *data.test, *plan.ood)])
+            rows, kept = (*data.dev, *data.test, *plan.ood), min(KEPT, specs.provider.epochs - 1)
+            more = kept * len(data.dev)  # of the models of earlier epochs, where the provider keeps them
+            again = Range(1, 1 + more / len(rows))
+            asked, written = (_times(_counted(each), again) for each in (later, [row.target for row in rows]))
             training, (reading, writing) = ladder.tuning_prices(task)
             each = [_priced(trained, training), _priced(asked, reading), _priced(written, writing)]
             usd = None if None in each else _sum(part for part in each if part)
-            yield Part(name, Range(len(later), len(later)), _sum([trained, asked]), written, usd, None)
+            yield Part(name, Range(len(later), len(later) + more), _sum([trained, asked]), written, usd, None)
 
 
 def _counted(texts: Sequence[str]) -> Range:

@@ -14,7 +14,7 @@ from server import ChatServer, Fault, cut, malformed, reset, status
 from optimizer import encoder, provider_tuning, together
 from optimizer import tune as tune_task
 from optimizer.baseline import Budget as Training
-from optimizer.baseline import Lesson
+from optimizer.baseline import Lesson, Rival
 from optimizer.budget import Budget, Caps, Spent
 from optimizer.contenders import CASCADE, RIVAL, TUNED
 from optimizer.embeddings import BATCH, BoughtVectors, EmbeddingModel
@@ -24,7 +24,7 @@ from optimizer.journey import Watch
 from optimizer.ladder import choose, reach
 from optimizer.ledger import Ledger
 from optimizer.metrics import METRICS
-from optimizer.models import open_service
+from optimizer.models import open_model, open_service
 from optimizer.prices import known_price
 from optimizer.provider_tuning import Means, Order, chat_lines, most, tune
 from optimizer.records import Dataset, Event, Run, Stage
@@ -34,6 +34,7 @@ from optimizer.task import Baseline, Search, Task, load_task
 from search_spaces.prompt import Example
 from tests.conftest import Command
 from tests.small_task import write_task
+from tests.test_together import bundled
 
 ROWS = [Example(f"r{i}", (("text", f"message {i}"),), ("bug" if i % 2 else "how-to",)) for i in range(8)]
 
@@ -291,6 +292,46 @@ def test_a_proxy_sees_no_rows_without_tls(server: ChatServer, store: Store, monk
         assert tune(ROWS, ROWS[:2], order(server), means(store)).tuned
         assert vectors(server, store)(["a"]).size
         assert attacker.log == []
+
+
+def trained(server: ChatServer, store: Store, budget: Budget) -> Rival:
+    """Three epochs on bundled messages, judged on others; a dollar for a token of an answer."""
+    spend = means(store, budget)
+
+    def ledger(name: str) -> Ledger:
+        model = open_model(f"openai/{name}", api_base=server.url, price=(0, 1e6))
+        return Ledger(model, store, 1, budget, Pace(workers=2, timeout=10, patience=0.1))
+
+    lesson = Lesson(bundled(0, 20), bundled(20, 30), METRICS["accuracy"], best_hyperparameters, True)
+    return provider_tuning.train(lesson, replace(order(server), epochs=3), spend, ledger)
+
+
+def test_the_dev_rows_choose_among_the_epochs_that_were_kept(server: ChatServer, store: Store) -> None:
+    """As early stopping would; the others' answers are paid as well, and the curve says how it went."""
+    server.ask("services:overtrained")
+    server.tune(looks=0, kept=2)
+    budget = Budget()
+
+    rival = trained(server, store, budget)
+
+    asked = [request.body["model"].partition("::")[2] for request in server.log if "messages" in request.body]
+    assert asked == [f"ftjob-1{step}" for step in ("", ":ckpt-step-20", ":ckpt-step-10") for _ in range(10)]
+    assert rival.trained.params["tuned"] == "ft:small-1:org::ftjob-1:ckpt-step-20"
+    assert "over 2 epochs" in rival.trained.detail
+    assert rival.trained.curve == (1.0, 1.0, rival.trained.curve[-1])
+    assert rival.trained.curve[-1] < 1.0 == rival.trained.dev_score
+    assert rival.trained.cost == pytest.approx(budget.spent.usd) == pytest.approx(store.spent(1).usd)
+
+
+def test_earlier_epochs_are_judged_while_the_caps_cover_it(server: ChatServer, store: Store) -> None:
+    """The model that was paid for stands, judged or not."""
+    server.ask("services:overtrained")
+    server.tune(looks=0, kept=2)
+
+    rival = trained(server, store, Budget(Caps(calls=15)))
+
+    assert len(rival.trained.curve) == 1
+    assert rival.trained.params["tuned"] == "ft:small-1:org::ftjob-1"
 
 
 # --- the whole journey ------------------------------------------------------------------------------------
