@@ -124,7 +124,8 @@ class Inquiry:
             self.lacking.append(f"no picked demos: the {self.rival.trained.kind} baseline has no features of rows")
             return []
         prompts = together.picked(self._winner(), self.rival, data.train, data.test)
-        detail = f"{len(prompts[0].demos)} demos for each row that the baseline picks"
+        shown = len(prompts[0].demos)
+        detail = f"{shown} demo{'s' * (shown > 1)} for each row that the baseline picks"
         given = {entry.name: entry for entry in entries}
         return self._helped(PICKED, "picked demos", [*zip(prompts, data.test, strict=True)], detail, given)
 
