@@ -136,7 +136,11 @@ class Inquiry:
         if lacking := self._lacking([*cells, *self._ood_cells()]):
             self.lacking.append(f"no {what}: {lacking}")
             return []
-        outcomes = self.evaluate(cells)
+        try:
+            outcomes = self.evaluate(cells)
+        except BudgetSpent as spent:  # longer than the winner, which they were reckoned by: no reason for no verdict
+            self.lacking.append(f"no {what}: {spent}")
+            return []
         failed = [outcome.text for outcome in outcomes if outcome.score is None]
         if len(failed) > ERRORS * len(outcomes):  # such as prompts that have become too long: no reason for no verdict
             self.lacking.append(f"no {what}: {len(failed)} of {len(outcomes)} calls failed ({failed[0]})")

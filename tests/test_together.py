@@ -365,6 +365,25 @@ def test_what_the_caps_do_not_cover_is_left_out(tmp_path: Path) -> None:
     assert tuned.run.bought <= 202
 
 
+def test_demos_that_cost_more_than_was_reckoned_cost_no_verdict(tmp_path: Path) -> None:
+    """A winner without demos says little of what those that are picked will cost."""
+    task = write_task(tmp_path, search={"calls": 60})
+    told = task.read_text(encoding="utf-8") + "k = [0]\n[verdict]\npicked_demos = true\n"
+    task.write_text(told, encoding="utf-8")
+    free = tune(task, db=tmp_path / "free.db", model=Watched())
+    assert free.verdict
+    (picked,) = (c for c in free.verdict.contenders if c.name == PICKED)
+    most = (free.run.cost or 0) - sum(outcome.cost for outcome in picked.outcomes) / 4
+    task.write_text(told.replace("calls = 60", f"calls = 60\nmax_usd = {most}"), encoding="utf-8")
+
+    tuned = tune(task, db=tmp_path / "r.db", model=Watched())
+
+    assert tuned.verdict
+    assert PICKED not in {c.name for c in tuned.verdict.contenders}
+    assert "no picked demos: the budget of $" in tuned.run.reason
+    assert (tuned.run.cost or 0) <= most
+
+
 def with_more(folder: Path, search: dict[str, object]) -> Path:
     """The small task with 60 rows to label, hints and picked demos."""
     task = write_task(folder, search=search)
