@@ -6,8 +6,9 @@ lets a prompt for a tuned model be searched; everything else was answered alread
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,6 +28,8 @@ from optimizer.tuned_prompt import TunedPrompt
 from optimizer.verdict import ERRORS, Entry
 from search_spaces.prompt import Example, Prompt
 from search_spaces.space import Space
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -136,10 +139,8 @@ class Inquiry:
         if lacking := self._lacking([*cells, *self._ood_cells()]):
             self.lacking.append(f"no {what}: {lacking}")
             return []
-        try:
-            outcomes = self.evaluate(cells)
-        except BudgetSpent as spent:  # longer than the winner, which they were reckoned by: no reason for no verdict
-            self.lacking.append(f"no {what}: {spent}")
+        outcomes = self._within(what, lambda: self.evaluate(cells))
+        if outcomes is None:
             return []
         failed = [outcome.text for outcome in outcomes if outcome.score is None]
         if len(failed) > ERRORS * len(outcomes):  # such as prompts that have become too long: no reason for no verdict
@@ -194,8 +195,8 @@ class Inquiry:
             ),
             fairness.group_scores(given, data.test, data.slices, metric, self.rng),
             fairness.group_gaps(given, data.slices, self.rng),
-            self._flips(given),
-            *self._steadiness(given),
+            self._within("swapped terms", lambda: self._flips(given)) or (),
+            *(self._within("robustness", lambda: self._steadiness(given)) or ((), ())),
         )
         said = (
             cascade.sentence(found.cascade, verdict) if found.cascade else "",
@@ -264,6 +265,14 @@ class Inquiry:
         }
         found = [robustness.measure(name, given[name], after[name], rows, metric, self.rng) for name in after]
         return tuple(c for changed, _ in found for c in changed), tuple(steady for _, steady in found if steady)
+
+    def _within(self, what: str, look: Callable[[], T]) -> T | None:
+        """Look into something; None if it costs more than was reckoned, which is no reason for no verdict."""
+        try:
+            return look()
+        except BudgetSpent as spent:
+            self.lacking.append(f"no {what}: {spent}")
+            return None
 
     def _winner(self) -> Prompt:
         return self.evaluate.settle(self.trials[self.prompt])

@@ -21,6 +21,7 @@ from optimizer.metrics import METRICS
 from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import prepare
 from optimizer.records import Dataset, Event, Kind, Outcome, Stage, Verdict
+from optimizer.store import Store
 from optimizer.studies import best_hyperparameters
 from optimizer.verdict import Entry, decide
 from search_spaces.prompt import Example, Prompt
@@ -382,6 +383,27 @@ def test_demos_that_cost_more_than_was_reckoned_cost_no_verdict(tmp_path: Path) 
     assert PICKED not in {c.name for c in tuned.verdict.contenders}
     assert "no picked demos: the budget of $" in tuned.run.reason
     assert (tuned.run.cost or 0) <= most
+
+
+def test_what_passes_a_cap_on_tokens_is_left_out_too(tmp_path: Path) -> None:
+    """They are not reckoned before; the verdict has come by then, and stands."""
+    task = write_task(tmp_path, search={"calls": 60})
+    told = task.read_text(encoding="utf-8") + "[verdict]\nrobustness = true\n"
+    task.write_text(told, encoding="utf-8")
+    free = tune(task, db=tmp_path / "free.db", model=Watched())
+    with Store(tmp_path / "free.db") as store:
+        tokens = store.spent(free.run.id).tokens
+    task.write_text(told.replace("calls = 60", f"calls = 60\nmax_tokens = {tokens - 2000}"), encoding="utf-8")
+
+    tuned = tune(task, db=tmp_path / "r.db", model=Watched())
+
+    assert free.verdict
+    assert free.verdict.findings
+    assert free.verdict.findings.steadiness
+    assert tuned.verdict
+    assert tuned.verdict.findings
+    assert tuned.verdict.findings.steadiness == ()
+    assert "no robustness: the budget of " in tuned.run.reason
 
 
 def with_more(folder: Path, search: dict[str, object]) -> Path:
