@@ -266,6 +266,7 @@ def train(lesson: Lesson, order: Order, means: Means, ledger: Callable[[str], Le
     texts, drafts, spent = [row.text for row in lesson.dev], list[Rival](), 0.0
     with closing(_Calls(order.service, means)) as calls:
         earlier = [name for name in calls.checkpoints(job.job) if name != job.tuned]
+    earlier = earlier[: min(KEPT, order.epochs - 1)]  # what comes after is the last epoch's, under another name
     for epoch, name in zip(range(order.epochs, 0, -1), [job.tuned, *reversed(earlier)], strict=False):
         if drafts and means.budget.lacking(len(texts), spent / len(drafts)):
             break
