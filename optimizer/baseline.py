@@ -12,6 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from optimizer.errors import StoreError
 from optimizer.records import Outcome, TrainedModel
 from optimizer.scoring import Grader, Metric, grader, score, summarise
@@ -20,6 +23,7 @@ from search_spaces.space import Chooser, Value
 
 Texts = Sequence[str]
 Refit = Callable[[Sequence[int]], list[str]]  # numbers of training rows -> the answers of a rival trained on them
+Floats = NDArray[np.float64]
 
 
 RETRIEVES = "No linear model serves open answers: the baseline is the answer of the nearest training row."
@@ -137,6 +141,11 @@ class Rival:
         Training rows, and rows to answer -> a rival trained anew on parts of the former; None if that takes too long.
     priced
         Whether the price of its answers is known.
+    retrain
+        A lesson -> a rival of its kind that has learned it; None if that takes too long.
+    kin
+        Training rows, shape (m,), and texts, shape (n,) -> how like each row is to each text in its features, and how
+        likely it holds the row's answer to be that of the text, both of shape (n, m); None if it has no features.
     """
 
     trained: TrainedModel
@@ -145,6 +154,8 @@ class Rival:
     paid: Callable[[Texts], list[tuple[float, float]]] | None = None
     refit: Callable[[Sequence[Example], Sequence[Example]], Refit] | None = None
     priced: bool = True
+    retrain: Callable[[Lesson], Rival] | None = None
+    kin: Callable[[Sequence[Example], Texts], tuple[Floats, Floats]] | None = None
 
     @property
     def note(self) -> str:

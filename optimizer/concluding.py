@@ -64,12 +64,16 @@ class Conclusion:
         known = self.store.ladder(self.run)
         # A run that is resumed has trained those in the time that it had worked before.
         searched = worked - sum(rung.trained.seconds for rung in known if rung.trained)
-        rival = ladder.climb(self.plan.task, self._lesson(), known, self._outside(ledgers))
+        outside = self._outside(ledgers)
+        rival = ladder.climb(self.plan.task, self._lesson(), known, outside)
         trials = self._trials(found)
         inquiry = None if self.judge else self._inquiry(trials, rival)
         if inquiry and (more := len(self.plan.unlabelled)):
             self.stage("distillation", f"labelling {more} rows for the baseline")
             inquiry.distil()
+        if inquiry and (calls := self.plan.task.verdict.tuned_search):
+            self.stage("tuned search", f"a prompt for the tuned model, by up to {calls:,} answers")
+            inquiry.search_again(self._tuned(outside))
         self.stage("verdict", f"opening the {len(self.plan.data.test)} sealed test rows")
         try:
             ruling = self._decide(trials, rival, inquiry)
@@ -106,6 +110,14 @@ class Conclusion:
 
         means = Means(self.store, self.run, ours.budget, ours.stop.wait, ours.notice)
         return ladder.Outside(self.stage, partial(self.store.save_rung, self.run), buy, means)
+
+    def _tuned(self, outside: ladder.Outside) -> Evaluator | None:
+        """Ask the model that the provider has tuned, if it has."""
+        tuned = [rung.trained for rung in self.store.weightless(self.run) if rung.kind == "provider" and rung.trained]
+        if not tuned:
+            return None
+        buyer = ladder.tuned_ledgers(self.plan.task, outside)(str(tuned[0].params["tuned"]))
+        return Evaluator(buyer, self.plan.renderer, self.plan.metric)
 
     def _lesson(self) -> Lesson:
         plan, options = self.plan, self.plan.task.baseline

@@ -5,7 +5,8 @@ from __future__ import annotations
 from optimizer.records import Contender, Verdict
 
 SEED, BEST, RIVAL, CASCADE = "seed prompt", "best prompt", "trained baseline", "cascade"
-DISTILLED, HINTED = "distilled baseline", "hinted prompt"
+DISTILLED, HINTED, PICKED = "distilled baseline", "hinted prompt", "prompt with picked demos"
+TUNED = "tuned model with its own prompt"
 LEVEL = 0.05  # a difference is said to be shown below this p-value
 
 

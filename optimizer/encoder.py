@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.baseline import Counted, Lesson, Refit, Rival
+from optimizer.baseline import Counted, Floats, Lesson, Refit, Rival, Texts
 from optimizer.errors import InputError
-from optimizer.linear import answered, certainty, dump, fit, labels_of, nearest, refitted, undump, unfit, whole
+from optimizer.linear import answered, certainty, dump, fit, held, labels_of, nearest, refitted, undump, unfit, whole
 from optimizer.records import TrainedModel
 from optimizer.torch_threads import few_threads
 from search_spaces.prompt import Example
@@ -136,6 +136,11 @@ def _rival(trained: TrainedModel, head: Any, embed: Embedder, seed: int) -> Riva
 
         return on_part
 
+    def kin(rows: Sequence[Example], texts: Texts) -> tuple[Floats, Floats]:
+        vectors = embed(texts)
+        near = (vectors @ embed([row.text for row in rows]).T).astype(np.float64)
+        return near, held(head, near, vectors, [row.target for row in rows], trained)
+
     return Rival(
         trained,
         answer=lambda texts: answered(head, embed(texts), trained),
@@ -143,4 +148,6 @@ def _rival(trained: TrainedModel, head: Any, embed: Embedder, seed: int) -> Riva
         paid=embed.paid,
         refit=refit,
         priced=embed.priced,
+        retrain=lambda lesson: train(lesson, embed),
+        kin=kin,
     )

@@ -1,13 +1,14 @@
 """What a verdict finds beside the scores: joins `cascade`, `elsewhere`, `quality`, `fairness` and `robustness`.
 
-Buys answers to rows of other files, to rows with swapped terms, under changes and with hints; everything else was
-answered already.
+Buys answers to rows of other files, to rows with swapped terms, under changes, with hints and with picked demos, and
+lets a prompt for a tuned model be searched; everything else was answered already.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from optimizer import cascade, elsewhere, fairness, quality, robustness, togethe
 from optimizer.ablation import ROOM
 from optimizer.baseline import Rival
 from optimizer.cascade import Answered, Chosen
-from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, RIVAL, SEED
+from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, PICKED, RIVAL, SEED, TUNED
 from optimizer.elsewhere import DEV, OOD, TRAIN
 from optimizer.errors import BudgetSpent
 from optimizer.evaluate import Cell, Evaluator
@@ -23,9 +24,12 @@ from optimizer.findings import Cascade, Changed, Elsewhere, Findings, Flips, Ste
 from optimizer.overlap import audit
 from optimizer.preparing import Plan
 from optimizer.records import Outcome, Trial, Verdict
+from optimizer.tuned_prompt import TunedPrompt
 from optimizer.verdict import ERRORS, Entry
 from search_spaces.prompt import Example, Prompt
 from search_spaces.space import Space
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -52,6 +56,7 @@ class Inquiry:
     chosen: Chosen | None = field(init=False)
     lacking: list[str] = field(default_factory=list, init=False)
     pupil: Rival | None = field(default=None, init=False)
+    tuned: TunedPrompt | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         """Choose the cascade's threshold: before a test row is opened."""
@@ -65,27 +70,38 @@ class Inquiry:
     def distil(self) -> None:
         """Let the winner label rows for the baseline, if the caps cover that beside the verdict."""
         rows, data = self.plan.unlabelled, self.plan.data
-        if self.rival.trained.kind != "linear":
+        if self.rival.retrain is None:
             self.lacking.append(f"no distillation: the {self.rival.trained.kind} baseline is not trained again")
             return
-        if lacking := self._lacking([(self._winner(), row) for row in rows]):
+        if lacking := self._lacking([(self._winner(), row) for row in rows], len(rows)):
             self.lacking.append(f"no distillation: {lacking}")
             return
-        answers = [answer for _, _, answer in self.evaluate.answer(self._winner(), rows)]
-        more = together.labelled(rows, answers, self.plan.labels)
-        self.pupil = together.distil(
-            self.rival, data, more, self.evaluate.metric, self.plan.several, self.plan.task.search.seed
-        )
+        seed, metric = self.plan.task.search.seed, self.evaluate.metric
+        try:
+            answers = [answer for _, _, answer in self.evaluate.answer(self._winner(), rows)]
+            more = together.labelled(rows, answers, self.plan.labels)
+            self.pupil = together.distil(self.rival, data, more, metric, self.plan.several, seed)
+        except BudgetSpent as spent:
+            self.lacking.append(f"no distillation: {spent}")
+            return
         self.taught = len(more)
 
+    def search_again(self, tuned: Evaluator | None) -> None:
+        """Let a prompt for the tuned model be searched; None if there is no such model."""
+        if tuned:
+            self.tuned = TunedPrompt(self.plan, tuned, self.trials[self.prompt].outcomes)
+        said = self.tuned.search() if self.tuned else "no model was tuned"
+        if said:
+            self.lacking.append(f"no prompt for the tuned model: {said}")
+
     def entries(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Further contenders on the test rows: distilled and hinted, if that is wanted, and the cascade."""
+        """Further contenders on the test rows: those of both together that are wanted, and the cascade."""
         test, metric, found = self.plan.data.test, self.evaluate.metric, list[Entry]()
         if self.pupil:
             detail = f"{self.taught} rows labelled by the {self.prompt}"
             used = len(self.plan.data.train) + self.taught
-            found.append(Entry(DISTILLED, self.pupil.outcomes(test, metric), used, detail))
-        return [*found, *self._hinted(entries), *self._cascade(entries)]
+            found.append(Entry(DISTILLED, self.pupil.outcomes(test, metric), used, detail, self.pupil.priced))
+        return [*found, *self._hinted(entries), *self._picked(entries), *self._own(), *self._cascade(entries)]
 
     def _hinted(self, entries: Sequence[Entry]) -> list[Entry]:
         """The winner with the baseline's guess beside each input, if that is wanted and the caps cover it."""
@@ -100,18 +116,58 @@ class Inquiry:
         guessed = together.guesses(refit, data.train, self.plan.task.search.seed)
         prompt = together.hinted(self._winner(), guessed, right)
         rows = together.with_hint(data.test, [str(o.answer) for o in given[RIVAL].outcomes], prompt.inputs[-1])
-        cells = [(prompt, row) for row in rows]
-        away = [(self.evaluate.settle(trial), row) for trial in self.trials.values() for row in self.plan.ood]
-        if lacking := self._lacking([*cells, *away]):
-            self.lacking.append(f"no hint: {lacking}")
+        return self._helped(HINTED, "hint", [(prompt, row) for row in rows], "the baseline's guess", given)
+
+    def _picked(self, entries: Sequence[Entry]) -> list[Entry]:
+        """The winner with demos that the baseline picks for each input, if that is wanted and the caps cover it."""
+        if not self.plan.task.verdict.picked_demos:
             return []
-        outcomes, detail = self.evaluate(cells), f"the {self.prompt} with the baseline's guess"
+        data = self.plan.data
+        if self.rival.kin is None:
+            self.lacking.append(f"no picked demos: the {self.rival.trained.kind} baseline has no features of rows")
+            return []
+        prompts = together.picked(self._winner(), self.rival, data.train, data.test)
+        shown = len(prompts[0].demos)
+        detail = f"{shown} demo{'s' * (shown > 1)} for each row that the baseline picks"
+        given = {entry.name: entry for entry in entries}
+        return self._helped(PICKED, "picked demos", [*zip(prompts, data.test, strict=True)], detail, given)
+
+    def _helped(
+        self, name: str, what: str, cells: Sequence[Cell], detail: str, given: Mapping[str, Entry]
+    ) -> list[Entry]:
+        """The winner with help from the baseline, asked the test rows if the caps cover that."""
+        if lacking := self._lacking([*cells, *self._ood_cells()]):
+            self.lacking.append(f"no {what}: {lacking}")
+            return []
+        outcomes = self._within(what, lambda: self.evaluate(cells))
+        if outcomes is None:
+            return []
         failed = [outcome.text for outcome in outcomes if outcome.score is None]
         if len(failed) > ERRORS * len(outcomes):  # such as prompts that have become too long: no reason for no verdict
-            self.lacking.append(f"no hint: {len(failed)} of {len(outcomes)} calls failed ({failed[0]})")
+            self.lacking.append(f"no {what}: {len(failed)} of {len(outcomes)} calls failed ({failed[0]})")
             return []
+        outcomes = together.after(outcomes, given[RIVAL].outcomes)
         # All training rows: the baseline has learned from them.
-        return [Entry(HINTED, outcomes, len(data.train), detail, given[self.prompt].priced)]
+        return [
+            Entry(name, outcomes, len(self.plan.data.train), f"the {self.prompt} with {detail}", self._priced(given))
+        ]
+
+    def _own(self) -> list[Entry]:
+        """The tuned model with the prompt that was found for it, if one was and the caps cover it."""
+        if self.tuned is None:
+            return []
+        found, lacking = self.tuned.entry(self.evaluate.missing(self._ood_cells()))
+        if lacking:
+            self.lacking.append(f"no {TUNED}: {lacking}")
+        return found
+
+    def _ood_cells(self) -> list[Cell]:
+        """What is still asked after the further contenders, and must be covered beside them."""
+        return [(self.evaluate.settle(trial), row) for trial in self.trials.values() for row in self.plan.ood]
+
+    def _priced(self, given: Mapping[str, Entry]) -> bool:
+        """Whether it is known what prompt and baseline together cost."""
+        return given[self.prompt].priced and self.rival.priced
 
     def _cascade(self, entries: Sequence[Entry]) -> list[Entry]:
         """The cascade, made of prompt and baseline; none if no threshold was chosen."""
@@ -121,7 +177,7 @@ class Inquiry:
         test = self._answered(self.plan.data.test, given[self.prompt].outcomes, given[RIVAL].outcomes)
         used = max(given[self.prompt].train_rows, given[RIVAL].train_rows)
         detail = cascade.detail(self.chosen, test, self.prompt)
-        return [Entry(CASCADE, test.mixed(self.chosen.least), used, detail, priced=given[self.prompt].priced)]
+        return [Entry(CASCADE, test.mixed(self.chosen.least), used, detail, priced=self._priced(given))]
 
     def findings(self, verdict: Verdict) -> tuple[Findings, str, str]:
         """Look for all there is to find; say what matters most, and what the budget did not cover."""
@@ -139,8 +195,8 @@ class Inquiry:
             ),
             fairness.group_scores(given, data.test, data.slices, metric, self.rng),
             fairness.group_gaps(given, data.slices, self.rng),
-            self._flips(given),
-            *self._steadiness(given),
+            self._within("swapped terms", lambda: self._flips(given)) or (),
+            *(self._within("robustness", lambda: self._steadiness(given)) or ((), ())),
         )
         said = (
             cascade.sentence(found.cascade, verdict) if found.cascade else "",
@@ -210,6 +266,14 @@ class Inquiry:
         found = [robustness.measure(name, given[name], after[name], rows, metric, self.rng) for name in after]
         return tuple(c for changed, _ in found for c in changed), tuple(steady for _, steady in found if steady)
 
+    def _within(self, what: str, look: Callable[[], T]) -> T | None:
+        """Look into something; None if it costs more than was reckoned, which is no reason for no verdict."""
+        try:
+            return look()
+        except BudgetSpent as spent:
+            self.lacking.append(f"no {what}: {spent}")
+            return None
+
     def _winner(self) -> Prompt:
         return self.evaluate.settle(self.trials[self.prompt])
 
@@ -251,7 +315,7 @@ class Inquiry:
     def _front(self, verdict: Verdict, test: Answered) -> Cascade | None:
         if self.chosen is None:
             return None
-        priced = next(c for c in verdict.contenders if c.name == self.prompt).cost_per_1000 is not None
+        priced = next(c for c in verdict.contenders if c.name == CASCADE).cost_per_1000 is not None
         names = (self.prompt, RIVAL)
         return cascade.front(self.chosen, test, names, self.evaluate.metric, self.rng, priced=priced)
 

@@ -47,9 +47,14 @@ def choose(task: Task, *, labelled: bool) -> dict[str, str]:
     Raises
     ------
     InputError
-        If a kind that the task names cannot be trained.
+        If a kind that the task names cannot be trained, or a prompt is wanted for a model that nobody tunes.
     """
-    wanted = task.baseline.kinds
+    wanted, calls = task.baseline.kinds, task.verdict.tuned_search
+    if calls and "provider" not in wanted:
+        raise InputError(
+            f"tuned_search = {calls} in [verdict] needs a model that is tuned. "
+            'Add "provider" to kinds in [baseline], or leave it out.'
+        )
     found = {"linear": ""}
     for kind in KINDS[1:]:
         lacking = _lacking(kind, task, labelled=labelled)
@@ -143,7 +148,7 @@ def _order(task: Task) -> provider_tuning.Order:
     return provider_tuning.Order(service, task.task.description, spec.epochs, spec.training_price)
 
 
-def _tuned(task: Task, outside: Outside) -> Callable[[str], Ledger]:
+def tuned_ledgers(task: Task, outside: Outside) -> Callable[[str], Ledger]:
     """Make ledgers for a tuned model by its name."""
     spec, (reading, writing) = task.baseline.provider, tuning_prices(task)[1]
     price = None if reading is None or writing is None else (reading * 1e6, writing * 1e6)
@@ -173,7 +178,7 @@ def train(kind: str, lesson: Lesson, task: Task, outside: Outside) -> Rival:
         return encoder.train(lesson, _embedder(task, outside))
     if kind == "lora":
         return lora.train(lesson, named(kind, task))
-    return provider_tuning.train(lesson, _order(task), outside.means, _tuned(task, outside))
+    return provider_tuning.train(lesson, _order(task), outside.means, tuned_ledgers(task, outside))
 
 
 def load(trained: TrainedModel, task: Task, outside: Outside) -> Rival:
@@ -184,7 +189,7 @@ def load(trained: TrainedModel, task: Task, outside: Outside) -> Rival:
         return encoder.load(trained, _embedder(task, outside), task.search.seed)
     if trained.kind == "lora":
         return lora.load(trained, named(trained.kind, task))
-    return provider_tuning.load(trained, _order(task), _tuned(task, outside))
+    return provider_tuning.load(trained, _order(task), tuned_ledgers(task, outside))
 
 
 def climb(task: Task, lesson: Lesson, known: list[Rung], outside: Outside) -> Rival:

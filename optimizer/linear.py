@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.baseline import UNFIT, Counted, Lesson, Rival, unreadable
+from optimizer import label_sets
+from optimizer.baseline import UNFIT, Counted, Floats, Lesson, Rival, Texts, unreadable
 from optimizer.features import CHARACTERS, Features, light, parts, weighed
 from optimizer.onevsrest import OneVsRest, answers
 from optimizer.records import TrainedModel
@@ -78,7 +79,12 @@ def _rival(trained: TrainedModel, pipeline: Any) -> Rival:  # noqa: ANN401 - sci
     def confidence(texts: Sequence[str]) -> list[float]:
         return certainty(pipeline[-1], pipeline[:-1].transform(list(texts)), trained)
 
-    return Rival(trained, answer, confidence)
+    def kin(rows: Sequence[Example], texts: Texts) -> tuple[Floats, Floats]:
+        training, asked = (pipeline[:-1].transform(list(each)) for each in ([row.text for row in rows], texts))
+        near = (asked @ training.T).toarray().astype(np.float64)
+        return near, held(pipeline[-1], near, asked, [row.target for row in rows], trained)
+
+    return Rival(trained, answer, confidence, retrain=train, kin=kin)
 
 
 def _refits(trained: TrainedModel, seed: int) -> Callable[[Sequence[Example], Sequence[Example]], Refit]:
@@ -180,6 +186,22 @@ def certainty(model: Any, vectors: Any, trained: TrainedModel) -> list[float]:  
         distances, _ = model.kneighbors(vectors)
         return [float(each) for each in np.clip(1 - distances[:, 0], 0, 1)]
     return [float(each) for each in model.predict_proba(vectors).max(axis=1)]
+
+
+def held(model: Any, near: Floats, vectors: Any, targets: Sequence[str], trained: TrainedModel) -> Floats:  # noqa: ANN401
+    """Say how likely a model holds the answers of training rows [m] to be those of other rows [n] -> [n, m].
+
+    Several labels are as likely as if they were independent; the nearest row has no probability, and the similarities
+    `near` [n, m] stand for it. `vectors` [n, k] are those of the other rows.
+    """
+    if hasattr(model, "kneighbors"):
+        return near
+    labels = tuple(str(label) for label in model.classes_)
+    if trained.params.get("labels") != SEVERAL:
+        return np.asarray(model.predict_proba(vectors)[:, [labels.index(target) for target in targets]])
+    each = np.clip(1 / (1 + np.exp(-model.decision_function(vectors))), 1e-9, 1 - 1e-9)
+    named = np.array([[label in label_sets.read(target, labels) for label in labels] for target in targets])
+    return np.asarray(np.exp(np.log(each) @ named.T + np.log(1 - each) @ ~named.T))
 
 
 def dump(model: Any) -> bytes:  # noqa: ANN401

@@ -74,6 +74,14 @@ def tune_options(command: Command) -> Command:
             "--robustness", is_flag=True, default=None, help="Try the winner under changes, too: noise, order."
         ),
         click.option("--hint", is_flag=True, default=None, help="Ask the winner with the baseline's guess as well."),
+        click.option(
+            "--picked-demos", is_flag=True, default=None, help="Ask the winner with demos that the baseline picks, too."
+        ),
+        click.option(
+            "--tuned-search",
+            type=click.IntRange(0),
+            help="Answers to look at for a prompt of the tuned model; 0: none.",
+        ),
         click.option("--pareto", is_flag=True, default=None, help="Look for cheap and fast prompts as well."),
         click.option("--max-cost-per-1000", type=click.FloatRange(0), help="US dollars that 1,000 rows may cost."),
         click.option("--max-prompt-tokens", type=click.FloatRange(0), help="Mean tokens that a prompt may have."),
@@ -95,7 +103,10 @@ def changed(task: Task, changes: dict[str, Any]) -> Task:
     from optimizer.task import check_task
 
     content = task.model_dump(mode="json", exclude_unset=True)
-    sections = {"model": "model", "api_base": "model", "workers": "model", "robustness": "verdict", "hint": "verdict"}
+    sections = {
+        **dict.fromkeys(("model", "api_base", "workers"), "model"),
+        **dict.fromkeys(("robustness", "hint", "picked_demos", "tuned_search"), "verdict"),
+    }
     if recalls := _recalls(changes.pop("min_recall", ())):
         constraints = content.setdefault("search", {}).setdefault("constraints", {})
         constraints["min_recall"] = constraints.get("min_recall", {}) | recalls

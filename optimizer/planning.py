@@ -21,6 +21,7 @@ from optimizer.grid import Grid as Levels
 from optimizer.judge import brief
 from optimizer.pooled import PICKS
 from optimizer.preparing import Plan, caps, looks
+from optimizer.provider_tuning import KEPT
 from optimizer.records import Completion
 from optimizer.report import Grid
 from search_spaces.prompt import Example, Message, Prompt
@@ -135,11 +136,18 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
         changed = np.quantile([_unlike(space, params) for params in drawn], [TAIL, 1 - TAIL])
         parts.append(_part("ablation", [(Range(*(dev * int(n) for n in changed)), some)], terms))
     parts.extend(_baselines(plan))
-    again = 0 if plan.judging else len(plan.data.test) * plan.task.verdict.hint + len(plan.swapped)
+    extras = plan.task.verdict
+    again = len(plan.data.test) * (extras.hint + extras.picked_demos) + len(plan.swapped)
+    again = 0 if plan.judging else again
     parts.append(_part("verdict", [(Range(test, test), seed), (Range(0, test + again), some)], terms))
     if plan.unlabelled and not plan.judging:
         more = len(plan.unlabelled)
         parts.append(_part("distillation", [(Range(more, more), some)], terms))
+    if extras.tuned_search and not plan.judging:
+        reading, writing = ladder.tuning_prices(plan.task)[1]
+        price = None if reading is None or writing is None else (reading, writing)
+        further = Range(0, extras.tuned_search + len(plan.data.test))
+        parts.append(_part("tuned search", [(further, some)], Terms(price, terms.pace), asked))
     if plan.task.verdict.robustness and not plan.judging:
         changes = Range(*robustness.most_calls(len(plan.data.test)))
         parts.append(_part("robustness", [(changes, some)], terms))
@@ -153,7 +161,7 @@ def _baselines(plan: Plan) -> Iterator[Part]:
     """What each kind of trained rival takes: seconds on this machine, or what is bought of a provider."""
     task, data, specs = plan.task, plan.data, plan.task.baseline
     here, train = Range(0, specs.seconds), [row.text for row in data.train]
-    later = [row.text for row in (*data.dev, *data.test)]
+    later = [row.text for row in (*data.dev, *data.test, *plan.ood)]
     for kind, left_out in ladder.choose(task, labelled=bool(plan.labels)).items():
         name = "baseline" if kind == "linear" else f"baseline: {kind}"
         if left_out:
@@ -161,17 +169,21 @@ def _baselines(plan: Plan) -> Iterator[Part]:
         if not ladder.bought(kind, task):
             yield Part(name, seconds=here)
         elif kind == "encoder":
-            tokens, price = _counted([*train, *later]), ladder.embedding_price(task)
-            batches = math.ceil(len(train + later) / BATCH)
+            texts = [*train, *later, *(row.text for row in plan.unlabelled)]
+            tokens, price = _counted(texts), ladder.embedding_price(task)
+            batches = math.ceil(len(texts) / BATCH)
             yield Part(name, Range(batches, batches + 1), tokens, usd=_priced(tokens, price), seconds=here)
         else:
             epochs = Range(specs.provider.epochs, specs.provider.epochs)
             trained = _times(_counted([*train, *(row.target for row in data.train)]), epochs)
-            asked, written = _counted(later), _counted([row.target for row in (*data.dev, *data.test)])
+            rows, kept = (*data.dev, *data.test, *plan.ood), min(KEPT, specs.provider.epochs - 1)
+            more = kept * len(data.dev)  # of the models of earlier epochs, where the provider keeps them
+            again = Range(1, 1 + more / len(rows))
+            asked, written = (_times(_counted(each), again) for each in (later, [row.target for row in rows]))
             training, (reading, writing) = ladder.tuning_prices(task)
             each = [_priced(trained, training), _priced(asked, reading), _priced(written, writing)]
             usd = None if None in each else _sum(part for part in each if part)
-            yield Part(name, Range(len(later), len(later)), _sum([trained, asked]), written, usd, None)
+            yield Part(name, Range(len(later), len(later) + more), _sum([trained, asked]), written, usd, None)
 
 
 def _counted(texts: Sequence[str]) -> Range:

@@ -35,8 +35,10 @@ def known_context(name: str) -> int:
 
 
 def _known(name: str) -> Mapping[str, Any]:
-    table = _price_table()
-    return table.get(name) or table.get(name.split("/", 1)[-1]) or {}
+    table, bare = _price_table(), name.split("/", 1)[-1]
+    if bare.startswith("ft:"):  # ft:MODEL:ORGANIZATION::JOB; the table has ft:MODEL
+        bare = ":".join(bare.split(":")[:2])
+    return table.get(name) or table.get(bare) or {}
 
 
 @cache

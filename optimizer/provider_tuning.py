@@ -1,8 +1,9 @@
 """Fine-tuning at a provider: the training rows as chat, a job that is followed to its end, and the model that it gives.
 
 A job is bought once: what was sent is written down before anything else is asked for, so that a run that was killed at
-any moment goes on following the same job. The provider trains over all epochs and stops no sooner; the dev rows are
-sent along for its own figures. Knows a provider's files and jobs through LiteLLM, and nothing of the test rows.
+any moment goes on following the same job. The provider trains over all epochs and stops no sooner; where it keeps
+models of earlier epochs, the dev rows choose among them. Knows a provider's files and jobs through LiteLLM, and nothing
+of the test rows.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from search_spaces.prompt import Example, Message, Settings
 FIRST_LOOK, LAST_LOOK = 2.0, 60.0  # seconds between two looks at a job: at its beginning, and at most
 ATTEMPTS = 8  # at a call that meets passing faults, as of any other call
 FAILED = {"failed", "cancelled"}
+KEPT = 2  # epochs before the last, of which OpenAI keeps the models
 
 
 class Jobs(Protocol):
@@ -215,6 +217,19 @@ class _Calls:
         """Ask how far a job has come."""
         return self._make(self._service.litellm.retrieve_fine_tuning_job, fine_tuning_job_id=job)
 
+    def checkpoints(self, job: str) -> list[str]:
+        """Names of the models that the provider kept of earlier epochs, in their order; none where it keeps none."""
+
+        def listed(*, client: Any, **_: object) -> Any:  # noqa: ANN401 - LiteLLM has no such call
+            return client.fine_tuning.jobs.checkpoints.list(job)
+
+        try:
+            found = self._make(listed).get("data") or []
+        except ProviderError:  # servers with OpenAI's protocol need not have it
+            return []
+        found = sorted(found, key=lambda each: int(each.get("step_number") or 0))
+        return [str(each["fine_tuned_model_checkpoint"]) for each in found if each.get("fine_tuned_model_checkpoint")]
+
     def _make(self, call: Callable[..., Any], attempts: int = ATTEMPTS, **arguments: Any) -> Mapping[str, Any]:  # noqa: ANN401
         for attempt in range(1, attempts + 1):
             try:
@@ -234,27 +249,44 @@ class _Calls:
 
 
 def train(lesson: Lesson, order: Order, means: Means, ledger: Callable[[str], Ledger]) -> Rival:
-    """Tune a model on the training rows and judge it on the dev rows.
+    """Tune a model on the training rows and judge it on the dev rows, beside those that are kept of earlier epochs.
+
+    The best on dev is taken, of equals the latest: what early stopping would have chosen. Earlier epochs are judged
+    from the latest on, while the budget covers that and they answer.
 
     Parameters
     ----------
     lesson, order, means
         What from, what and with what.
     ledger
-        Name of the tuned model -> who buys its answers.
+        Name of a tuned model -> who buys its answers.
     """
     job = tune(lesson.rows, lesson.dev, order, means)
     bound = max(len(row.target.encode()) for row in lesson.rows) + 8
-    params = {"model": job.model, "tuned": job.tuned, "job": job.job, "epochs": order.epochs, "max_tokens": bound}
-    detail = f"{job.model}, fine-tuned by its provider over {order.epochs} epochs: {job.tuned}"
-    draft = load(TrainedModel(detail, params, (), 0.0, kind="provider"), order, ledger)
-    texts = [row.text for row in lesson.dev]
-    score = lesson.dev_score(draft.answer(texts))
-    assert draft.paid is not None
-    answered = sum(usd for usd, _ in draft.paid(texts))
-    cost = None if order.price is None or not draft.priced else job.usd + answered
-    trained = replace(draft.trained, curve=(score,), dev_score=score, cost=cost, seconds=job.seconds, trials=1)
-    return replace(draft, trained=trained)
+    texts, drafts, spent = [row.text for row in lesson.dev], list[Rival](), 0.0
+    with closing(_Calls(order.service, means)) as calls:
+        earlier = [name for name in calls.checkpoints(job.job) if name != job.tuned]
+    earlier = earlier[: min(KEPT, order.epochs - 1)]  # what comes after is the last epoch's, under another name
+    for epoch, name in zip(range(order.epochs, 0, -1), [job.tuned, *reversed(earlier)], strict=False):
+        if drafts and means.budget.lacking(len(texts), spent / len(drafts)):
+            break
+        detail = f"{job.model}, fine-tuned by its provider over {epoch} epochs: {name}"
+        params = {"model": job.model, "tuned": name, "job": job.job, "epochs": epoch, "max_tokens": bound}
+        draft = load(TrainedModel(detail, params, (), 0.0, kind="provider"), order, ledger)
+        try:
+            score = lesson.dev_score(draft.answer(texts))
+        except (BudgetSpent, ProviderError):
+            if not drafts:
+                raise
+            break
+        assert draft.paid is not None
+        spent += sum(usd for usd, _ in draft.paid(texts))
+        drafts.append(replace(draft, trained=replace(draft.trained, dev_score=score)))
+    best = max(drafts, key=lambda draft: draft.trained.dev_score)
+    cost = None if order.price is None or not best.priced else job.usd + spent
+    curve = tuple(draft.trained.dev_score for draft in reversed(drafts))
+    trained = replace(best.trained, curve=curve, cost=cost, seconds=job.seconds, trials=1)
+    return replace(best, trained=trained)
 
 
 def load(trained: TrainedModel, order: Order, ledger: Callable[[str], Ledger]) -> Rival:

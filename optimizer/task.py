@@ -5,7 +5,6 @@ Knows what a task may say, not what is in its data.
 
 from __future__ import annotations
 
-import reprlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from optimizer.complaints import complaint, keys
 from optimizer.errors import TaskError, one_of
 from optimizer.faults import unfit_address
 from optimizer.kinds import KINDS
@@ -248,10 +248,14 @@ class Extras(_Section):
 
     `swaps` are pairs of terms; test rows in which one stands are answered again with the other in its place. With
     `robustness` the winner answers test rows under changes that should not matter: noise, demo orders, other wordings.
-    With `hint` it answers the test rows with the baseline's guess beside each.
+    With `hint` it answers the test rows with the baseline's guess beside each, and with `picked_demos` with demos that
+    the baseline picks for each. `tuned_search` is the number of answers on dev rows that a second search may look at,
+    for a prompt of the model that its provider has tuned; 0 searches none.
     """
 
     hint: bool = False
+    picked_demos: bool = False
+    tuned_search: Annotated[int, Field(ge=0)] = 0
     robustness: bool = False
     swaps: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] = []
 
@@ -373,75 +377,8 @@ def check_task(content: Mapping[str, Any], source: str) -> Task:
         If it holds a key or value that is not allowed.
     """
     if "folder" in content:
-        raise TaskError(f"{source}: {one_of('section', 'folder', _sections())}")
+        raise TaskError(f"{source}: {one_of('section', 'folder', keys(Task))}")
     try:
         return Task.model_validate(content)
     except ValidationError as error:
-        raise TaskError(_worded(source, error)) from None
-
-
-def _sections() -> list[str]:
-    return [name for name in Task.model_fields if name != "folder"]
-
-
-def _worded(source: str, error: ValidationError) -> str:
-    """One line for each thing that is wrong."""
-    return "\n".join(f"{source}: {_complaint(detail)}" for detail in error.errors())
-
-
-def _complaint(detail: Any) -> str:  # noqa: ANN401 - pydantic's own shape
-    loc, kind = list(detail["loc"]), detail["type"]
-    if loc[:2] == ["task", "labels"]:
-        # pydantic names the shape of the labels there, and says last if a key is meant and not its value.
-        del loc[2:3], loc[3 if loc[-1] == "[key]" else len(loc) :]
-    if kind == "extra_forbidden":
-        return _unknown_key(loc)
-    where = ".".join(map(str, loc))
-    if kind == "missing":
-        return f"`{where}` is missing. Add it{_hint(where)}."
-    if kind == "value_error":
-        said = str(detail["msg"]).removeprefix("Value error, ")
-        return f"`{where}`: {said}" if where else said
-    given = "" if isinstance(detail["input"], dict) else f" = {reprlib.repr(detail['input'])}"
-    allowed = _ALLOWED.get(kind, "").format(**detail.get("ctx", {})) or detail["msg"].replace("Input should", "must")
-    return f"`{where}`{given}: {allowed}."
-
-
-# What is allowed, where pydantic's own words speak of its classes or of Python.
-_ALLOWED = {
-    "model_type": "must be a section with keys of its own",
-    "dict_type": "must be a section with keys of its own",
-    "list_type": 'must be a list, such as ["text"]',
-    "string_type": "must be a text in quotes",
-    "int_type": "must be a whole number",
-    "float_type": "must be a number",
-    "too_short": "must name at least {min_length}",
-    "too_long": "must name at most {max_length}",
-    "string_too_short": "must not be empty",
-    "string_too_long": "must have at most 200 characters",
-    "string_pattern_mismatch": "must be 1 to 80 letters, digits or any of _ . -",
-}
-
-
-def _unknown_key(loc: list[Any]) -> str:
-    *parents, key = loc
-    model: Any = Task
-    for parent in parents:
-        annotation = model.model_fields[parent].annotation
-        model = {"price": Price, "judge": Judge}.get(parent, annotation)
-    allowed = [name for name in model.model_fields if name != "folder"]
-    section = ".".join(parents)
-    return one_of(f"key in [{section}]" if section else "section", key, allowed)
-
-
-def _hint(where: str) -> str:
-    hints = {
-        "task": ": a [task] section with name and kind",
-        "data": ": a [data] section with file, inputs and target",
-        "task.name": ', such as name = "support"',
-        "data.file": ": the name of the data file, relative to the task file",
-        "data.inputs": ', such as inputs = ["text"]',
-        "judge.model": ', such as model = "openai/gpt-4o-mini"',
-        "data.target": ", the column with the wanted answer",
-    }
-    return hints.get(where, "")
+        raise TaskError("\n".join(f"{source}: {complaint(detail, Task)}" for detail in error.errors())) from None

@@ -1,25 +1,27 @@
-"""Two more ways to use prompt and baseline together: one teaches the other, or one whispers to the other.
+"""More ways to use prompt and baseline together: one teaches the other, whispers to it, or chooses what it is shown.
 
 The prompt labels rows that nobody has labelled, and the baseline learns from them too (distillation); or the baseline's
-guess stands beside each input of the prompt (hint). Buys nothing.
+guess stands beside each input of the prompt (hint); or the baseline picks the demos for each input. Buys nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from optimizer import linear
-from optimizer.baseline import Budget, Lesson, Refit, Rival
-from optimizer.contenders import DISTILLED, HINTED, RIVAL
+from optimizer.baseline import Budget, Floats, Lesson, Refit, Rival
+from optimizer.contenders import DISTILLED, HINTED, PICKED, RIVAL, TUNED
 from optimizer.records import Comparison, Dataset, Outcome, Verdict
 from optimizer.scoring import Metric
 from search_spaces.prompt import Example, Prompt
 from search_spaces.space import Chooser, Value
 
 FOLDS = 5  # of the training rows: each is guessed by a baseline that has read four fifths of them
+SHOWN = 4  # demos that are picked for a prompt that has none: enough for the likeliest answers and a rival of theirs
+BATCH = 256  # texts that are compared with all training rows at a time: ten thousand rows take 20 MB
 
 
 # --- distillation -----------------------------------------------------------------------------------------
@@ -42,12 +44,12 @@ def distil(
     several: Sequence[str],
     seed: int,
 ) -> Rival:
-    """Train the linear baseline on the training rows and on more that a prompt has labelled; its hyperparameters stay.
+    """Train a baseline on the training rows and on more that a prompt has labelled; its hyperparameters stay.
 
     Parameters
     ----------
     rival
-        The baseline as trained on the training rows.
+        The baseline as trained on the training rows; one that can be trained again.
     data
         Training rows, and dev rows on which the last epoch is chosen.
     more
@@ -63,8 +65,9 @@ def distil(
     def same(objective: Callable[[Chooser], float], *, trials: int, seconds: float, seed: int) -> dict[str, Value]:  # noqa: ARG001
         return dict(rival.trained.params)
 
-    labelled = bool(rival.trained.params)
-    return linear.train(Lesson([*data.train, *more], data.dev, metric, same, labelled, Budget(seed=seed), several))
+    assert rival.retrain is not None
+    labelled = bool(rival.trained.curve)
+    return rival.retrain(Lesson([*data.train, *more], data.dev, metric, same, labelled, Budget(seed=seed), several))
 
 
 # --- hint -------------------------------------------------------------------------------------------------
@@ -113,15 +116,77 @@ def with_hint(rows: Sequence[Example], answers: Sequence[str], name: str) -> lis
     return [replace(row, inputs=(*row.inputs, (name, answer))) for row, answer in pairs]
 
 
+# --- demos ------------------------------------------------------------------------------------------------
+
+
+def picked(prompt: Prompt, rival: Rival, pool: Sequence[Example], rows: Sequence[Example]) -> list[Prompt]:
+    """A prompt for each row, with the demos that the baseline picks for it; as many as the prompt has.
+
+    Each answer has seats in proportion to how likely the baseline holds it to be, by D'Hondt's highest averages: the
+    next seat goes to the answer with the largest probability / (seats it has + 1). So a sure baseline shows its guess
+    at work, and an unsure one what the row may be mistaken for. The training rows that are most like the row take the
+    seats of their answer. Where the answers are open, similarity stands for the probability.
+
+    Parameters
+    ----------
+    prompt
+        The prompt; one without demos gets SHOWN.
+    rival
+        A baseline with features.
+    pool
+        The training rows.
+    rows
+        The rows to answer.
+    """
+    k = prompt.nearest or len(prompt.demos) or SHOWN
+    _, answers = np.unique([row.target for row in pool], return_inverse=True)
+    found = []
+    for near, likely in _compared(rival, pool, rows):
+        shown = [pool[position] for position in seated(near, likely, answers, k)]
+        demos = tuple(shown[::-1] if prompt.nearest_last else shown)
+        found.append(replace(prompt, demos=demos, nearest=0))
+    return found
+
+
+def seated(near: Floats, likely: Floats, answers: NDArray[np.intp], k: int) -> list[int]:
+    """Numbers of the `k` rows that take a seat, the first one first; all, if there are fewer.
+
+    Each row has a similarity, how likely its answer is, and the number of its answer, all of shape (m,).
+    """
+    order = np.argsort(-near, kind="stable")
+    ranked = answers[order]
+    _, first, size = np.unique(ranked, return_index=True, return_counts=True)
+    chance, taken, seats = likely[order[first]], np.zeros(len(size), dtype=np.intp), list[int]()
+    while len(seats) < min(k, len(order)):
+        answer = int(np.argmax(np.where(taken < size, chance / (taken + 1), -1.0)))
+        seats.append(int(order[np.flatnonzero(ranked == answer)[taken[answer]]]))
+        taken[answer] += 1
+    return seats
+
+
+def _compared(rival: Rival, pool: Sequence[Example], rows: Sequence[Example]) -> Iterator[tuple[Floats, Floats]]:
+    """How like the training rows are to each row, and how likely their answers, both of shape (m,)."""
+    assert rival.kin is not None
+    for start in range(0, len(rows), BATCH):
+        texts = [row.text for row in rows[start : start + BATCH]]
+        yield from zip(*rival.kin(pool, texts), strict=True)
+
+
+def after(asked: Sequence[Outcome], first: Sequence[Outcome]) -> tuple[Outcome, ...]:
+    """Outcomes of a prompt that could only be asked when the baseline had answered: both are paid and waited for."""
+    pairs = zip(asked, first, strict=True)
+    return tuple(replace(a, cost=a.cost + b.cost, seconds=a.seconds + b.seconds) for a, b in pairs)
+
+
 # --- in words ---------------------------------------------------------------------------------------------
 
 
 def sentence(verdict: Verdict, prompt: str) -> str:
-    """Say what distillation and hint have brought: against the baseline, and against the prompt."""
+    """Say what each way of using both has brought, against the one of the two that it began with."""
     scores = {c.name: c.score for c in verdict.contenders}
     versus = {(c.a, c.b): c for c in verdict.comparisons}
     said = []
-    for name, against in ((DISTILLED, RIVAL), (HINTED, prompt)):
+    for name, against in ((DISTILLED, RIVAL), (HINTED, prompt), (PICKED, prompt), (TUNED, RIVAL)):
         if found := versus.get((name, against)):
             said.append(f"The {name} scores {100 * scores[name]:.1f} %: {_figures(found)} against the {against}.")
     return " ".join(said)

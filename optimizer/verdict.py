@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, LEVEL, RIVAL, SEED
+from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, LEVEL, PICKED, RIVAL, SEED, TUNED
 from optimizer.errors import ProviderError
 from optimizer.records import Comparison, Contender, Outcome, Verdict
 from optimizer.scoring import Metric, compare, interval, summarise
@@ -55,7 +55,8 @@ def decide(entries: Sequence[Entry], rows: Sequence[Example], metric: Metric, *,
     by_name = {entry.name: entry for entry in entries}
     prompt = BEST if BEST in by_name else SEED
     pairs = [(BEST, SEED), (BEST, RIVAL), (SEED, RIVAL), (CASCADE, prompt), (CASCADE, RIVAL)]
-    pairs += [(DISTILLED, RIVAL), (DISTILLED, prompt), (HINTED, prompt), (HINTED, RIVAL)]
+    pairs += [(DISTILLED, RIVAL), (DISTILLED, prompt)]
+    pairs += [(name, other) for name in (HINTED, PICKED, TUNED) for other in (prompt, RIVAL)]
     pairs = [pair for pair in pairs if set(pair) <= set(by_name)]
     comparisons = tuple(
         compare(metric, by_name[a].outcomes, by_name[b].outcomes, examples, rng, (a, b)) for a, b in pairs

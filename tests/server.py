@@ -292,9 +292,9 @@ class ChatServer:
         """Let a function answer, from a body to the body of the answer; named as module:function."""
         self._tell(brain=brain)
 
-    def tune(self, looks: int = 2, end: str = "succeeded") -> None:
-        """Let fine-tuning jobs end so after so many looks at them."""
-        self._tell(tuning={"looks": looks, "end": end})
+    def tune(self, looks: int = 2, end: str = "succeeded", kept: int = 0) -> None:
+        """Let fine-tuning jobs end so after so many looks at them, with so many models of earlier epochs kept."""
+        self._tell(tuning={"looks": looks, "end": end, "kept": kept})
 
     def kill(self, pid: int, after: int, seconds: float = 0.0, number: int = signal.SIGKILL) -> None:
         """Send a signal to a process group so many seconds after so many requests more have arrived."""

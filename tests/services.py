@@ -43,16 +43,24 @@ def learned(body: Body) -> Body:
         return respond(body)
     with BUNDLED.open(encoding="utf-8", newline="") as file:
         known = {row["text"]: row["label"] for row in csv.DictReader(file)}
-    choice = {"index": 0, "finish_reason": "stop", "message": {"content": known[body["messages"][-1]["content"]]}}
+    asked = body["messages"][-1]["content"]
+    last = max(known, key=asked.rfind)  # demos stand before the query
+    choice = {"index": 0, "finish_reason": "stop", "message": {"content": known[last]}}
     return {**respond(body), "choices": [choice]}
+
+
+def overtrained(body: Body) -> Body:
+    """Let a tuned model know nothing any more after its last epoch, of which there is no checkpoint."""
+    return learned(body) if "ckpt" in body["model"] else respond(body)
 
 
 @dataclass
 class Tuning:
-    """Files and jobs. A job runs for `looks` looks at it, and ends with `end`."""
+    """Files and jobs. A job runs for `looks` looks at it, and ends with `end`; `kept` checkpoints are there then."""
 
     looks: int = 2
     end: str = "succeeded"
+    kept: int = 0
     files: dict[str, Body] = field(default_factory=dict)
     jobs: dict[str, Body] = field(default_factory=dict)
 
@@ -71,7 +79,24 @@ class Tuning:
             return 200, {"object": "list", "data": jobs, "has_more": False}
         if parts[-2] == "jobs" and parts[-1] in self.jobs:
             return 200, self._look(self.jobs[parts[-1]])
+        if parts[-1] == "checkpoints" and self.kept:
+            return 200, {"object": "list", "data": self._checkpoints(self.jobs[parts[-2]]), "has_more": False}
         return 404, {"error": {"message": "no such path"}}
+
+    def _checkpoints(self, job: Body) -> list[Body]:
+        """The latest first."""
+        return [
+            {
+                "id": f"ftckpt-{epoch}",
+                "object": "fine_tuning.job.checkpoint",
+                "created_at": 1,
+                "fine_tuned_model_checkpoint": f"{job['fine_tuned_model']}:ckpt-step-{10 * epoch}",
+                "fine_tuning_job_id": job["id"],
+                "metrics": {"step": 10.0 * epoch},
+                "step_number": 10 * epoch,
+            }
+            for epoch in range(self.kept, 0, -1)
+        ]
 
     def _submit(self, body: Body) -> tuple[int, Body]:
         if body["training_file"] not in self.files:

@@ -11,24 +11,30 @@ from typing import Any
 import pytest
 from server import ChatServer, Fault, cut, malformed, reset, status
 
-from optimizer import provider_tuning
+from optimizer import encoder, provider_tuning, together
 from optimizer import tune as tune_task
+from optimizer.baseline import Budget as Training
+from optimizer.baseline import Lesson, Rival
 from optimizer.budget import Budget, Caps, Spent
-from optimizer.contenders import RIVAL
+from optimizer.contenders import CASCADE, RIVAL, TUNED
 from optimizer.embeddings import BATCH, BoughtVectors, EmbeddingModel
 from optimizer.errors import BudgetSpent, Interrupted, ModelError, ProviderError
 from optimizer.gateway import Pace
 from optimizer.journey import Watch
 from optimizer.ladder import choose, reach
 from optimizer.ledger import Ledger
-from optimizer.models import open_service
+from optimizer.metrics import METRICS
+from optimizer.models import open_model, open_service
+from optimizer.prices import known_price
 from optimizer.provider_tuning import Means, Order, chat_lines, most, tune
-from optimizer.records import Event, Run, Stage
+from optimizer.records import Dataset, Event, Run, Stage
 from optimizer.store import Store
+from optimizer.studies import best_hyperparameters
 from optimizer.task import Baseline, Search, Task, load_task
 from search_spaces.prompt import Example
 from tests.conftest import Command
 from tests.small_task import write_task
+from tests.test_together import bundled
 
 ROWS = [Example(f"r{i}", (("text", f"message {i}"),), ("bug" if i % 2 else "how-to",)) for i in range(8)]
 
@@ -98,6 +104,26 @@ def test_a_refusal_is_said(server: ChatServer, store: Store) -> None:
 
     with pytest.raises(ProviderError, match="refuses the key"):
         vectors(server, store)(["a b"])
+
+
+def test_an_encoder_knows_which_rows_are_akin_and_learns_from_more(server: ChatServer, store: Store) -> None:
+    """By its own vectors; the likeliest answers of rows are those that it gives; nothing is bought twice."""
+    rows = [Example(f"e{i}", (("text", f"{'crash' if i % 2 else 'how'} {i}"),), ROWS[i % 2].targets) for i in range(30)]
+    embed = vectors(server, store)
+    rival = encoder.train(Lesson(rows, rows[:6], METRICS["accuracy"], best_hyperparameters, True, Training(1)), embed)
+    asked, texts = len(server.log), [row.text for row in rows[:6]]
+
+    assert rival.kin
+    near, likely = rival.kin(rows, texts)
+
+    data = Dataset(tuple(rows[:20]), tuple(rows[:6]), tuple(rows[20:]))
+    pupil = together.distil(rival, data, rows[20:], METRICS["accuracy"], (), 0)
+
+    assert pupil.trained.params == rival.trained.params
+    assert pupil.answer(texts) == rival.answer(texts)
+    assert list(near.argmax(axis=1)) == list(range(6))
+    assert [rows[row].target for row in likely.argmax(axis=1)] == rival.answer(texts)
+    assert len(server.log) == asked
 
 
 # --- fine-tuning jobs -------------------------------------------------------------------------------------
@@ -268,6 +294,46 @@ def test_a_proxy_sees_no_rows_without_tls(server: ChatServer, store: Store, monk
         assert attacker.log == []
 
 
+def trained(server: ChatServer, store: Store, budget: Budget) -> Rival:
+    """Three epochs on bundled messages, judged on others; a dollar for a token of an answer."""
+    spend = means(store, budget)
+
+    def ledger(name: str) -> Ledger:
+        model = open_model(f"openai/{name}", api_base=server.url, price=(0, 1e6))
+        return Ledger(model, store, 1, budget, Pace(workers=2, timeout=10, patience=0.1))
+
+    lesson = Lesson(bundled(0, 20), bundled(20, 30), METRICS["accuracy"], best_hyperparameters, True)
+    return provider_tuning.train(lesson, replace(order(server), epochs=3), spend, ledger)
+
+
+def test_the_dev_rows_choose_among_the_epochs_that_were_kept(server: ChatServer, store: Store) -> None:
+    """As early stopping would; the others' answers are paid as well, and the curve says how it went."""
+    server.ask("services:overtrained")
+    server.tune(looks=0, kept=3)  # the last is of the last epoch
+    budget = Budget()
+
+    rival = trained(server, store, budget)
+
+    asked = [request.body["model"].partition("::")[2] for request in server.log if "messages" in request.body]
+    assert asked == [f"ftjob-1{step}" for step in ("", ":ckpt-step-20", ":ckpt-step-10") for _ in range(10)]
+    assert rival.trained.params["tuned"] == "ft:small-1:org::ftjob-1:ckpt-step-20"
+    assert "over 2 epochs" in rival.trained.detail
+    assert rival.trained.curve == (1.0, 1.0, rival.trained.curve[-1])
+    assert rival.trained.curve[-1] < 1.0 == rival.trained.dev_score
+    assert rival.trained.cost == pytest.approx(budget.spent.usd) == pytest.approx(store.spent(1).usd)
+
+
+def test_earlier_epochs_are_judged_while_the_caps_cover_it(server: ChatServer, store: Store) -> None:
+    """The model that was paid for stands, judged or not."""
+    server.ask("services:overtrained")
+    server.tune(looks=0, kept=2)
+
+    rival = trained(server, store, Budget(Caps(calls=15)))
+
+    assert len(rival.trained.curve) == 1
+    assert rival.trained.params["tuned"] == "ft:small-1:org::ftjob-1"
+
+
 # --- the whole journey ------------------------------------------------------------------------------------
 
 
@@ -336,6 +402,8 @@ def test_a_run_with_bought_baselines(command: Command, server: ChatServer, tmp_p
     assert list(ladder) == ["linear", "encoder", "provider"]
     assert (rival["score"], rival["detail"]) == (1.0, ladder["provider"]["detail"])
     assert rival["cost_per_1000"] > 0
+    (cascade,) = (c for c in shown["contenders"] if c["name"] == CASCADE)
+    assert cascade["cost_per_1000"] == rival["cost_per_1000"]  # no row goes to the prompt, which is free
     assert ladder["provider"]["cost"] > ladder["encoder"]["cost"] > 0
     assert shown["bills"][1]["finding"] == pytest.approx(sum(trained["cost"] for trained in ladder.values()))
     assert shown["curve"] is None
@@ -351,7 +419,9 @@ def test_a_run_with_bought_baselines(command: Command, server: ChatServer, tmp_p
 def test_a_run_that_is_resumed_buys_no_baseline_twice(
     server: ChatServer, tmp_path: Path, tuning: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped before the verdict, it brings its tuned model back."""
+    """Stopped before the verdict, it brings its tuned model back, and the prompt that was found for it."""
+    with tuning.open("a", encoding="utf-8") as file:
+        file.write("[verdict]\ntuned_search = 40\n")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary-0123456789")
     stop = threading.Event()
 
@@ -367,6 +437,70 @@ def test_a_run_that_is_resumed_buys_no_baseline_twice(
 
     assert resumed.verdict
     assert {c.name: c.score for c in resumed.verdict.contenders}[RIVAL] == 1
-    asked = [message["content"] for request in server.log[before:] for message in request.body["messages"]]
-    assert len(server.log) - before == 50  # the test rows
-    assert len(asked) == 100  # each with the description
+    asked = [request.body["messages"] for request in server.log[before:]]
+    plain = [messages for messages in asked if messages[0]["role"] == "system" and len(messages[0]["content"]) < 80]
+    assert len(asked) == 100  # the test rows, as it was trained and with the prompt
+    assert len(plain) == 50
+
+
+# --- a prompt for the tuned model -------------------------------------------------------------------------
+
+
+def test_a_prompt_is_searched_for_the_tuned_model(
+    command: Command, server: ChatServer, tmp_path: Path, tuning: Path
+) -> None:
+    """It is a contender, bought from the same budget; a run of the tuned model's own finds it again for nothing."""
+    command("tune", tuning.name, "--tuned-search", "40")
+    shown = json.loads(command("show", "--json").stdout)["verdict"]
+
+    (found,) = (c for c in shown["contenders"] if c["name"] == TUNED)
+    tuned = "openai/ft:t:org::ftjob-1"
+    assert found["detail"].startswith(f"{tuned}, trial ")
+    assert found["cost_per_1000"] > 0
+    assert found["train_rows"] == 100
+    assert [c["b"] for c in shown["comparisons"] if c["a"] == TUNED][-1] == RIVAL
+    assert f"The {TUNED} scores {100 * found['score']:.1f} %: " in shown["sentence"]
+    searched = float(found["detail"].rpartition("$")[2])
+    with Store(tmp_path / "results.db") as opened:
+        paid = shown["bills"][1]["finding"] + searched
+        answered = sum(c["cost_per_1000"] for c in shown["contenders"] if c["name"] in {RIVAL, TUNED}) * 50 / 1000
+        assert opened.spent(1).usd == pytest.approx(paid + answered, rel=1e-3)
+    own = tuning.read_text(encoding="utf-8").replace('kinds = ["encoder", "provider"]', "")
+    price = "[model]\nprice = { input = 1.0, output = 2.0 }\n"
+    tuning.write_text(own + price, encoding="utf-8")
+    before = len(server.log)
+
+    command("tune", tuning.name, "--model", tuned, "--api-base", server.url, "--calls", "40")
+
+    assert len(server.log) == before
+    with Store(tmp_path / "results.db") as opened:
+        assert f"trial {opened.run(2).winner} of {len(opened.trials(2))}," in found["detail"]
+
+
+def test_a_tuned_model_without_calls_to_spare_keeps_its_plain_prompt(command: Command, tuning: Path) -> None:
+    """The verdict is not searched away, and says what is missing."""
+    planned = json.loads(command("plan", tuning.name, "--tuned-search", "40", "--offline", "--json").stdout)
+    done = command("tune", tuning.name, "--tuned-search", "40", "--max-calls", "270", "--json")
+
+    told = json.loads(done.stdout)
+    assert TUNED not in {c["name"] for c in told["verdict"]["contenders"]}
+    assert "no prompt for the tuned model: it takes 90 calls" in told["run"]["reason"]
+    (part,) = (part for part in planned["parts"] if part["name"] == "tuned search")
+    assert part["calls"] == [0, 90]
+    assert part["usd"][1] > 0
+
+
+def test_a_tuned_model_costs_what_the_table_says_of_its_base() -> None:
+    """Whatever it is called after that."""
+    base = known_price("ft:gpt-4o-mini-2024-07-18")
+
+    assert base
+    assert known_price("openai/ft:gpt-4o-mini-2024-07-18:org::job") == base
+    assert known_price("ft:no-such-model:org::job") is None
+
+
+def test_a_search_for_a_tuned_model_needs_one(command: Command, tmp_path: Path) -> None:
+    """It is refused before anything is bought."""
+    done = command("tune", write_task(tmp_path).name, "--tuned-search", "40", code=2)
+
+    assert 'tuned_search = 40 in [verdict] needs a model that is tuned. Add "provider" to kinds' in done.stderr

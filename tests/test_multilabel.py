@@ -129,6 +129,10 @@ def test_the_baseline_learns_each_label_and_comes_back_from_its_file() -> None:
     again = Refit(rows, new, rival.trained, 0)(range(len(rows)))
     assert sum(one == other for one, other in zip(again, rival.answer(texts), strict=True)) > 0.9 * len(new)
     assert "each label" in rival.trained.detail
+    assert rival.kin
+    near, likely = rival.kin(rows, texts)
+    assert near.shape == likely.shape == (80, 150)
+    assert [rows[row].target for row in likely.argmax(axis=1)] == rival.answer(texts)
 
 
 @pytest.mark.parametrize("name", ["macro_f1", "jaccard"])

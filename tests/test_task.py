@@ -158,7 +158,7 @@ def test_a_minimal_file_loads_with_the_defaults(tmp_path: Path) -> None:
             "provider": {"model": "", "api_base": "", "epochs": 3, "training_price": None, "price": None},
         },
         "judge": None,
-        "verdict": {"hint": False, "robustness": False, "swaps": []},
+        "verdict": {"hint": False, "picked_demos": False, "tuned_search": 0, "robustness": False, "swaps": []},
         "space": {},
         "seed": {},
     }
@@ -223,7 +223,7 @@ def test_a_file_that_says_everything_loads(tmp_path: Path) -> None:
             "constraints": {"max_cost_per_1000": 0.25, "max_prompt_tokens": 300.0, "min_recall": {"yes": 0.5}},
         },
         "baseline": {
-            "kinds": ["encoder", "lora"],
+            "kinds": ["encoder", "provider"],
             "trials": 2,
             "seconds": 1,
             "label_cost": 0.1,
@@ -238,7 +238,13 @@ def test_a_file_that_says_everything_loads(tmp_path: Path) -> None:
             },
         },
         "judge": {"rubric": "Be fair.", "scale": [0, 10]},
-        "verdict": {"hint": True, "robustness": True, "swaps": [["he", "she"]]},
+        "verdict": {
+            "hint": True,
+            "picked_demos": True,
+            "tuned_search": 50,
+            "robustness": True,
+            "swaps": [["he", "she"]],
+        },
         "space": {"template": {"only": ["plain"]}},
         "seed": {"template": "plain"},
     }

@@ -13,7 +13,7 @@ import pytest
 from optimizer import history, linear, together, tune
 from optimizer.baseline import Budget, Lesson, Rival
 from optimizer.cascade import Answered, Chosen, choose, detail, front, sentence
-from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, RIVAL, SEED
+from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, PICKED, RIVAL, SEED
 from optimizer.findings import Cascade, Findings
 from optimizer.findings_tables import front as placed
 from optimizer.journey import Watch
@@ -21,6 +21,7 @@ from optimizer.metrics import METRICS
 from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import prepare
 from optimizer.records import Dataset, Event, Kind, Outcome, Stage, Verdict
+from optimizer.store import Store
 from optimizer.studies import best_hyperparameters
 from optimizer.verdict import Entry, decide
 from search_spaces.prompt import Example, Prompt
@@ -281,8 +282,47 @@ def test_a_hint_stands_beside_every_input() -> None:
     assert together.with_hint([demo], ["praise"], "x")[0].inputs[-1] == ("x", "praise")
 
 
-def test_a_run_distils_and_hints_if_that_is_asked_for(tmp_path: Path) -> None:
-    """Both are judged on the same test rows; rows are labelled before these are opened, and counted in the plan."""
+def test_an_answer_has_demos_in_proportion_to_its_probability() -> None:
+    """By highest averages; the rows nearest to the query take the seats of their answer, while it has any."""
+    answers, near = np.array([0, 0, 0, 1, 1, 2]), np.array([0.1, 0.9, 0.5, 0.2, 0.8, 1.0])
+
+    def seats(*chances: float, k: int = 4) -> list[int]:
+        return together.seated(near, np.array(chances)[answers], answers, k)
+
+    assert seats(0.6, 0.3, 0.1) == [1, 2, 4, 0]
+    assert seats(0.9, 0.09, 0.01) == [1, 2, 0, 4]
+    assert seats(0.34, 0.33, 0.33, k=3) == [1, 4, 5]
+    assert sorted(seats(0.9, 0.09, 0.01, k=9)) == [0, 1, 2, 3, 4, 5]
+
+
+def test_open_answers_are_picked_by_similarity() -> None:
+    """Where it stands for the probability, each row has an answer of its own, and the nearest are shown."""
+    near = np.array([0.2, 0.9, 0.5])
+
+    assert together.seated(near, near, np.arange(3), 2) == [1, 2]
+
+
+def test_a_sure_baseline_shows_its_guess_at_work(rival: Rival) -> None:
+    """Most demos of a row that it is sure of have its guess, and are like it; they stand before it, likeliest last."""
+    pool, rows = bundled(0, 150), bundled(250, 450)
+    prompt = Prompt("plain", "Which team?", ("text",), "label", demos=(*pool[:2],), nearest=2)
+
+    found = together.picked(prompt, rival, pool, rows)
+
+    texts = [row.text for row in rows]
+    guessed, sure = rival.answer(texts), rival.confidence(texts)
+    assert {len(one.demos) for one in found} == {2}
+    assert {one.nearest for one in found} == {0}
+    assert [one.demos[-1].target for one in found] == guessed
+    shown = [len({demo.target for demo in one.demos}) for one in found]
+    assert np.mean([n for n, p in zip(shown, sure, strict=True) if p > 0.7]) < np.mean(
+        [n for n, p in zip(shown, sure, strict=True) if p < 0.5]
+    )
+    assert len(together.picked(replace(prompt, demos=(), nearest=0), rival, pool, rows)[0].demos) == together.SHOWN
+
+
+def test_a_run_distils_hints_and_picks_demos_if_that_is_asked_for(tmp_path: Path) -> None:
+    """All are judged on the same test rows; rows are labelled before these are opened, and counted in the plan."""
     task = with_more(tmp_path, {"calls": 100})
     plan, model, at_opening = prepare(task), Watched(), list[str]()
 
@@ -294,8 +334,12 @@ def test_a_run_distils_and_hints_if_that_is_asked_for(tmp_path: Path) -> None:
 
     assert tuned.verdict
     names = [c.name for c in tuned.verdict.contenders]
-    assert names[-4:] == [RIVAL, DISTILLED, HINTED, CASCADE]
-    pupil, hinted = tuned.verdict.contenders[-3:-1]
+    assert names[-5:] == [RIVAL, DISTILLED, HINTED, PICKED, CASCADE]
+    pupil, hinted, picked = tuned.verdict.contenders[-4:-1]
+    assert f"The {PICKED} scores {100 * picked.score:.1f} %: " in tuned.verdict.sentence
+    assert [c.b for c in tuned.verdict.comparisons if c.a == PICKED] == [names[-6], RIVAL]
+    assert "demos for each row that the baseline picks" in picked.detail
+    assert picked.ms_per_1000 > tuned.verdict.contenders[-5].ms_per_1000
     assert {o.example_id for o in hinted.outcomes} == {row.id for row in plan.data.test}
     assert 100 < pupil.train_rows <= 160
     assert "rows labelled by the" in pupil.detail
@@ -304,31 +348,71 @@ def test_a_run_distils_and_hints_if_that_is_asked_for(tmp_path: Path) -> None:
     assert all(any(row.text in text for text in at_opening) for row in plan.unlabelled)
     assert not any(row.text in text for row in plan.data.test for text in at_opening)
     assert any("Guess: " in text or "guess" in text for text in model.asked)
-    assert history(tmp_path / "r.db").verdict().contenders[-2].detail == hinted.detail  # type: ignore[union-attr]
+    assert history(tmp_path / "r.db").verdict().contenders[-2].detail == picked.detail  # type: ignore[union-attr]
     parts = {p.name: p for p in estimate(plan, Probe(), Terms(None, None), np.random.default_rng(0)).parts}
     assert parts["distillation"].calls == (60, 60)
-    assert parts["verdict"].calls == (50, 150)
+    assert parts["verdict"].calls == (50, 200)
 
 
 def test_what_the_caps_do_not_cover_is_left_out(tmp_path: Path) -> None:
-    """Neither rows nor hints are bought at the cost of the verdict."""
+    """Neither rows, hints nor demos are bought at the cost of the verdict."""
     task = with_more(tmp_path, {"calls": 100, "max_calls": 202})
 
     tuned = tune(task, db=tmp_path / "r.db", model=Watched())
 
     assert tuned.verdict
-    assert {DISTILLED, HINTED}.isdisjoint(c.name for c in tuned.verdict.contenders)
+    assert {DISTILLED, HINTED, PICKED}.isdisjoint(c.name for c in tuned.verdict.contenders)
     assert "no distillation: it takes " in tuned.run.reason
     assert tuned.run.bought <= 202
 
 
+def test_demos_that_cost_more_than_was_reckoned_cost_no_verdict(tmp_path: Path) -> None:
+    """A winner without demos says little of what those that are picked will cost."""
+    task = write_task(tmp_path, search={"calls": 60})
+    told = task.read_text(encoding="utf-8") + "k = [0]\n[verdict]\npicked_demos = true\n"
+    task.write_text(told, encoding="utf-8")
+    free = tune(task, db=tmp_path / "free.db", model=Watched())
+    assert free.verdict
+    (picked,) = (c for c in free.verdict.contenders if c.name == PICKED)
+    most = (free.run.cost or 0) - sum(outcome.cost for outcome in picked.outcomes) / 4
+    task.write_text(told.replace("calls = 60", f"calls = 60\nmax_usd = {most}"), encoding="utf-8")
+
+    tuned = tune(task, db=tmp_path / "r.db", model=Watched())
+
+    assert tuned.verdict
+    assert PICKED not in {c.name for c in tuned.verdict.contenders}
+    assert "no picked demos: the budget of $" in tuned.run.reason
+    assert (tuned.run.cost or 0) <= most
+
+
+def test_what_passes_a_cap_on_tokens_is_left_out_too(tmp_path: Path) -> None:
+    """They are not reckoned before; the verdict has come by then, and stands."""
+    task = write_task(tmp_path, search={"calls": 60})
+    told = task.read_text(encoding="utf-8") + "[verdict]\nrobustness = true\n"
+    task.write_text(told, encoding="utf-8")
+    free = tune(task, db=tmp_path / "free.db", model=Watched())
+    with Store(tmp_path / "free.db") as store:
+        tokens = store.spent(free.run.id).tokens
+    task.write_text(told.replace("calls = 60", f"calls = 60\nmax_tokens = {tokens - 2000}"), encoding="utf-8")
+
+    tuned = tune(task, db=tmp_path / "r.db", model=Watched())
+
+    assert free.verdict
+    assert free.verdict.findings
+    assert free.verdict.findings.steadiness
+    assert tuned.verdict
+    assert tuned.verdict.findings
+    assert tuned.verdict.findings.steadiness == ()
+    assert "no robustness: the budget of " in tuned.run.reason
+
+
 def with_more(folder: Path, search: dict[str, object]) -> Path:
-    """The small task with 60 rows to label, and hints."""
+    """The small task with 60 rows to label, hints and picked demos."""
     task = write_task(folder, search=search)
     with (folder / "more.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["text"])
         writer.writerows([row.text] for row in bundled(300, 360))
     text = task.read_text(encoding="utf-8").replace('file = "rows.csv"', 'file = "rows.csv"\nunlabelled = "more.csv"')
-    task.write_text(text + "[verdict]\nhint = true\n", encoding="utf-8")
+    task.write_text(text + "[verdict]\nhint = true\npicked_demos = true\n", encoding="utf-8")
     return task

@@ -1,0 +1,73 @@
+"""What is wrong with a key or value of a task file, in words: what was given, what is allowed, what to do.
+
+Reads what pydantic says of it, and which keys a section has; knows no section by itself.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from typing import Any, get_args
+
+from optimizer.errors import one_of
+
+
+def complaint(detail: Any, task: Any) -> str:  # noqa: ANN401 - pydantic's own shape
+    """Say what is wrong with one key or value, by what pydantic says of it and the model of a whole task file."""
+    loc, kind = list(detail["loc"]), detail["type"]
+    if loc[:2] == ["task", "labels"]:
+        # pydantic names the shape of the labels there, and says last if a key is meant and not its value.
+        del loc[2:3], loc[3 if loc[-1] == "[key]" else len(loc) :]
+    if kind == "extra_forbidden":
+        return _unknown_key(loc, task)
+    where = ".".join(map(str, loc))
+    if kind == "missing":
+        return f"`{where}` is missing. Add it{_hint(where)}."
+    if kind == "value_error":
+        said = str(detail["msg"]).removeprefix("Value error, ")
+        return f"`{where}`: {said}" if where else said
+    given = "" if isinstance(detail["input"], dict) else f" = {reprlib.repr(detail['input'])}"
+    allowed = _ALLOWED.get(kind, "").format(**detail.get("ctx", {})) or detail["msg"].replace("Input should", "must")
+    return f"`{where}`{given}: {allowed}."
+
+
+# What is allowed, where pydantic's own words speak of its classes or of Python.
+_ALLOWED = {
+    "model_type": "must be a section with keys of its own",
+    "dict_type": "must be a section with keys of its own",
+    "list_type": 'must be a list, such as ["text"]',
+    "string_type": "must be a text in quotes",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "too_short": "must name at least {min_length}",
+    "too_long": "must name at most {max_length}",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most 200 characters",
+    "string_pattern_mismatch": "must be 1 to 80 letters, digits or any of _ . -",
+}
+
+
+def _unknown_key(loc: list[Any], task: Any) -> str:  # noqa: ANN401
+    *parents, key = loc
+    section, model = ".".join(parents), task
+    for parent in parents:
+        annotation = model.model_fields[parent].annotation
+        model = next((kind for kind in get_args(annotation) if hasattr(kind, "model_fields")), annotation)
+    return one_of(f"key in [{section}]" if section else "section", key, keys(model))
+
+
+def keys(model: Any) -> list[str]:  # noqa: ANN401
+    """The keys that a section may have, or the sections of a whole task file."""
+    return [name for name in model.model_fields if name != "folder"]
+
+
+def _hint(where: str) -> str:
+    hints = {
+        "task": ": a [task] section with name and kind",
+        "data": ": a [data] section with file, inputs and target",
+        "task.name": ', such as name = "support"',
+        "data.file": ": the name of the data file, relative to the task file",
+        "data.inputs": ', such as inputs = ["text"]',
+        "judge.model": ', such as model = "openai/gpt-4o-mini"',
+        "data.target": ", the column with the wanted answer",
+    }
+    return hints.get(where, "")
