@@ -17,7 +17,7 @@ import click
 
 from optimizer.cli_history import assert_, compare, recheck
 from optimizer.cli_results import card, export, predict, report, say_written, show, write_report
-from optimizer.cli_service import doctor, plan, serve_embedded
+from optimizer.cli_service import dashboard, doctor, plan, serve_embedded
 from optimizer.cli_trials import history, schema, wordings
 from optimizer.errors import InputError, Interrupted, PhrasetuneError, TaskError, Upgraded
 from optimizer.options import changed, code_option, db_option, env_option, json_option, run_option, tune_options
@@ -316,7 +316,7 @@ def demo(folder: str, db: str, quiet: bool) -> None:
 
 
 LOOKING = (history, show, wordings, compare, assert_, recheck, export, predict, report, card, schema)
-for command in (*LOOKING, plan, doctor, serve_embedded):
+for command in (*LOOKING, plan, doctor, dashboard, serve_embedded):
     main.add_command(command)
 
 

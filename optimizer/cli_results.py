@@ -192,11 +192,25 @@ def predict(file: str, run: int | None, db: str, output: str | None, force: bool
 @run_option
 @db_option
 @click.option("-o", "--output", type=click.Path(), default="report.html", show_default=True)
+@click.option("--static", type=click.Choice(["svg", "png"]), help="Write its pictures instead, into the folder of -o.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
-def report(run: int | None, db: str, output: str, force: bool) -> None:
+def report(run: int | None, db: str, output: str, static: str | None, force: bool) -> None:
     """Write a run as one HTML page that loads nothing from elsewhere."""
+    if static:
+        _write_pictures(db, run, Path(output).parent, static, force=force)
+        return
     write_report(db, run, Path(output), force=force)
-    next_step(f"open {output}")
+    next_step(f"open {output}", "phrasetune dashboard")
+
+
+def _write_pictures(db: str, run: int | None, folder: Path, form: str, *, force: bool) -> None:
+    from optimizer.archive import History
+    from optimizer.exports import Target, write_bytes
+    from optimizer.pages.figures import figures
+
+    for name, figure in figures(History(db).story(run)).items():
+        drawn = figure.png() if form == "png" else figure.file().encode()
+        out(f"{write_bytes(drawn, Target(folder, f'{name}.{form}', force))}: written")
 
 
 def write_report(db: str, run: int | None, path: Path, *, force: bool) -> None:

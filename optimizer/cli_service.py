@@ -204,6 +204,18 @@ def _plan_record(ready: Plan, model: Model, shown: Probe, found: Estimate) -> di
     }
 
 
+@click.command()
+@db_option
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8780, show_default=True, help="0 takes any that is free."
+)
+def dashboard(db: str, port: int) -> None:
+    """Show the runs of results.db in a browser on this machine, while they go on, until Ctrl-C."""
+    from optimizer.dashboard import serve
+
+    serve(db, port, lambda address: out(f"{db} is shown at {address}; Ctrl-C ends it"))
+
+
 @click.command("serve-embedded")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; other machines reach 0.0.0.0.")
 @click.option(

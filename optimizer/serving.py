@@ -123,13 +123,18 @@ def serve(host: str, port: int, ready: Callable[[str], None]) -> None:
     """
     app = web.Application(client_max_size=MOST_BYTES)
     app.add_routes([web.post("/v1/chat/completions", _chat), web.get("/v1/models", _models)])
+    listen(app, host, port, lambda address: ready(f"{address}/v1"))
+
+
+def listen(app: web.Application, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Serve any application until the process is interrupted; parameters and errors are those of `serve`."""
 
     async def run() -> None:
         runner = web.AppRunner(app)
         await runner.setup()
         try:
             await web.TCPSite(runner, host, port).start()
-            ready(f"http://{host}:{runner.addresses[0][1]}/v1")
+            ready(f"http://{host}:{runner.addresses[0][1]}")
             await asyncio.Event().wait()
         except OSError as error:
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror

@@ -19,7 +19,7 @@ COMMANDS = ("history", "results", "service", "trials")
 DOORS = {
     "httpx": {"optimizer/provider_tuning.py"},  # a client for LiteLLM that follows no redirect
     "openai": {"optimizer/provider_tuning.py"},
-    "aiohttp": {"optimizer/direct.py", "optimizer/serving.py"},
+    "aiohttp": {"optimizer/direct.py", "optimizer/serving.py", "optimizer/dashboard.py"},
     "click": {f"optimizer/{room}.py" for room in ("options", "terminal", "cli", *(f"cli_{part}" for part in COMMANDS))},
     "dotenv": {"optimizer/models.py"},
     "dspy": {"optimizer/programs.py"},
@@ -36,6 +36,7 @@ DOORS = {
     "sentence_transformers": {"optimizer/encoder.py"},
     "transformers": {"optimizer/encoder.py", "optimizer/lora.py"},
     "sklearn": {"optimizer/linear.py", "optimizer/features.py"},
+    "resvg_py": {"optimizer/pages/plot.py"},
     "scipy": {"optimizer/surrogate.py", "optimizer/linear.py"},  # a Cholesky factor's inverse; sparse matrices
     "skops": {"optimizer/linear.py"},
     "sqlite3": {f"optimizer/{room}.py" for room in ("measured", "purchases", "opening", "asking")},

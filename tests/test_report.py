@@ -9,15 +9,20 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
-from optimizer import history
+from optimizer import history, tune
+from optimizer.pages.figures import best_so_far, figures
+from optimizer.pages.mistakes import rows_grid, squares
 from optimizer.pages.page import page
+from optimizer.pages.plot import Scale, round_steps, scores
 from optimizer.plain import trial_record, trials_csv, verdict_record
 from optimizer.records import Kind, Outcome, State
 from optimizer.report import best_first, changes, changes_grid, dollars, percent, prompt_diff, trials_grid
 from search_spaces.prompt import Example
+from tests.small_task import write_task
 
 PAYLOADS = [
     "<script>alert(1)</script>",
@@ -215,9 +220,11 @@ def test_the_page_copes_with_many_trials(finished: Path) -> None:
     many = [replace(short, number=number, estimate=0.4 if number % 2 else None) for number in range(1, 800)]
     many[199] = replace(seed, number=200, state=State.COMPLETE, score=0.95)
 
-    text = page(replace(story, walk=replace(story.walk, trials=[seed, *many])))
+    text = page(
+        replace(story, walk=replace(story.walk, trials=[seed, *many], asked=[(number, 5) for number in range(800)]))
+    )
 
-    search = text[text.index("Score of the prompts against the answers") : text.index("Line: the best of the prompts")]
+    search = text[text.index("Score of the prompts against the answers") : text.index("A point is a prompt")]
     assert "The 500 best of 800 trials" in text
     assert search.count("<circle") == 2 + 400
     assert search.count('class="mark"') == 2
@@ -248,3 +255,106 @@ def test_the_json_of_a_verdict_holds_no_rows(finished: Path) -> None:
     assert said | {"findings", "ladder"} == set(record)
     assert "outcomes" not in record["contenders"][0]
     assert None is verdict_record(None)
+
+
+# --- pictures ---------------------------------------------------------------------------------------------
+
+
+def test_pictures_stand_alone(finished: Path) -> None:
+    """Each is an SVG that is well formed, loads nothing and brings its colours, and a PNG of twice its width."""
+    drawn = figures(history(finished).story())
+
+    assert {"contenders", "quality", "cascade", "learning", "search", "importance"} <= set(drawn)
+    for figure in drawn.values():
+        root = ET.fromstring(figure.file())
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert not re.search("href|url\\(|<script", figure.file())
+        assert figure.png()[:4] == b"\x89PNG"
+        assert int.from_bytes(figure.png()[16:20], "big") == 2 * 720
+
+
+def test_a_picture_holds_no_text_that_acts(finished: Path) -> None:
+    """A contender with a name in markup is written, not drawn."""
+    story = history(finished).story()
+    assert story.verdict
+    first, *others = story.verdict.contenders
+    hostile = replace(story, verdict=replace(story.verdict, contenders=(replace(first, name=PAYLOADS[1]), *others)))
+
+    drawn = figures(hostile)["contenders"].file()
+
+    assert "<img" not in drawn
+    assert "".join(ET.fromstring(drawn).itertext()).count(PAYLOADS[1]) >= 1
+
+
+def test_marks_stand_where_their_values_are() -> None:
+    """Places rise with values, between the two ends; ticks are round and cover the values."""
+    scale = scores([0.31, 0.58], 250, 12)
+
+    assert [said for _, said in scale.ticks] == ["20", "30", "40", "50", "60", "70"]
+    assert (scale(0.2), scale(0.7)) == (250, 12)
+    assert scale(0.45) == pytest.approx(131)
+    assert round_steps(0, 1900) == [0, 500, 1000, 1500, 2000]
+    log = Scale(8, 512, 0, 60, (), logarithmic=True)
+    assert [log(value) for value in (8, 64, 512)] == pytest.approx([0, 30, 60])
+
+
+def test_the_best_so_far_only_rises(finished: Path) -> None:
+    """The line of the search begins at the seed prompt and ends at the best that is known."""
+    walk = history(finished).story().walk
+
+    line = best_so_far(walk)
+
+    values = [point.value for _, point in line]
+    assert values == sorted(values)
+    assert [calls for calls, _ in line] == sorted(calls for calls, _ in line)
+    known = [t.score if t.state is State.COMPLETE else t.estimate for t in walk.trials]
+    assert values[-1] == max(value for value in known if value is not None)
+
+
+def test_a_random_search_of_the_same_rows_is_drawn_beside(tmp_path: Path) -> None:
+    """Once the file holds one; not beside itself, and not one of other rows."""
+    db = tmp_path / "results.db"
+    tune(write_task(tmp_path, search={"calls": 60}), db=db)
+    before = history(db).story()
+    tune(write_task(tmp_path, search={"calls": 60, "sampler": "random"}), db=db)
+
+    beside = history(db).story(1)
+
+    assert before.control is None
+    assert beside.control
+    assert beside.control.run.id == 2
+    assert "a random search of the same rows" in page(beside)
+    assert history(db).story(2).control is None
+
+
+# --- rows -------------------------------------------------------------------------------------------------
+
+
+def test_every_answer_is_counted_once(finished: Path) -> None:
+    """Each line of a square has all test rows with that label; the diagonal is what is right."""
+    story = history(finished).story()
+    assert story.verdict
+
+    for square in squares(story):
+        contender = next(c for c in story.verdict.contenders if c.name == square.title)
+        wanted = [row.target for row in story.rows["test"]]
+        assert [sum(line) for line in square.counts] == [wanted.count(label) for label in square.labels]
+        right = sum(line[row] for row, line in enumerate(square.counts))
+        assert right / contender.n == pytest.approx(contender.score)
+
+
+def test_rows_that_changed_or_went_wrong_are_listed(finished: Path) -> None:
+    """Test rows that all have right are not; fixed and broken ones are those between the two prompts."""
+    story = history(finished).story()
+    assert story.verdict
+    by = {c.name: {o.example_id: o for o in c.outcomes} for c in story.verdict.contenders}
+
+    listed = rows_grid(story).rows
+
+    tested = {row[2]: row[0] for row in listed if row[1] == "test"}
+    for row in story.rows["test"]:
+        told = [by[name][row.id].score for name in ("seed prompt", "best prompt", "trained baseline")]
+        assert (row.id in tested) == any(score != 1 for score in told)
+        if row.id in tested and told[0] != told[1]:
+            assert tested[row.id] == ("fixed" if told[1] == 1 else "broken")
+    assert [row[0] for row in listed if row[1] == "dev"].count("fixed") == len(story.changed[0])

@@ -6,6 +6,7 @@ Takes records, returns SVG. Scores are drawn with their 95 % intervals.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from optimizer.findings import Cascade
@@ -54,66 +55,74 @@ def contenders(verdict: Verdict) -> Figure:
 
 
 def search(walk: Walk, control: Walk | None) -> Figure:
-    """Score against calls: the best so far, each trial, and a random search beside it if there is one."""
-    ended = walk.ended()
-    best, points = _best_so_far(walk), _points(walk.trials)
-    beside = _best_so_far(control) if control else []
-    values = [value for _, trial in [*best, *beside] for value in trial.interval or ()]
-    values += [value for _, value in points] + [trial.score or 0.0 for _, trial in [*best, *beside]]
-    last = max([*ended.values(), *(calls for calls, _ in beside), 1])
+    """Score against calls: each trial where it was opened, the best so far, and a random search beside it if any."""
+    points, best, beside = _points(walk), best_so_far(walk), best_so_far(control) if control else []
+    values = [value for _, point in [*points, *beside] for value in (point.value, *(point.interval or ()))]
+    last = max([rows for rows, _ in [*points, *beside]] + [sum(rows for _, rows in walk.asked), 1])
     plot = Plot(amounts([last], LEFT, RIGHT, lambda calls: f"{calls:,.0f}"), scores(values, BOTTOM, TOP))
     plot.axes("answers that the search has looked at")
-    for trial, value in points:
-        said = f"trial {trial.number}: {percent(value)}, {'scored in full' if _complete(trial) else 'estimated'}"
-        look, radius = ("mark", 4) if _complete(trial) else ("faint", 3)
-        plot.dot(ended.get(trial.number, 0), value, look, said, radius)
     _draw_steps(plot, best, last, "mark line", "mark band")
+    for calls, point in points:
+        look, radius = ("mark", 4) if point.full else ("faint", 3)
+        plot.dot(calls, point.value, look, point.said, radius)
     _draw_steps(plot, beside, last, "other line dash", "")
     note = (
-        "Line: the best of the prompts scored on all dev rows so far, with its interval. Pale points: prompts that "
-        "were stopped early, at what all answers together say of them."
+        "A point is a prompt, where it was first tried, at what is known of it in the end: its score on all dev rows, "
+        "or (pale) what all answers together say of it. Line: the best prompt tried so far, with its interval."
     )
     if control:
-        note += f" Dashed: run {control.run.id}, a random search of the same rows with the same model."
+        note += f" Dashed: the same of run {control.run.id}, a random search of the same rows with the same model."
     title = "Score of the prompts against the answers looked at"
     return Figure("search", title, note, BOTTOM + 50, tuple(plot.elements))
 
 
-def _complete(trial: Trial) -> bool:
-    return trial.state is State.COMPLETE
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What is known of a trial in the end, and whether it was scored in full."""
+
+    value: float
+    interval: tuple[float, float] | None
+    full: bool
+    said: str
 
 
-def _points(trials: Sequence[Trial]) -> list[tuple[Trial, float]]:
-    """Trials with what is known of them: a full score, else an estimate, else a score of some rows."""
-    points = []
-    for trial in trials:
-        rough = trial.score if trial.n >= ROUGH else None
-        value = trial.score if _complete(trial) else rough if trial.estimate is None else trial.estimate
-        if value is not None:
-            points.append((trial, value))
-    return points
+def _point(trial: Trial) -> Point | None:
+    """A full score, else an estimate, else a score of some rows, else nothing."""
+    full = trial.state is State.COMPLETE
+    rough = trial.score if trial.n >= ROUGH else None
+    value = trial.score if full else rough if trial.estimate is None else trial.estimate
+    if value is None:
+        return None
+    said = f"trial {trial.number}: {percent(value)}, {'scored in full' if full else 'estimated'}"
+    return Point(value, trial.interval if full else trial.credible, full, said)
 
 
-def _best_so_far(walk: Walk) -> list[tuple[int, Trial]]:
-    """The calls at which a trial, scored in full, became the best, and that trial."""
-    ended, best = walk.ended(), list[tuple[int, Trial]]()
-    complete = [trial for trial in walk.trials if _complete(trial) and trial.score is not None]
-    for trial in sorted(complete, key=lambda trial: (ended.get(trial.number, 0), trial.number)):
-        if not best or (trial.score or 0.0) > (best[-1][1].score or 0.0):
-            best.append((ended.get(trial.number, 0), trial))
+def _points(walk: Walk) -> list[tuple[int, Point]]:
+    """Trials in the order in which they were opened, with the answers looked at by then."""
+    opened = walk.opened()
+    known = [(opened[t.number], point) for t in walk.trials if t.number in opened and (point := _point(t))]
+    return sorted(known, key=lambda pair: pair[0])
+
+
+def best_so_far(walk: Walk) -> list[tuple[int, Point]]:
+    """The prompts that were the best when they were opened, as things look in the end."""
+    best = list[tuple[int, Point]]()
+    for calls, point in _points(walk):
+        if not best or point.value > best[-1][1].value:
+            best.append((calls, point))
     return best
 
 
-def _draw_steps(plot: Plot, best: Sequence[tuple[int, Trial]], last: int, line: str, band: str) -> None:
-    """Draw steps: each score holds until a better one comes, the last one to the end."""
+def _draw_steps(plot: Plot, best: Sequence[tuple[int, Point]], last: int, line: str, band: str) -> None:
+    """Draw steps: each holds until a better one comes, the last one to the end."""
     if not best:
         return
     stops = [*(calls for calls, _ in best), last]
-    spans = list(zip(pairwise(stops), (trial for _, trial in best), strict=True))
+    spans = list(zip(pairwise(stops), (point for _, point in best), strict=True))
     if band:
-        edges = [(calls, *(trial.interval or (0.0, 0.0))) for span, trial in spans if trial.interval for calls in span]
+        edges = [(calls, *point.interval) for span, point in spans if point.interval for calls in span]
         plot.band(edges, band)
-    plot.path([(calls, trial.score or 0.0) for span, trial in spans for calls in span], line)
+    plot.path([(calls, point.value) for span, point in spans for calls in span], line)
 
 
 def quality(verdict: Verdict) -> Figure:

@@ -68,18 +68,29 @@ function prepare(place) {
   place.querySelectorAll("table[data-search]").forEach(searchable);
 }
 
-// What a person has opened or is typing in stays as it is: only parts that are marked as live are put anew.
+// What a person has opened or typed stays as it is: only parts that are marked as live are put anew, when one changed.
+let known = "";
+
 async function news() {
   try {
     const answer = await fetch(location.href, { cache: "no-store" });
-    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const text = await answer.text();
+    if (text === known) return setTimeout(news, 2000);
+    known = text;
+    const fresh = new DOMParser().parseFromString(text, "text/html");
     document.querySelectorAll("[data-live]").forEach(part => {
-      const other = fresh.getElementById(part.id);
-      if (other && other.innerHTML !== part.innerHTML) part.replaceChildren(...document.importNode(other, true).childNodes);
+      const other = document.importNode(fresh.getElementById(part.id), true);
+      const typed = part.querySelector("input")?.value;
+      part.replaceChildren(...other.childNodes);
+      prepare(part);
+      if (typed) {
+        part.querySelector("input").value = typed;
+        part.querySelector("input").dispatchEvent(new Event("input"));
+      }
     });
     if (!fresh.body.dataset.news) return location.reload();
   } catch { /* the server has ended: what stands here is the last that was known */ }
-  setTimeout(news, 2000);
+  return setTimeout(news, 2000);
 }
 
 document.addEventListener("DOMContentLoaded", () => {

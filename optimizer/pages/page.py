@@ -9,9 +9,10 @@ import base64
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optimizer import curve_tables, findings_tables
 from optimizer.front_tables import front_grid
@@ -19,18 +20,23 @@ from optimizer.pages.figures import figures
 from optimizer.pages.mistakes import confusions, rows_grid, squares
 from optimizer.pages.story import Story
 from optimizer.plain import run_record, trial_record, verdict_record
+from optimizer.records import Run
 from optimizer.report import (
     Grid,
     best_first,
     comparisons_grid,
     dollars,
     prompt_diff,
+    runs_grid,
     slices_grid,
     trials_grid,
     verdict_grid,
     visible,
     worth_grids,
 )
+
+if TYPE_CHECKING:
+    import jinja2
 
 LISTED = 500  # trials in the page's table
 FEW = 30  # labels whose shares are listed
@@ -46,40 +52,52 @@ def page(story: Story, *, live: bool = False) -> str:
     live
         Whether the page asks the address that it came from for news while the run goes on.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("optimizer", "pages"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
     script, verdict = _own("page.js"), story.verdict
     trials = sorted(story.trials, key=best_first)[:LISTED]
     seed = story.trials[0].params if story.trials else {}
-    drawn = environment.get_template("page.html").render(
-        story=story,
-        run=story.run,
-        verdict=verdict,
-        live=live and story.run.status == "running",
-        style=_own("page.css"),
-        script=script,
-        policy=_policy(script, live=live),
-        figures=figures(story),
-        verdict_grids=_verdict_grids(story),
-        grown=curve_tables.grids(verdict),
-        pays_off=curve_tables.pays_off(verdict) if verdict else "",
-        found=findings_tables.grids(verdict, story.texts),
-        surer=findings_tables.surer(verdict) if verdict else "",
-        worth=worth_grids(story.importances, story.ablations),
-        front=front_grid(story.run, story.front, seed),
-        trials=trials_grid(story.run, trials, story.costs, seed),
-        diff=prompt_diff(story.seed_prompt, story.prompt),
-        confusions=confusions(story),
-        squares=squares(story),
-        rows=rows_grid(story),
-        splits=splits_grid(story),
-        budget=budget_grid(story),
-        record=_embedded(story),
+    drawn = (
+        _environment()
+        .get_template("page.html")
+        .render(
+            story=story,
+            run=story.run,
+            verdict=verdict,
+            live=live and story.run.status == "running",
+            style=_own("page.css"),
+            script=script,
+            policy=_policy(script, live=live),
+            figures=figures(story),
+            verdict_grids=_verdict_grids(story),
+            grown=curve_tables.grids(verdict),
+            pays_off=curve_tables.pays_off(verdict) if verdict else "",
+            found=findings_tables.grids(verdict, story.texts),
+            surer=findings_tables.surer(verdict) if verdict else "",
+            worth=worth_grids(story.importances, story.ablations),
+            front=front_grid(story.run, story.front, seed),
+            trials=trials_grid(story.run, trials, story.costs, seed),
+            diff=prompt_diff(story.seed_prompt, story.prompt),
+            confusions=confusions(story),
+            squares=squares(story),
+            rows=rows_grid(story),
+            splits=splits_grid(story),
+            budget=budget_grid(story),
+            record=_embedded(story),
+        )
     )
     return visible(drawn)
+
+
+def runs_page(runs: Sequence[Run]) -> str:
+    """Draw the list of runs; each number leads to the page of that run."""
+    told = {"runs": runs, "grid": runs_grid(runs), "style": _own("page.css")}
+    return visible(_environment().get_template("runs.html").render(**told))
+
+
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    loader = jinja2.PackageLoader("optimizer", "pages")
+    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
 
 
 @cache

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
+from optimizer.errors import ExportError
+
 WIDTH = 720
-RIGHT = WIDTH - 14
+RIGHT = WIDTH - 22
 # A picture that stands alone brings its colours along; within a page the page's stylesheet has them.
 STYLE = """text { font: 12px system-ui, sans-serif; fill: #5d6778; }
 .grid { stroke: #dfe3ea; } .mark { stroke: #2a6fdb; fill: #2a6fdb; } .faint { stroke: #b9c6dc; fill: #b9c6dc; }
@@ -40,6 +42,20 @@ class Figure:
         """The picture as an SVG file of its own, with its colours on white."""
         paper = f'<rect width="{WIDTH}" height="{self.height:g}" fill="#fff"/>'
         return self._svg(' xmlns="http://www.w3.org/2000/svg"', f"<style>{STYLE}</style>{paper}") + "\n"
+
+    def png(self) -> bytes:
+        """The same as a PNG of twice its width, for places that take no SVG.
+
+        Raises
+        ------
+        ExportError
+            If what draws it is not installed.
+        """
+        try:
+            import resvg_py
+        except ImportError:
+            raise ExportError('PNG needs one more package: pip install "phrasetune[pictures]". Or take SVG.') from None
+        return bytes(resvg_py.svg_to_bytes(svg_string=self.file(), width=2 * WIDTH))
 
     def _svg(self, attributes: str, head: str) -> str:
         box = f'viewBox="0 0 {WIDTH} {self.height:g}" width="{WIDTH}" height="{self.height:g}"'

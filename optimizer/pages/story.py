@@ -18,13 +18,13 @@ class Walk:
     trials: Sequence[Trial]
     asked: Sequence[tuple[int, int]]
 
-    def ended(self) -> dict[int, int]:
-        """Trial -> how many answers the search had looked at when the last one of that trial came."""
-        calls, ended = 0, {}
+    def opened(self) -> dict[int, int]:
+        """Trial -> how many answers the search had looked at when the first rows of that trial were answered."""
+        calls, opened = 0, dict[int, int]()
         for trial, rows in self.asked:
             calls += rows
-            ended[trial] = calls
-        return ended
+            opened.setdefault(trial, calls)
+        return opened
 
 
 @dataclass(frozen=True, slots=True)

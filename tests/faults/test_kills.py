@@ -110,7 +110,7 @@ def test_crash_at_every_commit(
     assert at > 50
 
 
-@pytest.mark.parametrize("which", list(product((signal.SIGINT, signal.SIGTERM), range(times(1, 6)))))
+@pytest.mark.parametrize("which", list(product((signal.SIGINT, signal.SIGTERM), range(times(1, 8)))))
 def test_stop_gently(
     nursery: Nursery, server: ChatServer, undisturbed: Whole, tmp_path: Path, tally: Tally, which: tuple[int, int]
 ) -> None:
