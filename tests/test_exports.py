@@ -21,75 +21,19 @@ from hypothesis import strategies as st
 
 from optimizer.calibration import beginnings, choose, scores_of
 from optimizer.errors import ExportError
-from optimizer.exports import FORMATS, Exported, Facts, Target, write_bytes
-from optimizer.exports import export as write_export
+from optimizer.exports import FORMATS, Exported, Target, write_bytes
 from optimizer.exports.literals import literal
 from optimizer.exports.proof import NASTY, Draft, Winner, difference, nasty_rows
 from search_spaces.prompt import Example, Prompt, Settings, Turn
 from search_spaces.rendering import Renderer
 from search_spaces.templates import BUILT_IN, turn
+from tests.exporting import export, nasty_texts, prompts, row, simple
 
 EXACT = ("messages", "python", "text", "markdown")
 ADAPTERS = ("dspy-chat", "dspy-json", "dspy-xml")
 few = settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-
-nasty_texts = st.one_of(
-    st.sampled_from(NASTY),
-    st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
-    st.text("{}[]<>`'\"\\$%#:\n\r text", max_size=30),
-)
-
-
-@st.composite
-def prompts(draw: st.DrawFn, /, inputs: tuple[str, ...] = ("text",), **fixed: Any) -> Prompt:
-    """Prompts of nasty texts; with `nearest`, of four examples that are all different to the retrieval."""
-    labels = draw(st.lists(nasty_texts.filter(bool), unique=True, max_size=3))
-    notes = draw(st.lists(nasty_texts, min_size=len(labels), max_size=len(labels))) if draw(st.booleans()) else []
-    count = 4 if fixed.get("nearest") else draw(st.integers(0, 3))
-    demos = [
-        Example(
-            f"demo-{number}",
-            tuple((name, draw(nasty_texts) + " word" * number) for name in inputs),
-            (draw(st.sampled_from(labels) if labels else nasty_texts),),
-            draw(nasty_texts),
-        )
-        for number in range(count)
-    ]
-    return Prompt(
-        instruction=draw(nasty_texts),
-        inputs=inputs,
-        output="label",
-        labels=tuple(labels),
-        notes=tuple(notes),
-        label_place=draw(st.sampled_from(["none", "instruction", "query"])),
-        demos=tuple(demos),
-        nearest_last=draw(st.booleans()),
-        settings=Settings(draw(st.floats(0, 2)), draw(st.integers(1, 4096))),
-        **fixed,
-    )
-
-
-def simple(**changes: Any) -> Prompt:
-    """Return an ordinary prompt with two examples."""
-    demos = tuple(
-        Example(f"demo-{label}", (("text", f"I am {label}"),), (label,), "It says so.") for label in ("glad", "sad")
-    )
-    prompt = Prompt("plain", "How does the writer feel?", ("text",), "label", ("glad", "sad"), demos=demos)
-    return replace(prompt, **changes)
-
-
-def export(prompt: Prompt, name: str, target: Target, renderer: Renderer, probes: Sequence[Example]) -> Exported:
-    """Export with rows at hand, which some formats are made of."""
-    values = [row(text, *[text] * 2, inputs=(*prompt.inputs, *"xyz")[:3]) for text in ("I am well", "", "{{ text }}")]
-    rows = tuple(replace(value, id=f"row-{number}") for number, value in enumerate(values))
-    facts = Facts("support", "openai/gpt-4o-mini", simple(instruction="Guess."), Renderer(), rows, "test", rows)
-    return write_export(prompt, name, target, renderer, probes, facts)
-
-
-def row(*values: str, inputs: Sequence[str] = ("text",)) -> Example:
-    return Example("row", tuple(zip(inputs, values, strict=True)), ("glad",))
 
 
 def run_module(path: Path) -> SimpleNamespace:

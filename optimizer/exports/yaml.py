@@ -18,7 +18,10 @@ class _Writer(yaml.SafeDumper):  # type: ignore[misc] # its types are not looked
 
 
 def _text(writer: _Writer, text: str) -> yaml.ScalarNode:
-    return writer.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text.strip() else None)
+    # In quotes every sign can be escaped; elsewhere PyYAML loses a lone U+0085.
+    quoted = not text.replace("\n", "").isprintable()
+    style = '"' if quoted else "|" if "\n" in text.strip() else None
+    return writer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Writer.add_representer(str, _text)
