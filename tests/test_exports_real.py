@@ -30,6 +30,7 @@ from tests.exporting import TEXTS, export, prompts, simple
 
 SLOW = {"curl", "inspect", "promptfoo"}  # each starts a program: the whole corpus goes through one prompt
 MANY = [name for name in READERS if name not in SLOW]
+NODE = pytest.param("promptfoo", marks=pytest.mark.node)
 
 
 @pytest.fixture(autouse=True)
@@ -78,13 +79,13 @@ def test_each_nasty_text_is_rendered_by_the_tool(name: str, template: str, tmp_p
 
 
 @pytest.mark.parametrize("template", [*BUILT_IN])
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", [*(name for name in READERS if name != "promptfoo"), NODE])
 def test_an_ordinary_prompt_is_rendered_by_the_tool(name: str, template: str, tmp_path: Path) -> None:
     """None refuses it, whatever its inputs hold."""
     assert proved(name, simple(template=template), tmp_path)
 
 
-@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.parametrize("name", ["curl", "inspect", NODE])
 def test_nasty_texts_together_are_rendered_by_the_tool(name: str, tmp_path: Path) -> None:
     """One program reads a prompt of the whole corpus."""
     assert proved(name, nasty("chat", NASTY), tmp_path)

@@ -35,11 +35,13 @@ json() {{ # Write a text as the inside of a text of JSON.
   local text=$1 sign code number
   text=${{text//\\\\/\\\\\\\\}}
   text=${{text//\\"/\\\\\\"}}
-  for number in {{1..31}} 127; do
-    printf -v code '\\\\u%04x' "$number"
-    printf -v sign "\\\\x$(printf %x "$number")"
-    text=${{text//"$sign"/$code}}
-  done
+  if [[ $text == *[[:cntrl:]]* ]]; then
+    for number in {{1..31}} 127; do
+      printf -v code '\\\\u%04x' "$number"
+      printf -v sign "\\\\x$(printf %x "$number")"
+      text=${{text//"$sign"/$code}}
+    done
+  fi
   printf %s "$text"
 }}
 
