@@ -339,6 +339,11 @@ def export(  # noqa: PLR0913 - each names one thing
 
     if format_name not in FORMATS:
         raise ExportError(one_of("export format", format_name, list(FORMATS)))
+    holding = [known for known, exporter in FORMATS.items() if exporter.rows]
+    if rows is not None and format_name not in holding:
+        raise ExportError(
+            f"the format {format_name} holds no rows; allowed with rows: {', '.join(holding)}. Leave --rows out."
+        )
     told = History(db).handover(trial, run)
     if rows is not None:
         from optimizer.handover import given

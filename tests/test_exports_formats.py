@@ -327,6 +327,12 @@ def test_other_rows_can_be_batched(finished: Path, tmp_path: Path) -> None:
     assert "wanted" not in json.dumps(line["body"])
 
 
+def test_rows_for_a_format_without_any_are_refused(finished: Path, tmp_path: Path) -> None:
+    """They would go nowhere."""
+    with pytest.raises(ExportError, match="python holds no rows; allowed with rows: promptfoo, inspect, batch"):
+        from_run("python", db=finished, folder=tmp_path, rows="new.csv")
+
+
 def test_rescoring_buys_only_what_a_format_has_changed(db: Path, tmp_path: Path) -> None:
     """An exact format gets the recorded score for nothing; one that lays out anew is asked again, under a cap."""
     told = history(db).handover(0, None)

@@ -68,9 +68,8 @@ def nasty(template: str, texts: tuple[str, ...], **changes: Any) -> Prompt:
     return simple(template=template, instruction="|".join(texts), demos=tuple(demos), labels=(), **changes)
 
 
-@pytest.mark.parametrize(
-    ("name", "template"), [(name, template) for name in MANY for template in ("xml", "chat")[name == "dspy" :]]
-)
+@pytest.mark.parametrize("template", ["xml", "chat"])
+@pytest.mark.parametrize("name", [name for name in MANY if name != "dspy"])  # DSPy is what reads its programs anyway
 def test_each_nasty_text_is_rendered_by_the_tool(name: str, template: str, tmp_path: Path) -> None:
     """Alone in a prompt, each text of the corpus arrives, or the prompt is refused; most are not."""
     carried = [proved(name, nasty(template, (text,)), tmp_path) for text in NASTY]

@@ -99,4 +99,5 @@ INSPECT = Exporter(
     draft=_draft,
     read=_read,
     check=_check,
+    rows=True,
 )

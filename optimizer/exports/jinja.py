@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from optimizer.exports.names import given
 from search_spaces.prompt import Slot, Turn
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 # Signs that make a tag only side by side; Jinja reads every "\r" in a source as "\n".
 RUN = re.compile(r"[{}%#\r]+")
@@ -42,7 +47,12 @@ def templated(turn: Turn, names: Mapping[str, str]) -> str:
 
 def rendered(source: str, inputs: Mapping[str, str], names: Mapping[str, str]) -> str:
     """Render a template in the sandbox, with Jinja's own defaults: nothing of it can be run or changed."""
+    return str(_compiled(source).render(given(inputs, names)))
+
+
+@lru_cache(maxsize=64)  # a proof renders each message for many inputs
+def _compiled(source: str) -> Template:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined).from_string(source).render(given(inputs, names))
+    return ImmutableSandboxedEnvironment(undefined=StrictUndefined).from_string(source)

@@ -62,6 +62,7 @@ BATCH = Exporter(
     usual_name="batch.jsonl",
     draft=_batch_draft,
     check=_batch_check,
+    rows=True,
 )
 
 # --- fine-tuning ------------------------------------------------------------------------------------------

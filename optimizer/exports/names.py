@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 TAKEN = frozenset(
     "true false none null undefined self super loop caller varargs kwargs this context each lookup log with unless "
     "else if role history json media section prompt input inputs template messages name function var let const new "
-    "delete typeof void switch case default throw catch range dict lipsum cycler joiner namespace now env vars".split()
+    "delete typeof void switch case default throw catch range dict lipsum cycler joiner namespace now env vars "
+    "ifequals unlessequals".split()
 )
 
 

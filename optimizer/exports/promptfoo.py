@@ -157,4 +157,5 @@ PROMPTFOO = Exporter(
     read=_read,
     check=_check,
     fidelity="exact; rows that it would open as files are left out",
+    rows=True,
 )

@@ -145,7 +145,7 @@ class Exporter:
 
     `read` turns the written path into a function from inputs to messages, without the tool that the format is for;
     it is missing where the file holds messages that are rendered already. `check` looks at all else that the path
-    holds, and says what differs, or nothing.
+    holds, and says what differs, or nothing. `rows` tells whether it holds the rows that are handed over.
     """
 
     about: str
@@ -154,6 +154,7 @@ class Exporter:
     read: Callable[[Path, Draft], Render] | None = None
     check: Callable[[Path, Draft], str] = nothing_else
     fidelity: str = "exact"
+    rows: bool = False
 
     def fault(self, path: Path, draft: Draft, probes: Sequence[Example]) -> str:
         """Say what differs in what was written, or nothing."""
