@@ -12,6 +12,7 @@ from typing import Any
 
 from optimizer import card
 from optimizer.calibration import settle
+from optimizer.contenders import SEED
 from optimizer.exports.proof import Facts
 from optimizer.records import Contender, Outcome, Run, Trial, Verdict
 from optimizer.store import Store
@@ -73,7 +74,7 @@ def _contender(run: Run, trial: Trial, verdict: Verdict | None) -> Contender | N
     """Find the trial among the contenders of the verdict."""
     if trial.number == run.winner:
         return card.own(verdict)
-    seeds = [c for c in (verdict.contenders if verdict else ()) if c.name == "seed prompt"]
+    seeds = [c for c in (verdict.contenders if verdict else ()) if c.name == SEED]
     return seeds[0] if seeds and trial.number == 0 else None
 
 
