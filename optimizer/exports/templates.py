@@ -84,15 +84,12 @@ def _mlflow_read(path: Path, draft: Draft) -> Render:
     names = slot_names(draft.prompt.inputs)
     if any("{%" in message["content"] and "%}" in message["content"] for message in template):
         return _each(template, names)
+    [(name, slot)] = names.items()
+    mark = re.compile(r"\{\{\s*" + slot + r"\s*\}\}")
     return lambda inputs: [
-        {"role": message["role"], "content": _put_in(message["content"], inputs, names)} for message in template
+        {"role": message["role"], "content": mark.sub(lambda _: inputs[name], message["content"])}
+        for message in template
     ]
-
-
-def _put_in(content: str, inputs: Mapping[str, str], names: Mapping[str, str]) -> str:
-    for name, value in inputs.items():
-        content = re.sub(r"\{\{\s*" + names[name] + r"\s*\}\}", lambda _, v=value: v, content)  # type: ignore[misc]
-    return content
 
 
 def _each(template: Sequence[Mapping[str, str]], names: Mapping[str, str]) -> Render:
