@@ -32,8 +32,7 @@ from search_spaces.templates import turn
 from tests.conftest import Command
 from tests.exporting import export, nasty_texts, row, simple
 
-LOSING = {"prompty", "dotprompt", "llamaindex"}  # their readers change some inputs, whatever is written
-WITHOUT_SLOTS = {"batch", "finetune"}
+LOSING = ("prompty", "dotprompt", "llamaindex")  # their readers change some inputs, whatever is written
 
 
 @pytest.mark.parametrize("name", FORMATS)
