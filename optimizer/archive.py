@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from optimizer import card as cards
 from optimizer import slots
 from optimizer.asking import facts
-from optimizer.calibration import settle
 from optimizer.errors import ExportError, InputError, one_of
 from optimizer.frames import frame
 from optimizer.front import front
@@ -23,8 +22,6 @@ from optimizer.records import Ablation, Importance, Run, State, Trial, Verdict, 
 from optimizer.report import Change, changes
 from optimizer.rungs import best_on_dev
 from optimizer.store import Store
-from search_spaces.prompt import Example
-from search_spaces.rendering import Renderer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +29,7 @@ if TYPE_CHECKING:
 
     from optimizer.comparing import Compared
     from optimizer.exports import Exported
+    from optimizer.handover import Handover
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,14 +249,13 @@ class History:
             )
         return trained.blob
 
-    def prompt_and_rows(self, trial: int | None, run: int | None) -> tuple[Trial, list[Example]]:
-        """Read a trial and the dev rows of its run: what an export is made from and proven on."""
+    def handover(self, trial: int | None, run: int | None) -> Handover:
+        """Collect what an export of a trial, the winner if none is named, is made from and proven on."""
+        from optimizer.handover import hand_over
+
         with Store(self.path) as store:
             found = store.run(run, won=True)
-            chosen = store.trial(found, trial)
-            keys = [outcome.completion_key for outcome in store.outcomes(found.id, chosen.number)]
-            answers = (completion.logprobs for completion in store.find_completions(keys).values())
-            return replace(chosen, prompt=settle(chosen.prompt, answers)), store.examples(found.data, "dev")
+            return hand_over(store, found, store.trial(found, trial), store.trial(found, 0))
 
 
 def _texts(store: Store, run: Run) -> dict[str, str]:
@@ -310,6 +307,7 @@ def export(  # noqa: PLR0913 - each names one thing
     folder: str | Path = ".",
     name: str = "",
     force: bool = False,
+    rows: str | Path | None = None,
 ) -> Exported:
     """Write a prompt, the winner if no trial is named, in the format of another tool.
 
@@ -328,6 +326,8 @@ def export(  # noqa: PLR0913 - each names one thing
         Where to write; the name has a default for each format, and cannot leave the folder.
     force
         Whether an existing file may be replaced.
+    rows
+        A file with rows in the place of the run's own, for the formats that hold rows.
 
     Raises
     ------
@@ -339,14 +339,18 @@ def export(  # noqa: PLR0913 - each names one thing
 
     if format_name not in FORMATS:
         raise ExportError(one_of("export format", format_name, list(FORMATS)))
-    chosen, rows = History(db).prompt_and_rows(trial, run)
-    return write(chosen.prompt, format_name, Target(Path(folder), name, force), renderer_for(chosen), rows)
+    holding = [known for known, exporter in FORMATS.items() if exporter.rows]
+    if rows is not None and format_name not in holding:
+        raise ExportError(
+            f"the format {format_name} holds no rows; allowed with rows: {', '.join(holding)}. Leave --rows out."
+        )
+    told = History(db).handover(trial, run)
+    if rows is not None:
+        from optimizer.handover import given
+        from optimizer.preparing import new_rows
+        from optimizer.task import Task
 
-
-def renderer_for(trial: Trial) -> Renderer:
-    """Make a renderer that holds the trial's template; DSPy is loaded only for its own."""
-    if not trial.prompt.template.startswith("dspy-"):
-        return Renderer()
-    from optimizer.programs import adapter_templates
-
-    return Renderer(adapter_templates())
+        told = given(told, new_rows(Path(rows), Task.model_validate(told.run.task)))
+    return write(
+        told.trial.prompt, format_name, Target(Path(folder), name, force), told.renderer, told.probes, told.facts
+    )

@@ -113,8 +113,8 @@ def make(
 
     about, data = run.task["task"], run.task["data"]
     judge = run.task["judge"]["model"]["name"] if about["metric"] == "judge" else ""
-    file = PureWindowsPath(data["file"]).name
-    model = _placeless(run.model)
+    file = file_name(data["file"])
+    model = placeless(run.model)
     dates = run.started, run.finished
     origin = Origin(file, run.data, tuple(data["inputs"]), data["target"], dict(rows), model, tuple(versions), *dates)
     contenders = verdict.contenders if verdict else ()
@@ -125,7 +125,7 @@ def make(
         about["description"],
         about.get("responsible", ""),
         run.metric,
-        _placeless(judge),
+        placeless(judge),
         origin,
         prompt,
         replace(next(trial for trial in trials if trial.number == run.winner), outcomes=()),
@@ -140,9 +140,14 @@ def make(
     )
 
 
-def _placeless(name: str) -> str:
+def placeless(name: str) -> str:
     """Leave the folders of an absolute path out."""
     return ABSOLUTE.sub("", name)
+
+
+def file_name(path: str) -> str:
+    """Leave all folders of a path out, whichever system wrote it."""
+    return PureWindowsPath(path).name
 
 
 def _handed_on(verdict: Verdict, task: Mapping[str, Any]) -> Verdict:
@@ -153,7 +158,7 @@ def _handed_on(verdict: Verdict, task: Mapping[str, Any]) -> Verdict:
 
     def told(text: str) -> str:
         for name in named:
-            text = text.replace(name, _placeless(name)) if name else text
+            text = text.replace(name, placeless(name)) if name else text
         return text
 
     contenders = tuple(replace(c, outcomes=(), detail=told(c.detail)) for c in verdict.contenders)

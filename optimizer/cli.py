@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from optimizer.cli_exports import export, say_written
 from optimizer.cli_history import assert_, compare, recheck
-from optimizer.cli_results import card, export, predict, report, say_written, show, write_report
+from optimizer.cli_results import card, predict, report, show, write_report
 from optimizer.cli_service import dashboard, doctor, plan, serve_embedded
 from optimizer.cli_trials import history, schema, wordings
 from optimizer.errors import InputError, Interrupted, PhrasetuneError, TaskError, Upgraded

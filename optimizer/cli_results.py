@@ -1,4 +1,4 @@
-"""The commands that look at a result and take it along: show, export, predict, report, card.
+"""The commands that look at a result and use it: show, predict, report, card.
 
 Each parses, calls one function, draws. `cli` puts them into the command line.
 """
@@ -9,16 +9,15 @@ import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from optimizer.errors import ExportError, InputError
+from optimizer.errors import InputError
 from optimizer.options import db_option, env_option, json_option, run_option
 from optimizer.terminal import err, next_step, out, out_data, out_grid, out_json, stoppable
 
 if TYPE_CHECKING:
-    from optimizer.exports import Exported
     from optimizer.records import Verdict
 
 
@@ -91,53 +90,6 @@ def _findings_text(verdict: Verdict, texts: Mapping[str, str], rows: int) -> Non
     for tell in (curve_tables.pays_off, findings_tables.surer):
         if said := tell(verdict):
             out(said)
-
-
-@click.command()
-@click.option("--format", "format_name", help="The format; see --list.")
-@click.option("--list", "listing", is_flag=True, help="List the formats.")
-@click.option("--trial", type=int, help="Number of the trial; the winner by default.")
-@run_option
-@db_option
-@click.option("--folder", type=click.Path(), default=".", show_default=True, help="Where to write.")
-@click.option("-o", "--output", default="", help="Name of the file; it cannot leave the folder.")
-@click.option("--force", is_flag=True, help="Replace an existing file.")
-def export(format_name: str | None, listing: bool, trial: int | None, run: int | None, **where: Any) -> None:  # noqa: ANN401
-    """Write the winner, or TRIAL, for other tools; each file is loaded back and compared byte for byte.
-
-    The format `skops` writes the trained baseline instead.
-    """
-    from optimizer.archive import History
-    from optimizer.archive import export as write_export
-    from optimizer.exports import FORMATS, Target, write_bytes
-
-    about = {name: entry.about for name, entry in FORMATS.items()}
-    about["skops"] = "the trained baseline of the run, as a skops file"
-    if listing or format_name is None:
-        for name, text in about.items():
-            out(f"{name:10} {text}")
-        next_step("phrasetune export --format python")
-        if listing:
-            return
-        raise ExportError(f"no format was named; allowed: {', '.join(about)}. Name one with --format.")
-    folder, name, force, db = Path(where["folder"]), where["output"], where["force"], where["db"]
-    if format_name == "skops":
-        model = History(db).trained_model(run)
-        path = write_bytes(model, Target(folder, name or "baseline.skops", force))
-        out(f"{path}: written")
-        if History(db).run(run, won=True).task["task"]["kind"] == "multilabel":
-            out("It answers with every label whose decision_function is above 0, or the likeliest if none is.")
-    else:
-        say_written(write_export(format_name, trial=trial, run=run, db=db, folder=folder, name=name, force=force))
-    next_step("phrasetune predict NEW_ROWS.csv" if trial is None and format_name != "skops" else "phrasetune report")
-
-
-def say_written(written: Exported) -> None:
-    """Say which files were written, and how faithfully."""
-    for path in written.files:
-        out(f"{path}: written, loaded back: {written.fidelity}")
-    if written.note:
-        out(written.note)
 
 
 @click.command()

@@ -11,20 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizer.archive import renderer_for
 from optimizer.budget import Budget
-from optimizer.data import to_examples
 from optimizer.errors import InputError
 from optimizer.evaluate import Evaluator
+from optimizer.handover import renderer_for
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.models import Model, destination
 from optimizer.own_metric import is_own
-from optimizer.preparing import caps, context, labels_of, objective, pace, task_model
+from optimizer.preparing import caps, context, labels_of, new_rows, objective, pace, task_model
 from optimizer.records import Run
 from optimizer.scoring import METRICS, interval, summarise
 from optimizer.store import Store
-from optimizer.tables import read_table
 from optimizer.task import Task
 from search_spaces.prompt import Example
 
@@ -68,7 +66,7 @@ def predict_file(
     model = model or task_model(task.model)
     if model.name != run.model:
         raise InputError(f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Name that model.")
-    rows = _new_rows(path, task)
+    rows = new_rows(path, task)
     watch = watch or Watch()
     if place := destination(model):
         watch.event(place)
@@ -78,7 +76,7 @@ def predict_file(
             model, store, run.id, Budget(caps(task)), pace(model, task.model), watch.stop, context=context(task.model)
         )
         known = [row for name in ("train", "dev", "test") for row in store.examples(run.data, name)]
-        unscored = _unscored(run.metric)
+        unscored = why_unscored(run.metric)
         metric = METRICS["exact_match"] if unscored else objective(task, labels_of(task, known))
         evaluate = Evaluator(ledger, renderer_for(trial), metric)
         asked = replace(trial, outcomes=store.outcomes(run.id, trial.number))
@@ -103,23 +101,8 @@ def predict_file(
     )
 
 
-def _unscored(metric: str) -> str:
+def why_unscored(metric: str) -> str:
     """Say why new rows are not scored: nothing is spent on a judge here, and no code of the user's is run."""
     if is_own(metric):
         return f"not scored: {metric} is code of your own, which only tune runs."
     return "not scored: only tune asks a judge." if METRICS[metric].judged else ""
-
-
-def _new_rows(path: Path, task: Task) -> tuple[Example, ...]:
-    """Read rows to be answered; those that have a wanted answer can be scored."""
-    table = read_table(path)
-    data = task.data
-    known = data.target in table.columns
-    return to_examples(
-        table,
-        inputs=data.inputs,
-        target=data.target if known else "",
-        id_column=data.id if data.id in table.columns else "",
-        answers_column=data.answers if known and data.answers in table.columns else "",
-        unanswered=True,
-    )

@@ -311,3 +311,18 @@ def caps(task: Task) -> Caps:
     """What a run may spend."""
     search = task.search
     return Caps(search.max_calls, search.max_usd, search.max_tokens, search.max_minutes)
+
+
+def new_rows(path: Path, task: Task) -> tuple[Example, ...]:
+    """Read rows to be answered; those that have a wanted answer can be scored."""
+    table = read_table(path)
+    data = task.data
+    known = data.target in table.columns
+    return to_examples(
+        table,
+        inputs=data.inputs,
+        target=data.target if known else "",
+        id_column=data.id if data.id in table.columns else "",
+        answers_column=data.answers if known and data.answers in table.columns else "",
+        unanswered=True,
+    )

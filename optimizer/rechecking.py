@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from optimizer import rechecks
-from optimizer.archive import renderer_for
 from optimizer.budget import Budget, Caps
 from optimizer.comparing import recorded_metric
 from optimizer.contenders import BEST, SEED
 from optimizer.errors import BudgetSpent, InputError, Interrupted, ProviderError
 from optimizer.evaluate import Evaluator
+from optimizer.handover import renderer_for
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.models import Model, destination

@@ -86,8 +86,6 @@ def test_an_unfinished_run_can_be_looked_at(tmp_path: Path) -> None:
 
 def test_a_winner_is_exported_as_a_module_that_renders_it(finished: Path, tmp_path: Path) -> None:
     """The exported module renders what the search sent, for every dev row."""
-    from optimizer.archive import renderer_for
-
     written = export("python", db=finished, folder=tmp_path, name="winner.py")
 
     assert written.fidelity == "exact"
@@ -96,10 +94,9 @@ def test_a_winner_is_exported_as_a_module_that_renders_it(finished: Path, tmp_pa
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    trial, rows = history(finished).prompt_and_rows(None, None)
-    renderer = renderer_for(trial)
-    for row in rows:
-        expected = [message.to_dict() for message in renderer.messages(trial.prompt, row)]
+    told = history(finished).handover(None, None)
+    for row in told.probes:
+        expected = [message.to_dict() for message in told.renderer.messages(told.trial.prompt, row)]
         assert expected == module.render(**dict(row.inputs))
 
 

@@ -21,66 +21,19 @@ from hypothesis import strategies as st
 
 from optimizer.calibration import beginnings, choose, scores_of
 from optimizer.errors import ExportError
-from optimizer.exports import FORMATS, Exported, Target, export, write_bytes
+from optimizer.exports import FORMATS, Exported, Target, write_bytes
 from optimizer.exports.literals import literal
-from optimizer.exports.proof import NASTY, Draft, difference, nasty_rows
+from optimizer.exports.proof import NASTY, Draft, Winner, difference, nasty_rows
 from search_spaces.prompt import Example, Prompt, Settings, Turn
 from search_spaces.rendering import Renderer
 from search_spaces.templates import BUILT_IN, turn
+from tests.exporting import export, nasty_texts, prompts, row, simple
 
 EXACT = ("messages", "python", "text", "markdown")
 ADAPTERS = ("dspy-chat", "dspy-json", "dspy-xml")
 few = settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-
-nasty_texts = st.one_of(
-    st.sampled_from(NASTY),
-    st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
-    st.text("{}[]<>`'\"\\$%#:\n\r text", max_size=30),
-)
-
-
-@st.composite
-def prompts(draw: st.DrawFn, /, inputs: tuple[str, ...] = ("text",), **fixed: Any) -> Prompt:
-    """Prompts of nasty texts; with `nearest`, of four examples that are all different to the retrieval."""
-    labels = draw(st.lists(nasty_texts.filter(bool), unique=True, max_size=3))
-    notes = draw(st.lists(nasty_texts, min_size=len(labels), max_size=len(labels))) if draw(st.booleans()) else []
-    count = 4 if fixed.get("nearest") else draw(st.integers(0, 3))
-    demos = [
-        Example(
-            f"demo-{number}",
-            tuple((name, draw(nasty_texts) + " word" * number) for name in inputs),
-            (draw(st.sampled_from(labels) if labels else nasty_texts),),
-            draw(nasty_texts),
-        )
-        for number in range(count)
-    ]
-    return Prompt(
-        instruction=draw(nasty_texts),
-        inputs=inputs,
-        output="label",
-        labels=tuple(labels),
-        notes=tuple(notes),
-        label_place=draw(st.sampled_from(["none", "instruction", "query"])),
-        demos=tuple(demos),
-        nearest_last=draw(st.booleans()),
-        settings=Settings(draw(st.floats(0, 2)), draw(st.integers(1, 4096))),
-        **fixed,
-    )
-
-
-def simple(**changes: Any) -> Prompt:
-    """Return an ordinary prompt with two examples."""
-    demos = tuple(
-        Example(f"demo-{label}", (("text", f"I am {label}"),), (label,), "It says so.") for label in ("glad", "sad")
-    )
-    prompt = Prompt("plain", "How does the writer feel?", ("text",), "label", ("glad", "sad"), demos=demos)
-    return replace(prompt, **changes)
-
-
-def row(*values: str, inputs: Sequence[str] = ("text",)) -> Example:
-    return Example("row", tuple(zip(inputs, values, strict=True)), ("glad",))
 
 
 def run_module(path: Path) -> SimpleNamespace:
@@ -211,7 +164,7 @@ def test_other_prompts_are_partial_dspy_programs(template: str, tmp_path: Path) 
 
 def test_exporting_twice_writes_the_same_bytes(tmp_path: Path, renderer: Renderer) -> None:
     """Nothing in the files depends on when or where they were written."""
-    prompt = simple(template="dspy-chat")
+    prompt = simple()
     for name in FORMATS:
         one, two = (export(prompt, name, Target(tmp_path, f"{name}{n}"), renderer, []) for n in (1, 2))
         assert [path.read_bytes() for path in one.files] == [path.read_bytes() for path in two.files]
@@ -458,7 +411,7 @@ def test_examples_that_depend_on_the_input_are_refused(format_name: str, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("format_name", [name for name in FORMATS if name != "python"])
+@pytest.mark.parametrize("format_name", [name for name in FORMATS if name not in {"python", "winner"}])
 def test_calibrated_prompts_are_refused_by_what_carries_messages_alone(format_name: str, tmp_path: Path) -> None:
     """A format without code would make another answer of them; the refusal names the one that can."""
     with pytest.raises(ExportError, match=r"calibrated log-probabilities.*Export it as python"):
@@ -487,7 +440,7 @@ def test_an_empty_pool_depends_on_nothing(tmp_path: Path) -> None:
 
 def test_an_unknown_format_is_refused_with_the_nearest(tmp_path: Path) -> None:
     """The complaint lists the formats and guesses the one meant."""
-    with pytest.raises(ExportError, match=r"unknown export format 'pyton'; allowed: messages, .*mean 'python'"):
+    with pytest.raises(ExportError, match=r"unknown export format 'pyton'; allowed: winner, messages, .*mean 'python'"):
         export(simple(), "pyton", Target(tmp_path), Renderer(), [])
 
 
@@ -566,8 +519,8 @@ def test_a_file_that_differs_is_never_left(
     """One wrong word in what was written, and the export fails with the place and leaves nothing behind."""
     honest = FORMATS[format_name]
 
-    def spoilt(prompt: Prompt, renderer: Renderer) -> Draft:
-        draft = honest.draft(prompt, renderer)
+    def spoilt(winner: Winner) -> Draft:
+        draft = honest.draft(winner)
         assert isinstance(draft.content, str)
         assert right in draft.content
         return replace(draft, content=draft.content.replace(right, wrong))
@@ -588,8 +541,8 @@ def test_a_dspy_program_that_differs_is_never_left(
     """An instruction or an example that did not arrive is noticed in the loaded program."""
     honest = FORMATS["dspy"]
 
-    def spoilt(prompt: Prompt, renderer: Renderer) -> Draft:
-        draft = honest.draft(prompt, renderer)
+    def spoilt(winner: Winner) -> Draft:
+        draft = honest.draft(winner)
         assert not isinstance(draft.content, str)
         return replace(draft, content={name: text.replace(right, wrong) for name, text in draft.content.items()})
 
@@ -601,7 +554,7 @@ def test_a_dspy_program_that_differs_is_never_left(
 
 def test_a_difference_is_told_by_message_and_character() -> None:
     """The complaint says which message differs, from which character on, and how."""
-    draft = Draft("", simple(template="chat", demos=()), Renderer())
+    draft = Draft("", Winner(simple(template="chat", demos=()), Renderer()))
     messages = [message.to_dict() for message in Renderer().messages(draft.prompt, row("x"))]
     other = [messages[0], {"role": "user", "content": "y"}]
 

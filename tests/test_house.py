@@ -14,7 +14,10 @@ FILES = sorted([*ROOT.glob("optimizer/**/*.py"), *ROOT.glob("search_spaces/**/*.
 NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in zip(NAMES, FILES, strict=True)}
 
-COMMANDS = ("history", "results", "service", "trials")
+COMMANDS = ("exports", "history", "results", "service", "trials")
+# Tools that read our exports.
+EXPORT_READERS = "dotpromptz haystack inspect_ai langchain_core llama_index llm mlflow prompty".split()
+
 # Package -> the rooms whose door it is.
 DOORS = {
     "httpx": {"optimizer/provider_tuning.py"},  # a client for LiteLLM that follows no redirect
@@ -23,12 +26,14 @@ DOORS = {
     "click": {f"optimizer/{room}.py" for room in ("options", "terminal", "cli", *(f"cli_{part}" for part in COMMANDS))},
     "dotenv": {"optimizer/models.py"},
     "dspy": {"optimizer/programs.py"},
-    "jinja2": {"optimizer/pages/page.py"},
+    "jinja2": {"optimizer/pages/page.py", "optimizer/exports/jinja.py", "optimizer/exports/readers.py"},
+    "yaml": {"optimizer/exports/yaml.py"},
+    **{package: {"optimizer/exports/readers.py"} for package in EXPORT_READERS},
     "litellm": {"optimizer/models.py"},
     "optuna": {f"optimizer/{room}.py" for room in ("studies", "controls", "mirror")},
     **{package: {"optimizer/frames.py", "optimizer/archive.py"} for package in ("pandas", "polars")},
     "pyarrow": {"optimizer/objects.py"},
-    "pydantic": {"optimizer/task.py"},
+    "pydantic": {"optimizer/task.py", "optimizer/exports/readers.py"},  # there: a client's own types
     "rich": {"optimizer/terminal.py", "optimizer/live.py"},
     "sacrebleu": {"optimizer/translation.py"},
     **{package: {"optimizer/lora.py"} for package in ("peft", "safetensors")},

@@ -1,11 +1,20 @@
 """A winner as files of other tools, each read back and compared with our own rendering before it counts as written.
 
-    proof       what a format hands over; probes; the comparison
-    files       names that are safe, the bench, the move
-    messages    JSON of texts and slots
-    python      a module that needs the standard library alone
-    text        plain text and Markdown
-    dspy        a DSPy program
+    proof         what a format hands over; probes; the comparison
+    files         names that are safe, the bench, the move
+    winner        the canonical file: texts and slots, settings, provenance, scores
+    messages      JSON of texts and slots
+    python        a module that needs the standard library alone
+    text          plain text and Markdown; marks
+    bodies        requests to OpenAI and Anthropic; shell, lines: as a script, a batch, a fine-tuning file
+    templates     Jinja, MLflow, Haystack, LlamaIndex, Prompty; jinja, names, yaml
+    handlebars    dotprompt
+    langchain     ChatPromptTemplate
+    llm           a template of the command llm
+    promptfoo     a configuration with prompts and tests
+    inspect_task  a task of Inspect AI
+    dspy          a DSPy program
+    readers       the tools themselves, where they are installed
 
 Takes prompts, never opens a database and never prints.
 """
@@ -14,28 +23,54 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from optimizer.errors import ExportError, one_of
 from optimizer.exports import files
+from optimizer.exports.bodies import ANTHROPIC, OPENAI
 from optimizer.exports.dspy import DSPY
 from optimizer.exports.files import Target, write_bytes
+from optimizer.exports.handlebars import DOTPROMPT
+from optimizer.exports.inspect_task import INSPECT
+from optimizer.exports.langchain import LANGCHAIN
+from optimizer.exports.lines import BATCH, FINETUNE
+from optimizer.exports.llm import LLM
 from optimizer.exports.messages import MESSAGES
-from optimizer.exports.proof import Exporter
+from optimizer.exports.promptfoo import PROMPTFOO
+from optimizer.exports.proof import NO_FACTS, Draft, Exporter, Facts, Winner
 from optimizer.exports.python import PYTHON
+from optimizer.exports.shell import CURL
+from optimizer.exports.templates import HAYSTACK, JINJA, LLAMAINDEX, MLFLOW, PROMPTY
 from optimizer.exports.text import MARKDOWN, TEXT
+from optimizer.exports.winner import WINNER
 from search_spaces.prompt import Example, Prompt
 from search_spaces.rendering import Renderer
 
-__all__ = ["FORMATS", "Exported", "Exporter", "Target", "export", "write_bytes"]
+__all__ = ["FORMATS", "Exported", "Exporter", "Facts", "Target", "export", "write_bytes"]
 
 FORMATS: Mapping[str, Exporter] = {
+    "winner": WINNER,
     "messages": MESSAGES,
     "python": PYTHON,
     "text": TEXT,
     "markdown": MARKDOWN,
+    "openai": OPENAI,
+    "anthropic": ANTHROPIC,
+    "curl": CURL,
+    "jinja2": JINJA,
     "dspy": DSPY,
+    "langchain": LANGCHAIN,
+    "mlflow": MLFLOW,
+    "prompty": PROMPTY,
+    "dotprompt": DOTPROMPT,
+    "llamaindex": LLAMAINDEX,
+    "haystack": HAYSTACK,
+    "llm": LLM,
+    "promptfoo": PROMPTFOO,
+    "inspect": INSPECT,
+    "batch": BATCH,
+    "finetune": FINETUNE,
 }
 
 
@@ -44,16 +79,26 @@ class Exported:
     """What was written.
 
     `fidelity` is "exact" where the files make the messages that were scored, else "partial"; `note` says what
-    is lost or must be known, and may be empty.
+    is lost or must be known, and may be empty. `path` is the file, or the folder of the files; `draft` what it must
+    render as.
     """
 
     format: str
     files: tuple[Path, ...]
     fidelity: str
     note: str
+    path: Path = field(repr=False)
+    draft: Draft = field(repr=False, compare=False)
 
 
-def export(prompt: Prompt, format_name: str, target: Target, renderer: Renderer, probes: Sequence[Example]) -> Exported:
+def export(
+    prompt: Prompt,
+    format_name: str,
+    target: Target,
+    renderer: Renderer,
+    probes: Sequence[Example],
+    facts: Facts = NO_FACTS,
+) -> Exported:
     """Write a prompt in another tool's format.
 
     Parameters
@@ -68,6 +113,8 @@ def export(prompt: Prompt, format_name: str, target: Target, renderer: Renderer,
         What the prompt was scored with.
     probes
         Rows to compare on, beside a fixed corpus of texts that formats stumble over.
+    facts
+        What else is known of it: formats with rows need some.
 
     Raises
     ------
@@ -80,11 +127,11 @@ def export(prompt: Prompt, format_name: str, target: Target, renderer: Renderer,
     exporter = FORMATS[format_name]
     path = target.check(exporter.usual_name)
     _refuse_surrogates(prompt)
-    draft = exporter.draft(prompt, renderer)
+    draft = exporter.draft(Winner(prompt, renderer, facts))
     with files.bench(target.folder) as bench:
         made = bench / path.name
         files.write(made, draft.content)
-        fault = exporter.check(made, draft, probes)
+        fault = exporter.fault(made, draft, probes)
         if fault:
             raise ExportError(
                 f"{format_name}: the file read back is not the prompt: {fault}. Nothing was left behind. "
@@ -92,7 +139,8 @@ def export(prompt: Prompt, format_name: str, target: Target, renderer: Renderer,
             )
         files.move(made, path, force=target.force)
     names = [] if isinstance(draft.content, str) else list(draft.content)
-    return Exported(format_name, tuple(path / name for name in names) or (path,), draft.fidelity, draft.note)
+    written = tuple(path / name for name in names) or (path,)
+    return Exported(format_name, written, draft.fidelity, draft.note, path, draft)
 
 
 def _refuse_surrogates(prompt: Prompt) -> None:

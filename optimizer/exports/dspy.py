@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import keyword
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from inspect import cleandoc
 from pathlib import Path
@@ -17,8 +17,8 @@ from pathlib import Path
 from optimizer.errors import ExportError
 from optimizer.exports.files import CACHE
 from optimizer.exports.messages import fixed_turns
-from optimizer.exports.proof import Draft, Exporter, difference
-from search_spaces.prompt import Example, Prompt
+from optimizer.exports.proof import Draft, Exporter, Messages, Render, Winner
+from search_spaces.prompt import Prompt
 from search_spaces.rendering import Renderer
 
 OWN_LAYOUT = (
@@ -28,10 +28,11 @@ OWN_LAYOUT = (
 NO_SETTINGS = "It is without temperature and max_tokens; give them to dspy.LM."
 
 
-def _draft(prompt: Prompt, renderer: Renderer) -> Draft:
+def _draft(winner: Winner) -> Draft:
     from optimizer import programs
 
-    fixed_turns(prompt, renderer)
+    prompt = winner.prompt
+    fixed_turns(winner)
     for name in (*prompt.inputs, prompt.output):
         if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
             raise ExportError(
@@ -44,10 +45,10 @@ def _draft(prompt: Prompt, renderer: Renderer) -> Draft:
         files = programs.program_files(laid_out)
     except Exception as error:
         raise _refused(error) from error
+    renderer = winner.renderer if exact else Renderer(programs.adapter_templates())
     return Draft(
         files,
-        laid_out,
-        renderer if exact else Renderer(programs.adapter_templates()),
+        replace(winner, prompt=laid_out, renderer=renderer),
         "exact" if exact else "partial",
         NO_SETTINGS if exact else f"{OWN_LAYOUT} {NO_SETTINGS}",
     )
@@ -61,22 +62,22 @@ def _refused(error: Exception) -> ExportError:
     )
 
 
-def _check(path: Path, draft: Draft, probes: Sequence[Example]) -> str:
+def _read(path: Path, _: Draft) -> Render:
     from optimizer import programs
 
-    fault = _state_fault(json.loads((path / "program.json").read_bytes()), draft.prompt)
-    if fault:
-        return fault
-    try:
-        return difference(
-            lambda inputs: [message.to_dict() for message in programs.render_program(str(path), inputs)],
-            draft,
-            probes,
-        )
-    except Exception as error:
-        raise _refused(error) from error
-    finally:
-        shutil.rmtree(path / CACHE, ignore_errors=True)
+    def render(inputs: Mapping[str, str]) -> Messages:
+        try:
+            return [message.to_dict() for message in programs.render_program(str(path), inputs)]
+        except Exception as error:
+            raise _refused(error) from error
+        finally:
+            shutil.rmtree(path / CACHE, ignore_errors=True)
+
+    return render
+
+
+def _check(path: Path, draft: Draft) -> str:
+    return _state_fault(json.loads((path / "program.json").read_bytes()), draft.prompt)
 
 
 def _state_fault(state: dict[str, object], prompt: Prompt) -> str:
@@ -100,5 +101,7 @@ DSPY = Exporter(
     about="a DSPy program: a folder with program.json and program.py",
     usual_name="dspy_program",
     draft=_draft,
+    read=_read,
     check=_check,
+    fidelity="exact for prompts tuned with a DSPy adapter, else partial: laid out anew",
 )

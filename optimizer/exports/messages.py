@@ -11,28 +11,29 @@ from pathlib import Path
 from typing import Any
 
 from optimizer.errors import ExportError
-from optimizer.exports.proof import Draft, Exporter, difference, is_fixed
-from search_spaces.prompt import Example, Prompt, Slot, Turn, fill
-from search_spaces.rendering import Renderer
+from optimizer.exports.proof import Draft, Exporter, Render, Winner, filling, is_fixed
+from search_spaces.prompt import Prompt, Slot, Turn
 
 SCHEMA = "phrasetune/messages/1"
+NO_SETTINGS = "It is without temperature and max_tokens."
 
 
-def draft(prompt: Prompt, renderer: Renderer) -> Draft:
-    """Write a prompt as JSON."""
+def _draft(winner: Winner) -> Draft:
     data = {
         "schema": SCHEMA,
-        "model_settings": prompt.settings.to_dict(),
-        "inputs": list(prompt.inputs),
-        "messages": [
-            {"role": turn.role, "content": [_part(part) for part in turn.parts]}
-            for turn in fixed_turns(prompt, renderer)
-        ],
+        "model_settings": winner.prompt.settings.to_dict(),
+        "inputs": list(winner.prompt.inputs),
+        "messages": write_turns(fixed_turns(winner)),
     }
-    return Draft(json.dumps(data, indent=2, ensure_ascii=False) + "\n", prompt, renderer)
+    return Draft(to_json(data), winner)
 
 
-def fixed_turns(prompt: Prompt, renderer: Renderer) -> tuple[Turn, ...]:
+def to_json(data: object) -> str:
+    """Write JSON for people to read too."""
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+
+
+def fixed_turns(winner: Winner) -> tuple[Turn, ...]:
     """Compile a prompt, if its examples are the same for every input and its answers are what the model writes.
 
     Raises
@@ -40,43 +41,64 @@ def fixed_turns(prompt: Prompt, renderer: Renderer) -> tuple[Turn, ...]:
     ExportError
         If they are not.
     """
-    if prompt.calibrated:
-        raise ExportError(
-            "the answers of this prompt are chosen by calibrated log-probabilities, and this format carries messages "
-            'alone. Export it as python, or tune again with calibration = "off" in [space]. Nothing was left behind.'
-        )
+    prompt = winner.prompt
+    refuse_calibrated(prompt)
     if not is_fixed(prompt):
         raise ExportError(
             f"the examples of this prompt depend on the input (the nearest {prompt.nearest} of {len(prompt.demos)}); "
-            "this format carries fixed examples alone. Export it as python, or tune again without the demo "
+            "this format carries fixed examples alone. Export it as python or winner, or tune again without the demo "
             'strategy "nearest". Nothing was left behind.'
         )
-    return renderer.turns(prompt)
+    return winner.renderer.turns(prompt)
+
+
+def refuse_calibrated(prompt: Prompt) -> None:
+    """Refuse a prompt whose answers are not those that the model writes.
+
+    Raises
+    ------
+    ExportError
+        If it is one.
+    """
+    if prompt.calibrated:
+        raise ExportError(
+            "the answers of this prompt are chosen by calibrated log-probabilities, and this format carries messages "
+            'alone. Export it as python or winner, or tune again with calibration = "off" in [space]. '
+            "Nothing was left behind."
+        )
+
+
+def write_turns(turns: Sequence[Turn]) -> list[dict[str, Any]]:
+    """Write turns as JSON takes them: the inverse of `read_turns`."""
+    return [{"role": turn.role, "content": [_part(part) for part in turn.parts]} for turn in turns]
 
 
 def _part(part: str | Slot) -> dict[str, str]:
     return {"slot": part.name} if isinstance(part, Slot) else {"text": part}
 
 
-def read_turns(data: Mapping[str, Any]) -> tuple[Turn, ...]:
+def read_turns(messages: Sequence[Mapping[str, Any]]) -> tuple[Turn, ...]:
     """Turn the JSON's messages into turns again."""
     return tuple(
         Turn(message["role"], tuple(Slot(p["slot"]) if "slot" in p else p["text"] for p in message["content"]))
-        for message in data["messages"]
+        for message in messages
     )
 
 
-def _check(path: Path, draft: Draft, probes: Sequence[Example]) -> str:
+def _read(path: Path, _: Draft) -> Render:
+    return filling(read_turns(json.loads(path.read_bytes())["messages"]))
+
+
+def _check(path: Path, draft: Draft) -> str:
     data = json.loads(path.read_bytes())
-    turns = read_turns(data)
-    if data["model_settings"] != draft.prompt.settings.to_dict() or data["inputs"] != list(draft.prompt.inputs):
-        return "the settings or the names of the inputs are others"
-    return difference(lambda inputs: [m.to_dict() for m in fill(turns, inputs)], draft, probes)
+    kept = data["model_settings"] == draft.prompt.settings.to_dict() and data["inputs"] == list(draft.prompt.inputs)
+    return "" if kept else "the settings or the names of the inputs are others"
 
 
 MESSAGES = Exporter(
     about="JSON: messages as lists of texts and slots, for any language",
     usual_name="prompt.messages.json",
-    draft=draft,
+    draft=_draft,
+    read=_read,
     check=_check,
 )

@@ -6,10 +6,12 @@ Knows no format and writes no file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from search_spaces.prompt import Example, Prompt
+from optimizer.errors import ExportError
+from search_spaces.prompt import Example, Message, Prompt, Slot, Turn, fill
 from search_spaces.rendering import Renderer
 
 Messages = Sequence[Mapping[str, str]]
@@ -40,34 +42,159 @@ NASTY = (
 
 
 @dataclass(frozen=True, slots=True)
+class Facts:
+    """What a run knows of a prompt beside its texts; each may be missing, and some formats need some of it.
+
+    Parameters
+    ----------
+    name
+        Name of the task.
+    model
+        Model that it was tuned on, as LiteLLM names it.
+    seed, seed_renderer
+        Prompt that the search began from, and what renders it.
+    rows, split
+        Rows to export with it, and what they are: "test" only once the run itself has opened them, else "dev".
+    train
+        Training rows.
+    record
+        Provenance and scores, as JSON takes them.
+    """
+
+    name: str = "prompt"
+    model: str = ""
+    seed: Prompt | None = None
+    seed_renderer: Renderer | None = None
+    rows: tuple[Example, ...] = ()
+    split: str = ""
+    train: tuple[Example, ...] = ()
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def bare_model(self) -> str:
+        """The model's name at its provider, or a word to be replaced."""
+        return self.model.partition("/")[2] or self.model or "your-model"
+
+    def asked(self, what: str) -> tuple[Example, ...]:
+        """Return the rows.
+
+        Raises
+        ------
+        ExportError
+            If there are none, where the format is made of them.
+        """
+        if not self.rows:
+            raise ExportError(
+                f"this format holds {what}, and no rows were handed over; export from a run, or name rows with --rows. "
+                "Nothing was left behind."
+            )
+        return self.rows
+
+
+NO_FACTS = Facts()
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """A prompt to be exported: it, what it was scored with, and what is known of it."""
+
+    prompt: Prompt
+    renderer: Renderer
+    facts: Facts = NO_FACTS
+
+
+def everything(_: Mapping[str, str]) -> bool:
+    """Take any inputs."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """What a format wants to write.
 
-    `content` is the text of the file, or the texts of the files of a folder by name. `prompt` and `renderer` say
-    what it must render as: the given ones, unless the format lays a prompt out in its own way.
+    `content` is the text of the file, or the texts of the files of a folder by name. `winner` is what it must render
+    as: the given one, unless the format lays a prompt out in its own way. `carries` tells inputs that arrive whole
+    from those that the format's reader changes whatever we write; a format that has such inputs is not exact.
     """
 
     content: str | Mapping[str, str]
-    prompt: Prompt
-    renderer: Renderer
+    winner: Winner
     fidelity: str = "exact"
     note: str = ""
+    carries: Callable[[Mapping[str, str]], bool] = everything
+
+    @property
+    def prompt(self) -> Prompt:
+        """The prompt that the files must render as."""
+        return self.winner.prompt
+
+    @property
+    def renderer(self) -> Renderer:
+        """What renders it."""
+        return self.winner.renderer
 
 
-Check = Callable[[Path, Draft, Sequence[Example]], str]
+def nothing_else(*_: object) -> str:
+    """Find no fault."""
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
 class Exporter:
-    """One format: a line about it, its usual file name, how it is written, and how it is checked.
+    """One format: a line about it, its usual file name, its fidelity in a line, how it is written and how it is read.
 
-    `check` reads the written path back and says what differs, or nothing.
+    `read` turns the written path into a function from inputs to messages, without the tool that the format is for;
+    it is missing where the file holds messages that are rendered already. `check` looks at all else that the path
+    holds, and says what differs, or nothing. `rows` tells whether it holds the rows that are handed over.
     """
 
     about: str
     usual_name: str
-    draft: Callable[[Prompt, Renderer], Draft]
-    check: Check
+    draft: Callable[[Winner], Draft]
+    read: Callable[[Path, Draft], Render] | None = None
+    check: Callable[[Path, Draft], str] = nothing_else
+    fidelity: str = "exact"
+    rows: bool = False
+
+    def fault(self, path: Path, draft: Draft, probes: Sequence[Example]) -> str:
+        """Say what differs in what was written, or nothing."""
+        found = self.check(path, draft)
+        if found or self.read is None:
+            return found
+        # Asked for its own text, an example of a pool shows up.
+        return difference(self.read(path, draft), draft, [*probes, *draft.prompt.demos])
+
+
+def refuse_lost(tool: str, why: str, turns: Sequence[Turn], arrives: Callable[[Message], bool]) -> None:
+    """Refuse a prompt of which a message would not arrive in a tool, whatever the inputs.
+
+    Raises
+    ------
+    ExportError
+        If there is one.
+    """
+    inputs = {part.name: "x" for turn in turns for part in turn.parts if isinstance(part, Slot)}
+    for message in fill(turns, inputs):
+        if not arrives(message):
+            raise ExportError(
+                f"{tool} cannot hold the message {message.content[:60]!r}: {why}. Export it as messages or python. "
+                "Nothing was left behind."
+            )
+
+
+def arriving(turns: Sequence[Turn], arrives: Callable[[Message], bool]) -> Callable[[Mapping[str, str]], bool]:
+    """Tell inputs whose messages arrive all."""
+    return lambda inputs: all(map(arrives, fill(turns, inputs)))
+
+
+def filling(turns: Sequence[Turn]) -> Render:
+    """Fill turns, as a format does that keeps texts and slots apart."""
+    return lambda inputs: [message.to_dict() for message in fill(turns, inputs)]
+
+
+def sentences(*notes: str) -> str:
+    """Join what must be known, leaving out what is empty."""
+    return " ".join(note for note in notes if note)
 
 
 def is_fixed(prompt: Prompt) -> bool:
@@ -95,6 +222,8 @@ def difference(render: Render, draft: Draft, probes: Iterable[Example]) -> str:
     for probe in [*probes, *nasty_rows(draft.prompt)]:
         given = dict(probe.inputs)
         inputs = {name: given[name] for name in draft.prompt.inputs}
+        if not draft.carries(inputs):
+            continue
         row = replace(probe, id="", inputs=tuple(inputs.items()))
         wanted = [message.to_dict() for message in draft.renderer.messages(draft.prompt, row)]
         found = [dict(message) for message in render(inputs)]

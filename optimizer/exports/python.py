@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import keyword
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,9 +19,9 @@ from optimizer import calibration
 from optimizer.errors import ExportError
 from optimizer.exports.literals import Value, literal
 from optimizer.exports.parts import NUMBER_PART, Pool, cut_pool, parts, tokens
-from optimizer.exports.proof import NASTY, Draft, Exporter, difference, is_fixed
+from optimizer.exports.proof import NASTY, Draft, Exporter, Render, Winner, is_fixed, sentences
 from search_spaces import demos, templates
-from search_spaces.prompt import Example, Prompt
+from search_spaces.prompt import Prompt
 from search_spaces.rendering import Renderer
 from search_spaces.templates import ChatTemplate, TextTemplate, titled
 
@@ -158,7 +158,8 @@ found = _read({text})
     return _read(text) if found is None else found  # the words may be the answer's own"""
 
 
-def _draft(prompt: Prompt, renderer: Renderer) -> Draft:
+def _draft(winner: Winner) -> Draft:
+    prompt, renderer = winner.prompt, winner.renderer
     pool = None if is_fixed(prompt) else cut_pool(prompt, renderer.templates[prompt.template])
     reading = _reading(prompt, renderer)
     choosing = _choosing(prompt, can_read=bool(reading))
@@ -185,8 +186,8 @@ def _draft(prompt: Prompt, renderer: Renderer) -> Draft:
             "",
         ]
     )
-    notes = [*([] if reading else [NO_PARSE]), *([OWN_EXAMPLE.format(n=len(prompt.demos))] if pool else [])]
-    return Draft(text, prompt, renderer, note=" ".join(notes))
+    note = sentences("" if reading else NO_PARSE, OWN_EXAMPLE.format(n=len(prompt.demos)) if pool else "")
+    return Draft(text, winner, note=note)
 
 
 def _usage(prompt: Prompt) -> str:
@@ -274,14 +275,25 @@ def _unwrapping(prompt: Prompt, template: TextTemplate) -> str:
     return steps.format(text=f"text.strip().removeprefix({literal(opening)}){suffix}")
 
 
-def _check(path: Path, draft: Draft, probes: Sequence[Example]) -> str:
+def _load(path: Path) -> ModuleType:
     module = ModuleType("phrasetune_exported_prompt")
-    source = path.read_bytes().decode()
-    code = compile(source, str(path), "exec", dont_inherit=True)
+    code = compile(path.read_bytes().decode(), str(path), "exec", dont_inherit=True)
     exec(code, module.__dict__)  # noqa: S102 - nothing but our own functions and literals
+    return module
+
+
+def _read(path: Path, _: Draft) -> Render:
+    """Load a module; the inputs are given by name."""
+    module = _load(path)
+    return lambda inputs: module.render(**inputs)
+
+
+def _check(path: Path, draft: Draft) -> str:
+    """Compare the settings, and every answer that it reads or chooses."""
+    module = _load(path)
     if draft.prompt.settings.to_dict() != module.SETTINGS or draft.prompt.inputs != module.INPUTS:
         return "the settings or the names of the inputs are others"
-    for text in _completions(draft, probes) if hasattr(module, "parse") else ():
+    for text in _completions(draft) if hasattr(module, "parse") else ():
         if module.parse(text) != draft.renderer.parse(draft.prompt, text):
             return f"parse() reads another answer out of {text!r}"
     for told in _told(draft.prompt) if draft.prompt.calibrated else ():
@@ -292,14 +304,13 @@ def _check(path: Path, draft: Draft, probes: Sequence[Example]) -> str:
         found = module.label_scores(module.Prompt.labels, module.Prompt.output, module.beginnings(told))
         if found != scores or module.calibrate("", told) != wanted:
             return f"calibrate() chooses another answer by {told!r}"
-    pool = () if is_fixed(draft.prompt) else draft.prompt.demos  # asked for its own text, each example shows up
-    return difference(lambda inputs: module.render(**inputs), draft, [*probes, *pool])
+    return ""
 
 
-def _completions(draft: Draft, probes: Sequence[Example]) -> Iterator[str]:
+def _completions(draft: Draft) -> Iterator[str]:
     """Completions to read: worked answers, plain and with words around them, and nasty texts."""
     prompt, template = draft.prompt, draft.renderer.templates[draft.prompt.template]
-    targets = {*prompt.labels, *(row.target for row in (*prompt.demos, *probes)), *NASTY}
+    targets = {*prompt.labels, *(row.target for row in (*prompt.demos, *draft.winner.facts.rows)), *NASTY}
     name = titled(prompt.output)
     for target in sorted(targets):
         answer = template.answer(prompt, target, "Because it is so.")
@@ -334,5 +345,6 @@ PYTHON = Exporter(
     about="a Python module without dependencies: render(...), parse(text), SETTINGS",
     usual_name="prompt.py",
     draft=_draft,
+    read=_read,
     check=_check,
 )

@@ -8,79 +8,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from optimizer.errors import ExportError
-from optimizer.exports.messages import fixed_turns
-from optimizer.exports.proof import Draft, Exporter, difference
-from search_spaces.prompt import Example, Prompt, Slot, Turn, fill
-from search_spaces.rendering import Renderer
-from search_spaces.templates import turn as joined_turn
+from optimizer.exports.marks import Marks, choose_marks, note
+from optimizer.exports.messages import NO_SETTINGS, fixed_turns
+from optimizer.exports.proof import Draft, Exporter, Render, Winner, filling, sentences
+from search_spaces.prompt import Turn
 
-# Tried in this order; the widest is wider than any text that was not written to collide with it.
-BRACKETS = (("{", "}"), *(("<" * width, ">" * width) for width in range(2, 9)))
 HEADING_WIDTHS = range(1, 9)
 ROLES = ("system", "user", "assistant")
-NO_SETTINGS = "It is without temperature and max_tokens."
-
-
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """How the inputs are marked: the mark of every input by name."""
-
-    by_name: dict[str, str]
-
-    def body(self, turn: Turn) -> str:
-        """Write a turn as one text."""
-        return "".join(self.by_name[part.name] if isinstance(part, Slot) else part for part in turn.parts)
-
-    def cut(self, role: str, body: str) -> Turn:
-        """Inverse of `body`."""
-        names = {mark: name for name, mark in self.by_name.items()}
-        marks = "|".join(re.escape(mark) for mark in sorted(names, key=len, reverse=True))
-        pieces = re.split(f"({marks})", body) if marks else [body]
-        return joined_turn(role, *(Slot(names[piece]) if piece in names else piece for piece in pieces))
-
-
-def choose_marks(turns: Sequence[Turn], inputs: Iterable[str]) -> Marks:
-    """Find marks that stand nowhere in the texts.
-
-    Raises
-    ------
-    ExportError
-        If there are none.
-    """
-    names = list(inputs)
-    for opening, closing in BRACKETS:
-        marks = Marks({name: f"{opening}{name}{closing}" for name in names})
-        if all(marks.cut(turn.role, marks.body(turn)) == joined_turn(turn.role, *turn.parts) for turn in turns):
-            return marks
-    raise ExportError(
-        f"the prompt holds every mark that its inputs could have, from {{{names[0]}}} on; a text needs one that "
-        "stands nowhere else. Export it as messages or python. Nothing was left behind."
-    )
-
-
-def _note(prompt: Prompt, marks: Marks) -> str:
-    name = prompt.inputs[0]
-    usual = f"{{{name}}}"
-    if marks.by_name[name] == usual:
-        return ""
-    return f" The inputs are marked as {marks.by_name[name]}, since {usual} stands in the prompt."
 
 
 # --- plain text -------------------------------------------------------------------------------------------
 
 
-def _text_draft(prompt: Prompt, renderer: Renderer) -> Draft:
-    turns = fixed_turns(prompt, renderer)
-    marks = choose_marks(turns, prompt.inputs)
+def _text_draft(winner: Winner) -> Draft:
+    turns = fixed_turns(winner)
+    marks = choose_marks(turns, winner.prompt.inputs)
     width = _heading_width(turns, marks)
-    note = NO_SETTINGS + _note(prompt, marks)
-    if width > 1:
-        note += f" The roles are headed {_heading('user', width)}, since [user] or another role stands in the prompt."
-    return Draft(_write_text(turns, marks, width), prompt, renderer, note=note)
+    headed = f"The roles are headed {_heading('user', width)}, since [user] or another role stands in the prompt."
+    known = sentences(NO_SETTINGS, note(winner.prompt, marks), headed if width > 1 else "")
+    return Draft(_write_text(turns, marks, width), winner, note=known)
 
 
 def _heading(role: str, width: int) -> str:
@@ -111,23 +60,22 @@ def _read_text(text: str, width: int, roles: Iterable[str]) -> list[tuple[str, s
     return list(zip(pieces[::2], bodies, strict=True))
 
 
-def _text_check(path: Path, draft: Draft, probes: Sequence[Example]) -> str:
-    turns = draft.renderer.turns(draft.prompt)
+def _text_read(path: Path, draft: Draft) -> Render:
+    turns = fixed_turns(draft.winner)
     marks = choose_marks(turns, draft.prompt.inputs)
     found = _read_text(path.read_bytes().decode(), _heading_width(turns, marks), [turn.role for turn in turns])
-    return _compare(found, marks, draft, probes)
+    return _cut(found, marks)
 
 
-def _compare(found: Iterable[tuple[str, str]], marks: Marks, draft: Draft, probes: Sequence[Example]) -> str:
-    cut = [marks.cut(role, body) for role, body in found]
-    return difference(lambda inputs: [message.to_dict() for message in fill(cut, inputs)], draft, probes)
+def _cut(found: Iterable[tuple[str, str]], marks: Marks) -> Render:
+    return filling([marks.cut(role, body) for role, body in found])
 
 
 TEXT = Exporter(
     about="plain text with [user] headings and {inputs}, to read and to paste",
     usual_name="prompt.txt",
     draft=_text_draft,
-    check=_text_check,
+    read=_text_read,
 )
 
 
@@ -136,8 +84,8 @@ TEXT = Exporter(
 BLOCK = re.compile(r"^## \d+\. ([^\n]*)\n\n(`{3,})text\n(.*?)\n\2\n", re.MULTILINE | re.DOTALL)
 
 
-def _markdown_draft(prompt: Prompt, renderer: Renderer) -> Draft:
-    turns = fixed_turns(prompt, renderer)
+def _markdown_draft(winner: Winner) -> Draft:
+    turns, prompt = fixed_turns(winner), winner.prompt
     marks = choose_marks(turns, prompt.inputs)
     facts = {
         "template": _code(prompt.template),
@@ -153,7 +101,7 @@ def _markdown_draft(prompt: Prompt, renderer: Renderer) -> Draft:
     lines = ["# Prompt", "", "| parameter | value |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in facts.items()]
     blocks = [_block(number, turn.role, marks.body(turn)) for number, turn in enumerate(turns, start=1)]
-    return Draft("\n".join([*lines, "", *blocks]), prompt, renderer, note=_note(prompt, marks).strip())
+    return Draft("\n".join([*lines, "", *blocks]), winner, note=note(prompt, marks))
 
 
 def _block(number: int, role: str, body: str) -> str:
@@ -173,15 +121,15 @@ def _longest_run(text: str) -> int:
     return max((len(run) for run in re.findall("`+", text)), default=0)
 
 
-def _markdown_check(path: Path, draft: Draft, probes: Sequence[Example]) -> str:
-    marks = choose_marks(draft.renderer.turns(draft.prompt), draft.prompt.inputs)
+def _markdown_read(path: Path, draft: Draft) -> Render:
+    marks = choose_marks(fixed_turns(draft.winner), draft.prompt.inputs)
     blocks = BLOCK.findall(path.read_bytes().decode())
-    return _compare([(role, body) for role, _, body in blocks], marks, draft, probes)
+    return _cut([(role, body) for role, _, body in blocks], marks)
 
 
 MARKDOWN = Exporter(
     about="Markdown to read: a table of the settings, and each message in a fence",
     usual_name="prompt.md",
     draft=_markdown_draft,
-    check=_markdown_check,
+    read=_markdown_read,
 )

@@ -1,0 +1,103 @@
+"""A task for Inspect AI: its rows, a few lines that hand them over, and the module that renders and reads.
+
+The module is the one of the format python, so whatever that carries is carried here. Knows nothing of files' names and
+places.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from optimizer.exports.messages import refuse_calibrated, to_json
+from optimizer.exports.names import slot_names
+from optimizer.exports.proof import Draft, Exporter, Render, Winner, sentences
+from optimizer.exports.python import PYTHON
+
+TASK = '''\
+"""A prompt tuned by phrasetune, as a task of Inspect AI: `inspect eval task.py --model {model}`."""
+
+import runpy
+from pathlib import Path
+
+from inspect_ai import Task, task
+from inspect_ai.dataset import Sample, json_dataset
+from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, GenerateConfig
+from inspect_ai.scorer import CORRECT, INCORRECT, Score, accuracy, scorer, stderr
+from inspect_ai.solver import generate
+
+HERE = Path(__file__).resolve().parent
+PROMPT = runpy.run_path(str(HERE / "prompt.py"))
+ROLES = {{"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}}
+
+
+def sample(row):
+    messages = PROMPT["render"](**row["inputs"])
+    said = [ROLES[message["role"]](content=message["content"]) for message in messages]
+    return Sample(input=said, target=row["targets"], id=row["id"])
+
+
+@scorer(metrics=[accuracy(), stderr()])
+def answer():
+    async def score(state, target):
+        found = PROMPT.get("parse", str.strip)(state.output.completion)
+        return Score(value=CORRECT if found in list(target) else INCORRECT, answer=found or "")
+
+    return score
+
+
+@task
+def {name}():
+    rows = json_dataset(str(HERE / "dataset.json"), sample)
+    return Task(dataset=rows, solver=generate(), scorer=answer(), config=GenerateConfig(**PROMPT["SETTINGS"]))
+'''
+
+
+def task_name(winner: Winner) -> str:
+    """Name the task's function."""
+    return slot_names([winner.facts.name])[winner.facts.name].lower()
+
+
+def _rows(winner: Winner) -> list[dict[str, Any]]:
+    wanted = winner.prompt.inputs
+    return [
+        {"id": row.id, "inputs": {name: dict(row.inputs)[name] for name in wanted}, "targets": list(row.targets)}
+        for row in winner.facts.asked("rows to be answered")
+    ]
+
+
+def _draft(winner: Winner) -> Draft:
+    refuse_calibrated(winner.prompt)
+    facts = winner.facts
+    rows = _rows(winner)
+    module = PYTHON.draft(winner)
+    assert isinstance(module.content, str)
+    model = re.sub(r"[^\w./:-]", "", facts.model) or "openai/gpt-4o-mini"
+    text = TASK.format(model=model, name=task_name(winner))
+    files = {"task.py": text, "prompt.py": module.content, "dataset.json": to_json(rows)}
+    how = f"It asks {len(rows)} {facts.split} rows, and scores whether the answer is one of those wanted."
+    return Draft(files, winner, note=sentences(how, module.note))
+
+
+def _read(path: Path, draft: Draft) -> Render:
+    assert PYTHON.read
+    return PYTHON.read(path / "prompt.py", draft)
+
+
+def _check(path: Path, draft: Draft) -> str:
+    compile((path / "task.py").read_bytes(), "task.py", "exec", dont_inherit=True)
+    if json.loads((path / "dataset.json").read_bytes()) != _rows(draft.winner):
+        return "its rows are others"
+    return PYTHON.check(path / "prompt.py", draft)
+
+
+INSPECT = Exporter(
+    about="a task for Inspect AI: a folder with task.py, prompt.py and dataset.json",
+    usual_name="inspect_task",
+    draft=_draft,
+    read=_read,
+    check=_check,
+    rows=True,
+)

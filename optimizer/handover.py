@@ -1,0 +1,118 @@
+"""What an export is made of: a trial of a run, its seed prompt, rows, provenance and scores.
+
+Reads records out of the store. Test rows go along only once the run itself has opened them, dev rows until then. No
+folder and no address is handed on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from optimizer import card
+from optimizer.calibration import settle
+from optimizer.contenders import SEED
+from optimizer.exports.proof import Facts
+from optimizer.records import Contender, Outcome, Run, Trial, Verdict
+from optimizer.store import Store
+from search_spaces.prompt import Example
+from search_spaces.rendering import Renderer
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """A trial to be exported, what renders it, what is known of it, and the dev rows that an export is proven on.
+
+    `outcomes` are what the trial has scored on the rows of `facts`, as recorded; empty where it was not asked them.
+    """
+
+    run: Run
+    trial: Trial
+    renderer: Renderer
+    facts: Facts
+    probes: tuple[Example, ...]
+    outcomes: tuple[Outcome, ...]
+
+
+def hand_over(store: Store, run: Run, trial: Trial, seed: Trial) -> Handover:
+    """Collect what an export of a trial needs."""
+    recorded = store.outcomes(run.id, trial.number)
+    answers = store.find_completions([outcome.completion_key for outcome in recorded])
+    trial = replace(trial, prompt=settle(trial.prompt, (completion.logprobs for completion in answers.values())))
+    rows = {split: store.examples(run.data, split) for split in ("train", "dev", "test")}
+    verdict = store.verdict(run.id)
+    contender = _contender(run, trial, verdict)
+    split = "test" if verdict else "dev"
+    facts = Facts(
+        run.name,
+        card.placeless(run.model),
+        seed.prompt,
+        renderer_for(seed),
+        tuple(rows[split]),
+        split,
+        tuple(rows["train"]),
+        {
+            "provenance": _provenance(run, trial, {name: len(found) for name, found in rows.items()}),
+            "scores": {"dev": _dev(run, trial), "test": _test(run, contender)},
+        },
+    )
+    scored = recorded if split == "dev" else contender.outcomes if contender else ()
+    return Handover(run, trial, renderer_for(trial), facts, tuple(rows["dev"]), tuple(scored))
+
+
+def renderer_for(trial: Trial) -> Renderer:
+    """Make a renderer that holds the trial's template; DSPy is loaded only for its own."""
+    if not trial.prompt.template.startswith("dspy-"):
+        return Renderer()
+    from optimizer.programs import adapter_templates
+
+    return Renderer(adapter_templates())
+
+
+def _contender(run: Run, trial: Trial, verdict: Verdict | None) -> Contender | None:
+    """Find the trial among the contenders of the verdict."""
+    if trial.number == run.winner:
+        return card.own(verdict)
+    seeds = [c for c in (verdict.contenders if verdict else ()) if c.name == SEED]
+    return seeds[0] if seeds and trial.number == 0 else None
+
+
+def _provenance(run: Run, trial: Trial, sizes: dict[str, int]) -> dict[str, Any]:
+    data = run.task["data"]
+    return {
+        "run": run.id,
+        "trial": trial.number,
+        "won": trial.number == run.winner,
+        "params": dict(trial.params),
+        "task": run.name,
+        "kind": run.task["task"]["kind"],
+        "model": card.placeless(run.model),
+        "data": {
+            "file": card.file_name(data["file"]),
+            "digest": run.data,
+            "inputs": list(data["inputs"]),
+            "target": data["target"],
+            "rows": sizes,
+        },
+        "started": run.started,
+        "finished": run.finished or None,
+    }
+
+
+def _dev(run: Run, trial: Trial) -> dict[str, Any] | None:
+    if trial.score is None:
+        return None
+    known = asdict(trial)
+    return {"metric": run.metric, **{name: known[name] for name in ("score", "interval", "n", "estimate", "credible")}}
+
+
+def _test(run: Run, contender: Contender | None) -> dict[str, Any] | None:
+    if contender is None:
+        return None
+    return {"metric": run.metric, "score": contender.score, "interval": contender.interval, "n": contender.n}
+
+
+def given(handover: Handover, rows: Sequence[Example]) -> Handover:
+    """Hand other rows over in the place of the run's own."""
+    return replace(handover, facts=replace(handover.facts, rows=tuple(rows), split="given"), outcomes=())
