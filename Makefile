@@ -68,14 +68,16 @@ clean:
 	$(SYNC) --group test --group tools
 	touch $@
 
-# torch for the CPU alone, of which PyPI has none for Linux: 200 MB in the place of several GB for a graphics card.
+# torch for the CPU alone: 200 MB in the place of several GB for a graphics card. TORCH_INDEX is the index of such builds,
+# as PyTorch's page on installing names it; without one, and where pip finds none, it is the large one.
 TORCH := torch==2.13.0+cpu
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
 CARD := $(shell sed -n 's/^name = "\(torch\|triton\|nvidia-.*\|cuda-.*\)"$$/--no-install-package \1/p' uv.lock 2>/dev/null)
 
 .venv/finetune: .venv/test
 	$(SYNC) --group test --extra finetune --group finetune $(CARD)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --retries 0 --extra-index-url $(TORCH_INDEX) '$(TORCH)'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --retries 0 \
+	  $(addprefix --extra-index-url ,$(TORCH_INDEX)) '$(TORCH)' || $(SYNC) --group test --extra finetune --group finetune
 	touch $@
 
 # The tools that read exports have an environment of their own: 900 MB that no other test should meet.

@@ -138,7 +138,9 @@ class Rival:
         Texts, shape (n,) -> US dollars and seconds of each, shape (n,), for a rival whose answers are bought;
         otherwise they cost nothing, and take the mean time of a batch.
     refit
-        Training rows, and rows to answer -> a rival trained anew on parts of the former; None if that takes too long.
+        Training rows, and rows to answer -> a rival trained anew on parts of the former; None if that costs too much.
+    draws
+        How often it may be trained anew on as many rows, at most, where that takes long.
     priced
         Whether the price of its answers is known.
     retrain
@@ -153,6 +155,7 @@ class Rival:
     confidence: Callable[[Texts], list[float]]
     paid: Callable[[Texts], list[tuple[float, float]]] | None = None
     refit: Callable[[Sequence[Example], Sequence[Example]], Refit] | None = None
+    draws: int = 5
     priced: bool = True
     retrain: Callable[[Lesson], Rival] | None = None
     kin: Callable[[Sequence[Example], Texts], tuple[Floats, Floats]] | None = None

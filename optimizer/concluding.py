@@ -173,12 +173,12 @@ class Conclusion:
         """Add the learning curve; not under a judge, who would be asked thousands of times for it."""
         if rival.refit is None:
             kind = rival.trained.kind
-            said = f"How the {kind} baseline grows with its rows was not measured: training takes too long."
+            said = f"How the {kind} baseline grows with its rows was not measured: each size would be a job to pay for."
             return replace(ruling, sentence=f"{ruling.sentence} {said}")
         self.stage("curve", "training the rival on fewer rows")
         data, rng = self.plan.data, np.random.default_rng(self.plan.task.search.seed)
         refit, targets = rival.refit(data.train, data.test), [row.target for row in data.train]
-        grown = curve.measure(refit, targets, data.test, self.evaluate.metric, ruling, rng)
+        grown = curve.measure(refit, targets, data.test, self.evaluate.metric, ruling, rng, draws=rival.draws)
         said = f" {curve.sentence(grown)}" if rival.serves else ""
         return replace(ruling, curve=grown, sentence=ruling.sentence + said)
 

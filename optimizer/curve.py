@@ -51,13 +51,15 @@ def order(targets: Sequence[str], rng: np.random.Generator) -> Codes:
     return np.argsort(place)
 
 
-def measure(
+def measure(  # noqa: PLR0913 - each names one thing
     refit: Callable[[Sequence[int]], list[str]],
     targets: Sequence[str],
     rows: Sequence[Example],
     metric: Metric,
     verdict: Verdict,
     rng: np.random.Generator,
+    *,
+    draws: int = REPEATS[0][1],
 ) -> LearningCurve:
     """Measure the learning curve, and where it crosses the prompt's score.
 
@@ -75,6 +77,8 @@ def measure(
         Holds what the prompt and the rival answered; the last point is the rival itself.
     rng
         Draws the training rows, and resamples test rows and draws.
+    draws
+        How often each size is drawn, at most.
 
     Notes
     -----
@@ -89,20 +93,20 @@ def measure(
     """
     prompt = rivalled(verdict)
     rival = next(c for c in verdict.contenders if c.name == RIVAL)
-    fitted = _fitted(refit, targets, rows, metric, rng)
+    fitted = _fitted(refit, targets, rows, metric, rng, draws)
     examples = {row.id: row for row in rows}
-    every = [prompt.outcomes, *(outcomes for _, draws in fitted for outcomes in draws), rival.outcomes]
+    every = [prompt.outcomes, *(outcomes for _, given in fitted for outcomes in given), rival.outcomes]
     observed, drawn = resampled(metric, every, examples, rng, resamples=RESAMPLES)
     points, groups, first = [], [], 1
-    for size, draws in fitted:
-        own = slice(first, first + len(draws))
-        first += len(draws)
-        scores = np.array([summarise(metric, outcomes, examples) for outcomes in draws], dtype=np.float64)
+    for size, given in fitted:
+        own = slice(first, first + len(given))
+        first += len(given)
+        scores = np.array([summarise(metric, outcomes, examples) for outcomes in given], dtype=np.float64)
         gaps, mean = observed[own] - observed[0], drawn[own].mean(axis=0)
         limits = crossed_interval(scores, mean, len(rows), low=metric.low)
         most = 1 - metric.low
         apart = crossed_interval(gaps, mean - drawn[0], len(rows), low=-most, high=most)
-        points.append(CurvePoint(size, float(scores.mean()), limits, len(draws), float(gaps.mean()), apart))
+        points.append(CurvePoint(size, float(scores.mean()), limits, len(given), float(gaps.mean()), apart))
         groups.append(drawn[own])
     compared = next(c for c in verdict.comparisons if (c.a, c.b) == (prompt.name, RIVAL))
     gap = (-compared.interval[1], -compared.interval[0])
@@ -117,13 +121,14 @@ def _fitted(
     rows: Sequence[Example],
     metric: Metric,
     rng: np.random.Generator,
+    most_draws: int,
 ) -> list[tuple[int, list[tuple[Outcome, ...]]]]:
     """Train on every size but the last, several times, and score."""
     orders = [order(targets, rng) for _ in range(max(repeats for _, repeats in REPEATS))]
     found = []
     for size in sizes(len(targets))[:-1]:
         repeats = next((repeats for most, repeats in REPEATS if size <= most), 2)
-        answers = [refit([int(row) for row in drawn[:size]]) for drawn in orders[:repeats]]
+        answers = [refit([int(row) for row in drawn[:size]]) for drawn in orders[: min(repeats, most_draws)]]
         found.append((size, [_outcomes(given, rows, metric) for given in answers]))
     return found
 

@@ -188,7 +188,7 @@ def load(trained: TrainedModel, task: Task, outside: Outside) -> Rival:
     if trained.kind == "encoder":
         return encoder.load(trained, _embedder(task, outside), task.search.seed)
     if trained.kind == "lora":
-        return lora.load(trained, named(trained.kind, task))
+        return lora.load(trained, named(trained.kind, task), task.search.seed)
     return provider_tuning.load(trained, _order(task), tuned_ledgers(task, outside))
 
 

@@ -13,15 +13,18 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from optimizer.baseline import Counted, Lesson, Rival
+from optimizer.baseline import Counted, Lesson, Refit, Rival
 from optimizer.errors import InputError
 from optimizer.records import TrainedModel
 from optimizer.torch_threads import few_threads
+from search_spaces.prompt import Example
 from search_spaces.space import Chooser, Value
 
 EPOCHS = 20  # the most passes over the training rows
@@ -30,6 +33,8 @@ BATCH = 8  # rows of a step: a few hundred rows then make enough steps an epoch
 LONGEST = 256  # tokens of a row: attention on a CPU grows with their square
 DROPOUT = 0.1  # of the adapters
 WARM_UP = 10  # steps over which the learning rate rises
+STEPS = 50  # fewest of a training on a part of the rows, whose epochs are short
+DRAWS = 2  # parts of each size: training on them takes seconds to minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +79,11 @@ def train(lesson: Lesson, name: str) -> Rival:
     detail = f"{name}, fine-tuned with LoRA of rank {found.params['rank']}, {len(found.curve)} epochs"
     params = {"model": name, **found.params}
     trained = TrainedModel(detail, params, found.curve, max(found.curve), _dump(found.state, labels), kind="lora")
-    return load(replace(trained, trials=search.trials, seconds=time.perf_counter() - started), name)
+    trained = replace(trained, trials=search.trials, seconds=time.perf_counter() - started)
+    return load(trained, name, lesson.budget.seed)
 
 
-def load(trained: TrainedModel, name: str) -> Rival:
+def load(trained: TrainedModel, name: str, seed: int) -> Rival:
     """Bring a trained rival back from its safetensors file, which holds numbers and no code."""
     from peft import set_peft_model_state_dict
     from safetensors.torch import load as tensors
@@ -97,7 +103,22 @@ def load(trained: TrainedModel, name: str) -> Rival:
         trained,
         answer=lambda texts: [labels[int(best)] for best in likely(texts).argmax(axis=1)] if texts else [],
         confidence=lambda texts: [float(each) for each in likely(texts).max(axis=1)] if texts else [],
+        refit=partial(_refits, trained, name, seed),
+        draws=DRAWS,
     )
+
+
+def _refits(trained: TrainedModel, name: str, seed: int, rows: Sequence[Example], unseen: Sequence[Example]) -> Refit:
+    """Train a fresh model on parts of the rows: the same hyperparameters, and as many epochs as a part needs."""
+    tokenizer, labels = _tokenizer(name), sorted({row.target for row in rows})
+
+    def refit(part: Sequence[int]) -> list[str]:
+        model = _Model(name, tokenizer, labels, trained.params, seed)
+        model.study([rows[i] for i in part])
+        likely = model.probabilities(model.encoded([row.text for row in unseen]))
+        return [labels[int(each.argmax())] for each in likely]
+
+    return refit
 
 
 def _choose(chooser: Chooser) -> dict[str, Value]:
@@ -144,20 +165,40 @@ class _Model:
 
     def fit(self, lesson: Lesson, until: float) -> Fitted:
         """Train by epochs, stop when the dev score no longer rises or the time is over, and keep the best epoch."""
-        import torch
         from peft import get_peft_model_state_dict
 
-        rows, dev = (self.encoded([row.text for row in part]) for part in (lesson.rows, lesson.dev))
+        dev = self.encoded([row.text for row in lesson.dev])
+        curve, best = list[float](), dict[str, Any]()
+        for _ in islice(self.epochs(lesson.rows), EPOCHS):
+            answers = [self.labels[int(each.argmax())] for each in self.probabilities(dev)]
+            curve.append(lesson.dev_score(answers))
+            if curve[-1] > max(curve[:-1], default=-math.inf):
+                best = {key: value.clone() for key, value in get_peft_model_state_dict(self.net).items()}
+            if time.perf_counter() > until or len(curve) - int(np.argmax(curve)) > PATIENCE:
+                break
+        return Fitted(self.params, best, tuple(curve))
+
+    def study(self, rows: Sequence[Example]) -> None:
+        """Train for all epochs, or as many as make enough steps."""
+        passes = max(EPOCHS, math.ceil(STEPS * BATCH / len(rows)))
+        for _ in islice(self.epochs(rows), passes):
+            pass
+
+    def epochs(self, examples: Sequence[Example]) -> Iterator[None]:
+        """Train, one pass over the rows after the other, without end."""
+        import torch
+
+        rows = self.encoded([row.text for row in examples])
         lengths = np.array([len(row["input_ids"]) for row in rows])
-        targets = torch.tensor([self.labels.index(row.target) for row in lesson.rows])
+        targets = torch.tensor([self.labels.index(row.target) for row in examples])
         weights = [weight for weight in self.net.parameters() if weight.requires_grad]
         rate = 10.0 ** float(self.params["log10_rate"])
         optimizer = torch.optim.AdamW(weights, lr=rate)
         rising = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / WARM_UP))
-        curve, best, rng = list[float](), dict[str, Any](), np.random.default_rng(self.seed)
+        rng = np.random.default_rng(self.seed)
         with few_threads(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            while len(curve) < EPOCHS and len(curve) - (int(np.argmax(curve)) if curve else 0) <= PATIENCE:
+            while True:
                 self.net.train()
                 for picked in _mixed(lengths, rng):
                     loss = self.net(**self._padded([rows[i] for i in picked]), labels=targets[picked]).loss
@@ -165,13 +206,7 @@ class _Model:
                     loss.backward()
                     optimizer.step()
                     rising.step()
-                answers = [self.labels[int(each.argmax())] for each in self.probabilities(dev)]
-                curve.append(lesson.dev_score(answers))
-                if curve[-1] > max(curve[:-1], default=-math.inf):
-                    best = {key: value.clone() for key, value in get_peft_model_state_dict(self.net).items()}
-                if time.perf_counter() > until:
-                    break
-        return Fitted(self.params, best, tuple(curve))
+                yield
 
     def probabilities(self, rows: Sequence[Mapping[str, list[int]]]) -> list[Any]:
         """The probability of each label for each row [n][labels]; rows of like length share a batch."""

@@ -93,7 +93,7 @@ def test_lora_learns_and_comes_back(minilm: str, monkeypatch: pytest.MonkeyPatch
     taught = lesson(rows[:64], rows[64:104], Budget(1, 600))
 
     rival = lora.train(taught, minilm)
-    again = lora.load(rival.trained, minilm)
+    again = lora.load(rival.trained, minilm, 0)
     texts = [row.text for row in rows[104:144]]
 
     assert right(rival, rows[104:144]) > 0.7
@@ -103,6 +103,25 @@ def test_lora_learns_and_comes_back(minilm: str, monkeypatch: pytest.MonkeyPatch
     assert rival.confidence(texts) == pytest.approx(again.confidence(texts), abs=1e-4)
     assert min(rival.confidence(texts)) >= 0.5
     assert lora.train(taught, minilm).trained.curve == rival.trained.curve
+
+
+def test_lora_is_trained_anew_on_parts_of_the_rows(minilm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the learning curve: also by a rival that comes from its file; more rows, more right."""
+    monkeypatch.setattr(lora, "EPOCHS", 6)
+    rows = two_labels()
+    rival = lora.train(lesson(rows[:64], rows[64:80], Budget(1, 1)), minilm)
+    again = lora.load(rival.trained, minilm, 0)
+    assert rival.refit
+    assert again.refit
+    unseen = rows[104:144]
+
+    few, many = (rival.refit(rows[:64], unseen)(range(size)) for size in (8, 64))
+
+    assert again.refit(rows[:64], unseen)(range(8)) == few
+    hits = [sum(answer == row.target for answer, row in zip(given, unseen, strict=True)) for given in (few, many)]
+    assert hits[1] > 0.7 * len(unseen)
+    assert hits[1] >= hits[0] - 4
+    assert rival.draws == 2
 
 
 def test_lora_keeps_to_its_seconds(minilm: str) -> None:
@@ -151,4 +170,5 @@ def test_a_run_climbs_the_ladder(command: Command, tmp_path: Path, minilm: str) 
 
     assert "frozen, + linear head" in said
     assert "fine-tuned with LoRA of rank" in said
+    assert "was not measured" not in said
     assert "baselines left out: provider (no model is named" in said

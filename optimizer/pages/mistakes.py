@@ -53,7 +53,7 @@ def _square(contender: Contender, labels: Sequence[str], wanted: dict[str, str])
     return Square(contender.name, tuple(labels), answers, counts)
 
 
-def confusions(story: Story, most: int = 20) -> Grid:
+def confusions(story: Story, most: int = 10) -> Grid:
     """List the answers that the best prompt gave most often where another was wanted."""
     best = _of(story, BEST)
     wanted = {row.id: row.target for row in story.rows["test"]}
