@@ -7,7 +7,7 @@ EXPORTS := .venv/exports
 NODE := .venv/node
 SYNC := UV_PROJECT_ENVIRONMENT=.venv $(BIN)/uv sync --frozen --inexact --compile-bytecode --quiet
 
-.PHONY: demo test test-finetune test-tools test-exports test-node faults lint types format clean
+.PHONY: demo test test-finetune test-tools test-exports test-node docs faults lint types format clean
 
 demo: .venv/demo  ## the main job on bundled rows and the embedded model
 	$(BIN)/phrasetune demo
@@ -28,6 +28,9 @@ test-node: $(EXPORTS)/ready $(NODE)/ready  ## the same for promptfoo, and for do
 	PATH="$(CURDIR)/$(NODE)/bin:$$PATH" NODE_PATH="$(CURDIR)/$(NODE)/node_modules" \
 	  $(EXPORTS)/bin/python -m pytest -n auto --maxprocesses 4 tests/test_exports_real.py -m node
 
+docs: .venv/docs  ## the pages of docs/, into docs/_build/html; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
 faults: .venv/test  ## kills, faults, full disks and hostile providers in large numbers; leaves faults.json
 	FAULTS=full $(BIN)/python -m pytest tests/faults -n auto --dist worksteal
 
@@ -43,7 +46,7 @@ format: .venv/lint
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv dist build docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # uv is a tool inside the environment; --inexact lets it stay there. Each group of dependencies leaves a mark.
 .venv/uv-$(UV_VERSION):
@@ -66,6 +69,10 @@ clean:
 
 .venv/tools: .venv/test
 	$(SYNC) --group test --group tools
+	touch $@
+
+.venv/docs: .venv/uv-$(UV_VERSION) pyproject.toml uv.lock
+	$(SYNC) --group docs
 	touch $@
 
 # torch for the CPU alone: 200 MB in the place of several GB for a graphics card. TORCH_INDEX is the index of such builds,

@@ -73,12 +73,12 @@ class About(_Section):
     prompt that is found; it stands in its card.
     """
 
-    name: Annotated[str, Field(pattern=r"^[\w.-]{1,80}$")]
-    kind: Literal["classification", "multilabel", "extraction", "qa", "generation"] = "classification"
-    description: str = ""
-    labels: Labels = []
-    metric: str = ""
-    responsible: Annotated[str, AfterValidator(_one_line)] = ""
+    name: Annotated[str, Field(pattern=r"^[\w.-]{1,80}$")]  #: what the run is called
+    kind: Literal["classification", "multilabel", "extraction", "qa", "generation"] = "classification"  #: of task
+    description: str = ""  #: the task in a sentence; a wording of the space uses it
+    labels: Labels = []  #: the closed list of answers; left out, they are read from the data
+    metric: str = ""  #: what is maximized; left out, the usual one of the kind
+    responsible: Annotated[str, AfterValidator(_one_line)] = ""  #: who answers for the prompt; stands in its card
 
     @model_validator(mode="after")
     def _known_metric(self) -> About:
@@ -97,21 +97,21 @@ class Data(_Section):
     many are drawn with `seed`, as `sampling` says; 0 uses all.
     """
 
-    file: Name
-    inputs: Annotated[list[Name], Field(min_length=1)]
-    target: Name
-    answers: str = ""
-    id: str = ""
-    group: str = ""
-    slices: list[str] = []
-    ood: str = ""
-    unlabelled: str = ""
-    split_column: str = ""
-    train: Fraction = 0.5
-    dev: Fraction = 0.25
-    test: Fraction = 0.25
-    seed: Seed = 0
-    max_rows: Annotated[int, Field(ge=0)] = MAX_ROWS
+    file: Name  #: CSV, TSV, JSONL, JSON or Parquet, beside the task file
+    inputs: Annotated[list[Name], Field(min_length=1)]  #: the columns that are shown
+    target: Name  #: the column with the wanted answer
+    answers: str = ""  #: a column with a list of accepted answers
+    id: str = ""  #: a column that tells rows apart; left out, they are numbered
+    group: str = ""  #: a column whose equal values stay in one split
+    slices: list[str] = []  #: columns that scores are broken down by
+    ood: str = ""  #: a file of rows from another domain
+    unlabelled: str = ""  #: a file of rows without a target
+    split_column: str = ""  #: a column that says train, dev or test
+    train: Fraction = 0.5  #: share of the rows that demos and baselines learn from
+    dev: Fraction = 0.25  #: share of the rows that the search looks at
+    test: Fraction = 0.25  #: share of the rows that are sealed
+    seed: Seed = 0  #: seed of splits and sample
+    max_rows: Annotated[int, Field(ge=0)] = MAX_ROWS  #: rows that are drawn of a larger file; 0 uses all
 
     @model_validator(mode="after")
     def _whole(self) -> Data:
@@ -126,8 +126,8 @@ class Data(_Section):
 class Price(_Section):
     """`[model.price]`: US dollars for a million tokens, where the price table is wrong or silent."""
 
-    input: Annotated[float, Field(ge=0)]
-    output: Annotated[float, Field(ge=0)]
+    input: Annotated[float, Field(ge=0)]  #: of what is asked
+    output: Annotated[float, Field(ge=0)]  #: of what is answered
 
 
 def _fit(address: str) -> str:
@@ -147,24 +147,24 @@ class ModelSpec(_Section):
     takes, prompt and answer together, where the price table is wrong or silent.
     """
 
-    name: Name = "embedded"
-    api_base: Address = ""
-    price: Price | None = None
-    max_tokens: Annotated[int, Field(gt=0)] | None = None
-    context: Annotated[int, Field(gt=0)] | None = None
-    workers: Annotated[int, Field(gt=0, le=256)] = 8
-    timeout: Annotated[float, Field(gt=0)] = 60.0
-    patience: Annotated[float, Field(ge=0)] = 60.0
-    requests_per_minute: Annotated[float, Field(ge=0)] = 0.0
-    tokens_per_minute: Annotated[float, Field(ge=0)] = 0.0
+    name: Name = "embedded"  #: as LiteLLM knows it, or embedded
+    api_base: Address = ""  #: address of a server; left out, the provider's
+    price: Price | None = None  #: what it costs
+    max_tokens: Annotated[int, Field(gt=0)] | None = None  #: most tokens of an answer; else as the rows need
+    context: Annotated[int, Field(gt=0)] | None = None  #: tokens that it takes, prompt and answer together
+    workers: Annotated[int, Field(gt=0, le=256)] = 8  #: calls at a time
+    timeout: Annotated[float, Field(gt=0)] = 60.0  #: seconds that one attempt may take
+    patience: Annotated[float, Field(ge=0)] = 60.0  #: the longest wait between two attempts, in seconds
+    requests_per_minute: Annotated[float, Field(ge=0)] = 0.0  #: a cap; 0 is none
+    tokens_per_minute: Annotated[float, Field(ge=0)] = 0.0  #: a cap; 0 is none
 
 
 class Bounds(_Section):
     """`[search.constraints]`: what the winner must keep; 0 is no limit. `min_recall` maps label -> least recall."""
 
-    max_cost_per_1000: Annotated[float, Field(ge=0)] = 0.0
-    max_prompt_tokens: Annotated[float, Field(ge=0)] = 0.0
-    min_recall: dict[Name, Annotated[float, Field(ge=0, le=1)]] = {}
+    max_cost_per_1000: Annotated[float, Field(ge=0)] = 0.0  #: US dollars that 1,000 rows may cost
+    max_prompt_tokens: Annotated[float, Field(ge=0)] = 0.0  #: mean tokens that a prompt may have
+    min_recall: dict[Name, Annotated[float, Field(ge=0, le=1)]] = {}  #: the least recall of labels
 
 
 class Search(_Section):
@@ -178,19 +178,19 @@ class Search(_Section):
     the `constraints`.
     """
 
-    sampler: Literal["pooled", "tpe", "random", "gp"] = "pooled"
-    pruner: Literal["halving", "racing", "none"] = "halving"
-    calls: Annotated[int, Field(gt=0)] = 2000
-    trials: Annotated[int, Field(gt=0, le=500)] = 300
-    max_calls: Annotated[int, Field(ge=0)] = 0
-    max_usd: Annotated[float, Field(ge=0)] = 0.0
-    max_tokens: Annotated[int, Field(ge=0)] = 0
-    max_minutes: Annotated[float, Field(ge=0)] = 0.0
-    block: Annotated[int, Field(gt=0)] = 5
-    seed: Seed = 0
-    ablate: bool = False
-    pareto: bool = False
-    constraints: Bounds = Bounds()
+    sampler: Literal["pooled", "tpe", "random", "gp"] = "pooled"  #: who proposes; all but pooled are controls
+    pruner: Literal["halving", "racing", "none"] = "halving"  #: what ends the trials of a control
+    calls: Annotated[int, Field(gt=0)] = 2000  #: answers on dev rows that may be looked at, bought or not
+    trials: Annotated[int, Field(gt=0, le=500)] = 300  #: prompts that may be opened
+    max_calls: Annotated[int, Field(ge=0)] = 0  #: cap on calls bought, the verdict included; 0 is none
+    max_usd: Annotated[float, Field(ge=0)] = 0.0  #: cap on US dollars; 0 is none
+    max_tokens: Annotated[int, Field(ge=0)] = 0  #: cap on tokens, asked and answered; 0 is none
+    max_minutes: Annotated[float, Field(ge=0)] = 0.0  #: cap on minutes of work; 0 is none
+    block: Annotated[int, Field(gt=0)] = 5  #: dev rows that a prompt is asked at a time
+    seed: Seed = 0  #: seed of the search
+    ablate: bool = False  #: whether the winner's ingredients are set back one by one
+    pareto: bool = False  #: whether cheap and fast prompts are looked for
+    constraints: Bounds = Bounds()  #: what the winner must keep
 
 
 class EncoderSpec(_Section):
@@ -199,15 +199,15 @@ class EncoderSpec(_Section):
     `price` is US dollars for a million tokens of an embedding model, where the price table is wrong or silent.
     """
 
-    model: str = ""
-    api_base: Address = ""
-    price: Annotated[float, Field(ge=0)] | None = None
+    model: str = ""  #: a folder, owner/name on the hub, or an embedding model
+    api_base: Address = ""  #: address of a server; left out, the provider's
+    price: Annotated[float, Field(ge=0)] | None = None  #: US dollars for a million tokens
 
 
 class LoraSpec(_Section):
     """`[baseline.lora]`: the small language model that is fine-tuned here, as a folder or a name on the hub."""
 
-    model: str = ""
+    model: str = ""  #: a folder, or owner/name on the hub
 
 
 class TuningSpec(_Section):
@@ -217,11 +217,11 @@ class TuningSpec(_Section):
     which no cap on dollars can be kept; `price` is that of the tuned model's answers.
     """
 
-    model: str = ""
-    api_base: Address = ""
-    epochs: Annotated[int, Field(gt=0, le=50)] = 3
-    training_price: Annotated[float, Field(ge=0)] | None = None
-    price: Price | None = None
+    model: str = ""  #: the model that is tuned
+    api_base: Address = ""  #: address of a server; left out, the provider's
+    epochs: Annotated[int, Field(gt=0, le=50)] = 3  #: passes over the training rows
+    training_price: Annotated[float, Field(ge=0)] | None = None  #: US dollars for a million trained tokens
+    price: Price | None = None  #: what the tuned model costs
 
 
 Kind = Literal["auto", "linear", "encoder", "lora", "provider"]
@@ -234,13 +234,13 @@ class Baseline(_Section):
     `trials` and `seconds` end the search of the hyperparameters of each; `label_cost` is US dollars for a labelled row.
     """
 
-    kinds: Annotated[list[Kind], BeforeValidator(_listed)] = ["auto"]
-    trials: Annotated[int, Field(gt=0)] = 15
-    seconds: Annotated[float, Field(gt=0)] = 60.0
-    label_cost: Annotated[float, Field(ge=0)] = 0.0
-    encoder: EncoderSpec = EncoderSpec()
-    lora: LoraSpec = LoraSpec()
-    provider: TuningSpec = TuningSpec()
+    kinds: Annotated[list[Kind], BeforeValidator(_listed)] = ["auto"]  #: which are trained
+    trials: Annotated[int, Field(gt=0)] = 15  #: sets of hyperparameters that each kind may try
+    seconds: Annotated[float, Field(gt=0)] = 60.0  #: seconds that each kind may take
+    label_cost: Annotated[float, Field(ge=0)] = 0.0  #: US dollars for a labelled row
+    encoder: EncoderSpec = EncoderSpec()  #: for the kind encoder
+    lora: LoraSpec = LoraSpec()  #: for the kind lora
+    provider: TuningSpec = TuningSpec()  #: for the kind provider
 
 
 class Extras(_Section):
@@ -253,11 +253,11 @@ class Extras(_Section):
     for a prompt of the model that its provider has tuned; 0 searches none.
     """
 
-    hint: bool = False
-    picked_demos: bool = False
-    tuned_search: Annotated[int, Field(ge=0)] = 0
-    robustness: bool = False
-    swaps: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] = []
+    hint: bool = False  #: the winner with the baseline's guess beside each input
+    picked_demos: bool = False  #: the winner with demos that the baseline picks for each input
+    tuned_search: Annotated[int, Field(ge=0)] = 0  #: answers to look at for a prompt of the tuned model
+    robustness: bool = False  #: the winner under changes that should not matter
+    swaps: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] = []  #: terms to swap
 
     @field_validator("swaps")
     @classmethod
@@ -275,9 +275,9 @@ class Judge(_Section):
     `rubric` says what it judges by, `scale` its lowest and highest score.
     """
 
-    model: ModelSpec
-    rubric: str = ""
-    scale: Annotated[list[int], Field(min_length=2, max_length=2)] = [1, 5]
+    model: ModelSpec  #: who scores
+    rubric: str = ""  #: what it judges by
+    scale: Annotated[list[int], Field(min_length=2, max_length=2)] = [1, 5]  #: lowest and highest score
 
     @field_validator("model", mode="before")
     @classmethod
@@ -295,15 +295,15 @@ class Judge(_Section):
 class Task(_Section):
     """A whole task file. Paths are relative to `folder`."""
 
-    task: About
-    data: Data
-    model: ModelSpec = ModelSpec()
-    search: Search = Search()
-    baseline: Baseline = Baseline()
-    verdict: Extras = Extras()
-    judge: Judge | None = None
-    space: dict[str, Any] = {}
-    seed: dict[str, Any] = {}
+    task: About  #: what is wanted
+    data: Data  #: where the rows are
+    model: ModelSpec = ModelSpec()  #: who answers
+    search: Search = Search()  #: how long and how to look
+    baseline: Baseline = Baseline()  #: who else is trained
+    verdict: Extras = Extras()  #: what else is asked at the end
+    judge: Judge | None = None  #: who scores, for the metric judge
+    space: dict[str, Any] = {}  #: dimension -> what it is locked to, narrowed to or extended by
+    seed: dict[str, Any] = {}  #: dimension -> value of the seed prompt
     folder: Path = Field(default=Path(), exclude=True)
 
     @model_validator(mode="after")

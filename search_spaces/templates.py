@@ -180,7 +180,7 @@ def turn(role: str, *parts: Part) -> Turn:
 class TextTemplate:
     """A template told by the shapes of its pieces; one user message holds everything.
 
-    Each shape is a text with `{name}`s, written in a single pass: a value that contains "{body}" stays itself.
+    Each shape is a text with places such as `{name}`, filled in one pass: a value that contains "{body}" stays itself.
     """
 
     id: str
