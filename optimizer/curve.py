@@ -84,12 +84,10 @@ def measure(  # noqa: PLR0913 - each names one thing
     -----
     The draws of training rows are nested: the first 8 of a draw are among its first 16. A score's interval is that of
     the mean over test rows and draws, both as samples (`stats.crossed_interval`); the last point, which is of one
-    draw, has the verdict's. It speaks of training rows drawn from those there are: near all of them draws have most
-    rows in common, and the luck of having collected these is not in it.
+    draw, has the verdict's. It speaks of training rows drawn from those there are, not of the luck of having these.
 
     The crossover is the smallest size from which on the mean score is at least the prompt's. Its interval comes from
-    the pigeonhole bootstrap (Owen 2007): test rows are resampled, the same for the prompt and all sizes, and draws are
-    resampled, the same places for all sizes; in each resample the crossover is looked up anew.
+    the pigeonhole bootstrap (Owen 2007): test rows and draws are resampled, the same for the prompt and all sizes.
     """
     prompt = rivalled(verdict)
     rival = next(c for c in verdict.contenders if c.name == RIVAL)

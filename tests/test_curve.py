@@ -276,7 +276,7 @@ def test_a_run_keeps_its_curve_and_bills(finished: Path) -> None:
     assert [(bill.name, bill.finding, bill.labels) for bill in found.bills] == [(BEST, 0, 0), (RIVAL, 0, 0)]
     assert all(bill.seconds > 0 for bill in found.bills)
     assert found.bills[1].labelled == 150
-    assert "stroke-dasharray" in drawn
+    assert "Score of the trained baseline by its labelled rows" in drawn
     assert all(f">{text}<" in drawn for text in ("What each costs", "labelled rows", "64", pays_off(found)))
 
 
@@ -347,4 +347,4 @@ def test_a_database_of_an_earlier_version_still_opens(finished: Path, tmp_path: 
 
     assert verdict
     assert (verdict.curve, verdict.bills, verdict.findings) == (None, (), None)
-    assert "stroke-dasharray" not in page(history(old).story())
+    assert "Score of the trained baseline by its labelled rows" not in page(history(old).story())

@@ -14,13 +14,14 @@ from optimizer import history, linear, together, tune
 from optimizer.baseline import Budget, Lesson, Rival
 from optimizer.cascade import Answered, Chosen, choose, detail, front, sentence
 from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, PICKED, RIVAL, SEED
-from optimizer.findings import Cascade, Findings
-from optimizer.findings_tables import front as placed
+from optimizer.findings import Cascade
 from optimizer.journey import Watch
 from optimizer.metrics import METRICS
+from optimizer.pages.figures import cascade as draw_cascade
 from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import prepare
 from optimizer.records import Dataset, Event, Kind, Outcome, Stage, Verdict
+from optimizer.report import percent
 from optimizer.store import Store
 from optimizer.studies import best_hyperparameters
 from optimizer.verdict import Entry, decide
@@ -128,9 +129,11 @@ def test_the_front_goes_from_the_baseline_to_the_prompt() -> None:
     assert (points[-1].share, points[-1].score, points[-1].threshold) == (1, scores[BEST], None)
     assert points[-1].cost_per_1000 == pytest.approx(1)
     assert [p.share for p in points] == sorted(p.share for p in points)
-    drawn = placed(replace(ruling, findings=Findings(cascade)))
-    assert [(p["x"], p["said"]) for p in (drawn[0], drawn[-1])] == [(0, "$0"), (100, "$1.00")]
-    assert [p["chosen"] for p in drawn] == [p.chosen for p in points]
+    drawn = draw_cascade(cascade, ruling.metric).file()
+    assert drawn.count('class="ring"') == 1
+    assert all(f"{percent(p.share)} to the prompt: accuracy {percent(p.score)}" in drawn for p in points)
+    assert "$0 for 1,000" in drawn
+    assert "$1.00 for 1,000" in drawn
     assert [p.threshold for p in points[:-1]] == sorted(p.threshold or 0.0 for p in points[:-1])
     (mine,) = [p for p in points if p.chosen]
     contender = ruling.contenders[-1]
