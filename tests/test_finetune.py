@@ -108,6 +108,7 @@ def test_lora_learns_and_comes_back(minilm: str, monkeypatch: pytest.MonkeyPatch
 def test_lora_is_trained_anew_on_parts_of_the_rows(minilm: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """For the learning curve: also by a rival that comes from its file; more rows, more right."""
     monkeypatch.setattr(lora, "EPOCHS", 6)
+    monkeypatch.setattr(lora, "STEPS", 16)
     rows = two_labels()
     rival = lora.train(lesson(rows[:64], rows[64:80], Budget(1, 1)), minilm)
     again = lora.load(rival.trained, minilm, 0)
