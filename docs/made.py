@@ -97,14 +97,16 @@ def _sections(told: Schema, models: Schema, path: str = "") -> Iterator[tuple[st
     """List the sections below one, each with the name of its model."""
     for key, value in told["properties"].items():
         if name := _section(value):
-            yield f"{path}{key}", name
-            yield from _sections(models[name], models, f"{path}{key}.")
+            home = f"{path}{key}.NAME" if "additionalProperties" in value else f"{path}{key}"
+            yield home, name
+            yield from _sections(models[name], models, f"{home}.")
 
 
 def _section(value: Schema) -> str:
     """Find the model of a key that is a section; nothing of another key."""
-    found = (each["$ref"].rpartition("/")[2] for each in (value, *value.get("anyOf", ())) if "$ref" in each)
-    return next(found, "")
+    named = value.get("additionalProperties")
+    within = (value, *value.get("anyOf", ()), named if isinstance(named, dict) else {})
+    return next((each["$ref"].rpartition("/")[2] for each in within if "$ref" in each), "")
 
 
 def _keys(told: Schema, said: Mapping[str, str], homes: Mapping[str, str]) -> Iterator[Sequence[str]]:

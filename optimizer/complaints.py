@@ -50,6 +50,8 @@ def _unknown_key(loc: list[Any], task: Any) -> str:  # noqa: ANN401
     *parents, key = loc
     section, model = ".".join(parents), task
     for parent in parents:
+        if parent not in model.model_fields:  # the name that a person gave to a section
+            continue
         annotation = model.model_fields[parent].annotation
         model = next((kind for kind in get_args(annotation) if hasattr(kind, "model_fields")), annotation)
     return one_of(f"key in [{section}]" if section else "section", key, keys(model))

@@ -6,7 +6,7 @@ folder and no address is handed on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from optimizer.records import Contender, Outcome, Run, Trial, Verdict
 from optimizer.store import Store
 from search_spaces.prompt import Example
 from search_spaces.rendering import Renderer
+from search_spaces.templates import text_template
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def hand_over(store: Store, run: Run, trial: Trial, seed: Trial) -> Handover:
         run.name,
         card.placeless(run.model),
         seed.prompt,
-        renderer_for(seed),
+        renderer_for(seed, run),
         tuple(rows[split]),
         split,
         tuple(rows["train"]),
@@ -58,16 +59,21 @@ def hand_over(store: Store, run: Run, trial: Trial, seed: Trial) -> Handover:
         },
     )
     scored = recorded if split == "dev" else contender.outcomes if contender else ()
-    return Handover(run, trial, renderer_for(trial), facts, tuple(rows["dev"]), tuple(scored))
+    return Handover(run, trial, renderer_for(trial, run), facts, tuple(rows["dev"]), tuple(scored))
 
 
-def renderer_for(trial: Trial) -> Renderer:
-    """Make a renderer that holds the trial's template; DSPy is loaded only for its own."""
+def renderer_for(trial: Trial, run: Run) -> Renderer:
+    """Make a renderer that holds the template of a trial of a run; DSPy is loaded only for its own."""
     if not trial.prompt.template.startswith("dspy-"):
-        return Renderer()
+        own = run.task.get("templates", {})
+        return Renderer({name: text_template(name, _given(shapes)) for name, shapes in own.items()})
     from optimizer.programs import adapter_templates
 
     return Renderer(adapter_templates())
+
+
+def _given(shapes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: shape for name, shape in shapes.items() if shape is not None}
 
 
 def _contender(run: Run, trial: Trial, verdict: Verdict | None) -> Contender | None:

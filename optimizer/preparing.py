@@ -33,6 +33,7 @@ from search_spaces.opening import DimensionError, load_space
 from search_spaces.prompt import Example, digest
 from search_spaces.rendering import Renderer
 from search_spaces.space import Facts, Space
+from search_spaces.templates import text_template
 
 # Settings that change how fast a run goes, not where.
 NOT_COURSE = {"workers", "timeout", "patience", "requests_per_minute", "tokens_per_minute"}
@@ -120,7 +121,7 @@ def prepare(task: Task | str | Path, *, allow_code: bool = False) -> Plan:
         task.model.max_tokens,
     )
     try:
-        space = load_space(facts, task.space, task.seed)
+        space = load_space(facts, task.space, task.seed, task.templates)
     except DimensionError as error:
         raise SpaceError(str(error)) from None
     rows = [[example.to_dict() for example in split] for split in (data.train, data.dev, data.test)]
@@ -128,7 +129,7 @@ def prepare(task: Task | str | Path, *, allow_code: bool = False) -> Plan:
     away, left_out = _others(task, data, metric, named, task.data.ood)
     more, seen = _others(task, data, metric, (), task.data.unlabelled, targets=False)
     data = replace(data, notes=(*data.notes, *left_out, *seen))
-    return Plan(task, data, labels, space, renderer(space), digest(rows), metric, several, away, more)
+    return Plan(task, data, labels, space, renderer(space, task), digest(rows), metric, several, away, more)
 
 
 def _own_metric(task: Task, *, allow_code: bool) -> Metric | None:
@@ -263,12 +264,13 @@ def _others(
     return kept, [said] if left_out else []
 
 
-def renderer(space: Space) -> Renderer:
+def renderer(space: Space, task: Task) -> Renderer:
     """Make a renderer for the templates of a space; DSPy is loaded only if one of them is its adapter's."""
     from optimizer import programs
 
+    own = {name: text_template(name, layout.shapes()) for name, layout in task.templates.items()}
     adapters = [name for name in space["template"].choices if name in programs.NAMES]
-    return Renderer(programs.adapter_templates() if adapters else None)
+    return Renderer({**own, **(programs.adapter_templates() if adapters else {})})
 
 
 def constraints(task: Task) -> Constraints:

@@ -29,6 +29,7 @@ from optimizer.faults import unfit_address
 from optimizer.kinds import KINDS
 from optimizer.metrics import METRICS
 from optimizer.own_metric import is_own
+from search_spaces.templates import text_template
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -292,6 +293,26 @@ class Judge(_Section):
         return scale
 
 
+class Layout(_Section):
+    """`[templates.NAME]`: a template of one's own, told by the shapes of its pieces; what is left out is as in "plain".
+
+    A shape is a text with places, such as `{body}`, into which the pieces are put.
+    """
+
+    head: str | None = None  #: around the instruction, `{body}`
+    section: str | None = None  #: a part with its title: `{title}`, `{gap}` (a line's end before long parts), `{body}`
+    field: str | None = None  #: an input, `{value}`, with its `{name}`
+    worked: str | None = None  #: the answer of an example, `{value}`, with its `{name}`
+    example: str | None = None  #: around an example, `{body}`, with its `{number}`
+    query: str | None = None  #: around the inputs of the row that is asked, `{body}`
+    cue: str | None = None  #: the last words, which the answer follows, with its `{name}`
+    tags: bool | None = None  #: whether names are written as tags are
+
+    def shapes(self) -> dict[str, Any]:
+        """The shapes that are given."""
+        return self.model_dump(exclude_none=True)
+
+
 class Task(_Section):
     """A whole task file. Paths are relative to `folder`."""
 
@@ -302,9 +323,20 @@ class Task(_Section):
     baseline: Baseline = Baseline()  #: who else is trained
     verdict: Extras = Extras()  #: what else is asked at the end
     judge: Judge | None = None  #: who scores, for the metric judge
+    templates: dict[Name, Layout] = {}  #: templates of one's own, beside the built-in ones
     space: dict[str, Any] = {}  #: dimension -> what it is locked to, narrowed to or extended by
     seed: dict[str, Any] = {}  #: dimension -> value of the seed prompt
     folder: Path = Field(default=Path(), exclude=True)
+
+    @field_validator("templates")
+    @classmethod
+    def _read_back(cls, templates: dict[str, Layout]) -> dict[str, Layout]:
+        for name, layout in templates.items():
+            try:
+                text_template(name, layout.shapes())
+            except ValueError as error:
+                raise ValueError(f"[templates.{name}]: {error}.") from None
+        return templates
 
     @model_validator(mode="after")
     def _has_judge(self) -> Task:

@@ -6,7 +6,7 @@ Knows which values a dimension may take, and words what it may not.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import resources
 from typing import Any
@@ -21,7 +21,12 @@ class DimensionError(ValueError):
     """A dimension was given something that it does not hold."""
 
 
-def load_space(facts: Facts, changes: Mapping[str, Any] | None = None, seed: Mapping[str, Any] | None = None) -> Space:
+def load_space(
+    facts: Facts,
+    changes: Mapping[str, Any] | None = None,
+    seed: Mapping[str, Any] | None = None,
+    templates: Iterable[str] = (),
+) -> Space:
     """Open the ready-made space of the task's kind and apply the changes of a task file.
 
     Parameters
@@ -34,6 +39,8 @@ def load_space(facts: Facts, changes: Mapping[str, Any] | None = None, seed: Map
         given; `reserved` ids ("late1", …) are kept for wordings that come during a search.
     seed
         Dimension name -> value of the seed prompt.
+    templates
+        Ids of further templates, which the dimension "template" gets as values.
 
     Raises
     ------
@@ -42,6 +49,8 @@ def load_space(facts: Facts, changes: Mapping[str, Any] | None = None, seed: Map
     """
     tables = {**_declared("every_kind"), **_declared(facts.kind)}
     declared = {name: _fit(_read(name, table), facts) for name, table in tables.items()}
+    layout = declared["template"]
+    declared["template"] = replace(layout, choices=(*layout.choices, *templates))
     for name, change in (changes or {}).items():
         if name not in declared:
             raise DimensionError(f"[space] has no dimension {name!r}; allowed: {', '.join(declared)}")

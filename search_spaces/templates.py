@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Protocol
 
 from search_spaces.prompt import Example, Prompt, Slot, Turn
@@ -222,14 +223,24 @@ class TextTemplate:
             return read_answer(prompt, text)  # the words may be the answer's own, such as the tag of a field "answer"
         return found
 
+    def reads_back(self) -> bool:
+        """Whether an answer as the examples show it is read as what it was, in every format."""
+        for form, reasoning in product(("bare", "json", "tagged"), (False, True)):
+            prompt = Prompt(self.id, "", ("text",), "label", ("yes", "no"), answer_format=form, reasoning=reasoning)
+            if self.parse(prompt, self._worked(prompt, self.answer(prompt, "no", "So it is."))) != "no":
+                return False
+        return True
+
+    def _worked(self, prompt: Prompt, answer: str) -> str:
+        return _write(self.worked, name=self._name(prompt.output), value=answer)
+
     def _section(self, title: str, body: str) -> str:
         gap = "\n" if "\n" in body else " "
         return _write(self.section, title=self._name(title), gap=gap, body=body)
 
     def _example(self, prompt: Prompt, number: int, demo: Example) -> str:
         lines = [_write(self.field, name=self._name(name), value=value) for name, value in demo.inputs]
-        answer = self.answer(prompt, demo.target, demo.reasoning)
-        lines.append(_write(self.worked, name=self._name(prompt.output), value=answer))
+        lines.append(self._worked(prompt, self.answer(prompt, demo.target, demo.reasoning)))
         return _write(self.example, number=str(number), body="\n".join(lines))
 
     def _name(self, name: str) -> str:
@@ -243,6 +254,41 @@ def _write(shape: str, **values: str) -> str:
 def titled(name: str) -> str:
     """A field's name as a reader expects it."""
     return name[:1].upper() + name[1:].replace("_", " ")
+
+
+# The places that each shape of a text template may have, the one that it must have first.
+PLACES = {
+    "head": ("body",),
+    "section": ("body", "title", "gap"),
+    "field": ("value", "name"),
+    "worked": ("value", "name"),
+    "example": ("body", "number"),
+    "query": ("body",),
+    "cue": ("", "name"),
+}
+
+
+def text_template(template_id: str, shapes: Mapping[str, Any]) -> TextTemplate:
+    """Make a template of one's own; a shape that is not given is that of the template "plain".
+
+    Raises
+    ------
+    ValueError
+        If a shape lacks its place, has it twice or has another, or if an answer could not be read back.
+    """
+    if template_id in BUILT_IN or template_id.startswith("dspy-"):
+        raise ValueError(f"{template_id!r} is the name of a template that is there; choose another")
+    for shape, (needed, *others) in PLACES.items():
+        found = re.findall(r"\{(\w+)\}", str(shapes.get(shape, "")))
+        if shape in shapes and needed and found.count(needed) != 1:
+            raise ValueError(f"{shape} has {{{needed}}} {found.count(needed)} times; it must stand there once")
+        if strange := [name for name in found if name not in {needed, *others}]:
+            allowed = ", ".join(f"{{{name}}}" for name in (needed, *others) if name)
+            raise ValueError(f"{shape} has the place {{{strange[0]}}}; allowed: {allowed}")
+    made = replace(PLAIN, id=template_id, **shapes)
+    if not made.reads_back():
+        raise ValueError(f"worked = {made.worked!r} makes an answer that cannot be read back; choose another")
+    return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ HEAD = '[task]\nname = "support"\n'
 DATA = '[data]\nfile = "rows.csv"\ninputs = ["text"]\ntarget = "label"\n'
 MINIMAL = HEAD + DATA
 
+LEFT_OUT = ("section", "field", "worked", "example", "query", "cue", "tags")  # of a template of one's own
+
 SECTIONS: dict[str, type[BaseModel]] = {
     "task": About,
     "data": Data,
@@ -160,6 +162,7 @@ def test_a_minimal_file_loads_with_the_defaults(tmp_path: Path) -> None:
         "judge": None,
         "verdict": {"hint": False, "picked_demos": False, "tuned_search": 0, "robustness": False, "swaps": []},
         "space": {},
+        "templates": {},
         "seed": {},
     }
     assert expected == task.model_dump()
@@ -245,6 +248,7 @@ def test_a_file_that_says_everything_loads(tmp_path: Path) -> None:
             "robustness": True,
             "swaps": [["he", "she"]],
         },
+        "templates": {"mine": {"head": "Hello. {body}", **dict.fromkeys(LEFT_OUT)}},
         "space": {"template": {"only": ["plain"]}},
         "seed": {"template": "plain"},
     }
@@ -429,6 +433,11 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "space a number": ("space = 3\n" + MINIMAL, ["`space` = 3: must be a section"]),
     "seed a number": ("seed = 3\n" + MINIMAL, ["`seed` = 3: must be a section"]),
     "section twice as a list": (MINIMAL.replace("[task]", "[[task]]"), ["`task` = [", "must be a section"]),
+    "unknown key of a template": (
+        MINIMAL + "[templates.my]\nheadd = ''",
+        ["in [templates.my]", "mean 'head'?"],
+    ),
+    "a template that is there": (MINIMAL + "[templates.xml]", ["[templates.xml]: 'xml' is the name of a template"]),
     "unknown section": (MINIMAL + "[modell]", ["unknown section 'modell'", "seed. Did you mean 'model'?"]),
     "folder": ('folder = "/"\n' + MINIMAL, ["unknown section 'folder'; allowed: task, data, model, search, baseline"]),
     "misspelt key": (SEARCH + 'samplr = "tpe"', ["unknown key in [search] 'samplr'", "Did you mean 'sampler'?"]),

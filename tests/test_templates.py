@@ -23,9 +23,12 @@ from hypothesis import strategies as st
 
 from optimizer.programs import NAMES, adapter_templates
 from search_spaces.prompt import Example, Message, Prompt, Slot, Turn, fill
-from search_spaces.templates import BUILT_IN, Template, format_note, label_lines, match_label, turn
+from search_spaces.templates import BUILT_IN, Template, format_note, label_lines, match_label, text_template, turn
+from tests.conftest import Command
+from tests.small_task import write_task
 
-TEMPLATES: Mapping[str, Template] = {**BUILT_IN, **adapter_templates()}
+LETTER = {"head": "Dear colleague,\n\n{body}\n\n", "field": "> {value}", "query": "Now this one:\n{body}"}
+TEMPLATES: Mapping[str, Template] = {**BUILT_IN, **adapter_templates(), "letter": text_template("letter", LETTER)}
 FORMATS = ("bare", "json", "tagged")
 INPUTS = ("text", "other field")
 LABELS = ("Zeta one", "zeta", "not zeta", "no", "1e3", "C++", "C", "Label: x", "answer", "+", 'a "b" & <c>', "{body}")
@@ -433,7 +436,7 @@ def test_the_built_in_templates_list_labels_where_the_prompt_says(name: str) -> 
     assert abs(late.index(listing) - late.index("<the text>")) < 100
 
 
-@pytest.mark.parametrize("name", sorted(set(TEMPLATES) - set(BUILT_IN)))
+@pytest.mark.parametrize("name", NAMES)
 def test_the_adapters_list_labels_where_the_prompt_says(name: str) -> None:
     """With the instruction, or in what is said of the field that is asked."""
     early, late = (shown(listed(name, place, OWN_NOTES)) for place in ("instruction", "query"))
@@ -489,13 +492,13 @@ def test_every_combination_is_another_prompt() -> None:
     said: dict[str, str] = {}
     for name, listing, demos in product(TEMPLATES, LISTINGS, ((), DEMOS)):
         for prompt in every_prompt(name, listing, demos):
-            if name in BUILT_IN or prompt.answer_format == "bare":
+            if name not in NAMES or prompt.answer_format == "bare":
                 said[shown(prompt)] = prompt.digest
             else:
                 assert shown(prompt) in said
 
     listings = len(LISTINGS) - 1  # what is not listed is said of neither open nor closed answers
-    assert len(said) == (len(BUILT_IN) * len(FORMATS) + len(NAMES)) * 2 * listings * 2
+    assert len(said) == ((len(TEMPLATES) - len(NAMES)) * len(FORMATS) + len(NAMES)) * 2 * listings * 2
 
 
 EVERYTHING = """
@@ -791,3 +794,47 @@ def test_an_object_within_an_object_stays_json(name: str) -> None:
     assert found is not None
     assert json.loads(found) == {"city": "Köln", "from": None}
     assert "ö" in found
+
+
+# --- templates of one's own -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "said"),
+    [
+        ("plain", {}, "name of a template that is there"),
+        ("dspy-own", {}, "name of a template that is there"),
+        ("mine", {"head": "Hello"}, "head has {body} 0 times"),
+        ("mine", {"query": "{body}{body}"}, "query has {body} 2 times"),
+        ("mine", {"field": "{value} {body}"}, "field has the place {body}; allowed: {value}, {name}"),
+        ("mine", {"cue": "{value}"}, "cue has the place {value}; allowed: {name}"),
+        ("mine", {"worked": " yes and {value}"}, "cannot be read back"),
+    ],
+)
+def test_shapes_that_cannot_work_are_refused(name: str, shapes: dict[str, str], said: str) -> None:
+    """With what is wrong and what is allowed."""
+    with pytest.raises(ValueError, match=re.escape(said)):
+        text_template(name, shapes)
+
+
+def test_a_template_of_ones_own_goes_through_a_run_and_out_of_it(command: Command, tmp_path: Path) -> None:
+    """The seed prompt is laid out with it, a winner answers new rows with it, and an export holds it."""
+    task = write_task(tmp_path, search={"calls": 30})
+    text = re.sub(r"template = \[.*\]", 'template = "letter"', task.read_text(encoding="utf-8"))
+    shapes = "\n".join(f"{name} = {json.dumps(shape)}" for name, shape in LETTER.items())
+    own = f'calibration = "off"\ndemos = ["none", "random"]\n[templates.letter]\n{shapes}\n'
+    task.write_text(f"{text}{own}", encoding="utf-8")
+
+    command("tune", "task.toml", "--quiet")
+
+    shown = command("show").stdout
+    assert "Dear colleague," in shown
+    assert "template=letter" in shown
+    command("export", "--format", "python", "-o", "winner.py")
+    assert "Dear colleague," in (tmp_path / "winner.py").read_text(encoding="utf-8")
+    (tmp_path / "new.csv").write_text("text\nI was charged twice\n", encoding="utf-8")
+    assert command("predict", "new.csv").stdout.count("\n") == 2
+    text = task.read_text(encoding="utf-8").replace("{body}\\n\\n", "nothing")
+    task.write_text(text, encoding="utf-8")
+    said = command("space", "task.toml", code=2).output
+    assert "[templates.letter]: head has {body} 0 times" in said
