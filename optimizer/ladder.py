@@ -145,7 +145,7 @@ def _order(task: Task) -> provider_tuning.Order:
             f"[baseline.provider] model = {spec.model!r}: fine-tuning of {service.provider} is not reached; allowed: "
             "openai/MODEL, also with the api_base of a server that speaks OpenAI's protocol."
         )
-    return provider_tuning.Order(service, task.task.description, spec.epochs, spec.training_price)
+    return provider_tuning.Order(service, task.task.description, spec.epochs, spec.training_price, spec.jobs)
 
 
 def tuned_ledgers(task: Task, outside: Outside) -> Callable[[str], Ledger]:

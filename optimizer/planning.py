@@ -176,8 +176,10 @@ def _baselines(plan: Plan) -> Iterator[Part]:
         else:
             epochs = Range(specs.provider.epochs, specs.provider.epochs)
             trained = _times(_counted([*train, *(row.target for row in data.train)]), epochs)
+            trained = _times(trained, Range(1, specs.provider.jobs))
             rows, kept = (*data.dev, *data.test, *plan.ood), min(KEPT, specs.provider.epochs - 1)
             more = kept * len(data.dev)  # of the models of earlier epochs, where the provider keeps them
+            more += (specs.provider.jobs - 1) * (1 + kept) * len(data.dev)  # and of other jobs
             again = Range(1, 1 + more / len(rows))
             asked, written = (_times(_counted(each), again) for each in (later, [row.target for row in rows]))
             training, (reading, writing) = ladder.tuning_prices(task)

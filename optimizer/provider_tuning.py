@@ -13,7 +13,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -25,10 +25,13 @@ from optimizer.ledger import Ledger
 from optimizer.models import LONG, Service, classify_raised
 from optimizer.records import Completion, Request, TrainedModel, TuningJob
 from search_spaces.prompt import Example, Message, Settings
+from search_spaces.space import Chooser
 
 FIRST_LOOK, LAST_LOOK = 2.0, 60.0  # seconds between two looks at a job: at its beginning, and at most
 ATTEMPTS = 8  # at a call that meets passing faults, as of any other call
 FAILED = {"failed", "cancelled"}
+RATES = (-2.0, 2.0)  # logarithms to the base 2 of the multipliers that are tried
+LONGEST = 30 * 24 * 3600.0  # seconds of a search: its jobs bound it, and the caps
 KEPT = 2  # epochs before the last, of which OpenAI keeps the models
 
 
@@ -56,12 +59,23 @@ class Order:
         Passes over the training rows.
     price
         US dollars for a million trained tokens; None if not known.
+    jobs
+        How many jobs may be submitted, with other learning rates each.
+    rate
+        Multiplier of the provider's learning rate; None leaves it to the provider.
     """
 
     service: Service
     system: str
     epochs: int
     price: float | None
+    jobs: int = 1
+    rate: float | None = None
+
+    @property
+    def hyperparameters(self) -> dict[str, float]:
+        """What a job is asked for."""
+        return {"n_epochs": self.epochs} | ({} if self.rate is None else {"learning_rate_multiplier": self.rate})
 
     def messages(self, text: str) -> tuple[Message, ...]:
         """What the tuned model is asked about a row."""
@@ -108,7 +122,13 @@ def tune(rows: Sequence[Example], dev: Sequence[Example], order: Order, means: M
         If the user stopped the run; the job goes on, and the resumed run follows it.
     """
     training, watched = chat_lines(rows, order), chat_lines(dev, order)
-    parts = [order.service.name, order.service.told["api_base"], order.epochs, training.decode(), watched.decode()]
+    parts = [
+        order.service.name,
+        order.service.told["api_base"],
+        *order.hyperparameters.values(),
+        training.decode(),
+        watched.decode(),
+    ]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
     job = means.jobs.tuning_job(key)
     if job and job.tuned:
@@ -136,7 +156,7 @@ def _submit(job: TuningJob, order: Order, calls: _Calls, means: Means) -> Tuning
     """Submit a job, if it has no name yet, and write its name down."""
     if not job.job:
         try:
-            job = replace(job, job=calls.submit(job, order.epochs))
+            job = replace(job, job=calls.submit(job, order.hyperparameters))
         except ProviderError:
             job = replace(job, job=calls.find(job.file))  # the answer may have been lost on its way
             if not job.job:
@@ -201,11 +221,11 @@ class _Calls:
 
         return str(self._make(create)["id"])
 
-    def submit(self, job: TuningJob, epochs: int) -> str:
+    def submit(self, job: TuningJob, hyperparameters: Mapping[str, float]) -> str:
         """Submit a job, and return the provider's name of it. Not made again: it may have been submitted."""
         files = {"training_file": job.file, "validation_file": job.dev_file}
-        create, hyperparameters = self._service.litellm.create_fine_tuning_job, {"n_epochs": epochs}
-        made = self._make(create, model=self._service.model, hyperparameters=hyperparameters, **files, attempts=1)
+        create = self._service.litellm.create_fine_tuning_job
+        made = self._make(create, model=self._service.model, hyperparameters=dict(hyperparameters), **files, attempts=1)
         return str(made["id"])
 
     def find(self, file: str) -> str:
@@ -249,10 +269,10 @@ class _Calls:
 
 
 def train(lesson: Lesson, order: Order, means: Means, ledger: Callable[[str], Ledger]) -> Rival:
-    """Tune a model on the training rows and judge it on the dev rows, beside those that are kept of earlier epochs.
+    """Tune models on the training rows and take the best on the dev rows; of equals the first.
 
-    The best on dev is taken, of equals the latest: what early stopping would have chosen. Earlier epochs are judged
-    from the latest on, while the budget covers that and they answer.
+    The first job has the provider's own learning rate; the others, if more than one may be submitted, are a search for
+    a better one, which ends where the budget does not cover another.
 
     Parameters
     ----------
@@ -260,6 +280,29 @@ def train(lesson: Lesson, order: Order, means: Means, ledger: Callable[[str], Le
         What from, what and with what.
     ledger
         Name of a tuned model -> who buys its answers.
+    """
+    drafts = [_tuned(lesson, order, means, ledger)]
+
+    def objective(chooser: Chooser) -> float:
+        rate = round(2 ** chooser.suggest_float("log2_rate", *RATES), 3)
+        drafts.append(_tuned(lesson, replace(order, rate=rate), means, ledger))
+        return drafts[-1].trained.dev_score
+
+    if order.jobs > 1:
+        with suppress(BudgetSpent):  # what was tuned by then stands
+            lesson.search(objective, trials=order.jobs - 1, seconds=LONGEST, seed=lesson.budget.seed)
+    best = max(drafts, key=lambda draft: draft.trained.dev_score)
+    costs = [draft.trained.cost for draft in drafts]
+    cost = None if None in costs else sum(cost or 0.0 for cost in costs)
+    seconds = sum(draft.trained.seconds for draft in drafts)
+    return replace(best, trained=replace(best.trained, cost=cost, seconds=seconds, trials=len(drafts)))
+
+
+def _tuned(lesson: Lesson, order: Order, means: Means, ledger: Callable[[str], Ledger]) -> Rival:
+    """Tune one model and judge it on the dev rows, beside those that are kept of earlier epochs.
+
+    The best is taken, of equals the latest: what early stopping would have chosen. Earlier epochs are judged from the
+    latest on, while the budget covers that and they answer.
     """
     job = tune(lesson.rows, lesson.dev, order, means)
     bound = max(len(row.target.encode()) for row in lesson.rows) + 8
@@ -272,6 +315,7 @@ def train(lesson: Lesson, order: Order, means: Means, ledger: Callable[[str], Le
             break
         detail = f"{job.model}, fine-tuned by its provider over {epoch} epochs: {name}"
         params = {"model": job.model, "tuned": name, "job": job.job, "epochs": epoch, "max_tokens": bound}
+        params |= {} if order.rate is None else {"learning_rate_multiplier": order.rate}
         draft = load(TrainedModel(detail, params, (), 0.0, kind="provider"), order, ledger)
         try:
             score = lesson.dev_score(draft.answer(texts))
@@ -285,7 +329,7 @@ def train(lesson: Lesson, order: Order, means: Means, ledger: Callable[[str], Le
     best = max(drafts, key=lambda draft: draft.trained.dev_score)
     cost = None if order.price is None or not best.priced else job.usd + spent
     curve = tuple(draft.trained.dev_score for draft in reversed(drafts))
-    trained = replace(best.trained, curve=curve, cost=cost, seconds=job.seconds, trials=1)
+    trained = replace(best.trained, curve=curve, cost=cost, seconds=job.seconds)
     return replace(best, trained=trained)
 
 

@@ -221,6 +221,7 @@ class TuningSpec(_Section):
     model: str = ""  #: the model that is tuned
     api_base: Address = ""  #: address of a server; left out, the provider's
     epochs: Annotated[int, Field(gt=0, le=50)] = 3  #: passes over the training rows
+    jobs: Annotated[int, Field(gt=0, le=20)] = 1  #: jobs that may be paid for, each with another learning rate
     training_price: Annotated[float, Field(ge=0)] | None = None  #: US dollars for a million trained tokens
     price: Price | None = None  #: what the tuned model costs
 

@@ -294,7 +294,7 @@ def test_a_proxy_sees_no_rows_without_tls(server: ChatServer, store: Store, monk
         assert attacker.log == []
 
 
-def trained(server: ChatServer, store: Store, budget: Budget) -> Rival:
+def trained(server: ChatServer, store: Store, budget: Budget, jobs: int = 1) -> Rival:
     """Three epochs on bundled messages, judged on others; a dollar for a token of an answer."""
     spend = means(store, budget)
 
@@ -303,7 +303,7 @@ def trained(server: ChatServer, store: Store, budget: Budget) -> Rival:
         return Ledger(model, store, 1, budget, Pace(workers=2, timeout=10, patience=0.1))
 
     lesson = Lesson(bundled(0, 20), bundled(20, 30), METRICS["accuracy"], best_hyperparameters, True)
-    return provider_tuning.train(lesson, replace(order(server), epochs=3), spend, ledger)
+    return provider_tuning.train(lesson, replace(order(server), epochs=3, jobs=jobs), spend, ledger)
 
 
 def test_the_dev_rows_choose_among_the_epochs_that_were_kept(server: ChatServer, store: Store) -> None:
@@ -321,6 +321,40 @@ def test_the_dev_rows_choose_among_the_epochs_that_were_kept(server: ChatServer,
     assert rival.trained.curve == (1.0, 1.0, rival.trained.curve[-1])
     assert rival.trained.curve[-1] < 1.0 == rival.trained.dev_score
     assert rival.trained.cost == pytest.approx(budget.spent.usd) == pytest.approx(store.spent(1).usd)
+
+
+def test_further_jobs_search_the_learning_rate(server: ChatServer, store: Store) -> None:
+    """The first has the provider's own; each is submitted once, judged, paid, and found again by a second run."""
+    server.ask("services:overtrained")
+    server.tune(looks=0, kept=0)
+    budget = Budget()
+
+    rival = trained(server, store, budget, jobs=3)
+
+    rates = [
+        r.body["hyperparameters"].get("learning_rate_multiplier") for r in server.log if "hyperparameters" in r.body
+    ]
+    assert rates[0] is None
+    assert len(rates) == len(set(rates)) == 3
+    assert all(0.25 <= rate <= 4 for rate in rates[1:])
+    assert rival.trained.trials == 3
+    assert rival.trained.cost == pytest.approx(budget.spent.usd) == pytest.approx(store.spent(1).usd)
+    asked = len(server.log)
+    again = trained(server, store, Budget(), jobs=3)
+    assert again.trained.params == rival.trained.params
+    assert [r.path for r in server.log[asked:] if r.path.endswith("/jobs") and r.method == "POST"] == []
+
+
+def test_a_job_that_the_caps_do_not_cover_ends_the_search(server: ChatServer, store: Store) -> None:
+    """What was tuned by then stands."""
+    server.tune(looks=0, kept=0)
+    one = trained(server, store, free := Budget())
+    assert one.trained.trials == 1
+
+    rival = trained(server, store, Budget(Caps(tokens=int(2.5 * free.spent.tokens))), jobs=5)
+
+    assert 1 <= rival.trained.trials < 5
+    assert rival.trained.params["tuned"] == one.trained.params["tuned"]
 
 
 def test_earlier_epochs_are_judged_while_the_caps_cover_it(server: ChatServer, store: Store) -> None:
