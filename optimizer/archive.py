@@ -22,6 +22,7 @@ from optimizer.records import Ablation, Importance, Run, State, Trial, Verdict, 
 from optimizer.report import Change, changes
 from optimizer.rungs import best_on_dev
 from optimizer.store import Store
+from search_spaces.prompt import Example
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -227,6 +228,12 @@ class History:
         with Store(self.path) as store:
             return _texts(store, store.run(run))
 
+    def splits(self, run: int | None = None) -> dict[str, list[Example]]:
+        """Read the rows of a run, "train", "dev" and "test"; what was learnt of them is not read."""
+        with Store(self.path) as store:
+            found = store.run(run, won=True)
+            return {split: store.examples(found.data, split) for split in ("train", "dev", "test")}
+
     def trained_model(self, run: int | None = None) -> bytes:
         """The trained rival of a run as a skops file: of an encoder's its head.
 
@@ -308,11 +315,13 @@ def export(  # noqa: PLR0913 - each names one thing
     name: str = "",
     force: bool = False,
     rows: str | Path | None = None,
+    mask: bool = False,
+    allow_findings: bool = False,
 ) -> Exported:
     """Write a prompt, the winner if no trial is named, in the format of another tool.
 
     What was written is loaded back and compared byte for byte with what the prompt renders to, before it is
-    reported as written.
+    reported as written. Before, it is looked over: personal data and keys in it are told in the note.
 
     Parameters
     ----------
@@ -328,14 +337,19 @@ def export(  # noqa: PLR0913 - each names one thing
         Whether an existing file may be replaced.
     rows
         A file with rows in the place of the run's own, for the formats that hold rows.
+    mask
+        Whether to put names in the place of personal data and keys; then it is not the prompt that was scored.
+    allow_findings
+        Whether to write also a prompt that holds words of the rows that it was judged by, or unfilled slots.
 
     Raises
     ------
     ExportError
-        If the format is not known or cannot carry the prompt, or the file exists.
+        If the format is not known or cannot carry the prompt, the file exists, or the prompt holds what `lint` refuses.
     """
     from optimizer.exports import FORMATS, Target
     from optimizer.exports import export as write
+    from optimizer.exports.lint import lint, masked
 
     if format_name not in FORMATS:
         raise ExportError(one_of("export format", format_name, list(FORMATS)))
@@ -345,12 +359,15 @@ def export(  # noqa: PLR0913 - each names one thing
             f"the format {format_name} holds no rows; allowed with rows: {', '.join(holding)}. Leave --rows out."
         )
     told = History(db).handover(trial, run)
+    linted = lint(told.trial.prompt, told.renderer, History(db).splits(run), mask=mask, allow=allow_findings)
     if rows is not None:
         from optimizer.handover import given
         from optimizer.preparing import new_rows
         from optimizer.task import Task
 
         told = given(told, new_rows(Path(rows), Task.model_validate(told.run.task)))
-    return write(
-        told.trial.prompt, format_name, Target(Path(folder), name, force), told.renderer, told.probes, told.facts
-    )
+    target = Target(Path(folder), name, force)
+    facts = replace(told.facts, seed=masked(told.facts.seed)) if mask and told.facts.seed else told.facts
+    written = write(linted.prompt, format_name, target, told.renderer, told.probes, facts)
+    fidelity = "partial" if linted.masked else written.fidelity
+    return replace(written, fidelity=fidelity, note="\n".join(filter(None, [written.note, *linted.said])))
