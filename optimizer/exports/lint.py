@@ -120,7 +120,7 @@ def _told(found: Sequence[tuple[str, str]], *, masked: bool) -> Iterator[str]:
 
 
 def masked(prompt: Prompt) -> Prompt:
-    """Put names in the place of personal data and keys, in all texts but for answers from a closed list, which must stay what they are."""
+    """Put names in the place of personal data and keys, but not in answers from a closed list: a label stays what it is."""
     answer: Callable[[str], str] = str if prompt.labels else sensitive.mask
     demos = (
         replace(

@@ -1,0 +1,81 @@
+"""The commands that write a first task file: init.
+
+Each parses, calls one function, draws. `cli` puts them into the command line.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from optimizer.errors import InputError, TaskError
+from optimizer.terminal import next_step, out
+
+if TYPE_CHECKING:
+    from optimizer.columns import Guess
+    from optimizer.drafting import Start
+    from optimizer.tables import Table
+
+
+@click.command()
+@click.argument("file", type=click.Path())
+@click.option("--query", default="", metavar="SQL", help="What to ask FILE, if it is an SQLite database.")
+@click.option("-o", "--output", default="task.toml", show_default=True, help="The task file to write.")
+@click.option("--force", is_flag=True, help="Replace an existing task file.")
+def init(file: str, query: str, output: str, force: bool) -> None:
+    """Write a task file for the rows in FILE and say what the rows can show.
+
+    FILE is CSV, TSV, JSONL, JSON, Parquet, or an SQLite database with a --query.
+    """
+    from optimizer.columns import guess
+    from optimizer.drafting import Start
+    from optimizer.sampling import Draw
+    from optimizer.tables import read_table
+    from optimizer.task import MAX_ROWS
+
+    _check_place(output, file)
+    table = read_table(Path(file), Draw(MAX_ROWS), query)
+    guessed = guess(table)
+    if table.note:  # what is a split and what a label is known now: draw as the task will, and list every label
+        label = guessed.target if guessed.kind == "classification" else ""
+        table = read_table(Path(file), Draw(MAX_ROWS, split=guessed.split_column, label=label), query)
+        guessed = guess(table)
+    _write_task(table, guessed, Path(file), output, Start(query=query), force=force)
+
+
+def _check_place(output: str, file: str) -> None:
+    folder = Path(output).parent
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder. Make it, or name another file with -o.")
+    # Not Path.resolve(), which fails on a link to itself.
+    if os.path.realpath(output) == os.path.realpath(file):
+        raise InputError(f"{output} is the data file; it was left as it is. Name another file with -o.")
+
+
+def _write_task(table: Table, guessed: Guess, file: Path, output: str, start: Start, *, force: bool) -> None:
+    """Write the task file for the rows of a file, and say what they can show."""
+    from optimizer.drafting import draft, facts
+    from optimizer.exports import Target, write_bytes
+    from optimizer.preparing import read_rows
+    from optimizer.scoring import METRICS
+    from optimizer.task import parse_task
+
+    path = Path(output)
+    metrics = [name for name, metric in METRICS.items() if guessed.kind in metric.kinds]
+    name = re.sub(r"[^\w.-]+", "-", file.stem).strip("-") or "task"
+    relative = Path(os.path.relpath(os.path.realpath(file), Path(os.path.realpath(path)).parent)).as_posix()
+    text = draft(guessed, file=relative, path=output, name=name[:80], metrics=metrics, start=start)
+    try:
+        drafted = parse_task(text, path)
+    except TaskError as error:
+        raise InputError(f"{file}: its names do not fit into a task file ({error}) Rename them.") from None
+    said = facts(*read_rows(drafted, table))
+    write_bytes(text.encode(), Target(path.parent, path.name, force))
+    out(f"{output}: {guessed.kind} of {' + '.join(guessed.inputs)} -> {guessed.target}, judged by {guessed.metric}")
+    for fact in said:
+        out(fact)
+    next_step(f"edit {output} (a description helps), then", f"phrasetune tune {output}")
