@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from optimizer.comparing import Compared
-    from optimizer.exports import Exported
+    from optimizer.exports import Exported, Exporter
     from optimizer.handover import Handover
 
 
@@ -305,6 +305,16 @@ def history(db: str | Path = "results.db") -> History:
     return History(db)
 
 
+def _check_format(format_name: str, formats: Mapping[str, Exporter], rows: str | Path | None) -> None:
+    if format_name not in formats:
+        raise ExportError(one_of("export format", format_name, list(formats)))
+    holding = [known for known, exporter in formats.items() if exporter.rows]
+    if rows is not None and format_name not in holding:
+        raise ExportError(
+            f"the format {format_name} holds no rows; allowed with rows: {', '.join(holding)}. Leave --rows out."
+        )
+
+
 def export(  # noqa: PLR0913 - each names one thing
     format_name: str,
     *,
@@ -349,25 +359,16 @@ def export(  # noqa: PLR0913 - each names one thing
     """
     from optimizer.exports import FORMATS, Target
     from optimizer.exports import export as write
-    from optimizer.exports.lint import lint, masked
+    from optimizer.handover import given, looked_over
 
-    if format_name not in FORMATS:
-        raise ExportError(one_of("export format", format_name, list(FORMATS)))
-    holding = [known for known, exporter in FORMATS.items() if exporter.rows]
-    if rows is not None and format_name not in holding:
-        raise ExportError(
-            f"the format {format_name} holds no rows; allowed with rows: {', '.join(holding)}. Leave --rows out."
-        )
-    told = History(db).handover(trial, run)
-    linted = lint(told.trial.prompt, told.renderer, History(db).splits(run), mask=mask, allow=allow_findings)
+    _check_format(format_name, FORMATS, rows)
+    records = History(db)
+    told, linted = looked_over(records.handover(trial, run), records.splits(run), mask=mask, allow=allow_findings)
     if rows is not None:
-        from optimizer.handover import given
         from optimizer.preparing import new_rows
         from optimizer.task import Task
 
         told = given(told, new_rows(Path(rows), Task.model_validate(told.run.task)))
     target = Target(Path(folder), name, force)
-    facts = replace(told.facts, seed=masked(told.facts.seed)) if mask and told.facts.seed else told.facts
-    written = write(linted.prompt, format_name, target, told.renderer, told.probes, facts)
-    fidelity = "partial" if linted.masked else written.fidelity
-    return replace(written, fidelity=fidelity, note="\n".join(filter(None, [written.note, *linted.said])))
+    written = write(told.trial.prompt, format_name, target, told.renderer, told.probes, told.facts)
+    return linted.told(written)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optimizer.errors import ExportError
-from optimizer.exports import sensitive
+from optimizer.exports import Exported, sensitive
 from search_spaces.prompt import Example, Prompt, Slot
 from search_spaces.rendering import Renderer
 
@@ -46,6 +46,11 @@ class Linted:
     prompt: Prompt
     masked: bool
     said: tuple[str, ...]
+
+    def told(self, written: Exported) -> Exported:
+        """Add to what was written what a person should know of it."""
+        note = "\n".join(filter(None, [written.note, *self.said]))
+        return replace(written, fidelity="partial" if self.masked else written.fidelity, note=note)
 
 
 def lint(
@@ -120,7 +125,7 @@ def _told(found: Sequence[tuple[str, str]], *, masked: bool) -> Iterator[str]:
 
 
 def masked(prompt: Prompt) -> Prompt:
-    """Put names in the place of personal data and keys, but not in answers from a closed list: a label stays what it is."""
+    """Put names in the place of personal data and keys, but not in answers from a closed list, which must stay."""
     answer: Callable[[str], str] = str if prompt.labels else sensitive.mask
     demos = (
         replace(
