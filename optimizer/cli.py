@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from optimizer.cli_drafting import init
+from optimizer.cli_drafting import import_, init
 from optimizer.cli_exports import export, say_written
 from optimizer.cli_history import assert_, compare, recheck
 from optimizer.cli_results import card, predict, report, show, write_report
@@ -272,7 +272,7 @@ def demo(folder: str, db: str, quiet: bool) -> None:
 
 
 LOOKING = (history, show, wordings, compare, assert_, recheck, export, predict, report, card, schema)
-for command in (init, *LOOKING, plan, doctor, dashboard, serve_embedded):
+for command in (init, import_, *LOOKING, plan, doctor, dashboard, serve_embedded):
     main.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""The commands that write a first task file: init.
+"""The commands that write a first task file: init for rows, import for what other tools have.
 
 Each parses, calls one function, draws. `cli` puts them into the command line.
 """
@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from optimizer.errors import InputError, TaskError
+from optimizer.errors import DataError, InputError, TaskError
 from optimizer.terminal import next_step, out
 
 if TYPE_CHECKING:
     from optimizer.columns import Guess
     from optimizer.drafting import Start
     from optimizer.tables import Table
+
+
+OF_LABELS = ("labels", "label_place")  # dimensions that a task with a closed list of labels has
 
 
 @click.command()
@@ -47,6 +51,47 @@ def init(file: str, query: str, output: str, force: bool) -> None:
     _write_task(table, guessed, Path(file), output, Start(query=query), force=force)
 
 
+@click.command("import")
+@click.argument("file", type=click.Path())
+@click.option("--rows", type=click.Path(), help="The rows to tune on, in the place of those in FILE.")
+@click.option("-o", "--output", default="task.toml", show_default=True, help="The task file; rows stand beside it.")
+@click.option("--force", is_flag=True, help="Replace existing files.")
+def import_(file: str, rows: str | None, output: str, force: bool) -> None:
+    """Write a task file, and its rows, from another tool's FILE.
+
+    FILE is a promptfoo configuration (prompts become wordings, tests rows), conversations or Evals samples of OpenAI
+    (.jsonl), or a saved DSPy program (.json, with --rows): its instruction and demos become the seed prompt.
+    """
+    from optimizer.columns import guess
+    from optimizer.drafting import Start
+    from optimizer.imports import as_csv, read_foreign
+    from optimizer.tables import read_table, table_from
+
+    _check_place(output, file)
+    table = read_table(Path(rows)) if rows else None
+    found = read_foreign(Path(file), table.columns if table else None)
+    folder, stem = Path(output).parent, Path(output).stem
+    parts = {"rows": found.rows, "demos": found.demos}
+    beside = {f"{stem}.{part}.csv": as_csv(held) for part, held in parts.items() if held}
+    data = Path(rows) if rows else folder / f"{stem}.rows.csv"
+    table = table or table_from(str(data), enumerate(found.rows, start=1))
+    guessed = guess(table, inputs=found.inputs, target=found.target)
+    closed = guessed.kind == "classification"
+    start = Start(
+        description=found.description,
+        demos=f"{stem}.demos.csv" if found.demos else "",
+        model=found.model or "embedded",
+        wordings=found.wordings,
+        seed={name: value for name, value in found.seed.items() if closed or name not in OF_LABELS},
+    )
+    out(f"{file}: {found.format}")
+    for text in found.made:
+        out(f"  {text}")
+    for text in found.left_out:
+        out(f"  left out: {text}")
+    _write_task(table, guessed, data, output, start, force=force, beside=beside)
+
+
 def _check_place(output: str, file: str) -> None:
     folder = Path(output).parent
     if not folder.is_dir():
@@ -56,8 +101,17 @@ def _check_place(output: str, file: str) -> None:
         raise InputError(f"{output} is the data file; it was left as it is. Name another file with -o.")
 
 
-def _write_task(table: Table, guessed: Guess, file: Path, output: str, start: Start, *, force: bool) -> None:
-    """Write the task file for the rows of a file, and say what they can show."""
+def _write_task(  # noqa: PLR0913
+    table: Table,
+    guessed: Guess,
+    file: Path,
+    output: str,
+    start: Start,
+    *,
+    force: bool,
+    beside: Mapping[str, bytes] | None = None,
+) -> None:
+    """Write the task file for the rows of a file, with other files `beside` it, and say what the rows can show."""
     from optimizer.drafting import draft, facts
     from optimizer.exports import Target, write_bytes
     from optimizer.preparing import read_rows
@@ -66,15 +120,26 @@ def _write_task(table: Table, guessed: Guess, file: Path, output: str, start: St
 
     path = Path(output)
     metrics = [name for name, metric in METRICS.items() if guessed.kind in metric.kinds]
-    name = re.sub(r"[^\w.-]+", "-", file.stem).strip("-") or "task"
+    name = re.sub(r"[^\w.-]+", "-", file.stem.removesuffix(".rows")).strip("-") or "task"
     relative = Path(os.path.relpath(os.path.realpath(file), Path(os.path.realpath(path)).parent)).as_posix()
     text = draft(guessed, file=relative, path=output, name=name[:80], metrics=metrics, start=start)
     try:
         drafted = parse_task(text, path)
     except TaskError as error:
         raise InputError(f"{file}: its names do not fit into a task file ({error}) Rename them.") from None
-    said = facts(*read_rows(drafted, table))
-    write_bytes(text.encode(), Target(path.parent, path.name, force))
+    try:
+        said = facts(*read_rows(drafted, table))
+    except DataError as error:
+        if not beside:
+            raise
+        said = [f"not ready to be tuned: {error}"]  # a beginning all the same: rows can be added
+    files = {**(beside or {}), path.name: text.encode()}
+    for each in files:
+        Target(path.parent, each, force).check()
+    for each, held in files.items():
+        write_bytes(held, Target(path.parent, each, force))
+        if each != path.name:
+            out(f"{path.parent / each}: written")
     out(f"{output}: {guessed.kind} of {' + '.join(guessed.inputs)} -> {guessed.target}, judged by {guessed.metric}")
     for fact in said:
         out(fact)

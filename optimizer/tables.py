@@ -89,7 +89,7 @@ def read_table(path: Path, draw: Draw | None = None, query: str = "") -> Table:
         ragged, malformed, without rows. The message names the line.
     """
     suffix = path.suffix.lower()
-    _check_file(path)
+    check_file(path)
     if not query and suffix not in FORMATS:
         fix = "Save the data as one of these."
         raise DataError(
@@ -191,7 +191,8 @@ def _where(path: str, number: int) -> str:
     return f"{path}:{number}" if by_line else f"{path}, record {number}"
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
+    """Raise DataError unless there is a regular file."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as error:
