@@ -143,4 +143,5 @@ def _write_task(  # noqa: PLR0913
     out(f"{output}: {guessed.kind} of {' + '.join(guessed.inputs)} -> {guessed.target}, judged by {guessed.metric}")
     for fact in said:
         out(fact)
-    next_step(f"edit {output} (a description helps), then", f"phrasetune tune {output}")
+    helps = "" if start.description or start.wordings else " (a description helps)"
+    next_step(f"edit {output}{helps}, then", f"phrasetune tune {output}")

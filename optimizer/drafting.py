@@ -6,6 +6,7 @@ Writes text; reads nothing and asks nobody.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -152,7 +153,8 @@ def _ingredients(start: Start) -> str:
 
 
 def _keys(table: Mapping[str, str]) -> list[str]:
-    return [f"{_text(key)} = {_text(value)}" for key, value in table.items()]
+    bare = re.compile(r"[\w-]+", re.ASCII)
+    return [f"{key if bare.fullmatch(key) else _text(key)} = {_text(value)}" for key, value in table.items()]
 
 
 def _labels(guess: Guess) -> str:

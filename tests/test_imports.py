@@ -236,6 +236,30 @@ def test_texts_of_a_configuration_stay_as_they_are_written(tmp_path: Path) -> No
     assert found.wordings == {"promptfoo1": "Is it a? b"}
 
 
+@pytest.mark.parametrize(
+    ("prompt", "wording"),
+    [
+        (
+            "Convert the following text to {{language}}: {{text}}",
+            "Convert the following text to language.",
+        ),
+        ("Sum up {{text}} in {{language}}.", "Sum up text in language."),
+        ("Translate.\n\n{{text}}", "Translate."),
+        ("Text: {{text}}\n\nLanguage: {{language}}\n\nTranslate it.\nAnswer:", "Translate it."),
+        ("Translate.\n```\n{{text}}\n```\n\n- To {{language}}", "Translate.\n\n- To language"),
+        ('Options:\n- a\n- b\n\nText: "{{text}}" ({{language}})', "Options:\n- a\n- b"),
+        ("Answer this: {{text}}\nBe brief:", ""),
+    ],
+)
+def test_what_becomes_of_prompts(tmp_path: Path, prompt: str, wording: str) -> None:
+    """Lines and ends that show inputs go; what is said stays, with inputs called by their names."""
+    test = equals("x", text="a", language="b")
+
+    assert list(read_foreign(configuration(tmp_path, prompts=[prompt], tests=[test])).wordings.values()) == (
+        [wording] if wording else []
+    )
+
+
 def test_alternatives_are_all_accepted(tmp_path: Path) -> None:
     """As our own export writes several accepted answers."""
     one_of = {"type": "assert-set", "threshold": 0.5, "assert": [{"type": "equals", "value": v} for v in ("x", "y")]}

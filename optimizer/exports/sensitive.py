@@ -159,7 +159,7 @@ _KINDS: dict[str, tuple[re.Pattern[str], Callable[[str], bool]]] = {
     ),
     "phone number": (
         re.compile(
-            r"(?<![\w.+-])(?:\+|00(?=[1-9]\d[ ./-]))[1-9]\d{0,2}(?:[ ./-]?\(?\d{1,5}\)?){2,7}(?![\w-])"
+            r"(?<![\w.+-])(?:\+|00(?=[1-9]\d[ ./-]))[1-9]\d{0,2}(?:[ ./-]?\(?\d{1,5}+\)?){2,7}+(?![\w-])"
             r"|(?<![\w.-])\(\d{3}\) ?\d{3}[-. ]\d{4}(?![\w-])|(?<![\w.-])[2-9]\d{2}([-.])[2-9]\d{2}\1\d{4}(?![\w-])"
             r"|\b(?:phone|tel|telephone|telefon|mobile|cell|fax|call(?: me)?(?: on| at)?|text|ring|whatsapp)"
             r"[.:]*(?: number)?(?: is)? {0,2}(?P<found>0\d(?:[ ./-]?\d){7,11})(?![\w-])",

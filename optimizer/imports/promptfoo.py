@@ -36,7 +36,8 @@ FILE = re.compile(
     r"\A(?:file|https?|exec|python|package)://|\A(?:exec|python):|\A\S+\.(?:txt|md|j2|json|ya?ml|py|[cm]?[jt]s|csv)(?::\w+)?\Z"
 )
 VARIABLE = re.compile(r"\{\{-?\s*([A-Za-z_]\w*)\s*-?\}\}")
-SHOWN = re.compile(r"\s*(?:[^:\n{}]{0,40}:)?[\s\"'`<>(\[]*(?:\{\{[^{}]*\}\}[\s\"'`<>)\],;/|-]*)+\Z")
+SHOWN = re.compile(r"\s*(?:[^:\n{}]{0,40}:)?[\s\"'`<>(\[]*(?:\{\{[^{}]*\}\}[\s\"'`<>()\[\],;/|-]*)+\Z")
+ENDS = re.compile(r":[\s\"'`]*(?:\{\{[^{}]*\}\}[\s\"'`]*?)+$", re.MULTILINE)  # "Translate this to French: {{text}}"
 FENCE = re.compile(r"\s*(?:</?[\w-]+>|```\w*|\"\"\"|---+)\s*\Z")
 CUE = re.compile(r"\s*[^:\n]{1,40}:\s*\Z")
 OURS = re.compile(r"\{(?:description|inputs|output|labels)\}")  # what a wording of ours would have filled
@@ -144,8 +145,10 @@ def _wording(path: Path, text: str) -> tuple[str, str]:
     last = next((n for n in reversed(rest) if lines[n].strip()), -1)
     cue = {last} if last >= 0 and shown and last > max(shown) and CUE.fullmatch(lines[last]) else set()
     kept = "\n".join(lines[n] for n in rest if n not in cue)
-    kept = VARIABLE.sub(lambda name: name[1].replace("_", " "), re.sub(r"\n{3,}", "\n\n", kept)).strip()
-    return kept, ", ".join(repr(lines[n].strip()) for n in sorted(shown | cue))
+    ends = [end.group().strip() for end in ENDS.finditer(kept)]
+    kept = re.sub(r"\n{3,}", "\n\n", ENDS.sub(".", kept))
+    kept = VARIABLE.sub(lambda name: name[1].replace("_", " "), kept).strip()
+    return kept, ", ".join(map(repr, [*(lines[n].strip() for n in sorted(shown | cue)), *ends]))
 
 
 def _rows(path: Path, content: Mapping[str, Any], left: Counter[str]) -> Iterator[Row]:
