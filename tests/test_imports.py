@@ -260,6 +260,14 @@ def test_what_becomes_of_prompts(tmp_path: Path, prompt: str, wording: str) -> N
     )
 
 
+def test_what_changes_an_answer_before_it_is_compared_is_told(tmp_path: Path) -> None:
+    """A transformation is code, and not taken along."""
+    check = {"type": "equals", "value": "x", "transform": "output.category"}
+    path = configuration(tmp_path, prompts=["Say {{a}}"], tests=[{"vars": {"a": "1"}, "assert": [check]}])
+
+    assert "key 'transform' of assertions" in read_foreign(path).left_out
+
+
 def test_alternatives_are_all_accepted(tmp_path: Path) -> None:
     """As our own export writes several accepted answers."""
     one_of = {"type": "assert-set", "threshold": 0.5, "assert": [{"type": "equals", "value": v} for v in ("x", "y")]}

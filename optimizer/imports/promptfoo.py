@@ -19,6 +19,7 @@ from optimizer.imports.found import Found, Row, columns, counted
 
 WANTED, ANSWERS = "wanted", "answers"  # columns beside the variables
 KNOWN = {"prompts", "providers", "targets", "tests", "defaultTest"}
+READ_OF_ASSERTION = {"type", "value", "weight", "metric"}
 READ_OF_TEST = {"vars", "assert", "description", "metadata"}
 # promptfoo's name of a provider -> LiteLLM's
 PROVIDERS = {
@@ -184,6 +185,7 @@ def _wanted(checks: Sequence[Any], left: Counter[str]) -> Iterator[Any]:
         inner = check.get("assert", []) if kind == "assert-set" else [check]
         if not found and all(isinstance(one, Mapping) and one.get("type") == "equals" for one in inner):
             found = [one.get("value") for one in inner]
+            left.update(f"key {key!r} of assertions" for one in inner for key in one if key not in READ_OF_ASSERTION)
         else:
             left[f"assertion of type {kind}"] += 1
     yield from found
