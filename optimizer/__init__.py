@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from optimizer.archive import History, export, history
     from optimizer.errors import PhrasetuneError
     from optimizer.journey import Tuned, Watch, tune
+    from optimizer.making import make_task
     from optimizer.models import register_embedded
     from optimizer.rechecking import recheck
     from optimizer.task import load_task
@@ -32,6 +33,7 @@ __all__ = [
     "export",
     "history",
     "load_task",
+    "make_task",
     "recheck",
     "register_embedded",
     "tune",
@@ -46,6 +48,7 @@ _HOME = {
     "export": "archive",
     "history": "archive",
     "load_task": "task",
+    "make_task": "making",
     "recheck": "rechecking",
     "register_embedded": "models",
     "tune": "journey",

@@ -22,13 +22,14 @@ from optimizer.records import Ablation, Importance, Run, State, Trial, Verdict, 
 from optimizer.report import Change, changes
 from optimizer.rungs import best_on_dev
 from optimizer.store import Store
+from search_spaces.prompt import Example
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
     from optimizer.comparing import Compared
-    from optimizer.exports import Exported
+    from optimizer.exports import Exported, Exporter
     from optimizer.handover import Handover
 
 
@@ -227,6 +228,12 @@ class History:
         with Store(self.path) as store:
             return _texts(store, store.run(run))
 
+    def splits(self, run: int | None = None) -> dict[str, list[Example]]:
+        """Read the rows of a run, "train", "dev" and "test"; what was learnt of them is not read."""
+        with Store(self.path) as store:
+            found = store.run(run, won=True)
+            return {split: store.examples(found.data, split) for split in ("train", "dev", "test")}
+
     def trained_model(self, run: int | None = None) -> bytes:
         """The trained rival of a run as a skops file: of an encoder's its head.
 
@@ -298,6 +305,16 @@ def history(db: str | Path = "results.db") -> History:
     return History(db)
 
 
+def _check_format(format_name: str, formats: Mapping[str, Exporter], rows: str | Path | None) -> None:
+    if format_name not in formats:
+        raise ExportError(one_of("export format", format_name, list(formats)))
+    holding = [known for known, exporter in formats.items() if exporter.rows]
+    if rows is not None and format_name not in holding:
+        raise ExportError(
+            f"the format {format_name} holds no rows; allowed with rows: {', '.join(holding)}. Leave --rows out."
+        )
+
+
 def export(  # noqa: PLR0913 - each names one thing
     format_name: str,
     *,
@@ -308,11 +325,13 @@ def export(  # noqa: PLR0913 - each names one thing
     name: str = "",
     force: bool = False,
     rows: str | Path | None = None,
+    mask: bool = False,
+    allow_findings: bool = False,
 ) -> Exported:
     """Write a prompt, the winner if no trial is named, in the format of another tool.
 
     What was written is loaded back and compared byte for byte with what the prompt renders to, before it is
-    reported as written.
+    reported as written. Before, it is looked over: personal data and keys in it are told in the note.
 
     Parameters
     ----------
@@ -328,29 +347,28 @@ def export(  # noqa: PLR0913 - each names one thing
         Whether an existing file may be replaced.
     rows
         A file with rows in the place of the run's own, for the formats that hold rows.
+    mask
+        Whether to put names in the place of personal data and keys; then it is not the prompt that was scored.
+    allow_findings
+        Whether to write also a prompt that holds words of the rows that it was judged by, or unfilled slots.
 
     Raises
     ------
     ExportError
-        If the format is not known or cannot carry the prompt, or the file exists.
+        If the format is not known or cannot carry the prompt, the file exists, or the prompt holds what `lint` refuses.
     """
     from optimizer.exports import FORMATS, Target
     from optimizer.exports import export as write
+    from optimizer.handover import given, looked_over
 
-    if format_name not in FORMATS:
-        raise ExportError(one_of("export format", format_name, list(FORMATS)))
-    holding = [known for known, exporter in FORMATS.items() if exporter.rows]
-    if rows is not None and format_name not in holding:
-        raise ExportError(
-            f"the format {format_name} holds no rows; allowed with rows: {', '.join(holding)}. Leave --rows out."
-        )
-    told = History(db).handover(trial, run)
+    _check_format(format_name, FORMATS, rows)
+    records = History(db)
+    told, linted = looked_over(records.handover(trial, run), records.splits(run), mask=mask, allow=allow_findings)
     if rows is not None:
-        from optimizer.handover import given
         from optimizer.preparing import new_rows
         from optimizer.task import Task
 
         told = given(told, new_rows(Path(rows), Task.model_validate(told.run.task)))
-    return write(
-        told.trial.prompt, format_name, Target(Path(folder), name, force), told.renderer, told.probes, told.facts
-    )
+    target = Target(Path(folder), name, force)
+    written = write(told.trial.prompt, format_name, target, told.renderer, told.probes, told.facts)
+    return linted.told(written)

@@ -5,7 +5,6 @@ Nothing heavy is imported before a command needs it: `--help` and `history` star
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 import threading
@@ -15,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from optimizer.cli_drafting import import_, init
 from optimizer.cli_exports import export, say_written
 from optimizer.cli_history import assert_, compare, recheck
 from optimizer.cli_results import card, predict, report, show, write_report
 from optimizer.cli_service import dashboard, doctor, plan, serve_embedded
 from optimizer.cli_trials import history, schema, wordings
-from optimizer.errors import InputError, Interrupted, PhrasetuneError, TaskError, Upgraded
+from optimizer.errors import InputError, Interrupted, PhrasetuneError, Upgraded
 from optimizer.options import changed, code_option, db_option, env_option, json_option, run_option, tune_options
 from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable
 from optimizer.version import __version__
@@ -65,51 +65,6 @@ def main() -> None:
 
 
 # --- before the search ------------------------------------------------------------------------------------
-
-
-@main.command()
-@click.argument("file", type=click.Path())
-@click.option("-o", "--output", default="task.toml", show_default=True, help="The task file to write.")
-@click.option("--force", is_flag=True, help="Replace an existing task file.")
-def init(file: str, output: str, force: bool) -> None:
-    """Write a task file for the rows in FILE (CSV, TSV, JSONL, JSON or Parquet) and say what the rows can show."""
-    import os
-
-    from optimizer.columns import guess
-    from optimizer.drafting import draft, facts
-    from optimizer.exports import Target, write_bytes
-    from optimizer.preparing import read_rows
-    from optimizer.sampling import Draw
-    from optimizer.scoring import METRICS
-    from optimizer.tables import read_table
-    from optimizer.task import MAX_ROWS, parse_task
-
-    path = Path(output)
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent}: no such folder. Make it, or name another file with -o.")
-    # Not Path.resolve(), which fails on a link to itself.
-    if os.path.realpath(path) == os.path.realpath(file):
-        raise InputError(f"{output} is the data file; it was left as it is. Name another file with -o.")
-    table = read_table(Path(file), Draw(MAX_ROWS))
-    guessed = guess(table)
-    if table.note:  # what is a split and what a label is known now: draw as the task will, and list every label
-        label = guessed.target if guessed.kind == "classification" else ""
-        table = read_table(Path(file), Draw(MAX_ROWS, split=guessed.split_column, label=label))
-        guessed = guess(table)
-    metrics = [name for name, metric in METRICS.items() if guessed.kind in metric.kinds]
-    name = re.sub(r"[^\w.-]+", "-", Path(file).stem).strip("-") or "task"
-    relative = Path(os.path.relpath(os.path.realpath(file), Path(os.path.realpath(path)).parent)).as_posix()
-    text = draft(guessed, file=relative, path=output, name=name[:80], metrics=metrics)
-    try:
-        drafted = parse_task(text, path)
-    except TaskError as error:
-        raise InputError(f"{file}: its names do not fit into a task file ({error}) Rename them.") from None
-    said = facts(*read_rows(drafted, table))
-    write_bytes(text.encode(), Target(path.parent, path.name, force))
-    out(f"{output}: {guessed.kind} of {' + '.join(guessed.inputs)} -> {guessed.target}, judged by {guessed.metric}")
-    for fact in said:
-        out(fact)
-    next_step(f"edit {output} (a description helps), then", f"phrasetune tune {output}")
 
 
 @main.command()
@@ -317,7 +272,7 @@ def demo(folder: str, db: str, quiet: bool) -> None:
 
 
 LOOKING = (history, show, wordings, compare, assert_, recheck, export, predict, report, card, schema)
-for command in (*LOOKING, plan, doctor, dashboard, serve_embedded):
+for command in (init, import_, *LOOKING, plan, doctor, dashboard, serve_embedded):
     main.add_command(command)
 
 

@@ -33,6 +33,10 @@ SKOPS = "the trained baseline of the run, as a skops file"
 @click.option("-o", "--output", default="", help="Name of the file; it cannot leave the folder.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--rows", type=click.Path(), help="A file with rows for the formats that hold rows, not the run's own.")
+@click.option(
+    "--mask", is_flag=True, help="Put names in the place of mail addresses, phone numbers, keys and the like."
+)
+@click.option("--allow-findings", is_flag=True, help="Write it even with words of dev or test rows, or unfilled slots.")
 @click.option("--verify", is_flag=True, help="Let the tool that the format is for load what was written, too.")
 @click.option("--rescore", is_flag=True, help="Ask the model what was written on the run's own rows, and compare.")
 @click.option(
@@ -60,7 +64,8 @@ def export(format_name: str | None, listing: bool, trial: int | None, run: int |
         _baseline(History(given["db"]), run, **place)
         next_step("phrasetune report")
         return
-    done = write_export(format_name, trial=trial, run=run, db=given["db"], rows=given["rows"], **place)
+    lint = {"mask": given["mask"], "allow_findings": given["allow_findings"]}
+    done = write_export(format_name, trial=trial, run=run, db=given["db"], rows=given["rows"], **place, **lint)
     say_written(done)
     if given["verify"] or given["rescore"]:
         told = History(given["db"]).handover(trial, run)

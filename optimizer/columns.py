@@ -87,8 +87,8 @@ class _Column:
     counts: Counter[str]
 
 
-def guess(table: Table) -> Guess:
-    """Propose what each column means.
+def guess(table: Table, *, inputs: Sequence[str] = (), target: str = "") -> Guess:
+    """Propose what each column means; `inputs` and `target` are those that are known already.
 
     The target goes by name, else it is the last column with few distinct values, else the last column. Inputs go
     by name, as a pair (premise and hypothesis) before a single text, else the column with the longest texts is
@@ -100,38 +100,44 @@ def guess(table: Table) -> Guess:
     Raises
     ------
     DataError
-        If there is no column for an input beside the target.
+        If there is no column for an input beside the target, or a column that is known is none of the table's.
     """
+    for role, name in (*(("input", name) for name in inputs), ("target", target)):
+        if name:
+            table.check_column(name, role)
+    known = {*inputs, target}
     columns = [_column(table, name) for name in table.columns]
-    varied = [column for column in columns if len(column.counts) > 1]
+    varied = [column for column in columns if len(column.counts) > 1 or column.name in known]
     split = next((c.name for c in varied if c.plain in SPLIT_NAMES and _is_split(c)), "")
     id_column = next((c.name for c in varied if _is_id(c)), "")
-    free = [column for column in varied if column.name not in {split, id_column}]
-    target = _target(free)
-    free = [column for column in free if target and column.name != target.name]
-    if target is None or not free:
+    free = [column for column in varied if column.name not in {split, id_column} - known]
+    wanted = next((column for column in free if column.name == target), None) or _target(
+        [column for column in free if column.name not in inputs]
+    )
+    free = [column for column in free if wanted and column.name != wanted.name]
+    if wanted is None or not free:
         raise DataError(
             f"{table.path}: columns {', '.join(table.columns)} hold no input beside a target. At least two columns "
             "that vary are needed: add one, or name them in a task file."
         )
-    kind = _kind(target)
-    answers = "" if kind in {"classification", "multilabel"} else _answers([*free, target])
+    kind = _kind(wanted)
+    answers = "" if kind in {"classification", "multilabel"} else _answers([*free, wanted])
     free = [column for column in free if column.name != answers] or free
-    group = next((c.name for c in free if _is_group(c)), "")
-    inputs = _inputs([c for c in free if c.name != group] or free)
-    group = "" if group in inputs else group
-    taken = {*inputs, group}
+    group = next((c.name for c in free if _is_group(c) and c.name not in inputs), "")
+    asked = tuple(inputs) or _inputs([c for c in free if c.name != group] or free)
+    group = "" if group in asked else group
+    taken = {*asked, group}
     return Guess(
-        inputs=inputs,
-        target=target.name,
-        id_column=id_column,
-        split_column=split,
+        inputs=asked,
+        target=wanted.name,
+        id_column="" if id_column in known else id_column,
+        split_column="" if split in known else split,
         group_column=group,
-        slices=tuple(c.name for c in free if c.name not in taken and _is_slice(c, target)),
+        slices=tuple(c.name for c in free if c.name not in taken and _is_slice(c, wanted)),
         kind=kind,
-        labels=_labels(kind, target),
-        metric=_metric(kind, target),
-        answers_column=answers if answers not in inputs else "",
+        labels=_labels(kind, wanted),
+        metric=_metric(kind, wanted),
+        answers_column=answers if answers not in asked else "",
     )
 
 

@@ -59,7 +59,7 @@ def _unknown_key(loc: list[Any], task: Any) -> str:  # noqa: ANN401
 
 def keys(model: Any) -> list[str]:  # noqa: ANN401
     """The keys that a section may have, or the sections of a whole task file."""
-    return [name for name in model.model_fields if name != "folder"]
+    return [name for name in model.model_fields if name not in {"folder", "rows"}]
 
 
 def _hint(where: str) -> str:

@@ -6,8 +6,10 @@ Writes text; reads nothing and asks nobody.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from optimizer import label_sets
 from optimizer.columns import Guess
@@ -26,17 +28,17 @@ name = {name}
 {kind}# classification, multilabel, extraction, qa or generation
 {metric}# {metrics}
 # One sentence saying what is wanted. It becomes a wording of the search, often the best one.
-description = ""
+description = {description}
 # responsible = ""           # who answers for the prompt; stands in its card
 {labels}
 [data]
 file = {data}
-{inputs}# the columns that the model sees
+{query}{inputs}# the columns that the model sees
 {target}# the column with the wanted answer
 {roles}seed = 0                     # of the splits
 {shares}
 [model]
-name = "embedded"            # or any LiteLLM name: "openai/gpt-4o-mini", "ollama_chat/llama3.1", "hosted_vllm/…"
+{model}# or any LiteLLM name: "openai/gpt-4o-mini", "ollama_chat/llama3.1", "hosted_vllm/…"
 # api_base = "http://localhost:8000/v1"
 # price = {{ input = 0.15, output = 0.60 }}   # US dollars per million tokens, where the price table is silent
 
@@ -46,18 +48,52 @@ calls = 2000                 # answers on dev rows that the search may look at
 # max_usd = 5.0
 seed = 0
 
+{ingredients}"""
+
+INGREDIENTS = """\
 # [space]                    # lock, narrow or extend any dimension; `phrasetune space` lists them
 # template = ["plain", "chat"]
 # demos = "balanced"
 # k = [0, 4, 8]
-# instruction = {{ add = ["My own wording of the task."] }}
+# instruction = { add = ["My own wording of the task."] }
 
 # [seed]                     # the prompt to start from and to be compared with
 # instruction = "task"       # the description above, once there is one
 """
 
 
-def draft(guess: Guess, *, file: str, path: str, name: str, metrics: Sequence[str]) -> str:
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What is known of a task beside its rows.
+
+    Parameters
+    ----------
+    description
+        What is wanted.
+    query
+        What the data file is asked, if it is a database.
+    demos
+        A file of examples to show as they are.
+    model
+        The model's name.
+    wordings
+        Id -> wording of the task, beside those of the space.
+    seed
+        Dimension -> its value in the seed prompt.
+    """
+
+    description: str = ""
+    query: str = ""
+    demos: str = ""
+    model: str = "embedded"
+    wordings: Mapping[str, str] = field(default_factory=dict)
+    seed: Mapping[str, str] = field(default_factory=dict)
+
+
+NOTHING = Start()
+
+
+def draft(guess: Guess, *, file: str, path: str, name: str, metrics: Sequence[str], start: Start = NOTHING) -> str:
     """Write a commented task file.
 
     Parameters
@@ -70,6 +106,8 @@ def draft(guess: Guess, *, file: str, path: str, name: str, metrics: Sequence[st
         Of the task.
     metrics
         The metrics that suit the kind.
+    start
+        What else is known.
     """
     roles = [
         ("answers", guess.answers_column, "a JSON list of all accepted answers"),
@@ -77,6 +115,7 @@ def draft(guess: Guess, *, file: str, path: str, name: str, metrics: Sequence[st
         ("split_column", guess.split_column, "says train, dev or test"),
         ("group", guess.group_column, "rows of equal value stay in one split"),
     ]
+    roles.append(("demos", start.demos, 'examples to show as they are, where demos = "given"'))
     lines = [f"{_pad(key, _text(column))}# {about}\n" for key, column, about in roles if column]
     if guess.slices:
         lines.append(f"{_pad('slices', _list(guess.slices))}# columns to report the scores by\n")
@@ -90,11 +129,32 @@ def draft(guess: Guess, *, file: str, path: str, name: str, metrics: Sequence[st
         metrics=", ".join(metrics),
         labels=_labels(guess),
         data=_text(file),
+        query=f"query = {_text(start.query)}\n" if start.query else "",
+        description=_text(start.description),
+        model=_pad("name", _text(start.model)),
+        ingredients=_ingredients(start),
         inputs=_pad("inputs", _list(guess.inputs)),
         target=_pad("target", _text(guess.target)),
         roles="".join(lines),
         shares="" if guess.split_column else shares,
     )
+
+
+def _ingredients(start: Start) -> str:
+    """The wordings and the seed prompt that are known, or examples of how they are written."""
+    if not start.wordings and not start.seed:
+        return INGREDIENTS
+    lines = []
+    if start.wordings:
+        lines += ["[space.instruction.add]      # wordings beside phrasetune's own", *_keys(start.wordings), ""]
+    if start.seed:
+        lines += ["[seed]                       # the prompt to start from and to be compared with", *_keys(start.seed)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _keys(table: Mapping[str, str]) -> list[str]:
+    bare = re.compile(r"[\w-]+", re.ASCII)
+    return [f"{key if bare.fullmatch(key) else _text(key)} = {_text(value)}" for key, value in table.items()]
 
 
 def _labels(guess: Guess) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from optimizer import card
 from optimizer.calibration import settle
 from optimizer.contenders import SEED
+from optimizer.exports.lint import Linted, lint, masked
 from optimizer.exports.proof import Facts
 from optimizer.records import Contender, Outcome, Run, Trial, Verdict
 from optimizer.store import Store
@@ -117,6 +118,17 @@ def _test(run: Run, contender: Contender | None) -> dict[str, Any] | None:
     if contender is None:
         return None
     return {"metric": run.metric, "score": contender.score, "interval": contender.interval, "n": contender.n}
+
+
+def looked_over(
+    handover: Handover, rows: Mapping[str, Sequence[Example]], *, mask: bool, allow: bool
+) -> tuple[Handover, Linted]:
+    """Lint what is handed over; with `mask` its prompts are the masked ones. See `lint`."""
+    trial, facts = handover.trial, handover.facts
+    linted = lint(trial.prompt, handover.renderer, rows, mask=mask, allow=allow)
+    if mask and facts.seed:
+        facts = replace(facts, seed=masked(facts.seed))
+    return replace(handover, trial=replace(trial, prompt=linted.prompt), facts=facts), linted
 
 
 def given(handover: Handover, rows: Sequence[Example]) -> Handover:

@@ -120,7 +120,7 @@ def changed(task: Task, changes: dict[str, Any]) -> Task:
             key = "name" if option == "model" else option
             content.setdefault(sections.get(option, "search"), {})[key] = value
     try:
-        return check_task(content, "options").model_copy(update={"folder": task.folder})
+        return check_task(content, "options").model_copy(update={"folder": task.folder, "rows": task.rows})
     except TaskError as error:
         raise InputError(str(error)) from None
 

@@ -25,7 +25,7 @@ from optimizer.sampling import Draw
 from optimizer.scoring import score
 from optimizer.splits import LEAST_ROWS
 from optimizer.swaps import swapped
-from optimizer.tables import Table, read_table
+from optimizer.tables import Table, drawn, read_table
 from optimizer.task import Judge as Judging
 from optimizer.task import ModelSpec, Task, load_task
 from optimizer.version import __version__
@@ -76,7 +76,8 @@ class Plan:
             task["judge"] = told | {"model": {k: v for k, v in told["model"].items() if k not in NOT_COURSE}}
         del task["task"]["responsible"]  # decides nothing
         del task["baseline"]["label_cost"]  # prices labels alone
-        del task["data"]["max_rows"]  # what it does stands in the digest of the rows
+        for name in ("max_rows", "query", "demos"):  # what they do stands in the digests of rows and space
+            del task["data"][name]
         identity = [model.name, model.address, model.price]
         away = [digest([row.to_dict() for row in rows]) for rows in (self.ood, self.unlabelled) if rows]
         code = [self.metric.code] if self.metric.code else []
@@ -110,6 +111,7 @@ def prepare(task: Task | str | Path, *, allow_code: bool = False) -> Plan:
     data, named = read_rows(task, own=own)
     labels, several = ((), named) if task.task.kind == "multilabel" else (named, ())
     require_labels(constraints(task), labels)
+    given, hidden = _given(task, data, named)
     facts = Facts(
         task.task.kind,
         tuple(task.data.inputs),
@@ -119,6 +121,7 @@ def prepare(task: Task | str | Path, *, allow_code: bool = False) -> Plan:
         task.task.labels if isinstance(task.task.labels, dict) else {},
         task.task.description,
         task.model.max_tokens,
+        given,
     )
     try:
         space = load_space(facts, task.space, task.seed, task.templates)
@@ -128,7 +131,7 @@ def prepare(task: Task | str | Path, *, allow_code: bool = False) -> Plan:
     metric = own or objective(task, named)
     away, left_out = _others(task, data, metric, named, task.data.ood)
     more, seen = _others(task, data, metric, (), task.data.unlabelled, targets=False)
-    data = replace(data, notes=(*data.notes, *left_out, *seen))
+    data = replace(data, notes=(*data.notes, *hidden, *left_out, *seen))
     return Plan(task, data, labels, space, renderer(space, task), digest(rows), metric, several, away, more)
 
 
@@ -166,7 +169,8 @@ def read_rows(task: Task, table: Table | None = None, *, own: Metric | None = No
     closed = task.task.kind == "classification"
     if table is None:
         label = task.data.target if closed else ""
-        table = read_table(task.data_file, Draw(task.data.max_rows, task.data.seed, task.data.split_column, label))
+        draw = Draw(task.data.max_rows, task.data.seed, task.data.split_column, label)
+        table = drawn(task.rows, draw) if task.rows else read_table(task.data_file, draw, task.data.query)
     examples = to_examples(
         table,
         inputs=task.data.inputs,
@@ -185,8 +189,8 @@ def read_rows(task: Task, table: Table | None = None, *, own: Metric | None = No
     for example in () if metric.judged else examples[:1] if own else examples:
         score(metric, example.target, example)
     data = split(examples, table, plan, slices=task.data.slices)
-    drawn = [table.note] if table.note else []
-    return replace(data, notes=(*drawn, *data.notes, *oddities(data, task.data.target, labels))), labels
+    left_out = [table.note] if table.note else []
+    return replace(data, notes=(*left_out, *data.notes, *oddities(data, task.data.target, labels))), labels
 
 
 def labels_of(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
@@ -262,6 +266,35 @@ def _others(
     left_out = len(examples) - len(kept)
     said = f"{left_out} rows of {file} stand in {task.data.file} too: they were left out of the former."
     return kept, [said] if left_out else []
+
+
+def _given(task: Task, data: Dataset, labels: tuple[str, ...]) -> tuple[tuple[Example, ...], list[str]]:
+    """Read the examples that a task wants shown as they are; none may be a row that the prompt is judged by.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be used, or nothing of it is left.
+    """
+    if not task.data.demos:
+        return (), []
+    table = read_table(task.folder / task.data.demos)
+    closed = labels if task.task.kind == "classification" else ()
+    examples = to_examples(table, inputs=task.data.inputs, target=task.data.target, labels=closed)
+    if task.task.kind == "multilabel":
+        examples = _label_sets(examples, table, labels)
+    thoughts = (row.get("reasoning", "").strip() for row in table.rows)
+    examples = tuple(
+        replace(e, id=f"given {e.id}", reasoning=thought) for e, thought in zip(examples, thoughts, strict=True)
+    )
+    sealed = {same_inputs(row) for row in (*data.dev, *data.test)}
+    kept = tuple(row for row in examples if same_inputs(row) not in sealed)
+    if not kept:
+        raise DataError(
+            f"{table.path}: all of its rows are dev or test rows too, which no prompt may show. Add others."
+        )
+    said = f"{len(examples) - len(kept)} rows of {task.data.demos} are dev or test rows too: they are not shown."
+    return kept, [said] if len(kept) < len(examples) else []
 
 
 def renderer(space: Space, task: Task) -> Renderer:

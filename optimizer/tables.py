@@ -1,4 +1,4 @@
-"""Files -> Table: CSV, TSV, JSON lines, JSON and Parquet, every value as text, every row with its line.
+"""Files -> Table: CSV, TSV, JSON lines, JSON, Parquet and SQLite, every value as text, every row with its line.
 
 Knows which room reads which format, and nothing of tasks: not which column is asked, which is answered, or what a
 split is. Whatever the bytes are, a file either loads as it was meant or is refused with its place; nothing is
@@ -18,6 +18,7 @@ from optimizer.cells import MOST_COLUMNS, as_text, check_names, kind
 from optimizer.delimited import Record, csv_records, tsv_records
 from optimizer.errors import DataError, one_of
 from optimizer.objects import Numbered, json_lines, json_list, parquet_names, parquet_rows
+from optimizer.querying import SUFFIXES, lacking, query_names, query_rows
 from optimizer.sampling import Draw, Sample
 
 
@@ -69,8 +70,8 @@ class Table:
             raise DataError(f"{self.place(rows[0])}: {what}{more}. {fix}")
 
 
-def read_table(path: Path, draw: Draw | None = None) -> Table:
-    """Read a file by its suffix: .csv .tsv .jsonl .ndjson .json .parquet.
+def read_table(path: Path, draw: Draw | None = None, query: str = "") -> Table:
+    """Read a file by its suffix: .csv .tsv .jsonl .ndjson .json .parquet; or with a query an SQLite file.
 
     Parameters
     ----------
@@ -78,6 +79,8 @@ def read_table(path: Path, draw: Draw | None = None) -> Table:
         A regular file with at least one row. Text is UTF-8 with or without a byte-order mark, or UTF-16/32 with one.
     draw
         How many rows to keep; all if left out. Every row of the file is read and checked, kept or not.
+    query
+        What to ask an SQLite file, in SQL; empty for other files.
 
     Raises
     ------
@@ -86,24 +89,33 @@ def read_table(path: Path, draw: Draw | None = None) -> Table:
         ragged, malformed, without rows. The message names the line.
     """
     suffix = path.suffix.lower()
-    _check_file(path)
-    if suffix not in FORMATS:
+    check_file(path)
+    if not query and suffix not in FORMATS:
         fix = "Save the data as one of these."
-        raise DataError(f"{path}: {one_of('file type', path.suffix, list(FORMATS), fix)}")
+        raise DataError(
+            lacking(path)
+            if suffix in SUFFIXES
+            else f"{path}: {one_of('file type', path.suffix, [*FORMATS, *SUFFIXES], fix)}"
+        )
     draw = draw or Draw()
     try:
-        if suffix in _RECORDS:
+        if not query and suffix in _RECORDS:
             with closing(_RECORDS[suffix](path)) as records:
                 table = _from_records(str(path), records, draw)
         else:
-            names = parquet_names(path) if suffix == ".parquet" else ()
-            with closing(_OBJECTS[suffix](path)) as objects:
+            names = query_names(path, query) if query else parquet_names(path) if suffix == ".parquet" else ()
+            with closing(query_rows(path, query) if query else _OBJECTS[suffix](path)) as objects:
                 table = _from_objects(str(path), objects, names, draw)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}). Check its permissions.") from error
     if not table.rows:
         raise DataError(f"{path}: has column names but no rows. Add one row per example.")
     return table
+
+
+def drawn(table: Table, draw: Draw) -> Table:
+    """Keep as many of a table's rows as a draw says."""
+    return _from_objects(table.path, zip(table.lines, table.rows, strict=True), table.columns, draw)
 
 
 def table_from(path: str, objects: Iterable[tuple[int, object]], columns: Sequence[str] | None = None) -> Table:
@@ -179,7 +191,8 @@ def _where(path: str, number: int) -> str:
     return f"{path}:{number}" if by_line else f"{path}, record {number}"
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
+    """Raise DataError unless there is a regular file."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as error:

@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    SkipValidation,
     Tag,
     ValidationError,
     field_validator,
@@ -29,6 +30,7 @@ from optimizer.faults import unfit_address
 from optimizer.kinds import KINDS
 from optimizer.metrics import METRICS
 from optimizer.own_metric import is_own
+from optimizer.tables import Table
 from search_spaces.templates import text_template
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -95,10 +97,12 @@ class Data(_Section):
     `group` keeps rows of equal value together in one split; `slices` are columns to report the scores by. `ood` is a
     file with the same columns, of rows from elsewhere, which every contender answers after the test rows; `unlabelled`
     is one of rows that the winner labels, for the baseline to learn from. Of a file with more than `max_rows` rows so
-    many are drawn with `seed`, as `sampling` says; 0 uses all.
+    many are drawn with `seed`, as `sampling` says; 0 uses all. Of an SQLite file `query` says which rows are meant.
+    `demos` is a file of examples to show as they are, with the columns of inputs and target, and perhaps `reasoning`.
     """
 
-    file: Name  #: CSV, TSV, JSONL, JSON or Parquet, beside the task file
+    file: Name  #: CSV, TSV, JSONL, JSON, Parquet or an SQLite file, beside the task file
+    query: str = ""  #: what an SQLite file is asked: SELECT … ORDER BY …
     inputs: Annotated[list[Name], Field(min_length=1)]  #: the columns that are shown
     target: Name  #: the column with the wanted answer
     answers: str = ""  #: a column with a list of accepted answers
@@ -107,6 +111,7 @@ class Data(_Section):
     slices: list[str] = []  #: columns that scores are broken down by
     ood: str = ""  #: a file of rows from another domain
     unlabelled: str = ""  #: a file of rows without a target
+    demos: str = ""  #: a file of examples to show as they are, where demos = "given"
     split_column: str = ""  #: a column that says train, dev or test
     train: Fraction = 0.5  #: share of the rows that demos and baselines learn from
     dev: Fraction = 0.25  #: share of the rows that the search looks at
@@ -315,7 +320,7 @@ class Layout(_Section):
 
 
 class Task(_Section):
-    """A whole task file. Paths are relative to `folder`."""
+    """A whole task file. Paths are relative to `folder`; `rows` stand for the data file, if there are any."""
 
     task: About  #: what is wanted
     data: Data  #: where the rows are
@@ -328,6 +333,7 @@ class Task(_Section):
     space: dict[str, Any] = {}  #: dimension -> what it is locked to, narrowed to or extended by
     seed: dict[str, Any] = {}  #: dimension -> value of the seed prompt
     folder: Path = Field(default=Path(), exclude=True)
+    rows: SkipValidation[Table | None] = Field(default=None, exclude=True)
 
     @field_validator("templates")
     @classmethod
@@ -365,8 +371,15 @@ class Task(_Section):
         return self.task.metric or KINDS[self.task.kind].usual
 
 
-def load_task(path: str | Path) -> Task:
+def load_task(path: str | Path, *, rows: object = None) -> Task:
     """Read and validate a task file.
+
+    Parameters
+    ----------
+    path
+        The task file.
+    rows
+        Rows in the place of its data file: a data frame, a data set, or any list that `make_task` takes.
 
     Raises
     ------
@@ -385,7 +398,12 @@ def load_task(path: str | Path) -> Task:
         raise TaskError(f"{path}: not UTF-8 (byte {error.start}). Save the file as UTF-8.") from None
     except OSError as error:
         raise TaskError(f"{path}: cannot be read ({error.strerror}). Name a readable task file.") from None
-    return parse_task(text, path)
+    task = parse_task(text, path)
+    if rows is None:
+        return task
+    from optimizer.handed import as_table
+
+    return task.model_copy(update={"rows": as_table(rows)})
 
 
 def parse_task(text: str, path: Path) -> Task:
@@ -409,8 +427,8 @@ def check_task(content: Mapping[str, Any], source: str) -> Task:
     TaskError
         If it holds a key or value that is not allowed.
     """
-    if "folder" in content:
-        raise TaskError(f"{source}: {one_of('section', 'folder', keys(Task))}")
+    for ours in {"folder", "rows"} & set(content):
+        raise TaskError(f"{source}: {one_of('section', ours, keys(Task))}")
     try:
         return Task.model_validate(content)
     except ValidationError as error:

@@ -84,6 +84,8 @@ def _fit(dimension: Dimension, facts: Facts) -> Dimension:
         without = {id_ for id_, text in dimension.texts.items() if "{description}" in text}
     if dimension.name == "labels" and not any(facts.label_notes.values()):
         without = {"described"}
+    if dimension.name == "demos" and not facts.given:
+        without = {"given"}
     return _narrow(dimension, [choice for choice in dimension.choices if choice not in without])
 
 

@@ -124,7 +124,10 @@ class Dimension:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a space needs to know of the task. `train` rows only: demos and label notes are made from them."""
+    """What a space needs to know of the task. `train` rows only: demos and label notes are made from them.
+
+    `given` are examples of the user's own, to be shown as they are.
+    """
 
     kind: str
     inputs: tuple[str, ...]
@@ -134,6 +137,7 @@ class Facts:
     label_notes: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
     max_tokens: int | None = None
+    given: tuple[Example, ...] = ()
 
 
 class Space:
@@ -222,6 +226,8 @@ class Space:
 
     def _with_demos(self, prompt: Prompt, params: Mapping[str, Value]) -> Prompt:
         strategy, k = str(params.get("demos", "none")), int(params.get("k", 0))
+        if strategy == "given":
+            return replace(prompt, demos=self.facts.given)
         k = min(k, len(self.pool.examples))
         if strategy == "none" or k == 0:
             return prompt
@@ -273,7 +279,7 @@ class Space:
             for d in self.dimensions
         ]
         facts = [self.facts.kind, self.facts.inputs, self.facts.output, self.facts.labels]
-        rows = [example.to_dict() for example in self.pool.examples]
+        rows = [example.to_dict() for example in (*self.pool.examples, *self.facts.given)]
         made = [dict(self.facts.label_notes), self.facts.max_tokens, self._words, self._terms, self._answer_tokens]
         return digest([dimensions, facts, made, rows])
 

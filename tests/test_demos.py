@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import random
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 from statistics import mean
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from optimizer.errors import DataError
+from optimizer.preparing import prepare
 from search_spaces.demos import HARD_SHARE, ORDERS, STRATEGIES, DemoPool, TextIndex, arrange, pick, terms
 from search_spaces.prompt import Example
+from tests.small_task import write_task
 
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
 
@@ -256,3 +262,59 @@ def test_demos_are_put_into_order(order: str, expected: list[int]) -> None:
 def test_every_order_was_tried() -> None:
     """The table above knows every order."""
     assert set(ORDERS) == {"drawn", "reversed", "by_answer", "short_first"}
+
+
+# --- examples of the user's own ---------------------------------------------------------------------------
+
+
+def with_given(folder: Path, rows: Sequence[Mapping[str, str]]) -> Path:
+    """Write the small task, with examples to show as they are."""
+    path = write_task(folder)
+    with (folder / "shown.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ["text", "label", "reasoning"])
+        writer.writeheader()
+        writer.writerows(rows)
+    text = path.read_text().replace('id = "id"', 'id = "id"\ndemos = "shown.csv"')
+    path.write_text(text + '\n[seed]\ndemos = "given"\n')
+    return path
+
+
+MINE = [
+    {"text": "Where is my invoice?", "label": "billing", "reasoning": "It asks for a bill."},
+    {"text": "It crashes.", "label": "bug", "reasoning": ""},
+]
+
+
+def test_given_examples_are_shown_as_they_are(tmp_path: Path) -> None:
+    """All of them, in their order, whatever other dimensions say; a task without any has no such choice."""
+    plan = prepare(with_given(tmp_path, MINE))
+
+    prompt = plan.space.build(plan.space.seed())
+
+    assert [(row["text"], row["label"]) for row in MINE] == [(demo.text, demo.target) for demo in prompt.demos]
+    assert prompt.demos[0].reasoning == "It asks for a bill."
+    assert "k" not in plan.space.seed()
+    assert "given" not in prepare(write_task(tmp_path)).space["demos"].choices
+
+
+def test_other_examples_are_another_space(tmp_path: Path) -> None:
+    """A run is resumed with the examples that it began with alone."""
+    first = prepare(with_given(tmp_path, MINE)).space.digest
+
+    assert first == prepare(with_given(tmp_path, MINE)).space.digest
+    assert first != prepare(with_given(tmp_path, MINE[:1])).space.digest
+
+
+def test_no_row_that_a_prompt_is_judged_by_is_shown(tmp_path: Path) -> None:
+    """A dev or test row among them is left out with a note; if nothing is left, that is an error."""
+    data = prepare(write_task(tmp_path)).data
+    leaks = [{"text": rows[0].text.upper(), "label": rows[0].target, "reasoning": ""} for rows in (data.dev, data.test)]
+
+    plan = prepare(with_given(tmp_path, [*leaks, *MINE]))
+
+    assert [row["text"] for row in MINE] == [demo.text for demo in plan.space.facts.given]
+    assert "2 rows of shown.csv are dev or test rows too: they are not shown." in plan.data.notes
+    with pytest.raises(DataError, match="all of its rows are dev or test rows too"):
+        prepare(with_given(tmp_path, leaks))
+    with pytest.raises(DataError, match="unknown label 'bill'"):
+        prepare(with_given(tmp_path, [{"text": "Pay", "label": "bill", "reasoning": ""}]))

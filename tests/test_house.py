@@ -14,7 +14,7 @@ FILES = sorted([*ROOT.glob("optimizer/**/*.py"), *ROOT.glob("search_spaces/**/*.
 NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in zip(NAMES, FILES, strict=True)}
 
-COMMANDS = ("exports", "history", "results", "service", "trials")
+COMMANDS = ("drafting", "exports", "history", "results", "service", "trials")
 # Tools that read our exports.
 EXPORT_READERS = "dotpromptz haystack inspect_ai langchain_core llama_index llm mlflow prompty".split()
 
@@ -30,6 +30,7 @@ DOORS = {
     "yaml": {"optimizer/exports/yaml.py"},
     **{package: {"optimizer/exports/readers.py"} for package in EXPORT_READERS},
     "litellm": {"optimizer/models.py"},
+    "narwhals": {"optimizer/handed.py"},
     "optuna": {f"optimizer/{room}.py" for room in ("studies", "controls", "mirror")},
     **{package: {"optimizer/frames.py", "optimizer/archive.py"} for package in ("pandas", "polars")},
     "pyarrow": {"optimizer/objects.py"},
@@ -44,7 +45,7 @@ DOORS = {
     "resvg_py": {"optimizer/pages/plot.py"},
     "scipy": {"optimizer/surrogate.py", "optimizer/linear.py"},  # a Cholesky factor's inverse; sparse matrices
     "skops": {"optimizer/linear.py"},
-    "sqlite3": {f"optimizer/{room}.py" for room in ("measured", "purchases", "opening", "asking")},
+    "sqlite3": {f"optimizer/{room}.py" for room in ("measured", "purchases", "opening", "asking", "querying")},
     "sqlite_utils": {"optimizer/purchases.py"},
     "threadpoolctl": {"optimizer/search.py"},
 }

@@ -121,6 +121,7 @@ def test_a_minimal_file_loads_with_the_defaults(tmp_path: Path) -> None:
         },
         "data": {
             "file": "rows.csv",
+            "query": "",
             "inputs": ["text"],
             "target": "label",
             "answers": "",
@@ -129,6 +130,7 @@ def test_a_minimal_file_loads_with_the_defaults(tmp_path: Path) -> None:
             "slices": [],
             "ood": "",
             "unlabelled": "",
+            "demos": "",
             "split_column": "",
             "train": 0.5,
             "dev": 0.25,
@@ -195,7 +197,8 @@ def test_a_file_that_says_everything_loads(tmp_path: Path) -> None:
             "responsible": "Jane Doe, jane@example.org",
         },
         "data": {
-            "file": "sub/rows.jsonl",
+            "file": "sub/rows.db",
+            "query": "SELECT title, body, summary FROM notes",
             "inputs": ["title", "body"],
             "target": "summary",
             "answers": "all",
@@ -204,6 +207,7 @@ def test_a_file_that_says_everything_loads(tmp_path: Path) -> None:
             "slices": ["year"],
             "ood": "others.csv",
             "unlabelled": "more.csv",
+            "demos": "shown.csv",
             "split_column": "split",
             "train": 0.2,
             "dev": 0.3,

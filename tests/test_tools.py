@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import socket
 import sqlite3
@@ -17,12 +18,15 @@ from urllib.error import URLError
 
 import pytest
 
-from optimizer import history
+from optimizer import history, make_task
 from optimizer.errors import InputError
+from optimizer.handed import as_table
 from optimizer.mirror import NOTE_PART, note
+from optimizer.preparing import prepare
 from optimizer.records import State
 from optimizer.schema import relations
 from tests.recorded import Tried, write_run
+from tests.small_task import BUNDLED
 
 
 @contextmanager
@@ -201,3 +205,22 @@ def test_the_first_library_that_is_installed_serves(db: Path, monkeypatch: pytes
     with pytest.raises(InputError, match="unknown library of data frames 'arrow'; allowed: pandas, polars"):
         frames.frame([], "arrow")  # type: ignore[call-overload]
     assert len(history(db).facts()) == 3
+
+
+def test_rows_are_taken_from_real_frames_and_data_sets() -> None:
+    """Equal rows make one digest, whichever library holds them; what is missing is empty, and classes have names."""
+    pd, pl, datasets = (pytest.importorskip(name) for name in ("pandas", "polars", "datasets"))
+    with (BUNDLED / "support.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))[:80]
+    whole = datasets.Dataset.from_list(rows)
+
+    forms = (rows, pd.DataFrame(rows), pl.DataFrame(rows), pl.LazyFrame(rows), whole, whole.to_iterable_dataset())
+    digests = {prepare(make_task(form)).data_digest for form in forms}
+
+    assert len(digests) == 1
+    odd = pd.DataFrame({"n": pd.array([1, None], dtype="Int64"), "d": pd.to_datetime(["2026-01-02", None])})
+    assert as_table(odd).rows == ({"n": "1", "d": "2026-01-02 00:00:00"}, {"n": "", "d": ""})
+    classes = datasets.Features({"label": datasets.ClassLabel(names=["no", "yes"]), "text": datasets.Value("string")})
+    few = datasets.Dataset.from_dict({"label": [1, 0, -1], "text": ["a", "b", "c"]}, features=classes)
+    assert [row["label"] for row in as_table(few).rows] == ["yes", "no", ""]
+    assert as_table(datasets.DatasetDict({"train": few, "test": few})).columns == ("label", "text", "split")

@@ -35,3 +35,17 @@ def write_yaml(data: Any) -> str:  # noqa: ANN401 - whatever YAML takes
 def read_yaml(text: str) -> Any:  # noqa: ANN401
     """Inverse of `write_yaml`."""
     return yaml.safe_load(text)
+
+
+def read_texts(text: str) -> Any:  # noqa: ANN401
+    """Read YAML or JSON with every scalar as the text that was written: `no`, `1e3` and 1.0 stay what they are.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    try:
+        return yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - it makes texts, lists and dicts, and nothing else
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None

@@ -1,0 +1,65 @@
+"""A task from rows that a program hands over, as `phrasetune init` makes one from a file. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optimizer.columns import guess
+from optimizer.handed import NAME, as_table, fields
+from optimizer.task import Task, check_task
+
+
+def make_task(
+    rows: object,
+    *,
+    inputs: Sequence[str] = (),
+    target: str = "",
+    name: str = "task",
+    description: str = "",
+    **sections: Mapping[str, Any],
+) -> Task:
+    """Make a task for rows: `tune(make_task(frame, inputs=["text"], target="label"))`.
+
+    Equal rows make the same task, whatever they come in, and the same call resumes a run that was stopped.
+
+    Parameters
+    ----------
+    rows
+        A list of dicts, a data frame (pandas, polars, pyarrow), a data set of Hugging Face's `datasets`, DSPy's
+        examples, or a mapping of "train", "dev" and "test" to any of these.
+    inputs, target
+        The columns that the model sees, and the one with the wanted answer. Those of DSPy's examples are what they say;
+        otherwise what is left out is guessed, and so are kind, metric, id, group, slices and split column.
+    name, description
+        Of the task.
+    sections
+        Sections of a task file, such as search={"calls": 300} or task={"metric": "macro_f1"}. They go before what is
+        guessed.
+
+    Raises
+    ------
+    DataError
+        If the rows cannot be used.
+    TaskError
+        If a section holds what it may not.
+    """
+    told, answered = fields(rows)
+    table = as_table(rows)
+    found = guess(table, inputs=inputs or told, target=target or answered)
+    about = {"name": name, "kind": found.kind, "metric": found.metric, "description": description}
+    about |= sections.pop("task", {})
+    if about["kind"] != found.kind and about["metric"] == found.metric:
+        del about["metric"]  # it was guessed for the other kind
+    data = {
+        "file": NAME,
+        "inputs": list(found.inputs),
+        "target": found.target,
+        "answers": found.answers_column,
+        "id": found.id_column,
+        "split_column": found.split_column,
+        "group": found.group_column,
+        "slices": list(found.slices),
+    }
+    given = {"task": about, "data": {**data, **sections.pop("data", {})}, **sections}
+    return check_task(given, "make_task").model_copy(update={"rows": table})

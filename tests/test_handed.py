@@ -1,0 +1,143 @@
+"""Rows that a program hands over: whatever they come in, they make the task that a file of them makes."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from optimizer import load_task, make_task, tune
+from optimizer.embedded import EmbeddedModel
+from optimizer.errors import DataError, Interrupted, TaskError
+from optimizer.handed import as_table
+from optimizer.journey import Watch
+from optimizer.preparing import prepare
+from optimizer.task import parse_task
+from tests.small_task import BUNDLED, write_task
+
+with (BUNDLED / "support.csv").open(encoding="utf-8", newline="") as FILE:
+    ROWS = list(csv.DictReader(FILE))[:120]
+SMALL: dict[str, Any] = {
+    "search": {"calls": 20, "trials": 2},
+    "baseline": {"trials": 1},
+    "space": {"template": ["plain", "xml"]},
+}
+
+
+def test_rows_are_the_same_whatever_they_come_in() -> None:
+    """A list, a generator, an Arrow table and a mapping of one split make one digest of rows and splits."""
+    digests = {
+        prepare(make_task(rows)).data_digest
+        for rows in (ROWS, tuple(ROWS), (row for row in ROWS), pa.Table.from_pylist(ROWS))
+    }
+
+    assert len(digests) == 1
+
+
+def test_a_task_file_takes_rows_in_the_place_of_its_file(tmp_path: Path) -> None:
+    """Run, digest and all are those of the file with the same rows; the file need not be there."""
+    path = write_task(tmp_path, rows=120)
+    model = EmbeddedModel()
+    from_file = prepare(load_task(path)).config(model)
+    (tmp_path / "rows.csv").unlink()
+
+    assert from_file == prepare(load_task(path, rows=ROWS)).config(model)
+
+
+def test_what_is_left_out_is_guessed_as_init_does() -> None:
+    """Columns, kind and metric are found; what is given goes before, and no metric is guessed for another kind."""
+    guessed = make_task(ROWS)
+    told = make_task(ROWS, inputs=["text", "channel"], target="label", task={"kind": "qa"}, search={"calls": 7})
+
+    assert (guessed.data.inputs, guessed.data.target, guessed.data.id) == (["text"], "label", "id")
+    assert (guessed.task.kind, guessed.data.slices) == ("classification", ["channel"])
+    assert (told.data.inputs, told.task.kind, told.metric) == (["text", "channel"], "qa", "exact_match")
+    assert told.search.calls == 7
+
+
+def test_examples_of_dspy_say_what_is_asked() -> None:
+    """Inputs are those of with_inputs, the target is what is left; without them columns are guessed."""
+    import dspy
+
+    examples = [dspy.Example(word=row["label"], q=row["text"]).with_inputs("q") for row in ROWS]
+
+    task = make_task(examples)
+
+    assert (task.data.inputs, task.data.target, task.task.kind) == (["q"], "word", "classification")
+    assert len(prepare(task).data.train) == 60
+    assert make_task([dspy.Example(text=row["text"], label=row["label"]) for row in ROWS]).data.target == "label"
+
+
+def test_a_mapping_of_splits_is_kept_as_it_is_divided() -> None:
+    """Each row stays where it was; the column that says so is not asked."""
+    rows = [{"text": row["text"], "label": row["label"]} for row in ROWS]
+
+    plan = prepare(make_task({"train": rows[:60], "validation": pa.Table.from_pylist(rows[60:90]), "test": rows[90:]}))
+
+    assert {row.text for row in plan.data.train} <= {row["text"] for row in rows[:60]}
+    assert {row.text for row in plan.data.test} <= {row["text"] for row in rows[90:]}
+    assert plan.space.facts.inputs == ("text",)
+
+
+def test_values_become_what_a_file_would_hold() -> None:
+    """Nothing, truth, numbers, lists and dates; numpy's as Python's."""
+    import numpy as np
+
+    (row,) = as_table(
+        [{"a": None, "b": True, "c": np.int64(7), "d": np.array([1.5, 2]), "e": float("nan"), "f": np.bool_(False)}]
+    ).rows
+
+    assert row == {"a": "", "b": "true", "c": "7", "d": "[1.5,2.0]", "e": "", "f": "false"}
+
+
+def test_a_large_set_is_drawn_from_as_a_large_file_is() -> None:
+    """max_rows holds, and the note says so."""
+    data = prepare(make_task(ROWS, data={"max_rows": 40})).data
+
+    assert len(data.train) + len(data.dev) + len(data.test) == 40
+    assert "rows has 120 rows; 40 of them" in data.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("rows.csv", r"a str was given; allowed: a list of dicts, .* Name a file in \[data\]"),
+        (7, "a int was given; allowed: a list of dicts"),
+        ([], "there are none"),
+        ({"text": ["a"], "label": ["b"]}, "unknown split 'text'; allowed: train"),
+        ({"train": [{"split": "x"}]}, "have a column 'split' already"),
+        (["a"], "record 1: holds a text, not an object"),
+        ([{"text": "\0"}], "record 1: column 'text' holds a NUL"),
+    ],
+)
+def test_what_are_no_rows_is_one_clear_error(rows: object, said: str) -> None:
+    """What was given, what is allowed, what to do."""
+    with pytest.raises(DataError, match=said):
+        as_table(rows)
+
+
+def test_a_wrong_section_is_named() -> None:
+    """As in a task file; rows and folder are no sections of one."""
+    with pytest.raises(
+        TaskError, match=r"make_task: unknown key in \[search\] 'call'; allowed: .* Did you mean 'calls'"
+    ):
+        make_task(ROWS, search={"call": 7})
+    with pytest.raises(DataError, match=r"unknown target column 'lable'; allowed: .* Did you mean 'label'"):
+        make_task(ROWS, target="lable")
+    with pytest.raises(TaskError, match="unknown section 'rows'"):
+        parse_task('rows = "x"\n[task]\nname = "x"', Path("task.toml"))
+
+
+def test_a_run_on_rows_is_resumed_by_the_same_call(tmp_path: Path) -> None:
+    """Stopped on a list and taken up on an Arrow table of the same rows, it is the same run."""
+    watch = Watch(lambda event: watch.stop.set() if getattr(event, "best", None) is not None else None)
+    with pytest.raises(Interrupted):
+        tune(make_task(ROWS[:60], **SMALL), db=tmp_path / "r.db", watch=watch)
+
+    resumed = tune(make_task(pa.Table.from_pylist(ROWS[:60]), **SMALL), db=tmp_path / "r.db")
+
+    assert (resumed.run.id, resumed.run.status) == (1, "finished")
+    assert resumed.verdict
