@@ -15,6 +15,7 @@ from optimizer.version import __version__
 
 if TYPE_CHECKING:
     from optimizer.archive import History, export, history
+    from optimizer.classifier import PromptClassifier
     from optimizer.errors import PhrasetuneError
     from optimizer.journey import Tuned, Watch, tune
     from optimizer.models import register_embedded
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "History",
     "PhrasetuneError",
+    "PromptClassifier",
     "Tuned",
     "Watch",
     "__version__",
@@ -40,6 +42,7 @@ __all__ = [
 _HOME = {
     "History": "archive",
     "PhrasetuneError": "errors",
+    "PromptClassifier": "classifier",
     "Tuned": "journey",
     "Watch": "journey",
     "add_wording": "wordings",

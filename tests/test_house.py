@@ -40,7 +40,7 @@ DOORS = {
     "torch": {"optimizer/lora.py", "optimizer/torch_threads.py"},
     "sentence_transformers": {"optimizer/encoder.py"},
     "transformers": {"optimizer/encoder.py", "optimizer/lora.py"},
-    "sklearn": {"optimizer/linear.py", "optimizer/features.py"},
+    "sklearn": {"optimizer/linear.py", "optimizer/features.py", "optimizer/classifier.py"},
     "resvg_py": {"optimizer/pages/plot.py"},
     "scipy": {"optimizer/surrogate.py", "optimizer/linear.py"},  # a Cholesky factor's inverse; sparse matrices
     "skops": {"optimizer/linear.py"},
