@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from optimizer.models import register_embedded
     from optimizer.rechecking import recheck
     from optimizer.task import load_task
+    from optimizer.teleprompter import PromptSearch
     from optimizer.wordings import add_wording
 
 __all__ = [
     "History",
     "PhrasetuneError",
     "PromptClassifier",
+    "PromptSearch",
     "Tuned",
     "Watch",
     "__version__",
@@ -43,6 +45,7 @@ _HOME = {
     "History": "archive",
     "PhrasetuneError": "errors",
     "PromptClassifier": "classifier",
+    "PromptSearch": "teleprompter",
     "Tuned": "journey",
     "Watch": "journey",
     "add_wording": "wordings",

@@ -13,9 +13,11 @@ from typing import Any
 from optimizer import card
 from optimizer.calibration import settle
 from optimizer.contenders import SEED
+from optimizer.errors import ExportError
 from optimizer.exports.proof import Facts
 from optimizer.records import Contender, Outcome, Run, Trial, Verdict
 from optimizer.store import Store
+from search_spaces.program import PROGRAM
 from search_spaces.prompt import Example
 from search_spaces.rendering import Renderer
 
@@ -62,7 +64,18 @@ def hand_over(store: Store, run: Run, trial: Trial, seed: Trial) -> Handover:
 
 
 def renderer_for(trial: Trial) -> Renderer:
-    """Make a renderer that holds the trial's template; DSPy is loaded only for its own."""
+    """Make a renderer that holds the trial's template; DSPy is loaded only for its own.
+
+    Raises
+    ------
+    ExportError
+        If the trial is a configuration of a whole program, which renders itself.
+    """
+    if trial.prompt.template == PROGRAM:
+        raise ExportError(
+            "a program of several prompts is no prompt; its configuration stands in the trial. Save the program that "
+            "`PromptSearch.compile` returned, with its own `save`."
+        )
     if not trial.prompt.template.startswith("dspy-"):
         return Renderer()
     from optimizer.programs import adapter_templates

@@ -25,7 +25,7 @@ DOORS = {
     "aiohttp": {"optimizer/direct.py", "optimizer/serving.py", "optimizer/dashboard.py"},
     "click": {f"optimizer/{room}.py" for room in ("options", "terminal", "cli", *(f"cli_{part}" for part in COMMANDS))},
     "dotenv": {"optimizer/models.py"},
-    "dspy": {"optimizer/programs.py"},
+    "dspy": {f"optimizer/{room}.py" for room in ("programs", "adapted", "program_runs", "teleprompter")},
     "jinja2": {"optimizer/pages/page.py", "optimizer/exports/jinja.py", "optimizer/exports/readers.py"},
     "yaml": {"optimizer/exports/yaml.py"},
     **{package: {"optimizer/exports/readers.py"} for package in EXPORT_READERS},
