@@ -23,10 +23,14 @@ ADAPTERS = {
 
 
 class AdaptedPredict(dspy.Predict):  # type: ignore[misc] # DSPy has no types
-    """`dspy.Predict` with an adapter of its own; with `nearest`, so many of its demos, the nearest to the inputs."""
+    """`dspy.Predict` with an adapter of its own; with `nearest`, so many of its demos, the nearest to the inputs.
+
+    With `nearest_last` the most similar one stands last, else first.
+    """
 
     adapter = "chat"
     nearest = 0
+    nearest_last = True
 
     def forward(self, **inputs: Any) -> Any:  # noqa: ANN401 - DSPy's form
         """Predict as `dspy.Predict` does."""
@@ -40,7 +44,8 @@ class AdaptedPredict(dspy.Predict):  # type: ignore[misc] # DSPy has no types
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         """Return all that `load_state` needs."""
-        return {**super().dump_state(json_mode=json_mode), "adapter": self.adapter, "nearest": self.nearest}
+        own = {"adapter": self.adapter, "nearest": self.nearest, "nearest_last": self.nearest_last}
+        return {**super().dump_state(json_mode=json_mode), **own}
 
     def _with_demos(self, inputs: dict[str, Any]) -> dict[str, Any]:
         if not self.nearest or "demos" in inputs:
@@ -50,7 +55,7 @@ class AdaptedPredict(dspy.Predict):  # type: ignore[misc] # DSPy has no types
             known = self._near = (self.demos, DemoPool(_examples(self.demos, list(self.signature.input_fields))))
         asked = {name: inputs.get(name) for name in self.signature.input_fields}
         near = known[1].nearest(_example("", asked), self.nearest)
-        return {**inputs, "demos": [self.demos[int(row.id)] for row in reversed(near)]}  # the nearest stands last
+        return {**inputs, "demos": [self.demos[int(row.id)] for row in (near[::-1] if self.nearest_last else near)]}
 
 
 def adapt(program: Any) -> Any:  # noqa: ANN401 - DSPy has no types

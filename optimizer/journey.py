@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from optimizer import front, ladder, search, wordings
 from optimizer.ablation import ablate
@@ -55,6 +55,12 @@ class Tuned:
     def front(self) -> list[Trial]:
         """The trials that no other beats in score, cost and latency, the best score first."""
         return front.front(self.trials)
+
+    def to_dspy(self) -> Any:  # noqa: ANN401 - DSPy has no types
+        """Make a `dspy.Predict` of the best prompt; where DSPy lays it out in another way, a warning says so."""
+        from optimizer import programs
+
+        return programs.to_dspy(self.best.prompt)
 
 
 @dataclass
