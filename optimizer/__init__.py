@@ -15,17 +15,21 @@ from optimizer.version import __version__
 
 if TYPE_CHECKING:
     from optimizer.archive import History, export, history
+    from optimizer.classifier import PromptClassifier
     from optimizer.errors import PhrasetuneError
     from optimizer.journey import Tuned, Watch, tune
     from optimizer.making import make_task
     from optimizer.models import register_embedded
     from optimizer.rechecking import recheck
     from optimizer.task import load_task
+    from optimizer.teleprompter import PromptSearch
     from optimizer.wordings import add_wording
 
 __all__ = [
     "History",
     "PhrasetuneError",
+    "PromptClassifier",
+    "PromptSearch",
     "Tuned",
     "Watch",
     "__version__",
@@ -42,6 +46,8 @@ __all__ = [
 _HOME = {
     "History": "archive",
     "PhrasetuneError": "errors",
+    "PromptClassifier": "classifier",
+    "PromptSearch": "teleprompter",
     "Tuned": "journey",
     "Watch": "journey",
     "add_wording": "wordings",

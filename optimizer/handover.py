@@ -13,10 +13,12 @@ from typing import Any
 from optimizer import card
 from optimizer.calibration import settle
 from optimizer.contenders import SEED
+from optimizer.errors import ExportError
 from optimizer.exports.lint import Linted, lint, masked
 from optimizer.exports.proof import Facts
 from optimizer.records import Contender, Outcome, Run, Trial, Verdict
 from optimizer.store import Store
+from search_spaces.program import PROGRAM
 from search_spaces.prompt import Example
 from search_spaces.rendering import Renderer
 from search_spaces.templates import text_template
@@ -50,7 +52,7 @@ def hand_over(store: Store, run: Run, trial: Trial, seed: Trial) -> Handover:
         run.name,
         card.placeless(run.model),
         seed.prompt,
-        renderer_for(seed, run),
+        renderer_for(seed, run.task),
         tuple(rows[split]),
         split,
         tuple(rows["train"]),
@@ -60,13 +62,24 @@ def hand_over(store: Store, run: Run, trial: Trial, seed: Trial) -> Handover:
         },
     )
     scored = recorded if split == "dev" else contender.outcomes if contender else ()
-    return Handover(run, trial, renderer_for(trial, run), facts, tuple(rows["dev"]), tuple(scored))
+    return Handover(run, trial, renderer_for(trial, run.task), facts, tuple(rows["dev"]), tuple(scored))
 
 
-def renderer_for(trial: Trial, run: Run) -> Renderer:
-    """Make a renderer that holds the template of a trial of a run; DSPy is loaded only for its own."""
+def renderer_for(trial: Trial, task: Mapping[str, Any]) -> Renderer:
+    """Make a renderer that holds the template of a trial of a task; DSPy is loaded only for its own.
+
+    Raises
+    ------
+    ExportError
+        If the trial is a configuration of a whole program, which renders itself.
+    """
+    if trial.prompt.template == PROGRAM:
+        raise ExportError(
+            "a program of several prompts is no prompt; its configuration stands in the trial. Save the program that "
+            "`PromptSearch.compile` returned, with its own `save`."
+        )
     if not trial.prompt.template.startswith("dspy-"):
-        own = run.task.get("templates", {})
+        own = task.get("templates", {})
         return Renderer({name: text_template(name, _given(shapes)) for name, shapes in own.items()})
     from optimizer.programs import adapter_templates
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from optimizer import front, ladder, search, wordings
 from optimizer.ablation import ablate
@@ -55,6 +55,12 @@ class Tuned:
     def front(self) -> list[Trial]:
         """The trials that no other beats in score, cost and latency, the best score first."""
         return front.front(self.trials)
+
+    def to_dspy(self) -> Any:  # noqa: ANN401 - DSPy has no types
+        """Make a `dspy.Predict` of the best prompt; where DSPy lays it out in another way, a warning says so."""
+        from optimizer import programs
+
+        return programs.to_dspy(self.best.prompt)
 
 
 @dataclass
@@ -108,8 +114,17 @@ def tune(
     watch = watch or Watch()
     watch.event(Stage("reading", "the task and its rows"))
     plan = prepare(task, allow_code=allow_code)
-    model = model or task_model(plan.task.model)
     judge = (judge or task_model(plan.judging.model)) if plan.judging else None
+    return walk(plan, model or task_model(plan.task.model), judge, db=db, watch=watch)
+
+
+def walk(
+    plan: Plan, model: Model, judge: Model | None = None, *, db: str | Path, watch: Watch, kept: bool = True
+) -> Tuned:
+    """Walk the journey of a task that is ready; without test rows it ends where a verdict would be come to.
+
+    What is only for those who look into results.db later is left out if it is not `kept`. Raises what `tune` does.
+    """
     places = [destination(model), *ladder.reach(plan.task, labelled=bool(plan.labels))]
     for place in dict.fromkeys(place for place in places if place):
         watch.event(place)
@@ -120,7 +135,7 @@ def tune(
     front.require_price(model.name, model.price, constraints(plan.task))
     paid = any(called.price != (0.0, 0.0) for called in (model, judge) if called) or len(places) > 1
     with Store(db, create=True, paid=paid) as store:
-        return _Journey(plan, model, judge, store, watch).walk()
+        return _Journey(plan, model, judge, store, watch, kept).walk()
 
 
 @dataclass
@@ -132,6 +147,7 @@ class _Journey:
     judging: Model | None
     store: Store
     watch: Watch
+    kept: bool
 
     def walk(self) -> Tuned:
         plan, store = self.plan, self.store
@@ -151,7 +167,7 @@ class _Journey:
                 store.save_worth(self.id, found.importances)
                 store.update_run(self.id, winner=found.best.number, reason=found.reason)
             ablations, lacking = self._ablations(found.best)
-            ruling, reason = Conclusion(plan, self.evaluate, store, self.id, self._stage, self.judge).reach(found)
+            ruling, reason = self._conclude(found)
             reason += f"; {'ablation cut short' if ablations else 'no ablation'}: {lacking}" if lacking else ""
         except BaseException as error:
             self._leave("interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed", str(error))
@@ -166,6 +182,12 @@ class _Journey:
         spent = store.spent_by_model(self.id)
         judged = spent.get(self.judge.ledger.buyer, Spent()) if self.judge else None
         return Tuned(run, found.trials, found.best, ruling, notes, found.importances, ablations, judged)
+
+    def _conclude(self, found: search.Found) -> tuple[Verdict | None, str]:
+        """Come to a verdict, if there are rows for one."""
+        if not self.plan.data.test:
+            return None, found.reason
+        return Conclusion(self.plan, self.evaluate, self.store, self.id, self._stage, self.judge).reach(found)
 
     def _notes(self) -> list[str]:
         """What was odd in the calls of this run."""
@@ -259,7 +281,7 @@ class _Journey:
                 options.trials,
                 options.block,
                 options.seed,
-                explain=True,
+                explain=self.kept,
                 pareto=options.pareto,
                 constraints=constraints(self.plan.task),
                 ahead=self._ahead(),
@@ -351,6 +373,8 @@ class _Journey:
 
     def _mirror(self, trials: Sequence[Trial], seconds: float = math.inf) -> None:
         """Copy the trials for Optuna's tools; a copy that fails must not cost the result."""
+        if not self.kept:
+            return
         name = study_name(self.plan.task.task.name, self.id)
         self.watch.event(Stage("mirror", "copying the trials into Optuna's tables"))
         try:

@@ -78,7 +78,7 @@ def predict_file(
         known = [row for name in ("train", "dev", "test") for row in store.examples(run.data, name)]
         unscored = why_unscored(run.metric)
         metric = METRICS["exact_match"] if unscored else objective(task, labels_of(task, known))
-        evaluate = Evaluator(ledger, renderer_for(trial, run), metric)
+        evaluate = Evaluator(ledger, renderer_for(trial, run.task), metric)
         asked = replace(trial, outcomes=store.outcomes(run.id, trial.number))
         with closing(ledger):
             answered = evaluate.answer(evaluate.settle(asked), rows)

@@ -109,6 +109,32 @@ def prepare(task: Task | str | Path, *, allow_code: bool = False) -> Plan:
         task = load_task(task)
     own = _own_metric(task, allow_code=allow_code)
     data, named = read_rows(task, own=own)
+    plan = ready(task, data, named, own or objective(task, named))
+    away, left_out = _others(task, data, plan.metric, named, task.data.ood)
+    more, seen = _others(task, data, plan.metric, (), task.data.unlabelled, targets=False)
+    noted = replace(plan.data, notes=(*plan.data.notes, *left_out, *seen))
+    return replace(plan, data=noted, ood=away, unlabelled=more)
+
+
+def ready(task: Task, data: Dataset, named: tuple[str, ...], metric: Metric) -> Plan:
+    """Open the space of a task whose rows are at hand; its data file is not read.
+
+    Parameters
+    ----------
+    task
+        What is wanted.
+    data
+        Its rows; without test rows there is no verdict.
+    named
+        The labels; empty for open answers.
+    metric
+        The objective.
+
+    Raises
+    ------
+    InputError
+        If the space cannot be used.
+    """
     labels, several = ((), named) if task.task.kind == "multilabel" else (named, ())
     require_labels(constraints(task), labels)
     given, hidden = _given(task, data, named)
@@ -128,11 +154,8 @@ def prepare(task: Task | str | Path, *, allow_code: bool = False) -> Plan:
     except DimensionError as error:
         raise SpaceError(str(error)) from None
     rows = [[example.to_dict() for example in split] for split in (data.train, data.dev, data.test)]
-    metric = own or objective(task, named)
-    away, left_out = _others(task, data, metric, named, task.data.ood)
-    more, seen = _others(task, data, metric, (), task.data.unlabelled, targets=False)
-    data = replace(data, notes=(*data.notes, *hidden, *left_out, *seen))
-    return Plan(task, data, labels, space, renderer(space, task), digest(rows), metric, several, away, more)
+    data = replace(data, notes=(*data.notes, *hidden))
+    return Plan(task, data, labels, space, renderer(space, task), digest(rows), metric, several)
 
 
 def _own_metric(task: Task, *, allow_code: bool) -> Metric | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -195,6 +196,28 @@ def program_files(prompt: Prompt) -> dict[str, str]:
         "program.json": json.dumps(state, indent=2, ensure_ascii=False) + "\n",
         "program.py": _program_module(prompt),
     }
+
+
+def to_dspy(prompt: Prompt) -> Any:  # noqa: ANN401 - DSPy has no types
+    """Make a `dspy.Predict` of a prompt, with its adapter, settings and demos, also those chosen anew for each input.
+
+    Prompts of DSPy's own adapters send the same messages there. Others are laid out by its chat adapter, and calibrated
+    ones answer as they are written, without their log-probabilities: a warning says so.
+    """
+    from optimizer.adapted import AdaptedPredict
+
+    exact = prompt.template in NAMES
+    if not exact or prompt.calibrated:
+        what = (
+            "is calibrated, which DSPy is not" if exact else f"has the template {prompt.template!r}, not one of DSPy's"
+        )
+        warnings.warn(f"the prompt {what}: measure the program before you rely on its score", stacklevel=3)
+    settings = prompt.settings
+    predictor = AdaptedPredict(_signature(prompt), temperature=settings.temperature, max_tokens=settings.max_tokens)
+    predictor.demos = [_demo_fields(prompt, demo) for demo in prompt.demos]
+    predictor.adapter = prompt.template.removeprefix("dspy-") if exact else "chat"
+    predictor.nearest, predictor.nearest_last = prompt.nearest, prompt.nearest_last
+    return predictor
 
 
 def _program_module(prompt: Prompt) -> str:

@@ -100,7 +100,7 @@ def recheck(
         metric = _free_metric(store, run)
         budget, stop = Budget(caps or Caps()), watch.stop
         ledger = Ledger(model, store, run.id, budget, pace(model, task.model), stop, context=context(task.model))
-        evaluate = Evaluator(ledger, renderer_for(trial, run), metric or METRICS["exact_match"], sample=number)
+        evaluate = Evaluator(ledger, renderer_for(trial, run.task), metric or METRICS["exact_match"], sample=number)
         now = _ask(evaluate, trial, [examples[outcome.example_id] for outcome in then])
         about = (number, run.id, trial.number, split, len(then), started)
         rechecks.finish(store, _compared(store, about, (then, now), examples, metric))

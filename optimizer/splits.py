@@ -114,6 +114,21 @@ def split(examples: Sequence[Example], table: Table, plan: SplitPlan, slices: Se
     return Dataset(**{name: tuple(parts[name]) for name in SPLITS}, slices=kept, notes=(*notes, *left_out))
 
 
+def divide(examples: Sequence[Example], shares: Mapping[str, float], seed: int) -> dict[str, tuple[Example, ...]]:
+    """Divide rows that are in no file as `split` does: labels in their shares, equal inputs together.
+
+    `shares` maps the name of each part, "train" among them, to its share of the whole; a part may come out empty.
+    """
+    keys, strata = [same_inputs(example) for example in examples], _strata(examples)
+    rng = Random(seed)
+    blocks = _blocks(range(len(examples)), keys, [""] * len(examples))
+    homes = _allocate(blocks, strata, shares, rng)
+    parts = {name: [examples[row] for row in sorted(homes) if homes[row] == name] for name in shares}
+    for part in parts.values():
+        rng.shuffle(part)
+    return {name: tuple(part) for name, part in parts.items()}
+
+
 def _shares(table: Table, fractions: Mapping[str, float]) -> dict[str, float]:
     fix = "Write three numbers above 0 that sum to 1, such as train 0.5, dev 0.25, test 0.25."
     given = ", ".join(f"{name} {share:g}" for name, share in fractions.items())

@@ -47,8 +47,8 @@ def load_space(
     DimensionError
         If a name or a value is not one of those allowed.
     """
-    tables = {**_declared("every_kind"), **_declared(facts.kind)}
-    declared = {name: _fit(_read(name, table), facts) for name, table in tables.items()}
+    tables = {**tables_of("every_kind"), **tables_of(facts.kind)}
+    declared = {name: _fit(as_dimension(name, table), facts) for name, table in tables.items()}
     layout = declared["template"]
     declared["template"] = replace(layout, choices=(*layout.choices, *templates))
     for name, change in (changes or {}).items():
@@ -65,11 +65,13 @@ def load_space(
     return Space(list(declared.values()), facts)
 
 
-def _declared(file: str) -> dict[str, Any]:
+def tables_of(file: str) -> dict[str, Any]:
+    """Return the tables of a file that stands beside this one: one for each dimension."""
     return tomllib.loads(resources.files(__package__).joinpath(f"{file}.toml").read_text(encoding="utf-8"))
 
 
-def _read(name: str, table: Mapping[str, Any]) -> Dimension:
+def as_dimension(name: str, table: Mapping[str, Any]) -> Dimension:
+    """Read a dimension from its table."""
     texts = table.get("texts", {})
     choices = tuple(table.get("choices", texts))
     when = {key: tuple(values) for key, values in table.get("when", {}).items()}

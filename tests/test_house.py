@@ -25,7 +25,7 @@ DOORS = {
     "aiohttp": {"optimizer/direct.py", "optimizer/serving.py", "optimizer/dashboard.py"},
     "click": {f"optimizer/{room}.py" for room in ("options", "terminal", "cli", *(f"cli_{part}" for part in COMMANDS))},
     "dotenv": {"optimizer/models.py"},
-    "dspy": {"optimizer/programs.py"},
+    "dspy": {f"optimizer/{room}.py" for room in ("programs", "adapted", "program_runs", "teleprompter")},
     "jinja2": {"optimizer/pages/page.py", "optimizer/exports/jinja.py", "optimizer/exports/readers.py"},
     "yaml": {"optimizer/exports/yaml.py"},
     **{package: {"optimizer/exports/readers.py"} for package in EXPORT_READERS},
@@ -41,7 +41,7 @@ DOORS = {
     "torch": {"optimizer/lora.py", "optimizer/torch_threads.py"},
     "sentence_transformers": {"optimizer/encoder.py"},
     "transformers": {"optimizer/encoder.py", "optimizer/lora.py"},
-    "sklearn": {"optimizer/linear.py", "optimizer/features.py"},
+    "sklearn": {"optimizer/linear.py", "optimizer/features.py", "optimizer/classifier.py"},
     "resvg_py": {"optimizer/pages/plot.py"},
     "scipy": {"optimizer/surrogate.py", "optimizer/linear.py"},  # a Cholesky factor's inverse; sparse matrices
     "skops": {"optimizer/linear.py"},

@@ -11,6 +11,7 @@ from typing import Any
 
 import dspy
 import pytest
+from dspy.utils import DummyLM
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,8 +23,9 @@ from optimizer.programs import (
     program_files,
     render_program,
     signature_texts,
+    to_dspy,
 )
-from search_spaces.prompt import Example, Message, Prompt
+from search_spaces.prompt import Example, Message, Prompt, Settings
 from search_spaces.rendering import Renderer
 
 ADAPTERS = {"dspy-chat": dspy.ChatAdapter, "dspy-json": dspy.JSONAdapter, "dspy-xml": dspy.XMLAdapter}
@@ -260,3 +262,30 @@ def test_a_field_that_dspy_does_not_take_is_refused(name: str) -> None:
     demo = Example("r", ((name, "x"), ("title", "y")), ("sad",))
     with pytest.raises(ValueError, match=f"'{name}' cannot name a field"):
         program_files(make(inputs=(name, "title"), demos=(demo,)))
+
+
+# --- a winner as a predictor ------------------------------------------------------------------------------
+
+
+@every_adapter
+@pytest.mark.parametrize("chosen", [{}, {"reasoning": True}, {"nearest": 1}, {"nearest": 2, "nearest_last": False}])
+def test_a_predictor_sends_the_messages_that_were_scored(name: str, chosen: dict[str, Any], renderer: Renderer) -> None:
+    """`to_dspy` carries wording, demos, also those chosen anew for each input, adapter and settings."""
+    prompt = make(name, labels=("very glad", "sad"), label_place="query", **chosen)
+    for inputs in PROBES:
+        lm = DummyLM([{"reasoning": "So.", "label": "sad"}], adapter=ADAPTERS[name]())
+        with dspy.context(lm=lm):
+            said = to_dspy(prompt)(**inputs)
+        told = lm.history[-1]
+
+        expected = [message.to_dict() for message in renderer.messages(prompt, Example("x", tuple(inputs.items())))]
+        assert told["messages"] == expected
+        assert said.label == "sad"
+        assert (told["kwargs"]["temperature"], told["kwargs"]["max_tokens"]) == (0.0, 64)
+
+
+@pytest.mark.parametrize("change", [{"template": "plain"}, {"settings": Settings(logprobs=True)}])
+def test_what_a_predictor_cannot_carry_is_said(change: dict[str, Any]) -> None:
+    """Another template, and calibration, are given up with a warning."""
+    with pytest.warns(UserWarning, match="measure the program"):
+        to_dspy(replace(make(), **change))

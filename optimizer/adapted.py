@@ -1,0 +1,77 @@
+"""A predictor of DSPy that brings its own adapter, and may choose its examples anew for each input. A door of DSPy.
+
+DSPy's adapter is one for a whole process, and its predictors' examples are the same for all inputs; what a search finds
+for one predictor is neither. Knows no model and no score. Checked against DSPy 3.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dspy
+
+from search_spaces.demos import DemoPool
+from search_spaces.prompt import Example
+
+# Without a second try in another layout: that would be a second call, in a form that was not chosen.
+ADAPTERS = {
+    "chat": dspy.ChatAdapter(use_json_adapter_fallback=False),
+    "json": dspy.JSONAdapter(),
+    "xml": dspy.XMLAdapter(use_json_adapter_fallback=False),
+}
+
+
+class AdaptedPredict(dspy.Predict):  # type: ignore[misc] # DSPy has no types
+    """`dspy.Predict` with an adapter of its own; with `nearest`, so many of its demos, the nearest to the inputs.
+
+    With `nearest_last` the most similar one stands last, else first.
+    """
+
+    adapter = "chat"
+    nearest = 0
+    nearest_last = True
+
+    def forward(self, **inputs: Any) -> Any:  # noqa: ANN401 - DSPy's form
+        """Predict as `dspy.Predict` does."""
+        with dspy.context(adapter=ADAPTERS[self.adapter]):
+            return super().forward(**self._with_demos(inputs))
+
+    async def aforward(self, **inputs: Any) -> Any:  # noqa: ANN401
+        """Predict as `dspy.Predict` does."""
+        with dspy.context(adapter=ADAPTERS[self.adapter]):
+            return await super().aforward(**self._with_demos(inputs))
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        """Return all that `load_state` needs."""
+        own = {"adapter": self.adapter, "nearest": self.nearest, "nearest_last": self.nearest_last}
+        return {**super().dump_state(json_mode=json_mode), **own}
+
+    def _with_demos(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        if not self.nearest or "demos" in inputs:
+            return inputs
+        known = self.__dict__.get("_near")
+        if known is None or known[0] is not self.demos:
+            known = self._near = (self.demos, DemoPool(_examples(self.demos, list(self.signature.input_fields))))
+        asked = {name: inputs.get(name) for name in self.signature.input_fields}
+        near = known[1].nearest(_example("", asked), self.nearest)
+        return {**inputs, "demos": [self.demos[int(row.id)] for row in (near[::-1] if self.nearest_last else near)]}
+
+
+def adapt(program: Any) -> Any:  # noqa: ANN401 - DSPy has no types
+    """Let the plain predictors of a program bring their own adapters from now on; returns the program.
+
+    A predictor of another class than `dspy.Predict` is left as it is.
+    """
+    for _, predictor in program.named_predictors():
+        if type(predictor) is dspy.Predict:
+            predictor.__class__ = AdaptedPredict  # the same object, which the program may hold in several places
+    return program
+
+
+def _examples(demos: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[Example]:
+    return [_example(str(row), {name: demo.get(name) for name in names}) for row, demo in enumerate(demos)]
+
+
+def _example(id_: str, inputs: Mapping[str, Any]) -> Example:
+    return Example(id_, tuple((name, str(value)) for name, value in inputs.items()))

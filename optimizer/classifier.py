@@ -1,0 +1,246 @@
+"""A prompt as a scikit-learn classifier: `fit` searches it, `predict` asks it. A door of scikit-learn.
+
+What is searched, and how, is the journey's, from its rows to its winner; there are no test rows, so no verdict and no
+trained rival: scikit-learn's own tools compare the two. Knows no space and no score of its own.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from optimizer.budget import Budget
+from optimizer.calibration import settle
+from optimizer.cells import as_text
+from optimizer.evaluate import Evaluator
+from optimizer.handover import renderer_for
+from optimizer.journey import Watch, prompt_text, walk
+from optimizer.ledger import Ledger
+from optimizer.models import Model
+from optimizer.preparing import context, objective, pace, ready, task_model
+from optimizer.records import Dataset
+from optimizer.splits import LEAST_ROWS, divide
+from optimizer.store import Store
+from optimizer.task import Task, check_task
+from search_spaces.prompt import Example
+
+SHARES = {"train": 2 / 3, "dev": 1 / 3}  # rows that demos are drawn from, and rows that prompts are compared on
+
+
+class UnansweredWarning(UserWarning):
+    """Rows that the model gave no usable answer to were given the most frequent class."""
+
+
+class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
+    """Classify texts with the best prompt that a search finds.
+
+    A row that the model gives no usable answer to gets the most frequent class of the training rows, and an
+    `UnansweredWarning` says how many did. There is no `predict_proba`: most models tell no probabilities of whole
+    answers, and a share of right answers is none.
+
+    Parameters
+    ----------
+    model
+        "embedded", provider/model as LiteLLM writes it, or an opened model.
+    budget
+        Calls that `fit` may buy; `predict` buys one for each row besides.
+    description
+        What is wanted, in a sentence or two, as you would tell a person.
+    metric
+        What is maximized, by its name in a task file.
+    space
+        What is locked, narrowed or added, as in `[space]` of a task file.
+    api_base
+        Address of an OpenAI-compatible server, where the provider needs one.
+    db
+        The results.db that keeps the run and its completions, so that none is bought twice. Without one nothing is
+        kept, and a row that is predicted twice is bought twice.
+    random_state
+        Seed of the split and of the search: the same seed, rows and answers give the same prompt.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The classes; their texts are what the model is to answer.
+    prompt_ : str
+        The prompt that was found, as a person reads it; inputs stand as {name}.
+    trial_ : Trial
+        The same with its parameters, its score on the third of the rows that prompts were compared on, and what that
+        is worth on new rows.
+    calls_ : int
+        Calls that `fit` has bought.
+    n_features_in_, feature_names_in_
+        As everywhere in scikit-learn; the names are the names of the prompt's inputs.
+    """
+
+    def __init__(  # noqa: PLR0913 - scikit-learn sets each by its name
+        self,
+        model: str | Model = "embedded",
+        *,
+        budget: int = 500,
+        description: str = "",
+        metric: str = "accuracy",
+        space: Mapping[str, Any] | None = None,
+        api_base: str = "",
+        db: str | Path | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.model = model
+        self.budget = budget
+        self.description = description
+        self.metric = metric
+        self.space = space
+        self.api_base = api_base
+        self.db = db
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn has no types
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.classifier_tags.poor_score = True  # of tables of numbers, which a prompt is not made for
+        return tags
+
+    def fit(self, X: Any, y: Any) -> PromptClassifier:  # noqa: ANN401, N803 - scikit-learn's names
+        """Search the best prompt for these rows.
+
+        Parameters
+        ----------
+        X
+            Texts of shape (n,), or a table of shape (n, inputs); numbers in it are shown as they are written.
+        y
+            Classes of shape (n,): texts, numbers or booleans.
+
+        Raises
+        ------
+        ValueError
+            If rows or classes are not as scikit-learn wants them.
+        InputError
+            If the model, the space or another parameter cannot be used.
+        BudgetSpent
+            If the budget does not cover even the seed prompt.
+        """
+        cells, classes = validate_data(self, _table(X), y, dtype=None, ensure_min_samples=2 * LEAST_ROWS)
+        check_classification_targets(classes)
+        self.classes_, codes, counts = np.unique(classes, return_inverse=True, return_counts=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y holds one class, {self.classes_.tolist()[0]!r}; at least two are needed to tell prompts apart."
+            )
+        self._usual = int(counts.argmax())
+        self._labels = tuple(as_text("y", "y", label) for label in self.classes_.tolist())
+        self._inputs = _input_names(self, X, cells)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        parts = divide(self._examples("r", cells, [self._labels[code] for code in codes]), SHARES, seed)
+        if not parts["dev"]:
+            raise ValueError("All rows of X are the same, so that none are left to compare prompts on. Give others.")
+        self._task = self._spelled_out(_answer_name(self._inputs, y), seed)
+        plan = ready(
+            self._task,
+            Dataset(parts["train"], parts["dev"], test=()),
+            self._labels,
+            objective(self._task, self._labels),
+        )
+        with self._book() as book:
+            tuned = walk(plan, self._opened(), db=book, watch=Watch(), kept=self.db is not None)
+            with Store(book) as store:
+                bought = store.find_completions([outcome.completion_key for outcome in tuned.best.outcomes])
+        self.trial_ = replace(tuned.best, prompt=settle(tuned.best.prompt, (c.logprobs for c in bought.values())))
+        self.prompt_ = prompt_text(plan.renderer, tuned.best)
+        self.calls_, self._run = tuned.run.bought, tuned.run.id
+        return self
+
+    def predict(self, X: Any) -> Any:  # noqa: ANN401, N803
+        """Classify rows: an array of shape (n,) of `classes_`."""
+        check_is_fitted(self)
+        cells = validate_data(self, _table(X), dtype=None, reset=False)
+        rows = self._examples("new", cells, [""] * len(cells))
+        model, spec = self._opened(), self._task.model
+        with self._book() as book, Store(book, create=True, paid=model.price != (0.0, 0.0)) as store:
+            ledger = Ledger(model, store, self._run, Budget(), pace(model, spec), context=context(spec))
+            with closing(ledger):
+                evaluate = Evaluator(
+                    ledger, renderer_for(self.trial_, self._task.model_dump()), objective(self._task, self._labels)
+                )
+                answers = [answer for _, _, answer in evaluate.answer(self.trial_.prompt, rows)]
+        lacking = sum(answer not in self._labels for answer in answers)
+        if lacking:
+            usual = self._labels[self._usual]
+            said = (
+                f"{lacking} of {len(rows)} rows got no usable answer and are taken for {usual!r}, the most usual class."
+            )
+            warnings.warn(said, UnansweredWarning, stacklevel=2)
+        codes = {label: code for code, label in enumerate(self._labels)}
+        return self.classes_[[codes.get(answer or "", self._usual) for answer in answers]]
+
+    def _examples(self, prefix: str, cells: NDArray[Any], targets: Sequence[str]) -> list[Example]:
+        """Make an example of each row; the ids of new rows are none of the training rows'."""
+        examples = []
+        for row, (values, target) in enumerate(zip(cells.tolist(), targets, strict=True), start=1):
+            texts = [as_text(f"row {row}", name, v).strip() for name, v in zip(self._inputs, values, strict=True)]
+            inputs = tuple(zip(self._inputs, texts, strict=True))
+            examples.append(Example(f"{prefix}{row}", inputs, (target,) if target else ()))
+        return examples
+
+    def _spelled_out(self, answer: str, seed: int) -> Task:
+        """Write the task down as a task file would; what its data file would hold is X and y."""
+        model = self.model if isinstance(self.model, str) else self.model.name
+        about = {"name": "classifier", "description": self.description, "labels": list(self._labels)}
+        content = {
+            "task": about | {"metric": self.metric},
+            "data": {"file": "X, y", "inputs": list(self._inputs), "target": answer},
+            "model": {"name": model, "api_base": self.api_base},
+            "search": {"calls": self.budget, "max_calls": self.budget, "seed": seed},
+            "space": dict(self.space or {}),
+        }
+        return check_task(content, "PromptClassifier")
+
+    def _opened(self) -> Model:
+        return task_model(self._task.model) if isinstance(self.model, str) else self.model
+
+    @contextmanager
+    def _book(self) -> Iterator[Path]:
+        """Name the results.db; without one of the user's, one that is gone afterwards."""
+        if self.db is not None:
+            yield Path(self.db)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder) / "results.db"
+
+
+def _table(rows: Any) -> Any:  # noqa: ANN401
+    """Make texts a table of one column; anything else is scikit-learn's to take or to refuse."""
+    plain = getattr(rows, "ndim", 1) == 1 and hasattr(rows, "__len__")
+    if plain and any(isinstance(row, str) for row in rows):
+        return np.array([[row] for row in rows], dtype=object)
+    return rows
+
+
+def _input_names(fitted: BaseEstimator, rows: object, cells: NDArray[Any]) -> tuple[str, ...]:
+    """Name the inputs as the frame or the series does, else "text", or x0, x1, … of several columns."""
+    if hasattr(fitted, "feature_names_in_"):
+        return tuple(fitted.feature_names_in_.tolist())
+    if cells.shape[1] == 1:
+        name = getattr(rows, "name", None)
+        return (name if isinstance(name, str) and name.strip() else "text",)
+    return tuple(f"x{column}" for column in range(cells.shape[1]))
+
+
+def _answer_name(inputs: Sequence[str], classes: object) -> str:
+    """Name the answer as the series of classes does, else "label"; not as an input."""
+    name = getattr(classes, "name", None)
+    name = name if isinstance(name, str) and name.strip() else "label"
+    while name in inputs:
+        name += "_"
+    return name

@@ -1,0 +1,71 @@
+"""One ledger for many threads: each asks for a completion and waits, and one thread buys for all of them.
+
+A ledger and its file belong to the thread that opened them; a program of several steps waits for each of its calls, so
+that only many programs at once keep a model busy. Knows neither programs nor rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from optimizer.ledger import Ledger
+from optimizer.records import Completion, Request
+
+GATHERED = 0.005  # seconds that the first of several requests waits for the others
+
+
+@dataclass
+class Clerk:
+    """Buys for threads.
+
+    `trouble` is what has ended the buying, such as a spent budget: whoever asks afterwards is told the same.
+    """
+
+    ledger: Ledger
+    trouble: BaseException | None = None
+    _asked: SimpleQueue[tuple[Request, Future[Completion]] | None] = field(default_factory=SimpleQueue)
+
+    def ask(self, request: Request) -> Completion:
+        """Wait for a completion, in any thread; raises what the ledger does."""
+        answered: Future[Completion] = Future()
+        self._asked.put((request, answered))
+        return answered.result()
+
+    def serve(self, work: Sequence[Future[Any]]) -> None:
+        """Buy what is asked for until the work is done; raises what has ended the buying, when no thread waits."""
+        self.trouble = None
+        for future in work:
+            future.add_done_callback(lambda _: self._asked.put(None))
+        while busy := sum(not future.done() for future in work):
+            if first := self._asked.get():
+                self._buy([first, *self._others(busy - 1)])
+        if self.trouble is not None:
+            raise self.trouble
+
+    def _others(self, most: int) -> list[tuple[Request, Future[Completion]]]:
+        """Take what else is asked for just now."""
+        found: list[tuple[Request, Future[Completion]]] = []
+        while len(found) < most:
+            try:
+                if asked := self._asked.get(timeout=GATHERED):
+                    found.append(asked)
+            except Empty:
+                break
+        return found
+
+    def _buy(self, asked: Sequence[tuple[Request, Future[Completion]]]) -> None:
+        bought: list[tuple[str, Completion]] = []
+        if self.trouble is None:
+            try:
+                bought = self.ledger.complete([request for request, _ in asked])
+            except BaseException as error:  # noqa: BLE001 - it is raised again when no thread waits any more
+                self.trouble = error
+        for position, (_, answered) in enumerate(asked):
+            if self.trouble is not None:
+                answered.set_exception(RuntimeError(f"not bought: {self.trouble}"))
+            else:
+                answered.set_result(bought[position][1])

@@ -1,0 +1,131 @@
+"""The space of a program of several predictors: each has its own wording, layout and examples, all are chosen at once.
+
+A point is a whole configuration; as a `Prompt` its instruction is that configuration as JSON, so that equal ones have
+equal digests. Knows no DSPy: a program is a list of predictors, each with its fields, and examples are mappings.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from search_spaces.instructions import fill_wording, task_words
+from search_spaces.opening import as_dimension, tables_of
+from search_spaces.prompt import Prompt, digest
+from search_spaces.space import Dimension, Facts, Space, Value
+
+Demo = Mapping[str, Any]
+NEAREST = "_nearest"
+PROGRAM = "program"  # the template of a configuration, which no renderer knows
+
+
+@dataclass(frozen=True, slots=True)
+class Predictor:
+    """A step of a program: its name, the instruction it came with, its fields, and examples that it may be shown.
+
+    `pools` maps "own", "labelled" and "bootstrapped" to such examples; those without any are not chosen from.
+    `wordings` are further instructions of the user's.
+    """
+
+    name: str
+    instruction: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    pools: Mapping[str, Sequence[Demo]] = field(default_factory=dict)
+    wordings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How a predictor is set: with `nearest`, so many of its demos, the nearest to each input, are shown, else all."""
+
+    instruction: str
+    adapter: str
+    demos: tuple[Demo, ...] = ()
+    nearest: int = 0
+
+
+class ProgramSpace(Space):
+    """Dimensions of every predictor, named "predictor.dimension"."""
+
+    def __init__(self, predictors: Sequence[Predictor]) -> None:
+        facts = Facts("generation", predictors[0].inputs, predictors[-1].outputs[-1], ())
+        super().__init__([d for predictor in predictors for d in _dimensions(predictor)], facts)
+        self.predictors = tuple(predictors)
+        self._settings: dict[str, dict[str, Setting]] = {}
+
+    def build(self, params: Mapping[str, Value]) -> Prompt:
+        """Make the configuration that the parameters describe; `settings` knows it from now on."""
+        chosen = {predictor.name: self._setting(predictor, params) for predictor in self.predictors}
+        told = {
+            name: {
+                "instruction": setting.instruction,
+                "adapter": setting.adapter,
+                "nearest": setting.nearest,
+                "demos": [dict(demo) for demo in setting.demos],
+            }
+            for name, setting in chosen.items()
+        }
+        text = json.dumps(told, indent=1, ensure_ascii=False, default=str)
+        prompt = Prompt(PROGRAM, text, self.facts.inputs, self.facts.output)
+        self._settings.setdefault(prompt.digest, chosen)
+        return prompt
+
+    def settings(self, prompt: Prompt) -> Mapping[str, Setting]:
+        """How each predictor is set in a configuration that was built here, by name."""
+        return self._settings[prompt.digest]
+
+    def _setting(self, predictor: Predictor, params: Mapping[str, Value]) -> Setting:
+        def value(name: str) -> Value:
+            return params[f"{predictor.name}.{name}"]
+
+        text = self[f"{predictor.name}.instruction"].texts[str(value("instruction"))]
+        words = task_words("", predictor.inputs, " and ".join(predictor.outputs), ())
+        instruction = fill_wording(text, words | {"own": predictor.instruction})
+        setting, kind = Setting(instruction, str(value("adapter"))), str(value("demos"))
+        pool = tuple(predictor.pools.get(kind.removesuffix(NEAREST), ()))
+        if kind in {"none", "own"}:
+            return replace(setting, demos=pool)
+        k = min(int(value("k")), len(pool))
+        if kind.endswith(NEAREST):
+            return replace(setting, demos=pool, nearest=k)
+        rng = random.Random(f"{predictor.name} {kind} {value('draw')}")
+        return replace(setting, demos=tuple(rng.sample(pool, k)))
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits of all that parameters can mean here."""
+        pools = [
+            [
+                p.name,
+                p.instruction,
+                p.inputs,
+                p.outputs,
+                [[kind, [dict(d) for d in pool]] for kind, pool in p.pools.items()],
+            ]
+            for p in self.predictors
+        ]
+        return digest([super().digest, json.dumps(pools, default=str)])
+
+
+def _dimensions(predictor: Predictor) -> list[Dimension]:
+    """The dimensions of a predictor: those that it has examples and instructions for."""
+    kinds = {"none", *(kind for kind, pool in predictor.pools.items() if pool)}
+    kinds |= {f"{kind}{NEAREST}" for kind in kinds & {"labelled", "bootstrapped"}}
+    own = {f"own{position}": text for position, text in enumerate(predictor.wordings, start=1)}
+    found = []
+    for name, table in tables_of("program").items():
+        dimension = as_dimension(name, table)
+        if name == "instruction":
+            dimension = replace(dimension, texts={**dimension.texts, **own}, choices=(*dimension.choices, *own))
+        if name == "demos":
+            choices = tuple(kind for kind in dimension.choices if kind in kinds)
+            dimension = replace(dimension, choices=choices, seed="own" if "own" in choices else "none")
+        if {"k", "draw"} & {name} and kinds <= {"none", "own"}:
+            continue
+        when = {f"{predictor.name}.{other}": values for other, values in dimension.when.items()}
+        found.append(replace(dimension, name=f"{predictor.name}.{name}", when=when))
+    return found
