@@ -23,6 +23,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from optimizer.complaints import complaint, keys
 from optimizer.errors import TaskError, one_of
@@ -333,7 +334,7 @@ class Task(_Section):
     space: dict[str, Any] = {}  #: dimension -> what it is locked to, narrowed to or extended by
     seed: dict[str, Any] = {}  #: dimension -> value of the seed prompt
     folder: Path = Field(default=Path(), exclude=True)
-    rows: SkipValidation[Table | None] = Field(default=None, exclude=True)
+    rows: SkipJsonSchema[SkipValidation[Table | None]] = Field(default=None, exclude=True)
 
     @field_validator("templates")
     @classmethod
