@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from optimizer.version import __version__
 
 if TYPE_CHECKING:
+    from optimizer.adapted import adapt
     from optimizer.archive import History, export, history
     from optimizer.classifier import PromptClassifier
     from optimizer.errors import PhrasetuneError
@@ -33,6 +34,7 @@ __all__ = [
     "Tuned",
     "Watch",
     "__version__",
+    "adapt",
     "add_wording",
     "export",
     "history",
@@ -50,6 +52,7 @@ _HOME = {
     "PromptSearch": "teleprompter",
     "Tuned": "journey",
     "Watch": "journey",
+    "adapt": "adapted",
     "add_wording": "wordings",
     "export": "archive",
     "history": "archive",

@@ -17,11 +17,21 @@ import click
 from optimizer.cli_drafting import import_, init
 from optimizer.cli_exports import export, say_written
 from optimizer.cli_history import assert_, compare, recheck
+from optimizer.cli_programs import tell_program, tune_program
 from optimizer.cli_results import card, predict, report, show, write_report
 from optimizer.cli_service import dashboard, doctor, plan, serve_embedded
 from optimizer.cli_trials import history, schema, wordings
 from optimizer.errors import InputError, Interrupted, PhrasetuneError, Upgraded
-from optimizer.options import changed, code_option, db_option, env_option, json_option, run_option, tune_options
+from optimizer.options import (
+    changed,
+    code_option,
+    db_option,
+    env_option,
+    json_option,
+    program_options,
+    run_option,
+    tune_options,
+)
 from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable
 from optimizer.version import __version__
 
@@ -119,6 +129,7 @@ def _space_grid(plan: Plan) -> Grid:
 @main.command()
 @click.argument("task", type=click.Path())
 @tune_options
+@program_options
 @code_option
 @env_option
 @db_option
@@ -130,6 +141,12 @@ def tune(task: str, db: str, allow_code: bool, as_json: bool, quiet: bool, **cha
     """
     from optimizer.task import load_task
 
+    program, save = changes.pop("program"), changes.pop("save")
+    if program or save:
+        ours, still = changed(load_task(task), changes), quiet or as_json
+        found = tune_program(ours, program, db, allow_code=allow_code, quiet=still, save=save)
+        tell_program(found, save, as_json=as_json)
+        return
     tuned = _tune(changed(load_task(task), changes), db, allow_code=allow_code, quiet=quiet or as_json)
     if as_json:
         _tuned_json(tuned)

@@ -46,8 +46,14 @@ def env_option(command: Command) -> Command:
 
 def code_option(command: Command) -> Command:
     """Take --allow-code."""
-    said = "Run the metric of your own that TASK names (module:function)."
+    said = "Run code of your own: the metric that TASK names (module:function), or --program."
     return click.option("--allow-code", is_flag=True, help=said)(command)
+
+
+def program_options(command: Command) -> Command:
+    """Take --program and --save."""
+    program = click.option("--program", metavar="MODULE:NAME", help="Tune a program of DSPy beside TASK in its place.")
+    return program(click.option("--save", type=click.Path(), help="Where that program's state goes, as JSON.")(command))
 
 
 def json_option(command: Command) -> Command:

@@ -48,17 +48,7 @@ def load(name: str, folder: Path) -> Metric:
     TaskError
         If there is no such file or function, the file cannot be run, or, later, the function fails or gives no score.
     """
-    module_name, _, function_name = name.partition(":")
-    file = folder.joinpath(*module_name.split(".")).with_suffix(".py")
-    try:
-        source = file.read_bytes()
-    except OSError as error:
-        raise TaskError(
-            f"metric {name!r}: {file} cannot be read ({error.strerror}). Put the module beside the task file."
-        ) from None
-    function = getattr(_module(name, module_name, file, source), function_name, None)
-    if not callable(function):
-        raise TaskError(f"metric {name!r}: {file} has no function {function_name!r}. Write it, or name another.")
+    function, source = find(name, folder)
     return Metric(
         name,
         "your own",
@@ -69,9 +59,31 @@ def load(name: str, folder: Path) -> Metric:
     )
 
 
-def _module(name: str, module_name: str, file: Path, source: bytes) -> ModuleType:
+def find(name: str, folder: Path, what: str = "metric", kind: str = "function") -> tuple[Callable[..., Any], bytes]:
+    """Import the module that a name of the user's code begins with, and return what the name means, and the source.
+
+    Raises
+    ------
+    TaskError
+        If there is no such file or nothing callable of that name, or the file cannot be run; it says `what` was wanted.
+    """
+    module_name, _, function_name = name.partition(":")
+    file = folder.joinpath(*module_name.split(".")).with_suffix(".py")
+    try:
+        source = file.read_bytes()
+    except OSError as error:
+        raise TaskError(
+            f"{what} {name!r}: {file} cannot be read ({error.strerror}). Put the module beside the task file."
+        ) from None
+    function = getattr(_module(f"{what} {name!r}", module_name, file, source), function_name, None)
+    if not callable(function):
+        raise TaskError(f"{what} {name!r}: {file} has no {kind} {function_name!r}. Write it, or name another.")
+    return function, source
+
+
+def _module(who: str, module_name: str, file: Path, source: bytes) -> ModuleType:
     """Run exactly the bytes that the digest is of; no cached bytecode, and no other module of the same name."""
-    module = ModuleType(f"phrasetune_metric_{module_name.replace('.', '_')}")
+    module = ModuleType(f"phrasetune_own_{module_name.replace('.', '_')}")
     module.__file__ = str(file)
     sys.modules[module.__name__] = module  # dataclasses look their module up
     folder = str(file.parent.resolve())
@@ -80,7 +92,7 @@ def _module(name: str, module_name: str, file: Path, source: bytes) -> ModuleTyp
     try:
         exec(compile(source, file, "exec"), module.__dict__)  # noqa: S102 - what --allow-code allows
     except (Exception, SystemExit) as error:
-        raise TaskError(f"metric {name!r}: {_where(error, file)}. Mend the module.") from error
+        raise TaskError(f"{who}: {_where(error, file)}. Mend the module.") from error
     return module
 
 

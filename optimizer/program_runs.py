@@ -146,7 +146,7 @@ class Runner:
     """Runs programs on rows, so many at a time, and counts the calls.
 
     Without a `clerk` the programs ask the language model that DSPy is configured with, or that they bring; then no row
-    is begun once `calls` of them have been made.
+    is begun once `calls` of them have been made; 0 is no end.
     """
 
     metric: Judged
@@ -161,6 +161,11 @@ class Runner:
         """Calls so far; through a ledger those that were asked for, bought or not."""
         return self.asked if self.clerk else self.tally.calls
 
+    @property
+    def bought(self) -> int:
+        """Those of them that were bought here; of calls that are not ours all."""
+        return self.clerk.ledger.bought if self.clerk else self.spent
+
     def run(self, jobs: Sequence[tuple[Any, Any]]) -> list[Ran]:
         """Run each (program, example), in order.
 
@@ -171,7 +176,7 @@ class Runner:
         MetricError
             If the metric fails.
         """
-        if self.clerk is None and self.tally.calls >= self.calls:
+        if self.clerk is None and 0 < self.calls <= self.tally.calls:
             raise BudgetSpent(f"{self.tally.calls} calls were made, of {self.calls} allowed")
         with ThreadPoolExecutor(self.workers) as pool:
             work: list[Future[Ran]] = [pool.submit(copy_context().run, self._one, *job) for job in jobs]

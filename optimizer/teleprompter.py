@@ -73,8 +73,8 @@ class PromptSearch(Teleprompter):  # type: ignore[misc] # DSPy has no types
     ----------
     found : optimizer.search.Found
         After `compile`: the trials, the best one with its score and what that is worth on new rows, and why it ended.
-    calls : int
-        Calls that it took.
+    calls, bought : int
+        Calls that it took, and how many of them were bought and not known before.
     """
 
     def __init__(  # noqa: PLR0913 - settings, each with a value that suits
@@ -132,7 +132,7 @@ class PromptSearch(Teleprompter):  # type: ignore[misc] # DSPy has no types
             raise InputError("the program has no dspy.Predict to tune. Give one that has, such as dspy.Predict itself.")
         if unknown := set(self.instructions) - set(names):
             raise InputError(f"instructions: no predictor {min(unknown)!r}; allowed: {', '.join(names)}.")
-        with self._runner() as runner:
+        with self._runner(self.budget) as runner:
             self.watch.event(Stage("demos", "letting the teacher work on rows of the training set"))
             demos, runs = self._bootstrap(adapt((teacher or student).deepcopy()), rows, runner)
             space = ProgramSpace([self._predictor(name, program, demos, rows) for name in names])
@@ -144,25 +144,32 @@ class PromptSearch(Teleprompter):  # type: ignore[misc] # DSPy has no types
             )
             options = search.Options(MEAN, calls=looks, seed=self.seed)
             self.found = search.run(space, evaluate, rows.dev, options, hooks=search.Hooks(self.watch.event))
-            self.calls = runner.spent
+            self.calls, self.bought = runner.spent, runner.bought
         best = evaluate.program(self.found.best.prompt)
         best._compiled = True  # noqa: SLF001 - DSPy's own mark: a program around it leaves it as it is
         return best
 
+    def evaluate(self, program: Any, examples: Sequence[Any]) -> list[Outcome]:  # noqa: ANN401
+        """Score a program on examples, in order, with as many calls as that takes; the ids are "v1", "v2", …."""
+        rows = [_row(id_, example) for id_, example in _named("v", examples).items()]
+        with self._runner(0) as runner:
+            ran = runner.run([(program, example) for example in examples])
+        return [one.outcome(row.id, _answer(one.prediction)) for one, row in zip(ran, rows, strict=True)]
+
     @contextmanager
-    def _runner(self) -> Iterator[Runner]:
+    def _runner(self, budget: int) -> Iterator[Runner]:
         """Ask through a ledger if there is a model to ask, else leave that to DSPy."""
         if self.model is None:
-            yield Runner(self.metric, None, self.workers, self.budget)
+            yield Runner(self.metric, None, self.workers, budget)
             return
         model = open_model(self.model, api_base=self.api_base) if isinstance(self.model, str) else self.model
         how = pace(model, ModelSpec(name=model.name, workers=self.workers))
         with tempfile.TemporaryDirectory() as folder:
             path = self.db or Path(folder) / "results.db"
             with Store(path, create=True, paid=model.price != (0.0, 0.0)) as store:
-                ledger = Ledger(model, store, 0, Budget(Caps(calls=self.budget)), how, self.watch.stop)
+                ledger = Ledger(model, store, 0, Budget(Caps(calls=budget)), how, self.watch.stop)
                 with closing(ledger):
-                    yield Runner(self.metric, Clerk(ledger), self.workers if how else 1, self.budget)
+                    yield Runner(self.metric, Clerk(ledger), self.workers if how else 1, budget)
 
     def _bootstrap(self, teacher: Any, rows: _Rows, runner: Runner) -> tuple[dict[str, _Work], int]:  # noqa: ANN401
         """Let the teacher work on rows of the training set, and say what each predictor did, and on how many rows."""

@@ -14,7 +14,8 @@ FILES = sorted([*ROOT.glob("optimizer/**/*.py"), *ROOT.glob("search_spaces/**/*.
 NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in zip(NAMES, FILES, strict=True)}
 
-COMMANDS = ("drafting", "exports", "history", "results", "service", "trials")
+COMMANDS = ("drafting", "exports", "history", "programs", "results", "service", "trials")
+PROGRAMS = ("adapted", "program_runs", "program_tuning", "programs", "teleprompter")
 # Tools that read our exports.
 EXPORT_READERS = "dotpromptz haystack inspect_ai langchain_core llama_index llm mlflow prompty".split()
 
@@ -25,7 +26,9 @@ DOORS = {
     "aiohttp": {"optimizer/direct.py", "optimizer/serving.py", "optimizer/dashboard.py"},
     "click": {f"optimizer/{room}.py" for room in ("options", "terminal", "cli", *(f"cli_{part}" for part in COMMANDS))},
     "dotenv": {"optimizer/models.py"},
-    "dspy": {f"optimizer/{room}.py" for room in ("programs", "adapted", "program_runs", "teleprompter")},
+    "dspy": {
+        f"optimizer/{room}.py" for room in ("programs", "adapted", "program_runs", "program_tuning", "teleprompter")
+    },
     "jinja2": {"optimizer/pages/page.py", "optimizer/exports/jinja.py", "optimizer/exports/readers.py"},
     "yaml": {"optimizer/exports/yaml.py"},
     **{package: {"optimizer/exports/readers.py"} for package in EXPORT_READERS},
