@@ -25,7 +25,8 @@ def add_wording(
     Parameters
     ----------
     text
-        The wording; `{description}`, `{inputs}`, `{output}` and `{labels}` stand for the task's own words.
+        The wording; `{description}`, `{inputs}`, `{output}` and `{labels}` stand for the task's own words,
+        `{terms}`, `{length}`, `{form}` or `{keys}` for what its training rows show.
     dimension
         Which part of the prompt it words.
     run

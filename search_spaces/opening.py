@@ -11,7 +11,8 @@ from dataclasses import replace
 from importlib import resources
 from typing import Any
 
-from search_spaces.space import Dimension, Facts, Space, Value
+from search_spaces.instructions import FOUND_WORDS, NOTE_TERMS, names_in, telling_terms
+from search_spaces.space import Dimension, Facts, Space, Value, words_of
 
 RESERVED = 8  # more wordings than a person thinks of during one run; each costs the search nothing until it is used
 MOST_RESERVED = 64
@@ -41,7 +42,8 @@ def load_space(facts: Facts, changes: Mapping[str, Any] | None = None, seed: Map
         If a name or a value is not one of those allowed.
     """
     tables = {**_declared("every_kind"), **_declared(facts.kind)}
-    declared = {name: _fit(_read(name, table), facts) for name, table in tables.items()}
+    without = _unsaid(facts)
+    declared = {name: _fit(_read(name, table), without) for name, table in tables.items()}
     for name, change in (changes or {}).items():
         if name not in declared:
             raise DimensionError(f"[space] has no dimension {name!r}; allowed: {', '.join(declared)}")
@@ -68,13 +70,23 @@ def _read(name: str, table: Mapping[str, Any]) -> Dimension:
     return Dimension(name, table["about"], seed, choices, texts, table.get("low"), table.get("high"), when)
 
 
-def _fit(dimension: Dimension, facts: Facts) -> Dimension:
+def _unsaid(facts: Facts) -> frozenset[str]:
+    """List what the task has no words for: `{names}` of wordings, and ways to list its labels."""
+    terms = telling_terms(facts.train, facts.labels, NOTE_TERMS + 1) if facts.labels else {}
+    words = words_of(facts, terms)
+    unsaid = {name for name in ("description", *FOUND_WORDS) if not words.get(name)}
+    if not any(facts.label_notes.values()):
+        unsaid |= {"described", "described_terms"}
+    if not any(len(listed) > NOTE_TERMS for listed in terms.values()):
+        unsaid |= {"many_terms"}
+    return frozenset(unsaid)
+
+
+def _fit(dimension: Dimension, unsaid: frozenset[str]) -> Dimension:
     """Leave out what the task has no words for."""
-    without = set()
-    if dimension.name == "instruction" and not facts.description:
-        without = {id_ for id_, text in dimension.texts.items() if "{description}" in text}
-    if dimension.name == "labels" and not any(facts.label_notes.values()):
-        without = {"described"}
+    without = {id_ for id_, text in dimension.texts.items() if names_in(text) & unsaid}
+    if dimension.name == "labels":
+        without = set(unsaid)
     return _narrow(dimension, [choice for choice in dimension.choices if choice not in without])
 
 
