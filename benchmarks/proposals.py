@@ -35,7 +35,7 @@ def without(task: Task) -> dict[str, Any]:
     """Say what a space has to drop so that nothing in it was found in the training rows."""
     dropped: dict[str, Any] = {}
     for dimension in prepare(task).space.dimensions:
-        made = [id_ for id_, text in dimension.texts.items() if names_in(text) & set(FOUND_WORDS)]
+        made = [id_ for id_ in map(str, dimension.choices) if names_in(dimension.texts.get(id_, "")) & set(FOUND_WORDS)]
         made += [id_ for id_ in dimension.choices if dimension.name == "labels" and id_ in LISTED]
         if made:
             dropped[dimension.name] = {"drop": made}

@@ -269,6 +269,11 @@ class Extras(_Section):
         return pairs
 
 
+def _named(model: object) -> object:
+    """Take the name of a model for the table of it."""
+    return {"name": model} if isinstance(model, str) else model
+
+
 class Judge(_Section):
     """`[judge]`: for the metric "judge", the model that scores answers, by its name or as a table as `[model]` is one.
 
@@ -279,10 +284,7 @@ class Judge(_Section):
     rubric: str = ""
     scale: Annotated[list[int], Field(min_length=2, max_length=2)] = [1, 5]
 
-    @field_validator("model", mode="before")
-    @classmethod
-    def _named(cls, model: object) -> object:
-        return {"name": model} if isinstance(model, str) else model
+    _named = field_validator("model", mode="before")(_named)
 
     @field_validator("scale")
     @classmethod
@@ -290,6 +292,17 @@ class Judge(_Section):
         if not scale[0] < scale[1]:
             raise ValueError(f"{scale}; the first number must be the lower one.")
         return scale
+
+
+class Proposer(_Section):
+    """`[proposer]`: the model that proposes wordings, by its name or as a table as `[model]` is one.
+
+    Left out, it is the task's own model, but for the embedded one, which has no words; "none" asks nobody.
+    """
+
+    model: ModelSpec | None = None
+
+    _named = field_validator("model", mode="before")(_named)
 
 
 class Task(_Section):
@@ -302,6 +315,7 @@ class Task(_Section):
     baseline: Baseline = Baseline()
     verdict: Extras = Extras()
     judge: Judge | None = None
+    proposer: Proposer = Proposer()
     space: dict[str, Any] = {}
     seed: dict[str, Any] = {}
     folder: Path = Field(default=Path(), exclude=True)
@@ -320,6 +334,13 @@ class Task(_Section):
             given = f"answers = {self.data.answers!r}"
             raise ValueError(f"{given}; a multilabel target holds all labels of its row. Leave it out of [data].")
         return self
+
+    @property
+    def proposing(self) -> ModelSpec | None:
+        """The model that proposes wordings, if one is to be asked."""
+        asked = self.proposer.model or self.model
+        silent = "none" if self.proposer.model else "embedded"
+        return None if asked.name == silent else asked
 
     @property
     def data_file(self) -> Path:

@@ -22,7 +22,13 @@ class DimensionError(ValueError):
     """A dimension was given something that it does not hold."""
 
 
-def load_space(facts: Facts, changes: Mapping[str, Any] | None = None, seed: Mapping[str, Any] | None = None) -> Space:
+def load_space(
+    facts: Facts,
+    changes: Mapping[str, Any] | None = None,
+    seed: Mapping[str, Any] | None = None,
+    *,
+    proposed: int = 0,
+) -> Space:
     """Open the ready-made space of the task's kind and apply the changes of a task file.
 
     Parameters
@@ -35,6 +41,8 @@ def load_space(facts: Facts, changes: Mapping[str, Any] | None = None, seed: Map
         given; `reserved` ids ("late1", …) are kept for wordings that come during a search.
     seed
         Dimension name -> value of the seed prompt.
+    proposed
+        How many more ids are kept for instructions that a model proposes.
 
     Raises
     ------
@@ -49,6 +57,9 @@ def load_space(facts: Facts, changes: Mapping[str, Any] | None = None, seed: Map
             raise DimensionError(f"[space] has no dimension {name!r}; allowed: {', '.join(declared)}")
         declared[name] = _change(declared[name], change)
     declared = {name: _reserve(dimension, (changes or {}).get(name)) for name, dimension in declared.items()}
+    if proposed and (slots := declared["instruction"].slots):
+        more = (f"late{position}" for position in range(len(slots) + 1, len(slots) + proposed + 1))
+        declared["instruction"] = replace(declared["instruction"], slots=(*slots, *more))
     for name, value in (seed or {}).items():
         if name not in declared:
             raise DimensionError(f"[seed] has no dimension {name!r}; allowed: {', '.join(declared)}")

@@ -166,6 +166,11 @@ class Space:
         """Return the dimension of that name."""
         return next(dimension for dimension in self.dimensions if dimension.name == name)
 
+    @property
+    def words(self) -> dict[str, str]:
+        """What the `{names}` of wordings stand for."""
+        return self._words
+
     def filled(self, name: str, id_: str, text: str) -> Space:
         """Return the space with one more wording; what both mean alike they share, the digest included."""
         wider = copy(self)
