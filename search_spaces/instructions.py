@@ -17,7 +17,8 @@ from search_spaces.shapes import named
 
 PRIOR = 10.0  # pseudo-counts that all labels share: a term seen once or twice tells little
 NOTE_TERMS = 10  # terms a label's note lists …
-MANY_TERMS = 40  # … and a long one: with two or four labels more words help than with dozens
+MANY_TERMS = 40  # … and a long one …
+LISTED_TERMS = 200  # … while all notes have no more words: with dozens of labels they would be dear, and tell less
 SHORT_TERMS = 4  # terms beside each label where the labels stand in one line
 SAID_TERMS = 30  # terms of all labels together that a wording names
 
@@ -72,6 +73,11 @@ def telling_terms(examples: Sequence[Example], labels: Sequence[str], k: int = N
     total = sum(seen.values(), Counter[str]())
     size = total.total()
     return {label: _log_odds(counts, total, size)[:k] for label, counts in seen.items()}
+
+
+def many(labels: Sequence[str]) -> int:
+    """How many terms a long note of each of these labels lists."""
+    return min(MANY_TERMS, LISTED_TERMS // max(1, len(labels)))
 
 
 def said_terms(terms: Mapping[str, Sequence[str]]) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from importlib import resources
 from typing import Any
 
-from search_spaces.instructions import FOUND_WORDS, NOTE_TERMS, names_in, telling_terms
+from search_spaces.instructions import FOUND_WORDS, NOTE_TERMS, many, names_in, telling_terms
 from search_spaces.space import Dimension, Facts, Space, Value, words_of
 
 RESERVED = 8  # more wordings than a person thinks of during one run; each costs the search nothing until it is used
@@ -88,7 +88,7 @@ def _unsaid(facts: Facts) -> frozenset[str]:
     unsaid = {name for name in ("description", *FOUND_WORDS) if not words.get(name)}
     if not any(facts.label_notes.values()):
         unsaid |= {"described", "described_terms"}
-    if not any(len(listed) > NOTE_TERMS for listed in terms.values()):
+    if many(facts.labels) <= NOTE_TERMS or not any(len(listed) > NOTE_TERMS for listed in terms.values()):
         unsaid |= {"many_terms"}
     return frozenset(unsaid)
 

@@ -19,6 +19,7 @@ from search_spaces.instructions import (
     NOTE_TERMS,
     SHORT_TERMS,
     fill_wording,
+    many,
     said_terms,
     task_words,
     telling_terms,
@@ -228,7 +229,7 @@ class Space:
     def _notes(self, listing: str) -> tuple[str, ...]:
         if listing in {"names", "none"} or not self._closed:
             return ()
-        most = MANY_TERMS if listing == "many_terms" else NOTE_TERMS if "terms" in listing else 0
+        most = many(self._closed) if listing == "many_terms" else NOTE_TERMS if "terms" in listing else 0
         written = self.facts.label_notes if "described" in listing else {}
         notes = [(written.get(label, ""), ", ".join(self._terms[label][:most])) for label in self._closed]
         return tuple("; ".join(filter(None, note)) for note in notes)

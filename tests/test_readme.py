@@ -89,7 +89,9 @@ def test_the_task_file_example_is_valid() -> None:
     task = check_task(content, "README.md")
 
     assert task.task.name == "support"
-    assert {"task", "data", "model", "search", "baseline", "judge", "proposer", "verdict", "space", "seed"} == set(content)
+    assert {"task", "data", "model", "search", "baseline", "judge", "proposer", "verdict", "space", "seed"} == set(
+        content
+    )
 
 
 def test_the_table_of_kinds_is_what_the_program_does() -> None:

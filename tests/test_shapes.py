@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from search_spaces.instructions import SAID_TERMS, names_in, said_terms, telling_terms
+from search_spaces.instructions import SAID_TERMS, many, names_in, said_terms, telling_terms
 from search_spaces.opening import load_space
 from search_spaces.prompt import Example
 from search_spaces.shapes import FEWEST, answer_words, named
@@ -83,6 +83,11 @@ def test_every_label_has_its_turn_among_the_terms() -> None:
     """The most telling word of each comes first, none twice, and not too many."""
     assert said_terms({"a": ["x", "y"], "b": ["x", "z"], "c": []}) == ["x", "y", "z"]
     assert len(said_terms({"a": [str(n) for n in range(99)]})) == SAID_TERMS
+
+
+def test_the_more_labels_the_shorter_the_long_notes() -> None:
+    """All together they have no more than 200 words; with twenty labels none is longer than a short one."""
+    assert [many("x" * n) for n in (2, 7, 20)] == [40, 28, 10]
 
 
 def test_rows_of_several_labels_tell_of_each() -> None:
