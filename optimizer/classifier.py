@@ -26,10 +26,11 @@ from optimizer.calibration import settle
 from optimizer.cells import as_text
 from optimizer.evaluate import Evaluator
 from optimizer.handover import renderer_for
-from optimizer.journey import Watch, prompt_text, walk
+from optimizer.journey import Watch, walk
 from optimizer.ledger import Ledger
 from optimizer.models import Model
 from optimizer.preparing import context, objective, pace, ready, task_model
+from optimizer.prompt_text import prompt_text
 from optimizer.records import Dataset
 from optimizer.splits import LEAST_ROWS, divide
 from optimizer.store import Store

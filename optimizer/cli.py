@@ -174,6 +174,15 @@ def _tune(task: Task, db: str, *, quiet: bool, allow_code: bool = False) -> Tune
             raise Interrupted(f"stopped; everything bought is in {db}. Resume with: {again}") from None
 
 
+def _beside(tuned: Tuned) -> list[str]:
+    """Say what was spent on models beside the one that answers."""
+    from optimizer.report import dollars
+
+    judge = tuned.run.task["judge"]["model"]["name"] if tuned.judged else ""
+    spent = ((f"the judge ({judge})", tuned.judged), ("for proposals", tuned.proposed))
+    return [f"of these {who}: {each.calls:,} bought, {dollars(each.usd)}" for who, each in spent if each]
+
+
 def _tuned_text(tuned: Tuned) -> None:
     from optimizer import findings_tables
     from optimizer.contenders import RIVAL
@@ -187,9 +196,8 @@ def _tuned_text(tuned: Tuned) -> None:
         out(f"note: {note}")
     out(f"run {run.id}: {run.name} on {run.model}, {len(tuned.trials)} trials; {run.reason}")
     out(f"completions: {run.bought:,} bought, {run.reused:,} reused from the ledger; spent: {dollars(run.cost)}")
-    if tuned.judged is not None:
-        judge = run.task["judge"]["model"]["name"]
-        out(f"of these the judge ({judge}): {tuned.judged.calls:,} bought, {dollars(tuned.judged.usd)}")
+    for line in _beside(tuned):
+        out(line)
     out(
         f"best on dev: trial {best.number}, {run.metric} {percent(best.score)} ({spread(best.interval)}), seed prompt "
         f"{percent(tuned.trials[0].score)}; {params_text(best.params)}"
@@ -230,8 +238,9 @@ def _tuned_json(tuned: Tuned) -> None:
         "ablations": [asdict(ablation) for ablation in tuned.ablations],
     }
     found = {"best": best, "front": front_record(tuned.trials), "verdict": verdict}
-    judged = asdict(tuned.judged) if tuned.judged else None
-    out_json({"run": run_record(tuned.run), "judged": judged, **found, **worth})
+    beside = {"judged": tuned.judged, "proposed": tuned.proposed}
+    spent = {name: asdict(each) if each else None for name, each in beside.items()}
+    out_json({"run": run_record(tuned.run), **spent, **found, **worth})
 
 
 @main.command("add-wording")

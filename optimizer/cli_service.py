@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,12 +53,15 @@ def plan(task: str, db: str, offline: bool, allow_code: bool, as_json: bool, **c
     ladder.choose(ready.task, labelled=bool(ready.labels))
     model = _priced(ready.task, ready.task.model, keyless=offline)
     judge = _priced(ready.task, ready.judging.model, keyless=offline) if ready.judging else None
-    _say_plan(ready, model, judge, err if as_json else out)
+    proposer = _priced(ready.task, ready.task.proposing, keyless=offline) if ready.task.proposing else None
+    _say_plan(ready, model, {"the judge": judge, "the proposer": proposer}, err if as_json else out)
     stop = threading.Event()
     with stoppable(stop, err):
         shown = probe(ready, model, db, Watch(stop=stop), offline=offline)
     judged = Terms(judge.price, pace(judge, ready.judging.model)) if judge and ready.judging else None
-    terms = Terms(model.price, pace(model, ready.task.model), judged)
+    asked = ready.task.proposing
+    proposed = Terms(proposer.price, pace(proposer, asked)) if proposer and asked else None
+    terms = Terms(model.price, pace(model, ready.task.model), judged, proposed)
     found = estimate(ready, shown, terms, np.random.default_rng(ready.task.search.seed))
     if as_json:
         out_json(_plan_record(ready, model, shown, found))
@@ -126,6 +129,9 @@ def _checks(task: str | None, db: Path, options: dict[str, Any], *, allow_code: 
         if ready.judge and ready.metric == "judge":
             yield checks.Check("judge", ok=True, said=f"{ready.judge.model.name} scores the answers; of it:")
             yield from checks.model(ready, ready.judge.model)
+        if ready.proposing and ready.proposing != ready.model:
+            yield checks.Check("proposer", ok=True, said=f"{ready.proposing.name} proposes wordings; of it:")
+            yield from checks.model(ready, ready.proposing)
     elif options["model"]:
         yield from checks.model(None, ModelSpec(name=options["model"], api_base=options["api_base"] or ""))
 
@@ -141,7 +147,7 @@ def _priced(task: Task, spec: ModelSpec, *, keyless: bool) -> Model:
     return model
 
 
-def _say_plan(ready: Plan, model: Model, judge: Model | None, say: Callable[[str], None]) -> None:
+def _say_plan(ready: Plan, model: Model, beside: Mapping[str, Model | None], say: Callable[[str], None]) -> None:
     """Say what is known before anything is sent, and where it would be sent."""
     from optimizer.drafting import power, splits
     from optimizer.models import destination
@@ -149,9 +155,10 @@ def _say_plan(ready: Plan, model: Model, judge: Model | None, say: Callable[[str
     place = destination(model)
     say(f"{ready.task.task.name} on {model.name}, judged by {ready.task.metric}")
     say(f"calls go to {place}" if place else "calls do not leave this process")
-    if judge:
-        place = destination(judge)
-        say(f"the judge is {judge.name}; its calls {f'go to {place}' if place else 'do not leave this process'}")
+    for role, other in beside.items():
+        if other:
+            place = destination(other)
+            say(f"{role} is {other.name}; its calls {f'go to {place}' if place else 'do not leave this process'}")
     say(splits(ready.data))
     say(power(ready.data))
 

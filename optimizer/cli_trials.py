@@ -193,11 +193,11 @@ def _where(records: History) -> str:
 @click.option("--dimension", help="Only the wordings of this part of the prompt.")
 @json_option
 def wordings(run: int | None, db: str, dimension: str | None, as_json: bool) -> None:
-    """List the wordings of a run: where each comes from, when it came, and the best trial with it."""
+    """List the wordings of a run: where each comes from, why and when it came, and the best trial with it."""
     from dataclasses import asdict
 
     from optimizer.archive import History
-    from optimizer.report import Grid, percent
+    from optimizer.report import Grid, dollars, percent
 
     records = History(db)
     chosen = records.run(run)
@@ -217,11 +217,13 @@ def wordings(run: int | None, db: str, dimension: str | None, as_json: bool) -> 
             "–" if w.arrived is None else f"{w.arrived[:16].replace('T', ' ')}, {_entered(w.step)}",
             str(w.trials),
             "–" if w.best is None else f"{percent(w.score)} on {w.rows} rows (trial {w.best})",
+            w.reason or "–",
+            "–" if w.cost is None else dollars(w.cost),
             w.text or "(nothing)",
         )
         for w in lineage
     )
-    columns = ("dimension", "id", "origin", "arrived (UTC)", "trials", f"best {chosen.metric}", "text")
+    columns = ("dimension", "id", "origin", "arrived (UTC)", "trials", f"best {chosen.metric}", "why", "cost", "text")
     out_grid(Grid(f"Wordings of run {chosen.id}: {chosen.name} on {chosen.model}", columns, rows))
     next_step(f"phrasetune history --run {chosen.id}" + _where(records))
 

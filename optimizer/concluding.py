@@ -183,7 +183,7 @@ class Conclusion:
         return replace(ruling, curve=grown, sentence=ruling.sentence + said)
 
     def _entry(self, name: str, trial: Trial, outcomes: tuple[Outcome, ...]) -> verdict.Entry:
-        used = len(self.plan.data.train) if trial.params.get("labels") == "terms" else len(trial.prompt.demos)
+        used = len(self.plan.data.train) if "terms" in str(trial.params.get("labels")) else len(trial.prompt.demos)
         return verdict.Entry(name, outcomes, used, f"trial {trial.number}", priced=self._priced)
 
     @property

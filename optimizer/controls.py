@@ -132,6 +132,10 @@ class Control:
                 self.board.close(card.number, State.PRUNED, "the search ended")
         return self.leader
 
+    def levels(self, name: str) -> dict[Value, tuple[float, float]]:  # noqa: ARG002
+        """Say nothing: a control has no model of what a value is worth."""
+        return {}
+
     def importances(self, rng: np.random.Generator) -> tuple[Importance, ...]:  # noqa: ARG002
         """Say nothing: a control has no model of what each dimension is worth."""
         return ()

@@ -7,27 +7,40 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from optimizer import front, ladder, search, wordings
+from optimizer import front, ladder, rounds, search, wordings
 from optimizer.ablation import ablate
+from optimizer.arrivals import View
 from optimizer.budget import Budget, Caps, Spent
 from optimizer.concluding import Conclusion
 from optimizer.errors import Interrupted
 from optimizer.evaluate import Evaluator
-from optimizer.judge import ROLE, Judge, brief
+from optimizer.judge import ROLE as JUDGING
+from optimizer.judge import Judge, brief
 from optimizer.ledger import Ledger, require_price
 from optimizer.mirror import mirror, study_name
 from optimizer.models import Model, destination
-from optimizer.preparing import Plan, caps, constraints, context, held_calls, looks, pace, prepare, task_model
+from optimizer.preparing import (
+    Plan,
+    caps,
+    constraints,
+    context,
+    grounds,
+    held_calls,
+    looks,
+    pace,
+    prepare,
+    screen,
+    task_model,
+)
+from optimizer.prompt_text import prompt_text
 from optimizer.records import Ablation, Decided, Event, Importance, Notice, Run, Stage, Trial, Verdict, Wording
 from optimizer.store import Store
-from optimizer.task import Task
-from search_spaces.prompt import Turn
-from search_spaces.rendering import Renderer
+from optimizer.task import ModelSpec, Task
 
 WARN_AT = (0.5, 0.8)  # shares of a cap
 AHEAD = 1  # decisions taken while answers from outside this process are waited for
@@ -38,8 +51,8 @@ LEAVING = 0.5  # seconds that a user who has stopped a run waits for Optuna's ta
 class Tuned:
     """What `tune` returns: the run as results.db has it, its trials, the winner and the verdict.
 
-    `verdict` is None if the budget did not cover it; `notes` say what was odd in the rows; `judged` is what the run
-    has spent on its judge, if it has one.
+    `verdict` is None if the budget did not cover it; `notes` say what was odd in the rows; `judged` and `proposed` are
+    what the run has spent on its judge, and on the model that proposed wordings, if it has any.
     """
 
     run: Run
@@ -50,6 +63,7 @@ class Tuned:
     importances: tuple[Importance, ...] = ()
     ablations: tuple[Ablation, ...] = ()
     judged: Spent | None = None
+    proposed: Spent | None = None
 
     @property
     def front(self) -> list[Trial]:
@@ -71,12 +85,13 @@ class Watch:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-def tune(
+def tune(  # noqa: PLR0913 - the models that may be brought
     task: Task | str | Path,
     *,
     db: str | Path = "results.db",
     model: Model | None = None,
     judge: Model | None = None,
+    proposer: Model | None = None,
     watch: Watch | None = None,
     allow_code: bool = False,
 ) -> Tuned:
@@ -95,6 +110,8 @@ def tune(
         Overrides the model that the task names.
     judge
         Overrides the judge that the task names, where its metric is a judge's.
+    proposer
+        Overrides the model that proposes wordings; without one, and where the task names none, none is asked.
     watch
         Follows the run, and stops it.
     allow_code
@@ -115,27 +132,42 @@ def tune(
     watch.event(Stage("reading", "the task and its rows"))
     plan = prepare(task, allow_code=allow_code)
     judge = (judge or task_model(plan.judging.model)) if plan.judging else None
-    return walk(plan, model or task_model(plan.task.model), judge, db=db, watch=watch)
+    proposer = (proposer or task_model(plan.task.proposing)) if plan.task.proposing else None
+    return walk(plan, model or task_model(plan.task.model), judge, proposer, db=db, watch=watch)
 
 
-def walk(
-    plan: Plan, model: Model, judge: Model | None = None, *, db: str | Path, watch: Watch, kept: bool = True
+def walk(  # noqa: PLR0913 - each names one thing
+    plan: Plan,
+    model: Model,
+    judge: Model | None = None,
+    proposer: Model | None = None,
+    *,
+    db: str | Path,
+    watch: Watch,
+    kept: bool = True,
 ) -> Tuned:
     """Walk the journey of a task that is ready; without test rows it ends where a verdict would be come to.
 
     What is only for those who look into results.db later is left out if it is not `kept`. Raises what `tune` does.
     """
+    paid = _announce(plan, model, {JUDGING: judge, rounds.ROLE: proposer}, watch)
+    with Store(db, create=True, paid=paid) as store:
+        return _Journey(plan, model, judge, proposer, store, watch, kept).walk()
+
+
+def _announce(plan: Plan, model: Model, beside: Mapping[str, Model | None], watch: Watch) -> bool:
+    """Say where calls will go, refuse caps that could not be kept, and return whether anything may cost money."""
+    seconds = {role: second for role, second in beside.items() if second}
     places = [destination(model), *ladder.reach(plan.task, labelled=bool(plan.labels))]
     for place in dict.fromkeys(place for place in places if place):
         watch.event(place)
-    if judge and (there := destination(judge)):
-        watch.event(replace(there, role=ROLE))
-    for called in (model, judge) if judge else (model,):
+    for role, second in seconds.items():
+        if there := destination(second):
+            watch.event(replace(there, role=role))
+    for called in (model, *seconds.values()):
         require_price(called, plan.task.search.max_usd)
     front.require_price(model.name, model.price, constraints(plan.task))
-    paid = any(called.price != (0.0, 0.0) for called in (model, judge) if called) or len(places) > 1
-    with Store(db, create=True, paid=paid) as store:
-        return _Journey(plan, model, judge, store, watch, kept).walk()
+    return any(called.price != (0.0, 0.0) for called in (model, *seconds.values())) or len(places) > 1
 
 
 @dataclass
@@ -145,6 +177,7 @@ class _Journey:
     plan: Plan
     model: Model
     judging: Model | None
+    proposing: Model | None
     store: Store
     watch: Watch
     kept: bool
@@ -155,6 +188,8 @@ class _Journey:
         self.id, replay = self._start()
         self.ledger = self._ledger()
         self.judge = self._judge(replay)
+        told, model = plan.task.proposing, self.proposing
+        self.proposer = self._second(model, told, rounds.ROLE) if told and model else None
         self.evaluate = Evaluator(self.ledger, plan.renderer, plan.metric, judge=self.judge)
         self.evaluate.recall(replay)  # a resumed search calibrates on the same rows
         self.costs: dict[int, _PerCall] = {}
@@ -173,15 +208,15 @@ class _Journey:
             self._leave("interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed", str(error))
             raise
         finally:
-            self.ledger.close()
-            if self.judge:
-                self.judge.ledger.close()
+            for ledger in self._ledgers():
+                ledger.close()
         store.update_run(self.id, status="finished", reason=reason, **self._totals())
         self._mirror(found.trials)
         run, notes = store.run(self.id), (*plan.data.notes, *self._notes())
         spent = store.spent_by_model(self.id)
         judged = spent.get(self.judge.ledger.buyer, Spent()) if self.judge else None
-        return Tuned(run, found.trials, found.best, ruling, notes, found.importances, ablations, judged)
+        proposed = spent.get(self.proposer.buyer, Spent()) if self.proposer else None
+        return Tuned(run, found.trials, found.best, ruling, notes, found.importances, ablations, judged, proposed)
 
     def _conclude(self, found: search.Found) -> tuple[Verdict | None, str]:
         """Come to a verdict, if there are rows for one."""
@@ -206,7 +241,7 @@ class _Journey:
     def _start(self) -> tuple[int, list[Trial]]:
         """Resume the unfinished run of this configuration, or start a new one."""
         plan = self.plan
-        config = plan.config(self.model, self.judging)
+        config = plan.config(self.model, self.judging, self.proposing)
         self.store.bury()
         unfinished = self.store.unfinished_run(config)
         if unfinished is not None:
@@ -236,8 +271,8 @@ class _Journey:
     def _ahead(self) -> int:
         """How many decisions to take ahead; none under a cap that chance would decide which calls still fit into."""
         most = self.ledger.budget.caps
-        # With a judge it also decides whose calls those are.
-        certain = most == (Caps() if self.judge else Caps(calls=most.calls))
+        # With a second model it also decides whose calls those are.
+        certain = most == (Caps() if len(self._ledgers()) > 1 else Caps(calls=most.calls))
         return AHEAD if self.ledger.pace and certain else 0
 
     def _ledger(self) -> Ledger:
@@ -253,13 +288,18 @@ class _Journey:
         told = self.plan.judging
         if told is None or self.judging is None:
             return None
-        how, most = pace(self.judging, told.model), context(told.model)
-        budget, stop = self.ledger.budget, self.watch.stop
-        ledger = Ledger(self.judging, self.store, self.id, budget, how, stop, self._notice, most, ROLE)
-        judge = Judge(ledger, brief(self.plan.task))
+        judge = Judge(self._second(self.judging, told.model, JUDGING), brief(self.plan.task))
         rows = {row.id: row for row in self.plan.data.dev}
         judge.recall([(rows[o.example_id], o.answer) for trial in replay for o in trial.outcomes])
         return judge
+
+    def _second(self, model: Model, spec: ModelSpec, role: str) -> Ledger:
+        """Let a model beside the one that answers buy under the same caps."""
+        how, most, stop = pace(model, spec), context(spec), self.watch.stop
+        return Ledger(model, self.store, self.id, self.ledger.budget, how, stop, self._notice, most, role)
+
+    def _ledgers(self) -> list[Ledger]:
+        return [self.ledger, *([self.judge.ledger] if self.judge else []), *([self.proposer] if self.proposer else [])]
 
     def _notice(self, text: str) -> None:
         self.watch.event(Notice(text))
@@ -287,8 +327,16 @@ class _Journey:
                 ahead=self._ahead(),
             ),
             replay=replay,
-            hooks=search.Hooks(self._event, self._keep, arrivals),
+            hooks=search.Hooks(self._event, self._keep, self._rounds(arrivals.replayed), arrivals),
         )
+
+    def _rounds(self, replayed: int) -> Callable[[int, View], None]:
+        """Let a model propose wordings between the decisions, if one is to be asked and ids are kept for them."""
+        plan, options = self.plan, self.plan.task.search
+        if self.proposer is None or not plan.space[rounds.PART].slots:
+            return lambda *_: None
+        shown, rows, block = (grounds(plan), screen(plan)), plan.data.dev, options.block
+        return rounds.Rounds(self.proposer, self.store, self.id, *shown, rows, block, replayed, self._notice)
 
     def _stage(self, name: str, detail: str) -> None:
         """Announce a part of the journey, unless the user has stopped it."""
@@ -354,13 +402,11 @@ class _Journey:
         return ablations, lacking
 
     def _totals(self) -> dict[str, int | float | None]:
-        usd = self.store.spent(self.id).usd
-        bought = self.store.bought(self.id)
-        priced = all(called.price for called in (self.model, self.judging) if called)
+        priced = all(ledger.model.price for ledger in self._ledgers())
         return {
-            "bought": bought,
-            "reused": self.ledger.reused + (self.judge.ledger.reused if self.judge else 0),
-            "cost": usd if priced else None,
+            "bought": self.store.bought(self.id),
+            "reused": sum(ledger.reused for ledger in self._ledgers()),
+            "cost": self.store.spent(self.id).usd if priced else None,
             "worked": self.ledger.budget.worked(),
         }
 
@@ -402,20 +448,3 @@ def _per_call(trial: Trial) -> _PerCall:
     n, outcomes = max(1, len(trial.outcomes)), trial.outcomes
     sums = (sum(o.cost for o in outcomes), sum(o.tokens for o in outcomes), sum(o.seconds for o in outcomes))
     return _PerCall(*(each / n for each in sums))
-
-
-def prompt_text(renderer: Renderer, trial: Trial) -> str:
-    """Write a prompt as a person reads it; inputs stand as {name}, demos chosen per input as one line."""
-    prompt = trial.prompt
-    if not prompt.nearest:
-        return as_text(renderer.turns(prompt))
-    shown = renderer.templates[prompt.template].compile(prompt, ())
-    place = f"[{prompt.nearest} examples, the most similar of {len(prompt.demos)} to each input]"
-    return f"{place}\n\n{as_text(shown)}"
-
-
-def as_text(turns: Sequence[Turn]) -> str:
-    """Write turns as a person reads them."""
-    return "\n\n".join(
-        f"[{turn.role}]\n" + "".join(p if isinstance(p, str) else f"{{{p.name}}}" for p in turn.parts) for turn in turns
-    )

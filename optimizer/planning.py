@@ -20,9 +20,10 @@ from optimizer.gateway import Pace
 from optimizer.grid import Grid as Levels
 from optimizer.judge import brief
 from optimizer.pooled import PICKS
-from optimizer.preparing import Plan, caps, looks
+from optimizer.preparing import Plan, caps, grounds, looks
+from optimizer.propose import MOST_CALLS, drafts
 from optimizer.provider_tuning import KEPT
-from optimizer.records import Completion
+from optimizer.records import Completion, Request
 from optimizer.report import Grid
 from search_spaces.prompt import Example, Message, Prompt
 from search_spaces.rendering import Renderer
@@ -88,12 +89,13 @@ class Estimate:
 class Terms:
     """What calls cost, and how they are made: US dollars per prompt token and per completion token, if known.
 
-    `judge` is the same of the judge's calls, if there is one.
+    `judge` and `proposer` are the same of the calls of those, if there are any.
     """
 
     price: tuple[float, float] | None
     pace: Pace | None
     judge: Terms | None = None
+    proposer: Terms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,9 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
     if terms.judge:  # each answer, and those of the baseline
         judged = _sum([Range(test, test), *(part.calls for part in parts)])
         parts.append(_part("judge", [(judged, _judgement(plan))], terms.judge))
+    if terms.proposer:
+        asked_for = [ask.request for ask in drafts(grounds(plan), list(space["instruction"].texts.values()))]
+        parts.append(_part("proposals", [(Range(len(asked_for), MOST_CALLS), _unprobed(asked_for))], terms.proposer))
     return Estimate(tuple(parts), _together(parts), some.prompt)
 
 
@@ -218,11 +223,16 @@ def _call(prompt: Prompt, renderer: Renderer, rows: Sequence[Example], probe: Pr
 
 def _judgement(plan: Plan) -> _Call:
     """What a call of the judge takes, where an answer is about as long as the wanted ones."""
-    rows, asked = plan.data.train[:SHOWN_ROWS], brief(plan.task)
-    rendered = [asked.request(row, row.target).messages for row in rows]
-    size = sum(map(characters, rendered)) / len(rows)
-    octets = sum(len(message.content.encode()) for messages in rendered for message in messages) / len(rows)
-    return _Call(Range(size / CHARACTERS, octets / OCTETS), Range(1, asked.max_tokens), None)
+    asked = brief(plan.task)
+    return _unprobed([asked.request(row, row.target) for row in plan.data.train[:SHOWN_ROWS]])
+
+
+def _unprobed(requests: Sequence[Request]) -> _Call:
+    """What calls like these take, of which none was made before."""
+    rendered = [request.messages for request in requests]
+    size = sum(map(characters, rendered)) / len(rendered)
+    octets = sum(len(message.content.encode()) for messages in rendered for message in messages) / len(rendered)
+    return _Call(Range(size / CHARACTERS, octets / OCTETS), Range(1, requests[0].settings.max_tokens), None)
 
 
 def characters(messages: Sequence[Message]) -> int:
@@ -348,8 +358,9 @@ def basis(probe: Probe, terms: Terms) -> list[str]:
         f"high: it uses all of its calls; long prompts ({100 * TAIL:.0f} % are longer){most}",
         "Calls that have to be made again come on top; what results.db holds already is not bought.",
     ]
-    if terms.judge:
-        said.append("The judge is not asked before the run: its tokens come from characters, its time is unknown.")
+    for name, asked in (("The judge", terms.judge), ("The proposer", terms.proposer)):
+        if asked:
+            said.append(f"{name} is not asked before the run: its tokens come from characters, its time is unknown.")
     if terms.price is None:
         said.append("The price is not known: give it as price in [model], in US dollars per million tokens.")
     return said

@@ -17,6 +17,7 @@ from statistics import NormalDist
 import numpy as np
 
 from optimizer.aims import Aims
+from optimizer.arrivals import Swapped
 from optimizer.board import Board, Limits, Pick
 from optimizer.grid import Codes, Floats, Grid
 from optimizer.importance import importances
@@ -26,6 +27,7 @@ from optimizer.scoring import weights
 from optimizer.selection import corrected
 from optimizer.stats import critical
 from optimizer.surrogate import Draw, Surrogate
+from search_spaces.space import Value
 
 COOLED = 0.35  # draws are this much nearer to the mean: sampled in full, a space of millions always holds a hope
 LEAST_BLOCKS = 2  # a prompt with fewer is no leader yet: five right answers are soon met among many prompts
@@ -119,6 +121,16 @@ class Pooled:
         if len(able) < 2:
             able.append(self.leader)  # a small budget has not sufficed for all of its rows
         return max(self.aims.keeping(able, final=True), key=lambda number: (self._merit(number), -number))
+
+    def levels(self, name: str) -> dict[Value, tuple[float, float]]:
+        """Say what the leading prompt is thought to score with each value of a dimension, and how surely."""
+        params, values = self.board.cards[self.leader].params, self.board.space[name].values
+        swapped = [Swapped(self.board.space, {**params, name: value}) for value in values]
+        codes = np.stack([self.grid.encode(self.board.space.choose(chooser)) for chooser in swapped])
+        mean, covariance = self.model.joint(np.zeros(0, dtype=np.intp), codes)
+        error = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+        middle, low, high = self.model.chances(np.stack([mean, mean - error, mean + error]))
+        return {value: (float(m), float(d)) for value, m, d in zip(values, middle, (high - low) / 2, strict=True)}
 
     def importances(self, rng: np.random.Generator) -> tuple[Importance, ...]:
         """Say what each dimension is worth."""

@@ -20,9 +20,11 @@ from optimizer.models import Model, open_model
 from optimizer.oddities import oddities
 from optimizer.overlap import same_inputs
 from optimizer.prices import known_context
+from optimizer.propose import MOST_CALLS, MOST_PROPOSED, ROOM, Ground
 from optimizer.records import Dataset
 from optimizer.sampling import Draw
 from optimizer.scoring import score
+from optimizer.screening import Screen, copies
 from optimizer.splits import LEAST_ROWS
 from optimizer.swaps import swapped
 from optimizer.tables import Table, drawn, read_table
@@ -68,12 +70,14 @@ class Plan:
         """The test rows that the winner answers again, with the task's terms swapped, if the caps cover that."""
         return swapped(self.data.test, self.task.verdict.swaps)
 
-    def config(self, model: Model, judge: Model | None = None) -> str:
+    def config(self, model: Model, judge: Model | None = None, proposer: Model | None = None) -> str:
         """Name all that decides the course of a run with a model."""
         task = self.task.model_dump(mode="json")
         task["model"] = {name: value for name, value in task["model"].items() if name not in NOT_COURSE}
         if told := task.pop("judge"):
             task["judge"] = told | {"model": {k: v for k, v in told["model"].items() if k not in NOT_COURSE}}
+        if (told := task.pop("proposer")["model"]) and self.task.proposing:
+            task["proposer"] = {k: v for k, v in told.items() if k not in NOT_COURSE}
         del task["task"]["responsible"]  # decides nothing
         del task["baseline"]["label_cost"]  # prices labels alone
         for name in ("max_rows", "query", "demos"):  # what they do stands in the digests of rows and space
@@ -81,7 +85,7 @@ class Plan:
         identity = [model.name, model.address, model.price]
         away = [digest([row.to_dict() for row in rows]) for rows in (self.ood, self.unlabelled) if rows]
         code = [self.metric.code] if self.metric.code else []
-        judged = [[judge.name, judge.address, judge.price]] if judge else []
+        judged = [[other.name, other.address, other.price] for other in (judge, proposer) if other]
         return digest([task, identity, self.data_digest, self.space.digest, __version__, *code, *judged, *away])
 
     @property
@@ -150,7 +154,8 @@ def ready(task: Task, data: Dataset, named: tuple[str, ...], metric: Metric) -> 
         given,
     )
     try:
-        space = load_space(facts, task.space, task.seed, task.templates)
+        proposed = MOST_PROPOSED if task.proposing else 0
+        space = load_space(facts, task.space, task.seed, task.templates, proposed=proposed)
     except DimensionError as error:
         raise SpaceError(str(error)) from None
     rows = [[example.to_dict() for example in split] for split in (data.train, data.dev, data.test)]
@@ -352,11 +357,27 @@ def pace(model: Model, spec: ModelSpec) -> Pace | None:
     return None if model.name == "embedded" else Pace(spec.workers, spec.timeout, spec.patience, *caps)
 
 
+def grounds(plan: Plan) -> Ground:
+    """What proposals from a model are grounded in: nothing but the task and its training rows."""
+    told = plan.task.proposing
+    room = told.max_tokens if told and told.max_tokens else ROOM
+    about, seed = plan.task.task.description, plan.task.search.seed
+    return Ground(about, plan.space.words, plan.data.train, plan.labels, room, seed)
+
+
+def screen(plan: Plan) -> Screen:
+    """What looks at proposals: they may name what the space has words for, and copy no row but of the training rows."""
+    known = [*(t for d in plan.space.dimensions for t in d.texts.values()), *plan.space.words.values()]
+    shown = [text for row in plan.data.train for text in (row.text, row.target)]
+    hidden = [text for row in (*plan.data.dev, *plan.data.test, *plan.ood) for text in (row.text, *row.targets)]
+    return Screen(frozenset(plan.space.words), copies(hidden, [*known, *shown]))
+
+
 def looks(plan: Plan) -> int:
     """How many answers the search may look at: what is kept for the verdict is not its own."""
     options = plan.task.search
     each = 2 if plan.judging else 1  # an answer, and its judgement
-    left = (options.max_calls - held_calls(plan)) // each
+    left = (options.max_calls - held_calls(plan) - (MOST_CALLS if plan.task.proposing else 0)) // each
     return min(options.calls, max(1, left)) if options.max_calls else options.calls
 
 

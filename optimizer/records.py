@@ -140,8 +140,9 @@ class Trial:
 class Wording:
     """A text behind an id of a dimension of a run's space.
 
-    `origin` says where it comes from: "space" for those that the run began with, "user" for those that came later.
-    Of these `step` is the decision of the search at which they entered, None while they wait.
+    `origin` says where it comes from: "space" for those that the run began with; of those that came later "user", or
+    "model" if one has proposed it. Of these `step` is the decision of the search at which they entered, None while they
+    wait.
     """
 
     dimension: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Protocol
 
@@ -16,7 +17,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from optimizer.aims import Aims
-from optimizer.arrivals import first_looks, spare
+from optimizer.arrivals import View, first_looks, spare
 from optimizer.board import Board, Card, Limits, Pick
 from optimizer.errors import BudgetSpent, InputError, one_of
 from optimizer.front import Constraints
@@ -24,7 +25,7 @@ from optimizer.records import BlockScored, Decided, Event, Importance, Kind, Out
 from optimizer.scoring import METRICS, Metric
 from optimizer.stats import wilson
 from search_spaces.prompt import Example, Prompt
-from search_spaces.space import Space
+from search_spaces.space import Space, Value
 
 SAMPLERS = ("pooled", "tpe", "random", "gp")
 PRUNERS = ("halving", "racing", "none")
@@ -63,11 +64,13 @@ class Hooks:
     """What is told to the outside: events to draw, and trials to keep, each again whenever it has changed.
 
     `arrivals` is what the outside tells: asked at every step but the first, while calls can be spared, it says which
-    wordings enter then. A resumed search must be told the same at the same step.
+    wordings enter then. A resumed search must be told the same at the same step. Before that `propose` is told how the
+    search stands, so that there may be some.
     """
 
     event: Callable[[Event], None] = lambda _: None
     keep: Callable[[Sequence[Trial]], None] = lambda _: None
+    propose: Callable[[int, View], None] = lambda *_: None
     arrivals: Callable[[int], Sequence[Wording]] = lambda _: ()
 
 
@@ -112,6 +115,9 @@ class Searcher(Protocol):
 
     def finish(self, rng: np.random.Generator) -> int:
         """Close what is open, and return the winner."""
+
+    def levels(self, name: str) -> dict[Value, tuple[float, float]]:
+        """Say what the leading prompt would score with each value of a dimension; nothing without a model of it."""
 
     def importances(self, rng: np.random.Generator) -> tuple[Importance, ...]:
         """Say what each dimension is worth; nothing from a searcher that has no model of it."""
@@ -252,7 +258,11 @@ class _Play:
         """Let wordings enter that have arrived, and say which cells to ask for a first look at them."""
         board, leader = self.board, self.searcher.leader if self.board.calls else 0
         room = spare(board, leader, self.options.calls) if board.calls else 0
-        arrived = self.hooks.arrivals(step) if room > 0 else ()
+        if room <= 0:
+            return []
+        now = partial(board.trial, leader)
+        self.hooks.propose(step, View(board.calls, self.options.calls, room, now, board.space, self.searcher.levels))
+        arrived = self.hooks.arrivals(step)
         if not arrived:
             return []
         for wording in arrived:

@@ -5,6 +5,7 @@ One process searches and takes in what another, or the same, has written. Knows 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -36,7 +37,8 @@ class Lineage:
     """Where a wording of a run comes from, and what became of it.
 
     `parent` is the id of the wording that it was made from. Of one that came during the search `arrived` says when, in
-    UTC, and `step` is the decision at which it entered, None while it waits. `trials` counts the prompts with it;
+    UTC, and `step` is the decision at which it entered, None while it waits. `reason` says what a model was asked for,
+    and `cost`, in US dollars, is its share of the reply. `trials` counts the prompts with it;
     `best` is the number of the best of them, as `history` sorts them, and `score` its score on `rows` rows.
     """
 
@@ -51,11 +53,13 @@ class Lineage:
     best: int | None = None
     score: float | None = None
     rows: int = 0
+    reason: str | None = None
+    cost: float | None = None
 
 
 def lineage(store: Store, run: int) -> list[Lineage]:
     """Read the wordings of a run, those that it began with first, each with the best trial that it stands in."""
-    sql = """SELECT dimension, id, text, origin, parent, arrived, step FROM wordings
+    sql = """SELECT dimension, id, text, origin, parent, arrived, step, reason, cost FROM wordings
              WHERE run = ? AND text IS NOT NULL ORDER BY origin <> 'space', rowid"""
     trials = store.trials(run, outcomes=False)
     found = []
@@ -65,6 +69,59 @@ def lineage(store: Store, run: int) -> list[Lineage]:
         about = Lineage(**dict(row), trials=len(held))
         found.append(replace(about, best=best.number, score=best.score, rows=best.n) if best else about)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A wording that a model proposes: why, the ids that it was made from, and its share of what the reply cost."""
+
+    text: str
+    reason: str
+    parent: str = ""
+    cost: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A round of proposals from a model; see the table `proposals`. `open` says whether it may be asked again."""
+
+    step: int
+    calls: int
+    level: float | None
+    kept: int
+    refused: tuple[tuple[str, str], ...]
+    open: bool
+    said: str
+
+
+def rounds(store: Store, run: int) -> list[Round]:
+    """Read the rounds of proposals of a run."""
+    sql = "SELECT step, calls, level, kept, refused, open, said FROM proposals WHERE run = ? ORDER BY step"
+    found = []
+    for row in store.rows(sql, run):
+        refused = tuple((text, why) for text, why in json.loads(row["refused"]))
+        found.append(Round(**{**dict(row), "refused": refused, "open": bool(row["open"])}))
+    return found
+
+
+def propose(store: Store, run: Run, dimension: str, made: Round, proposals: Sequence[Proposal]) -> None:
+    """Write a round down, and its wordings, which enter at its step, into free ids: all together or nothing."""
+    fill_sql = """UPDATE wordings SET origin = 'model', text = ?, parent = ?, reason = ?, cost = ?, arrived = ?,
+                  step = ? WHERE run = ? AND dimension = ? AND id = ?"""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    with store.together():
+        for each in proposals:
+            id_ = _free(store, run, dimension, each.text)
+            told = (each.text, each.parent or None, each.reason, each.cost, now, made.step)
+            store.conn.execute(fill_sql, (*told, run.id, dimension, id_))
+        row = (run.id, made.step, made.calls, made.level, made.kept, json.dumps(made.refused), made.open, made.said)
+        store.conn.execute("INSERT INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def vacant(store: Store, run: int, dimension: str) -> int:
+    """Count the ids of a dimension that are still kept for later wordings."""
+    sql = "SELECT COUNT(*) FROM wordings WHERE run = ? AND dimension = ? AND text IS NULL"
+    return int(store.rows(sql, run, dimension)[0][0])
 
 
 def enter(store: Store, run: int, entered: Sequence[Wording]) -> None:

@@ -277,6 +277,11 @@ class Extras(_Section):
         return pairs
 
 
+def _named(model: object) -> object:
+    """Take the name of a model for the table of it."""
+    return {"name": model} if isinstance(model, str) else model
+
+
 class Judge(_Section):
     """`[judge]`: for the metric "judge", the model that scores answers, by its name or as a table as `[model]` is one.
 
@@ -287,10 +292,7 @@ class Judge(_Section):
     rubric: str = ""  #: what it judges by
     scale: Annotated[list[int], Field(min_length=2, max_length=2)] = [1, 5]  #: lowest and highest score
 
-    @field_validator("model", mode="before")
-    @classmethod
-    def _named(cls, model: object) -> object:
-        return {"name": model} if isinstance(model, str) else model
+    _named = field_validator("model", mode="before")(_named)
 
     @field_validator("scale")
     @classmethod
@@ -320,6 +322,17 @@ class Layout(_Section):
         return self.model_dump(exclude_none=True)
 
 
+class Proposer(_Section):
+    """`[proposer]`: the model that proposes wordings, by its name or as a table as `[model]` is one.
+
+    Left out, it is the task's own model, but for the embedded one, which has no words; "none" asks nobody.
+    """
+
+    model: ModelSpec | None = None  #: who proposes
+
+    _named = field_validator("model", mode="before")(_named)
+
+
 class Task(_Section):
     """A whole task file. Paths are relative to `folder`; `rows` stand for the data file, if there are any."""
 
@@ -330,6 +343,7 @@ class Task(_Section):
     baseline: Baseline = Baseline()  #: who else is trained
     verdict: Extras = Extras()  #: what else is asked at the end
     judge: Judge | None = None  #: who scores, for the metric judge
+    proposer: Proposer = Proposer()  #: who proposes wordings
     templates: dict[Name, Layout] = {}  #: templates of one's own, beside the built-in ones
     space: dict[str, Any] = {}  #: dimension -> what it is locked to, narrowed to or extended by
     seed: dict[str, Any] = {}  #: dimension -> value of the seed prompt
@@ -360,6 +374,13 @@ class Task(_Section):
             given = f"answers = {self.data.answers!r}"
             raise ValueError(f"{given}; a multilabel target holds all labels of its row. Leave it out of [data].")
         return self
+
+    @property
+    def proposing(self) -> ModelSpec | None:
+        """The model that proposes wordings, if one is to be asked."""
+        asked = self.proposer.model or self.model
+        silent = "none" if self.proposer.model else "embedded"
+        return None if asked.name == silent else asked
 
     @property
     def data_file(self) -> Path:

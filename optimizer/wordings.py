@@ -25,7 +25,8 @@ def add_wording(
     Parameters
     ----------
     text
-        The wording; `{description}`, `{inputs}`, `{output}` and `{labels}` stand for the task's own words.
+        The wording; `{description}`, `{inputs}`, `{output}` and `{labels}` stand for the task's own words,
+        `{terms}`, `{length}`, `{form}` or `{keys}` for what its training rows show.
     dimension
         Which part of the prompt it words.
     run
@@ -87,12 +88,12 @@ class Arrivals:
 
     def __init__(self, store: Store, run: int, replay: Sequence[Trial], tell: Callable[[Wording], None]) -> None:
         self._store, self._run, self._tell = store, run, tell
-        self._replayed = max((outcome.step for trial in replay for outcome in trial.outcomes), default=-1)
+        self.replayed = max((outcome.step for trial in replay for outcome in trial.outcomes), default=-1)
 
     def __call__(self, step: int) -> list[Wording]:
         """Say which wordings enter at a step."""
         late = slots.wordings(self._store, self._run, late=True)
-        waiting = step > self._replayed
+        waiting = step > self.replayed
         arrived = [replace(w, step=step) for w in late if w.step == step or (w.step is None and waiting)]
         new = [w for w in arrived if w not in late]
         if new:

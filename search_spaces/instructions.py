@@ -1,7 +1,7 @@
 """Wordings: filling in the task's own words, and describing labels from the data.
 
-A wording is a text with an id. Its `{description}`, `{inputs}`, `{output}` and `{labels}` are replaced in one
-pass; any other brace is just a brace.
+A wording is a text with an id. Its `{description}`, `{inputs}`, `{output}` and `{labels}`, and what was found in the
+training rows, such as `{terms}` or `{length}`, are replaced in one pass; any other brace is just a brace.
 """
 
 from __future__ import annotations
@@ -10,11 +10,21 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 
 from search_spaces.prompt import Example
+from search_spaces.shapes import named
 
 PRIOR = 10.0  # pseudo-counts that all labels share: a term seen once or twice tells little
-NOTE_TERMS = 10  # terms a label's note lists
+NOTE_TERMS = 10  # terms a label's note lists …
+MANY_TERMS = 40  # … and a long one …
+LISTED_TERMS = 200  # … while all notes have no more words: with dozens of labels they would be dear, and tell less
+SHORT_TERMS = 4  # terms beside each label where the labels stand in one line
+SAID_TERMS = 30  # terms of all labels together that a wording names
+
+# What may stand in a wording's braces: words of the task, and what the training rows may show.
+TASK_WORDS = ("description", "inputs", "output", "labels")
+FOUND_WORDS = ("terms", "labels_and_terms", "length", "form", "keys", "count")
 
 STOP_WORDS = frozenset(
     """a about after again all also am an and any are as at be because been before being but by can did do does for
@@ -27,6 +37,11 @@ STOP_WORDS = frozenset(
 def fill_wording(text: str, words: Mapping[str, str]) -> str:
     """Replace the known `{names}` of a wording, in one pass."""
     return re.sub(r"\{(\w+)\}", lambda m: words.get(m.group(1), m.group()), text)
+
+
+def names_in(text: str) -> frozenset[str]:
+    """List the `{names}` that stand in a wording."""
+    return frozenset(re.findall(r"\{(\w+)\}", text))
 
 
 def task_words(description: str, inputs: Sequence[str], output: str, labels: Sequence[str]) -> dict[str, str]:
@@ -53,11 +68,22 @@ def telling_terms(examples: Sequence[Example], labels: Sequence[str], k: int = N
     """
     seen = {label: Counter[str]() for label in labels}
     for example in examples:
-        if example.target in seen:
-            seen[example.target].update(set(_words(example.text)))
+        for label in named(example.target, labels):
+            seen[label].update(set(_words(example.text)))
     total = sum(seen.values(), Counter[str]())
     size = total.total()
     return {label: _log_odds(counts, total, size)[:k] for label, counts in seen.items()}
+
+
+def many(labels: Sequence[str]) -> int:
+    """How many terms a long note of each of these labels lists."""
+    return min(MANY_TERMS, LISTED_TERMS // max(1, len(labels)))
+
+
+def said_terms(terms: Mapping[str, Sequence[str]]) -> list[str]:
+    """Take the most telling word of each label, then the next of each, until SAID_TERMS are listed."""
+    turns = zip_longest(*terms.values())
+    return list(dict.fromkeys(word for turn in turns for word in turn if word))[:SAID_TERMS]
 
 
 def _log_odds(counts: Counter[str], total: Counter[str], size: int) -> list[str]:

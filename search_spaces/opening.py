@@ -11,7 +11,8 @@ from dataclasses import replace
 from importlib import resources
 from typing import Any
 
-from search_spaces.space import Dimension, Facts, Space, Value
+from search_spaces.instructions import FOUND_WORDS, NOTE_TERMS, many, names_in, telling_terms
+from search_spaces.space import Dimension, Facts, Space, Value, words_of
 
 RESERVED = 8  # more wordings than a person thinks of during one run; each costs the search nothing until it is used
 MOST_RESERVED = 64
@@ -26,6 +27,8 @@ def load_space(
     changes: Mapping[str, Any] | None = None,
     seed: Mapping[str, Any] | None = None,
     templates: Iterable[str] = (),
+    *,
+    proposed: int = 0,
 ) -> Space:
     """Open the ready-made space of the task's kind and apply the changes of a task file.
 
@@ -41,6 +44,8 @@ def load_space(
         Dimension name -> value of the seed prompt.
     templates
         Ids of further templates, which the dimension "template" gets as values.
+    proposed
+        How many more ids are kept for instructions that a model proposes.
 
     Raises
     ------
@@ -48,7 +53,8 @@ def load_space(
         If a name or a value is not one of those allowed.
     """
     tables = {**tables_of("every_kind"), **tables_of(facts.kind)}
-    declared = {name: _fit(as_dimension(name, table), facts) for name, table in tables.items()}
+    without = _unsaid(facts)
+    declared = {name: _fit(as_dimension(name, table), without) for name, table in tables.items()}
     layout = declared["template"]
     declared["template"] = replace(layout, choices=(*layout.choices, *templates))
     for name, change in (changes or {}).items():
@@ -56,6 +62,9 @@ def load_space(
             raise DimensionError(f"[space] has no dimension {name!r}; allowed: {', '.join(declared)}")
         declared[name] = _change(declared[name], change)
     declared = {name: _reserve(dimension, (changes or {}).get(name)) for name, dimension in declared.items()}
+    if proposed and (slots := declared["instruction"].slots):
+        more = (f"late{position}" for position in range(len(slots) + 1, len(slots) + proposed + 1))
+        declared["instruction"] = replace(declared["instruction"], slots=(*slots, *more))
     for name, value in (seed or {}).items():
         if name not in declared:
             raise DimensionError(f"[seed] has no dimension {name!r}; allowed: {', '.join(declared)}")
@@ -79,15 +88,27 @@ def as_dimension(name: str, table: Mapping[str, Any]) -> Dimension:
     return Dimension(name, table["about"], seed, choices, texts, table.get("low"), table.get("high"), when)
 
 
-def _fit(dimension: Dimension, facts: Facts) -> Dimension:
+def _unsaid(facts: Facts) -> frozenset[str]:
+    """List what the task has no words for: `{names}` of wordings, and ways to list its labels."""
+    terms = telling_terms(facts.train, facts.labels, NOTE_TERMS + 1) if facts.labels else {}
+    words = words_of(facts, terms)
+    unsaid = {name for name in ("description", *FOUND_WORDS) if not words.get(name)}
+    if not facts.given:
+        unsaid |= {"given"}
+    if not any(facts.label_notes.values()):
+        unsaid |= {"described", "described_terms"}
+    if many(facts.labels) <= NOTE_TERMS or not any(len(listed) > NOTE_TERMS for listed in terms.values()):
+        unsaid |= {"many_terms"}
+    return frozenset(unsaid)
+
+
+def _fit(dimension: Dimension, unsaid: frozenset[str]) -> Dimension:
     """Leave out what the task has no words for."""
-    without = set()
-    if dimension.name == "instruction" and not facts.description:
-        without = {id_ for id_, text in dimension.texts.items() if "{description}" in text}
-    if dimension.name == "labels" and not any(facts.label_notes.values()):
-        without = {"described"}
-    if dimension.name == "demos" and not facts.given:
-        without = {"given"}
+    without = {id_ for id_, text in dimension.texts.items() if names_in(text) & unsaid}
+    if dimension.name == "labels":
+        without = set(unsaid)
+    if dimension.name == "demos":
+        without = {"given"} & unsaid
     return _narrow(dimension, [choice for choice in dimension.choices if choice not in without])
 
 

@@ -14,11 +14,22 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from search_spaces import demos as demo_strategies
-from search_spaces.instructions import fill_wording, task_words, telling_terms
+from search_spaces.instructions import (
+    MANY_TERMS,
+    NOTE_TERMS,
+    SHORT_TERMS,
+    fill_wording,
+    many,
+    said_terms,
+    task_words,
+    telling_terms,
+)
 from search_spaces.prompt import Example, Prompt, Settings, digest
+from search_spaces.shapes import answer_words
 
 Value = str | int | float
 KINDS = ("classification", "multilabel", "extraction", "qa", "generation")
+PARTS = ("persona", "instruction", "form", "caution")  # whose texts make the instruction, in this order
 POOL_LIMIT = 2000  # rows that demos are drawn from: similarity among more takes longer than the calls it saves
 REASONING_TOKENS = 300  # room to think in
 
@@ -150,9 +161,8 @@ class Space:
         self.pool = demo_strategies.DemoPool(_limited(rows))
         # An answer that may name several labels is an open one: the wordings list them, and no template chooses one.
         self._closed = () if facts.kind == "multilabel" else facts.labels
-        listed = facts.labels if self._closed else [_noted(label, facts.label_notes) for label in facts.labels]
-        self._words = task_words(facts.description, facts.inputs, facts.output, listed)
-        self._terms = telling_terms(rows, self._closed) if self._closed else {}
+        self._terms = telling_terms(rows, facts.labels, MANY_TERMS) if facts.labels else {}
+        self._words = words_of(facts, self._terms)
         longest = max((len(example.target) for example in rows), default=0)
         # A token is rarely shorter than three characters; the rest is room for braces, tags and markers.
         self._answer_tokens = 48 + longest // 3
@@ -160,6 +170,11 @@ class Space:
     def __getitem__(self, name: str) -> Dimension:
         """Return the dimension of that name."""
         return next(dimension for dimension in self.dimensions if dimension.name == name)
+
+    @property
+    def words(self) -> dict[str, str]:
+        """What the `{names}` of wordings stand for."""
+        return self._words
 
     def filled(self, name: str, id_: str, text: str) -> Space:
         """Return the space with one more wording; what both mean alike they share, the digest included."""
@@ -212,17 +227,16 @@ class Space:
         return self._with_demos(prompt, params)
 
     def _instruction(self, params: Mapping[str, Value]) -> str:
-        texts = [
-            self[name].texts[str(params[name])] for name in ("persona", "instruction", "caution") if name in params
-        ]
+        texts = [self[name].texts[str(params[name])] for name in PARTS if name in params]
         return " ".join(fill_wording(text, self._words) for text in texts if text)
 
     def _notes(self, listing: str) -> tuple[str, ...]:
-        if listing == "terms":
-            return tuple(", ".join(self._terms[label]) for label in self.facts.labels)
-        if listing == "described":
-            return tuple(self.facts.label_notes.get(label, "") for label in self.facts.labels)
-        return ()
+        if listing in {"names", "none"} or not self._closed:
+            return ()
+        most = many(self._closed) if listing == "many_terms" else NOTE_TERMS if "terms" in listing else 0
+        written = self.facts.label_notes if "described" in listing else {}
+        notes = [(written.get(label, ""), ", ".join(self._terms[label][:most])) for label in self._closed]
+        return tuple("; ".join(filter(None, note)) for note in notes)
 
     def _with_demos(self, prompt: Prompt, params: Mapping[str, Value]) -> Prompt:
         strategy, k = str(params.get("demos", "none")), int(params.get("k", 0))
@@ -282,6 +296,24 @@ class Space:
         rows = [example.to_dict() for example in (*self.pool.examples, *self.facts.given)]
         made = [dict(self.facts.label_notes), self.facts.max_tokens, self._words, self._terms, self._answer_tokens]
         return digest([dimensions, facts, made, rows])
+
+
+def words_of(facts: Facts, terms: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Say what the `{names}` of wordings stand for: the task's own words, and what its training rows show.
+
+    `terms` are the most telling of each label.
+    """
+    rows = [] if facts.kind == "classification" else [row for row in facts.train if row.targets]
+    several = facts.labels if facts.kind == "multilabel" else ()
+    listed = [_noted(label, facts.label_notes) for label in facts.labels] if several else facts.labels
+    brief = [_noted(label, {label: ", ".join(words[:SHORT_TERMS])}) for label, words in terms.items()]
+    found = {
+        **answer_words(rows, sets=several),
+        "terms": ", ".join(said_terms(terms)),
+        "labels_and_terms": ", ".join(brief if any(terms.values()) else ()),
+    }
+    words = task_words(facts.description, facts.inputs, facts.output, listed)
+    return words | {name: word for name, word in found.items() if word}  # else the braces are just braces
 
 
 def _noted(label: str, notes: Mapping[str, str]) -> str:

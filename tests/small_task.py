@@ -11,7 +11,12 @@ BUNDLED = Path(__file__).resolve().parents[1] / "optimizer" / "demo"
 
 
 def write_task(
-    folder: Path, *, rows: int = 200, marked: bool = False, search: Mapping[str, object] | None = None
+    folder: Path,
+    *,
+    rows: int = 200,
+    marked: bool = False,
+    search: Mapping[str, object] | None = None,
+    proposer: str = "none",
 ) -> Path:
     """Write rows.csv and task.toml into a folder and return the task file.
 
@@ -40,6 +45,8 @@ target = "label"
 slices = ["channel"]
 [search]
 {lines}
+[proposer]
+model = "{proposer}"
 [baseline]
 trials = 3
 [space]

@@ -27,7 +27,8 @@ DOORS = {
     "click": {f"optimizer/{room}.py" for room in ("options", "terminal", "cli", *(f"cli_{part}" for part in COMMANDS))},
     "dotenv": {"optimizer/models.py"},
     "dspy": {
-        f"optimizer/{room}.py" for room in ("programs", "adapted", "program_runs", "program_tuning", "teleprompter")
+        f"optimizer/{room}.py"
+        for room in ("programs", "adapted", "program_runs", "program_tuning", "teleprompter", "propose")
     },
     "jinja2": {"optimizer/pages/page.py", "optimizer/exports/jinja.py", "optimizer/exports/readers.py"},
     "yaml": {"optimizer/exports/yaml.py"},
@@ -160,9 +161,10 @@ def test_the_environment_is_read_by_models_alone() -> None:
 def test_the_test_split_is_out_of_reach_of_the_search() -> None:
     """No room that searches, proposes or shows demos names a test split."""
     searching = ("search", "board", "grid", "surrogate", "pooled", "controls", "studies")
+    proposing = ("propose", "screening", "rounds", "slots")
     training = ("baseline", "linear", "encoder", "lora", "provider_tuning", "ladder")
     for name in (
-        *(f"optimizer/{room}.py" for room in (*searching, *training)),
+        *(f"optimizer/{room}.py" for room in (*searching, *proposing, *training)),
         "search_spaces/demos.py",
         "search_spaces/space.py",
     ):

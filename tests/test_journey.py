@@ -74,7 +74,7 @@ def test_the_journey_ends_with_a_verdict_on_the_same_rows(tmp_path: Path) -> Non
 
 def test_a_constraint_is_kept_and_the_front_is_told(tmp_path: Path) -> None:
     """With `pareto` and a limit on tokens the winner keeps the limit, and the front is the same from results.db."""
-    search = {"calls": 300, "trials": 40, "pareto": True, "constraints.max_prompt_tokens": 150}
+    search = {"calls": 400, "trials": 40, "pareto": True, "constraints.max_prompt_tokens": 150}
 
     tuned = tune(write_task(tmp_path, search=search), db=tmp_path / "r.db", model=Watched())
 

@@ -24,6 +24,7 @@ from optimizer.task import (
     LoraSpec,
     ModelSpec,
     Price,
+    Proposer,
     Search,
     Task,
     TuningSpec,
@@ -47,6 +48,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "baseline": Baseline,
     "judge": Judge,
     "judge.model": ModelSpec,
+    "proposer": Proposer,
+    "proposer.model": ModelSpec,
     "baseline.encoder": EncoderSpec,
     "baseline.lora": LoraSpec,
     "baseline.provider": TuningSpec,
@@ -175,6 +178,7 @@ def test_a_minimal_file_loads_with_the_defaults(tmp_path: Path) -> None:
             "provider": {"model": "", "api_base": "", "epochs": 3, "jobs": 1, "training_price": None, "price": None},
         },
         "judge": None,
+        "proposer": {"model": None},
         "verdict": {"hint": False, "picked_demos": False, "tuned_search": 0, "robustness": False, "swaps": []},
         "space": {},
         "templates": {},
@@ -272,6 +276,7 @@ def test_a_file_that_says_everything_loads(tmp_path: Path) -> None:
     }
 
     said["judge"]["model"] = said["model"]
+    said["proposer"] = {"model": said["model"]}
     assert said == check_task(said, "task.toml").model_dump()
     for name, model in SECTIONS.items():
         assert set(model.model_fields) == set(section(said, name)), name
@@ -349,7 +354,7 @@ def test_a_misspelt_key_is_told_its_right_spelling(name: str, key: str) -> None:
     assert f"Did you mean {key!r}?" in complaint(content)
 
 
-@pytest.mark.parametrize("name", [name for name in SECTIONS if name != "judge.model"])  # there a name is enough
+@pytest.mark.parametrize("name", sorted(SECTIONS.keys() - {"judge.model", "proposer.model"}))  # there a name is enough
 def test_a_section_must_be_a_section(name: str) -> None:
     """A text in a section's place is refused as such."""
     content = minimal()

@@ -1,0 +1,77 @@
+"""What do the proposals that are made without a model bring? Whole searches with and without them, embedded model.
+
+    python benchmarks/proposals.py ../shared/data [NAME …]
+
+Those proposals are: labels listed with their telling terms, wordings that name telling terms, and constraints from
+the form of the wanted answers. "without" takes exactly these out of the space, so that the built-in wordings, templates
+and demos are left; with demos "none" none may be shown, so that the wording has to carry all. Prints a table for
+LOG.md: the best prompt's mean score on the test rows over some seeds of the search, in percent, and the paired gain.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from whole_verdicts import TASKS, task
+
+from optimizer import tune
+from optimizer.contenders import rivalled
+from optimizer.preparing import prepare
+from optimizer.task import Task, load_task
+from search_spaces.instructions import FOUND_WORDS, names_in
+
+CALLS = 600
+SEEDS = 4
+DEMO = Path(__file__).resolve().parents[1] / "optimizer" / "demo" / "task.toml"
+LISTED = ("terms", "many_terms", "described_terms")
+LIGHT: dict[str, Any] = {"trials": 1, "seconds": 5.0}  # the baseline is not what is asked about
+
+
+def without(task: Task) -> dict[str, Any]:
+    """Say what a space has to drop so that nothing in it was found in the training rows."""
+    dropped: dict[str, Any] = {}
+    for dimension in prepare(task).space.dimensions:
+        made = [id_ for id_ in map(str, dimension.choices) if names_in(dimension.texts.get(id_, "")) & set(FOUND_WORDS)]
+        made += [id_ for id_ in dimension.choices if dimension.name == "labels" and id_ in LISTED]
+        if made:
+            dropped[dimension.name] = {"drop": made}
+    return dropped
+
+
+def scores(task: Task, space: dict[str, Any], folder: Path) -> list[float]:
+    """The winner's score on the test rows, for each seed of the search."""
+    found = []
+    for seed in range(SEEDS):
+        search = task.search.model_copy(update={"calls": CALLS, "seed": seed})
+        baseline = task.baseline.model_copy(update=LIGHT)
+        data = task.data.model_copy(update={"ood": "", "slices": []})
+        told = task.model_copy(update={"search": search, "baseline": baseline, "space": space, "data": data})
+        verdict = tune(told, db=folder / f"{len(list(folder.iterdir()))}.db").verdict
+        assert verdict
+        found.append(100 * rivalled(verdict).score)
+    return found
+
+
+def main() -> None:
+    """Run the tasks that are named, or all."""
+    data, names = Path(sys.argv[1]), sys.argv[2:] or ["support", *TASKS]
+    sys.stdout.write("| data | demos | without | with | gain, and its standard error |\n" + "|---" * 5 + "|\n")
+    for name in names:
+        with tempfile.TemporaryDirectory() as folder:
+            told = load_task(DEMO if name == "support" else task(data, name, Path(folder)))
+            for demos in ("any", "none"):
+                bare = {**told.space, **({"demos": "none"} if demos == "none" else {})}
+                full, less = (scores(told, space, Path(folder)) for space in (bare, {**bare, **without(told)}))
+                gains = [a - b for a, b in zip(full, less, strict=True)]
+                error = stdev(gains) / SEEDS**0.5
+                means = f"{fmean(less):.1f} | {fmean(full):.1f} | {fmean(gains):+.1f} ± {error:.1f}"
+                sys.stdout.write(f"| {name} | {demos} | {means} |\n")
+                sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

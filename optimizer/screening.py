@@ -1,0 +1,105 @@
+"""What a proposed wording must be before it may cost anything: looked at as a text, never mended.
+
+Knows texts and rules. What rows hold that must not be copied it is told by a function, which knows the rows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from optimizer.grid import similarity
+from search_spaces.instructions import names_in
+
+LONGEST = 1200  # characters: more than any wording of ours has ten times over
+SHORTEST = 8
+ALIKE = 0.85  # likeness of texts above which the pooled model could hardly tell them apart
+NGRAM = 6  # words in a row that no two people write by chance
+WHOLE = 4  # words of a row that is so short that it counts as a whole
+
+_WORDS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+")  # a sign of Chinese or Japanese is a word
+# What speaks to the search or throws the task away. Nothing rests on it: a wording is scored on rows, as all are.
+_HOSTILE = re.compile(
+    r"\b(?:ignore|disregard|forget|override)\s+(?:(?:the|this|that|your|all|any|every|previous|prior|above|other)\s+)*"
+    r"(?:tasks?|instructions?|prompts?|rules|questions?)\b(?!\s+(?:that|which|in|inside|within|from|contained|found))"
+    r"|\bscores?\W+(?:(?:is|of|as|it|this|me|at)\W+)*(?:1\.0+\b|100\s?%)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Looks at proposals.
+
+    `names` may stand in a wording's braces. `copied` says what of a text is copied from rows that it must not hold;
+    nothing if nothing is.
+    """
+
+    names: frozenset[str]
+    copied: Callable[[str], str]
+
+    def refuse(self, text: str, known: Sequence[str], keep: frozenset[str] = frozenset()) -> str:
+        """Say why a wording is refused; nothing if it may be tried.
+
+        Parameters
+        ----------
+        text
+            The wording.
+        known
+            The wordings that there are.
+        keep
+            Names that stood in the braces of the wording that it was made from.
+        """
+        return self._form(text, keep) or self.copied(text) or _alike(text, known)
+
+    def _form(self, text: str, keep: frozenset[str]) -> str:
+        names, found = names_in(text), _HOSTILE.search(text)
+        strange, lost = sorted(names - self.names), sorted(keep - names)
+        complaints = (
+            (not SHORTEST <= len(text) <= LONGEST, f"has {len(text):,} characters, not {SHORTEST} to {LONGEST:,}"),
+            (not all(sign.isprintable() or sign == "\n" for sign in text), "holds control characters"),
+            (strange, f"holds {{{''.join(strange[:1])}}}, which stands for nothing"),
+            (lost, f"has lost {{{''.join(lost[:1])}}}"),
+            (found, f"speaks against the task, or of scores: {found.group() if found else ''!r}"),
+        )
+        return next((said for wrong, said in complaints if wrong), "")
+
+
+def _alike(text: str, known: Sequence[str]) -> str:
+    close = known and float(similarity([text, *known])[0, 1:].max()) > ALIKE
+    return "is like one that is there" if close else ""
+
+
+def copies(hidden: Sequence[str], known: Sequence[str]) -> Callable[[str], str]:
+    """Tell what a text has copied from rows that it must not show.
+
+    Parameters
+    ----------
+    hidden
+        The texts of those rows.
+    known
+        Texts from which words may be taken even if they stand in such rows as well.
+    """
+    rows = [_words(text) for text in hidden]
+    whole = {tuple(words) for words in rows if WHOLE <= len(words) < NGRAM}
+    shown, kept = _line(word for words in rows for word in (*words, "\n")), _line(_words("\n".join(known)))
+
+    def copied(text: str) -> str:
+        words = _words(text)
+        runs = {tuple(words[i : i + n]) for n in range(WHOLE, NGRAM + 1) for i in range(len(words) - n + 1)}
+        for run in sorted(runs):
+            line = _line(run)
+            if (run in whole or (len(run) == NGRAM and line in shown)) and line not in kept:
+                return f"copies {len(run)} words in a row of a row that no prompt may show"
+        return ""
+
+    return copied
+
+
+def _words(text: str) -> list[str]:
+    return _WORDS.findall(text.casefold())
+
+
+def _line(words: Iterable[str]) -> str:
+    return f" {' '.join(words)} "
