@@ -303,10 +303,7 @@ class Judge(_Section):
 
 
 class Layout(_Section):
-    """`[templates.NAME]`: a template of one's own, told by the shapes of its pieces; what is left out is as in "plain".
-
-    A shape is a text with places, such as `{body}`, into which the pieces are put.
-    """
+    """`[templates.NAME]`: a template of one's own, told by its pieces' shapes; what is left out is as in "plain"."""
 
     head: str | None = None  #: around the instruction, `{body}`
     section: str | None = None  #: a part with its title: `{title}`, `{gap}` (a line's end before long parts), `{body}`
@@ -316,10 +313,6 @@ class Layout(_Section):
     query: str | None = None  #: around the inputs of the row that is asked, `{body}`
     cue: str | None = None  #: the last words, which the answer follows, with its `{name}`
     tags: bool | None = None  #: whether names are written as tags are
-
-    def shapes(self) -> dict[str, Any]:
-        """The shapes that are given."""
-        return self.model_dump(exclude_none=True)
 
 
 class Proposer(_Section):
@@ -355,7 +348,7 @@ class Task(_Section):
     def _read_back(cls, templates: dict[str, Layout]) -> dict[str, Layout]:
         for name, layout in templates.items():
             try:
-                text_template(name, layout.shapes())
+                text_template(name, layout.model_dump(exclude_none=True))
             except ValueError as error:
                 raise ValueError(f"[templates.{name}]: {error}.") from None
         return templates
