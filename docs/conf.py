@@ -29,7 +29,8 @@ default_role = "code"  # single backticks in docstrings are code, as in the page
 napoleon_google_docstring = False
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True}
+# scikit-learn puts `set_score_request` there, whose text refers to its own pages.
+autodoc_default_options = {"members": True, "exclude-members": "set_score_request"}
 python_display_short_literal_types = True
 
 
