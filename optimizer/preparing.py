@@ -331,7 +331,7 @@ def renderer(space: Space, task: Task) -> Renderer:
     """Make a renderer for the templates of a space; DSPy is loaded only if one of them is its adapter's."""
     from optimizer import programs
 
-    own = {name: text_template(name, layout.shapes()) for name, layout in task.templates.items()}
+    own = {name: text_template(name, layout.model_dump(exclude_none=True)) for name, layout in task.templates.items()}
     adapters = [name for name in space["template"].choices if name in programs.NAMES]
     return Renderer({**own, **(programs.adapter_templates() if adapters else {})})
 
