@@ -20,7 +20,7 @@ from optimizer.models import Model, open_model
 from optimizer.oddities import oddities
 from optimizer.overlap import same_inputs
 from optimizer.prices import known_context
-from optimizer.propose import MOST_CALLS, MOST_PROPOSED, ROOM, Ground
+from optimizer.propose import ASKED_AT_ONCE, EACH, MOST_CALLS, MOST_PROPOSED, ROOM, Ground
 from optimizer.records import Dataset
 from optimizer.sampling import Draw
 from optimizer.scoring import score
@@ -154,7 +154,9 @@ def ready(task: Task, data: Dataset, named: tuple[str, ...], metric: Metric) -> 
         given,
     )
     try:
-        proposed = MOST_PROPOSED if task.proposing else 0
+        # Optuna's samplers, which get drafts alone, suggest ids without a text as often as others.
+        most = MOST_PROPOSED if task.search.sampler == "pooled" else EACH * ASKED_AT_ONCE
+        proposed = most if task.proposing else 0
         space = load_space(facts, task.space, task.seed, task.templates, proposed=proposed)
     except DimensionError as error:
         raise SpaceError(str(error)) from None

@@ -28,7 +28,7 @@ DOORS = {
     "dotenv": {"optimizer/models.py"},
     "dspy": {
         f"optimizer/{room}.py"
-        for room in ("programs", "adapted", "program_runs", "program_tuning", "teleprompter", "propose")
+        for room in ("programs", "propose", "adapted", "program_runs", "program_tuning", "teleprompter")
     },
     "jinja2": {"optimizer/pages/page.py", "optimizer/exports/jinja.py", "optimizer/exports/readers.py"},
     "yaml": {"optimizer/exports/yaml.py"},
@@ -68,6 +68,7 @@ APART = {
     **{f"optimizer.{room}": {"store", "archive", "journey"} for room in ("report", "plain", "card")},
     "optimizer.stats": {"records", "models", "store", "scoring", "task", "journey"},
     **{f"optimizer.{room}": {"search", "store", "models", "evaluate"} for room in ("baseline", "linear", "encoder")},
+    **{f"optimizer.{room}": {*OUTSIDE, "search"} for room in ("propose", "screening", "arrivals")},
     "optimizer.lora": {"search", "store", "models", "evaluate"},
     "optimizer.verdict": {"search", "store", "models", "evaluate", "journey"},
 }

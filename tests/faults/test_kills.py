@@ -64,6 +64,34 @@ def test_kill_at_any_moment(
     assert wrong == 0
 
 
+@pytest.mark.parametrize("after", range(10, 18) if FULL else (11,))  # of 9 looks, 3 calls for wordings, first looks
+def test_kill_among_proposals(nursery: Nursery, server: ChatServer, tmp_path: Path, tally: Tally, after: int) -> None:
+    """Kill -9 while a model is asked for wordings, or soon after: none is bought twice, and the same enter."""
+    found = []
+    for name in ("whole", "killed"):
+        task = task_for(tmp_path / name, server)
+        task.write_text(task.read_text(encoding="utf-8").replace('[proposer]\nmodel = "none"\n', ""), encoding="utf-8")
+        server.forget()
+        server.ask("proposing:proposer")
+        child = nursery.start(task.parent, *tune())
+        if name == "killed":
+            server.kill(child.pid, after=after)
+            assert child.wait() == -signal.SIGKILL, child.said
+            child = nursery.start(task.parent, *tune())
+        assert child.wait() == 0, child.said
+        sql = "SELECT id, step, text FROM wordings WHERE origin = 'model' ORDER BY rowid"
+        found.append((came_to(task.parent / "results.db"), query(task.parent / "results.db", sql)))
+    db = tmp_path / "killed" / "results.db"
+    repeats, (whole, killed) = len(server.log) - recorded(db), found
+    right = repeats <= possibly_paid(db) <= WORKERS and same(killed[0], whole[0]) and killed[1] == whole[1]
+    tally(1, not right)
+
+    assert repeats <= possibly_paid(db) <= WORKERS
+    assert whole[1]
+    assert killed[1] == whole[1]
+    assert same(killed[0], whole[0])
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_crash_at_commits(
     nursery: Nursery, server: ChatServer, undisturbed: Whole, tmp_path: Path, tally: Tally, after: bool
