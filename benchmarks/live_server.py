@@ -125,11 +125,13 @@ def _lessons(asked: str) -> list[str]:
 
 @cache
 def _wordings() -> tuple[str, ...]:
-    """List the wordings of phrasetune's own space for a task without a description, each beside each caution."""
+    """List the wordings of phrasetune's own space that need no words of a task, each beside each caution."""
     file = resources.files("search_spaces").joinpath("classification.toml")
     tables = tomllib.loads(file.read_text(encoding="utf-8"))
     words = {"{inputs}": "text", "{output}": "label"}
-    texts = [text for text in tables["instruction"]["texts"].values() if "{description}" not in text]
+    texts = [
+        text for text in tables["instruction"]["texts"].values() if set(re.findall(r"\{\w+\}", text)) <= set(words)
+    ]
     return tuple(
         re.sub(r"\{\w+\}", lambda match: words[match[0]], f"{text} {caution}".strip())
         for caution in tables["caution"]["texts"].values()

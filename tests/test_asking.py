@@ -220,6 +220,8 @@ def test_wordings_are_listed_with_the_best_trial_of_each(tmp_path: Path, command
         "best": 1,
         "score": 1.0,
         "rows": 20,
+        "reason": None,
+        "cost": None,
     }
     assert (second["text"], second["parent"], second["trials"], second["best"]) == ("Sort it, please.", "task", 0, None)
     said = " ".join(command("wordings", "--dimension", "instruction").stdout.split())

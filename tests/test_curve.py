@@ -336,8 +336,8 @@ def test_a_database_of_an_earlier_version_still_opens(finished: Path, tmp_path: 
     with closing(sqlite3.connect(finished)) as source, closing(sqlite3.connect(old)) as conn:
         source.backup(conn)
         conn.executescript(
-            "".join(f"DROP TABLE {table};" for table in (*later, "baselines", "tuning_jobs", "rechecks"))
-            + "DROP VIEW history;"
+            "".join(f"DROP TABLE {table};" for table in (*later, "baselines", "tuning_jobs", "rechecks", "proposals"))
+            + "DROP VIEW history; ALTER TABLE wordings DROP COLUMN reason; ALTER TABLE wordings DROP COLUMN cost;"
             "CREATE TABLE baselines (run INTEGER PRIMARY KEY, detail, params, curve, dev_score, model);"
             "PRAGMA user_version = 4;"
         )

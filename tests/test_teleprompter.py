@@ -10,7 +10,6 @@ from typing import Any
 
 import dspy
 import pytest
-from conftest import Command
 from dspy.utils import DummyLM
 from server import ChatServer, Latency
 
@@ -19,6 +18,7 @@ from optimizer.adapted import AdaptedPredict, adapt
 from optimizer.errors import BudgetSpent, InputError
 from optimizer.program_runs import Judged, MetricError
 from optimizer.records import Completion, Kind, Request
+from tests.conftest import Command
 from tests.small_task import write_task
 
 THINGS = "food wine room view staff bed pool sauna bath desk lamp sofa".split()
