@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from optimizer import front, ladder, rounds, search, wordings
+from optimizer import front, ladder, rounds, search, wordings, worked
 from optimizer.ablation import ablate
 from optimizer.arrivals import View
 from optimizer.budget import Budget, Caps, Spent
@@ -196,6 +196,7 @@ class _Journey:
         self.warned: set[float] = set()
         self.asked: set[int] = set()
         try:
+            self._work()
             found = self._found(replay) or self._search(replay)
             # From here on the winner stands: a run that is resumed after the test rows were opened chooses no other.
             with store.together():
@@ -267,6 +268,17 @@ class _Journey:
         self.costs |= {trial.number: _per_call(trial) for trial in replay}
         worth = tuple(self.store.importances(self.id))
         return search.Found(tuple(replay), replay[run.winner], run.reason, importances=worth)
+
+    def _work(self) -> None:
+        """Let the model reason about training rows, if that is wanted; a resumed run meets the same answers."""
+        count = self.plan.task.search.worked
+        if not count:
+            return
+        space = self.plan.space
+        self._stage("worked demos", f"reasoning about {min(count, len(self.plan.data.train))} training rows")
+        done = worked.work(space, self.evaluate, count, self.plan.task.search.seed)
+        self._notice(f"{len(done)} training rows came out right, and may be shown with their reasoning")
+        self.plan = replace(self.plan, space=space.with_train(worked.with_reasoning(space.facts.train, done)))
 
     def _ahead(self) -> int:
         """How many decisions to take ahead; none under a cap that chance would decide which calls still fit into."""

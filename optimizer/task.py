@@ -182,7 +182,8 @@ class Search(_Section):
     `max_minutes` cap what is spent in all; 0 means no cap. `pruner` ends trials of the samplers other than "pooled".
     With `ablate` the dev rows are also answered with each of the winner's ingredients set back to the seed prompt's.
     With `pareto` the search looks for cheap and fast prompts as well; the best score wins, among the prompts that keep
-    the `constraints`.
+    the `constraints`. Before the search so many training rows as `worked` says are answered with reasoning, one call
+    each; those that come out right may be shown with it.
     """
 
     sampler: Literal["pooled", "tpe", "random", "gp"] = "pooled"  #: who proposes; all but pooled are controls
@@ -197,6 +198,7 @@ class Search(_Section):
     seed: Seed = 0  #: seed of the search
     ablate: bool = False  #: whether the winner's ingredients are set back one by one
     pareto: bool = False  #: whether cheap and fast prompts are looked for
+    worked: Annotated[int, Field(ge=0)] = 0  #: training rows answered with reasoning first, to be shown with it
     constraints: Bounds = Bounds()  #: what the winner must keep
 
 
