@@ -9,9 +9,10 @@ import pytest
 
 from optimizer import tune
 from optimizer.errors import TaskError
-from optimizer.journey import Tuned, as_text
+from optimizer.prompt_text import as_text
 from optimizer.records import Completion, Request
 from optimizer.task import load_task
+from optimizer.tuned import Tuned
 from search_spaces.rendering import Renderer
 from search_spaces.templates import read_thought
 from tests.small_task import write_task
