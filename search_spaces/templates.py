@@ -100,7 +100,7 @@ def read_thought(text: str) -> str:
 def _read_bare(prompt: Prompt, text: str) -> str | None:
     text = text.strip()
     if prompt.reasoning:
-        cue = list(CUE.finditer(text))
+        cue = list(re.finditer(r"^\W*answer\W*?:", text, re.IGNORECASE | re.MULTILINE))
         if cue:
             return text[cue[-1].end() :].strip()
         return text.rsplit("\n", 1)[-1] if prompt.labels else None
