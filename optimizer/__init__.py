@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from optimizer.archive import History, export, history
     from optimizer.classifier import PromptClassifier
     from optimizer.errors import PhrasetuneError
-    from optimizer.journey import Tuned, Watch, tune
+    from optimizer.journey import Watch, tune
     from optimizer.making import make_task
     from optimizer.models import register_embedded
     from optimizer.rechecking import recheck
     from optimizer.task import load_task
     from optimizer.teleprompter import PromptSearch
+    from optimizer.tuned import Tuned
     from optimizer.wordings import add_wording
 
 __all__ = [
@@ -50,7 +51,7 @@ _HOME = {
     "PhrasetuneError": "errors",
     "PromptClassifier": "classifier",
     "PromptSearch": "teleprompter",
-    "Tuned": "journey",
+    "Tuned": "tuned",
     "Watch": "journey",
     "adapt": "adapted",
     "add_wording": "wordings",

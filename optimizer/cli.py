@@ -36,10 +36,10 @@ from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppabl
 from optimizer.version import __version__
 
 if TYPE_CHECKING:
-    from optimizer.journey import Tuned
     from optimizer.preparing import Plan
     from optimizer.report import Grid
     from optimizer.task import Task
+    from optimizer.tuned import Tuned
 
 
 class Group(click.Group):

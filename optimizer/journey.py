@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from optimizer import front, ladder, rounds, search, wordings
+from optimizer import front, ladder, rounds, search, wordings, worked
 from optimizer.ablation import ablate
 from optimizer.arrivals import View
 from optimizer.budget import Budget, Caps, Spent
@@ -38,43 +38,14 @@ from optimizer.preparing import (
     task_model,
 )
 from optimizer.prompt_text import prompt_text
-from optimizer.records import Ablation, Decided, Event, Importance, Notice, Run, Stage, Trial, Verdict, Wording
+from optimizer.records import Ablation, Decided, Event, Notice, Run, Stage, Trial, Verdict, Wording
 from optimizer.store import Store
 from optimizer.task import ModelSpec, Task
+from optimizer.tuned import Tuned
 
 WARN_AT = (0.5, 0.8)  # shares of a cap
 AHEAD = 1  # decisions taken while answers from outside this process are waited for
 LEAVING = 0.5  # seconds that a user who has stopped a run waits for Optuna's tables: they are completed later
-
-
-@dataclass(frozen=True, slots=True)
-class Tuned:
-    """What `tune` returns: the run as results.db has it, its trials, the winner and the verdict.
-
-    `verdict` is None if the budget did not cover it; `notes` say what was odd in the rows; `judged` and `proposed` are
-    what the run has spent on its judge, and on the model that proposed wordings, if it has any.
-    """
-
-    run: Run
-    trials: tuple[Trial, ...]
-    best: Trial
-    verdict: Verdict | None
-    notes: tuple[str, ...] = ()
-    importances: tuple[Importance, ...] = ()
-    ablations: tuple[Ablation, ...] = ()
-    judged: Spent | None = None
-    proposed: Spent | None = None
-
-    @property
-    def front(self) -> list[Trial]:
-        """The trials that no other beats in score, cost and latency, the best score first."""
-        return front.front(self.trials)
-
-    def to_dspy(self) -> Any:  # noqa: ANN401 - DSPy has no types
-        """Make a `dspy.Predict` of the best prompt; where DSPy lays it out in another way, a warning says so."""
-        from optimizer import programs
-
-        return programs.to_dspy(self.best.prompt)
 
 
 @dataclass
@@ -196,6 +167,7 @@ class _Journey:
         self.warned: set[float] = set()
         self.asked: set[int] = set()
         try:
+            self._work()
             found = self._found(replay) or self._search(replay)
             # From here on the winner stands: a run that is resumed after the test rows were opened chooses no other.
             with store.together():
@@ -267,6 +239,17 @@ class _Journey:
         self.costs |= {trial.number: _per_call(trial) for trial in replay}
         worth = tuple(self.store.importances(self.id))
         return search.Found(tuple(replay), replay[run.winner], run.reason, importances=worth)
+
+    def _work(self) -> None:
+        """Let the model reason about training rows, if that is wanted; a resumed run meets the same answers."""
+        count = self.plan.task.search.worked
+        if not count:
+            return
+        space = self.plan.space
+        self._stage("worked demos", f"reasoning about {min(count, len(self.plan.data.train))} training rows")
+        done = worked.work(space, self.evaluate, count, self.plan.task.search.seed)
+        self._notice(f"{len(done)} training rows came out right, and may be shown with their reasoning")
+        self.plan = replace(self.plan, space=space.with_train(worked.with_reasoning(space.facts.train, done)))
 
     def _ahead(self) -> int:
         """How many decisions to take ahead; none under a cap that chance would decide which calls still fit into."""

@@ -89,6 +89,7 @@ def tune_options(command: Command) -> Command:
             type=click.IntRange(0),
             help="Answers to look at for a prompt of the tuned model; 0: none.",
         ),
+        click.option("--worked", type=click.IntRange(0), help="Training rows to reason about first, for worked demos."),
         click.option("--pareto", is_flag=True, default=None, help="Look for cheap and fast prompts as well."),
         click.option("--max-cost-per-1000", type=click.FloatRange(0), help="US dollars that 1,000 rows may cost."),
         click.option("--max-prompt-tokens", type=click.FloatRange(0), help="Mean tokens that a prompt may have."),

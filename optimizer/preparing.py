@@ -152,6 +152,7 @@ def ready(task: Task, data: Dataset, named: tuple[str, ...], metric: Metric) -> 
         task.task.description,
         task.model.max_tokens,
         given,
+        worked=task.search.worked > 0,
     )
     try:
         # Optuna's samplers, which get drafts alone, suggest ids without a text as often as others.
@@ -379,7 +380,8 @@ def looks(plan: Plan) -> int:
     """How many answers the search may look at: what is kept for the verdict is not its own."""
     options = plan.task.search
     each = 2 if plan.judging else 1  # an answer, and its judgement
-    left = (options.max_calls - held_calls(plan) - (MOST_CALLS if plan.task.proposing else 0)) // each
+    first = (MOST_CALLS if plan.task.proposing else 0) + min(options.worked, len(plan.data.train))
+    left = (options.max_calls - held_calls(plan) - first) // each
     return min(options.calls, max(1, left)) if options.max_calls else options.calls
 
 

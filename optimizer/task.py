@@ -181,8 +181,7 @@ class Search(_Section):
     it opens; `block` the dev rows that a prompt is asked at a time. `max_calls`, `max_usd`, `max_tokens` and
     `max_minutes` cap what is spent in all; 0 means no cap. `pruner` ends trials of the samplers other than "pooled".
     With `ablate` the dev rows are also answered with each of the winner's ingredients set back to the seed prompt's.
-    With `pareto` the search looks for cheap and fast prompts as well; the best score wins, among the prompts that keep
-    the `constraints`.
+    With `pareto` cheap and fast prompts are looked for as well; the best score that keeps the `constraints` wins.
     """
 
     sampler: Literal["pooled", "tpe", "random", "gp"] = "pooled"  #: who proposes; all but pooled are controls
@@ -197,6 +196,7 @@ class Search(_Section):
     seed: Seed = 0  #: seed of the search
     ablate: bool = False  #: whether the winner's ingredients are set back one by one
     pareto: bool = False  #: whether cheap and fast prompts are looked for
+    worked: Annotated[int, Field(ge=0)] = 0  #: training rows answered with reasoning first, to be shown with it
     constraints: Bounds = Bounds()  #: what the winner must keep
 
 

@@ -95,6 +95,8 @@ def _unsaid(facts: Facts) -> frozenset[str]:
     unsaid = {name for name in ("description", *FOUND_WORDS) if not words.get(name)}
     if not facts.given:
         unsaid |= {"given"}
+    if not facts.worked:
+        unsaid |= {"worked"}
     if not any(facts.label_notes.values()):
         unsaid |= {"described", "described_terms"}
     if many(facts.labels) <= NOTE_TERMS or not any(len(listed) > NOTE_TERMS for listed in terms.values()):
@@ -108,7 +110,10 @@ def _fit(dimension: Dimension, unsaid: frozenset[str]) -> Dimension:
     if dimension.name == "labels":
         without = set(unsaid)
     if dimension.name == "demos":
-        without = {"given"} & unsaid
+        without = {"given", "worked"} & unsaid
+    later = {"worked"} & unsaid
+    when = {name: tuple(value for value in values if value not in later) for name, values in dimension.when.items()}
+    dimension = replace(dimension, when=when)
     return _narrow(dimension, [choice for choice in dimension.choices if choice not in without])
 
 

@@ -138,6 +138,7 @@ class Facts:
     """What a space needs to know of the task. `train` rows only: demos and label notes are made from them.
 
     `given` are examples of the user's own, to be shown as they are.
+    `worked` tells whether some of them come, or will come, with their reasoning.
     """
 
     kind: str
@@ -149,6 +150,7 @@ class Facts:
     description: str = ""
     max_tokens: int | None = None
     given: tuple[Example, ...] = ()
+    worked: bool = False
 
 
 class Space:
@@ -159,6 +161,7 @@ class Space:
         self.facts = facts
         rows = [example for example in facts.train if example.targets]
         self.pool = demo_strategies.DemoPool(_limited(rows))
+        self._worked = demo_strategies.DemoPool([row for row in rows if row.reasoning])
         # An answer that may name several labels is an open one: the wordings list them, and no template chooses one.
         self._closed = () if facts.kind == "multilabel" else facts.labels
         self._terms = telling_terms(rows, facts.labels, MANY_TERMS) if facts.labels else {}
@@ -181,6 +184,10 @@ class Space:
         wider = copy(self)
         wider.dimensions = tuple(d.filled(id_, text) if d.name == name else d for d in self.dimensions)
         return wider
+
+    def with_train(self, rows: Sequence[Example]) -> Space:
+        """Return the space with the same training rows, some of them with their reasoning."""
+        return Space(self.dimensions, replace(self.facts, train=tuple(rows)))
 
     def choose(self, chooser: Chooser) -> dict[str, Value]:
         """Let a chooser choose a value for every dimension that applies."""
@@ -249,7 +256,8 @@ class Space:
             last = params.get("nearest_order", "similar_last") == "similar_last"
             return replace(prompt, demos=self.pool.examples, nearest=k, nearest_last=last)
         rng = random.Random(f"{strategy} {params.get('demo_seed', 0)}")
-        drawn = demo_strategies.pick(self.pool, strategy, k, rng)
+        pool, strategy = (self._worked, "random") if strategy == "worked" else (self.pool, strategy)
+        drawn = demo_strategies.pick(pool, strategy, k, rng)
         return replace(prompt, demos=demo_strategies.arrange(drawn, str(params.get("demo_order", "drawn"))))
 
     def points(self) -> Iterator[dict[str, Value]]:

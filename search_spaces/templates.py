@@ -85,6 +85,15 @@ def _spaced(text: str) -> str:
     return " " + re.sub(r"[\W_]+", " ", text.casefold()).strip() + " "
 
 
+CUE = re.compile(r"^\W*answer\W*?:", re.IGNORECASE | re.MULTILINE)
+
+
+def read_thought(text: str) -> str:
+    """What a completion in the bare format says before its answer; empty where it gives none, or no reason for it."""
+    cues = [*CUE.finditer(text)]
+    return text[: cues[-1].start()].strip() if cues else ""
+
+
 # A completion may repeat its row before it answers, and a row may hold what looks like an answer: the last one counts.
 
 

@@ -16,12 +16,12 @@ from optimizer.budget import Budget, Caps, Spent
 from optimizer.cli import main
 from optimizer.embedded import EmbeddedModel
 from optimizer.evaluate import Evaluator
-from optimizer.journey import Tuned
 from optimizer.ledger import Ledger
 from optimizer.preparing import prepare
 from optimizer.records import State, Trial
 from optimizer.scoring import get_metric
 from optimizer.store import Store
+from optimizer.tuned import Tuned
 from tests.landscape import space
 from tests.small_task import write_task
 

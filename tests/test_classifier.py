@@ -69,12 +69,12 @@ def test_a_pipeline_of_texts_can_be_cross_validated() -> None:
 
 def test_a_grid_search_chooses_its_parameters() -> None:
     """Parameters are set and clones are made, of an array of texts."""
-    grid = GridSearchCV(moody(), {"budget": [10, 30], "random_state": [1, 2]}, cv=2)
+    grid = GridSearchCV(moody(), {"budget": [10, 30]}, cv=2)
 
     grid.fit(np.array(TEXTS), np.array(MOODS))
 
     assert grid.best_score_ == 1.0
-    assert len(grid.cv_results_["params"]) == 4
+    assert len(grid.cv_results_["params"]) == 2
 
 
 def test_the_same_seed_finds_the_same_prompt() -> None:

@@ -78,7 +78,7 @@ WRONG: dict[str, object] = {
         ],
         1.5,
     ),
-    **dict.fromkeys(["max_cost_per_1000", "max_prompt_tokens"], "little"),
+    **dict.fromkeys(["max_cost_per_1000", "max_prompt_tokens", "worked"], "little"),
     **dict.fromkeys(["ablate", "pareto"], "maybe"),
     "price": "cheap",
 }
@@ -166,6 +166,7 @@ def test_a_minimal_file_loads_with_the_defaults(tmp_path: Path) -> None:
             "seed": 0,
             "ablate": False,
             "pareto": False,
+            "worked": 0,
             "constraints": {"max_cost_per_1000": 0.0, "max_prompt_tokens": 0.0, "min_recall": {}},
         },
         "baseline": {
@@ -244,6 +245,7 @@ def test_a_file_that_says_everything_loads(tmp_path: Path) -> None:
             "seed": 1,
             "ablate": True,
             "pareto": True,
+            "worked": 40,
             "constraints": {"max_cost_per_1000": 0.25, "max_prompt_tokens": 300.0, "min_recall": {"yes": 0.5}},
         },
         "baseline": {

@@ -99,7 +99,7 @@ def test_all_predictors_share_one_study() -> None:
 
 def test_the_same_seed_finds_the_same_program() -> None:
     """Same seed, rows and answers: same trials."""
-    searches = [searched(budget=200), searched(budget=200)]
+    searches = [searched(budget=120), searched(budget=120)]
 
     for search in searches:
         search.compile(Steps(), trainset=TRAIN, valset=VAL)
@@ -120,7 +120,7 @@ def test_what_a_metric_says_is_kept_beside_its_score() -> None:
 
 def test_an_answer_in_another_layout_is_unparsed_and_no_error() -> None:
     """What an adapter cannot read counts as a wrong answer, of a kind of its own."""
-    search = searched(budget=300)
+    search = searched(budget=100)
 
     search.compile(Steps(), trainset=TRAIN, valset=VAL)
 
@@ -133,11 +133,11 @@ def test_calls_are_bought_once_and_never_above_the_budget(tmp_path: Path) -> Non
     model, db = Reader(), tmp_path / "results.db"
 
     for _ in range(2):
-        search = searched(model=model, db=db, budget=150)
+        search = searched(model=model, db=db, budget=100)
         search.compile(Steps(), trainset=TRAIN, valset=VAL)
         asked = len(model.requests)
 
-    assert asked == len(set(model.requests)) <= 150
+    assert asked == len(set(model.requests)) <= 100
     with pytest.raises(BudgetSpent, match="does not cover"):
         searched(budget=5).compile(Steps(), trainset=TRAIN, valset=VAL)
 

@@ -1,0 +1,40 @@
+"""What comes of a run: the trials, the winner, the verdict, and what it took. A noun with its two ways to be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from optimizer import front
+from optimizer.budget import Spent
+from optimizer.records import Ablation, Importance, Run, Trial, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What `tune` returns: the run as results.db has it, its trials, the winner and the verdict.
+
+    `verdict` is None if the budget did not cover it; `notes` say what was odd in the rows; `judged` and `proposed` are
+    what the run has spent on its judge, and on the model that proposed wordings, if it has any.
+    """
+
+    run: Run
+    trials: tuple[Trial, ...]
+    best: Trial
+    verdict: Verdict | None
+    notes: tuple[str, ...] = ()
+    importances: tuple[Importance, ...] = ()
+    ablations: tuple[Ablation, ...] = ()
+    judged: Spent | None = None
+    proposed: Spent | None = None
+
+    @property
+    def front(self) -> list[Trial]:
+        """The trials that no other beats in score, cost and latency, the best score first."""
+        return front.front(self.trials)
+
+    def to_dspy(self) -> Any:  # noqa: ANN401 - DSPy has no types
+        """Make a `dspy.Predict` of the best prompt; where DSPy lays it out in another way, a warning says so."""
+        from optimizer import programs
+
+        return programs.to_dspy(self.best.prompt)
