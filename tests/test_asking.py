@@ -225,9 +225,9 @@ def test_wordings_are_listed_with_the_best_trial_of_each(tmp_path: Path, command
     }
     assert (second["text"], second["parent"], second["trials"], second["best"]) == ("Sort it, please.", "task", 0, None)
     said = " ".join(command("wordings", "--dimension", "instruction").stdout.split())
-    assert "instruction task space – 2 100.0 % on 20 rows (trial 1) Sort it." in said
+    assert "instruction task space – 2 100.0 % on 20 rows (trial 1) – – Sort it." in said
     assert "model, from task" in said
-    assert ", waits 0 – Sort it, please." in said
+    assert ", waits 0 – – – Sort it, please." in said
     assert "unknown dimension with wordings 'tone'" in command("wordings", "--dimension", "tone", code=2).output
 
 
