@@ -179,7 +179,11 @@ def _beside(tuned: Tuned) -> list[str]:
     from optimizer.report import dollars
 
     judge = tuned.run.task["judge"]["model"]["name"] if tuned.judged else ""
-    spent = ((f"the judge ({judge})", tuned.judged), ("for proposals", tuned.proposed))
+    spent = (
+        (f"the judge ({judge})", tuned.judged),
+        ("for proposals", tuned.proposed),
+        ("a teacher's, for worked demos", tuned.taught),
+    )
     return [f"of these {who}: {each.calls:,} bought, {dollars(each.usd)}" for who, each in spent if each]
 
 
@@ -238,7 +242,7 @@ def _tuned_json(tuned: Tuned) -> None:
         "ablations": [asdict(ablation) for ablation in tuned.ablations],
     }
     found = {"best": best, "front": front_record(tuned.trials), "verdict": verdict}
-    beside = {"judged": tuned.judged, "proposed": tuned.proposed}
+    beside = {"judged": tuned.judged, "proposed": tuned.proposed, "taught": tuned.taught}
     spent = {name: asdict(each) if each else None for name, each in beside.items()}
     out_json({"run": run_record(tuned.run), **spent, **found, **worth})
 

@@ -20,10 +20,11 @@ from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppabl
 
 if TYPE_CHECKING:
     from optimizer.checks import Check
+    from optimizer.model_tables import ModelSpec
     from optimizer.models import Model
     from optimizer.planning import Estimate, Probe, Terms
     from optimizer.preparing import Plan
-    from optimizer.task import ModelSpec, Task
+    from optimizer.task import Task
 
 
 @click.command()
@@ -52,16 +53,13 @@ def plan(task: str, db: str, offline: bool, allow_code: bool, as_json: bool, **c
     ready = prepare(changed(load_task(task), changes), allow_code=allow_code)
     ladder.choose(ready.task, labelled=bool(ready.labels))
     model = _priced(ready.task, ready.task.model, keyless=offline)
-    judge = _priced(ready.task, ready.judging.model, keyless=offline) if ready.judging else None
-    proposer = _priced(ready.task, ready.task.proposing, keyless=offline) if ready.task.proposing else None
-    _say_plan(ready, model, {"the judge": judge, "the proposer": proposer}, err if as_json else out)
+    beside = {role: _priced(ready.task, spec, keyless=offline) for role, spec in ready.beside.items()}
+    _say_plan(ready, model, beside, err if as_json else out)
     stop = threading.Event()
     with stoppable(stop, err):
         shown = probe(ready, model, db, Watch(stop=stop), offline=offline)
-    judged = Terms(judge.price, pace(judge, ready.judging.model)) if judge and ready.judging else None
-    asked = ready.task.proposing
-    proposed = Terms(proposer.price, pace(proposer, asked)) if proposer and asked else None
-    terms = Terms(model.price, pace(model, ready.task.model), judged, proposed)
+    others = {role: Terms(each.price, pace(each, ready.beside[role])) for role, each in beside.items()}
+    terms = Terms(model.price, pace(model, ready.task.model), others)
     found = estimate(ready, shown, terms, np.random.default_rng(ready.task.search.seed))
     if as_json:
         out_json(_plan_record(ready, model, shown, found))
@@ -112,7 +110,8 @@ def doctor(
 def _checks(task: str | None, db: Path, options: dict[str, Any], *, allow_code: bool) -> Iterator[Check]:
     """Check the machine, then the task, then its model or the one that is named."""
     from optimizer import checks
-    from optimizer.task import ModelSpec, load_task
+    from optimizer.model_tables import ModelSpec
+    from optimizer.task import load_task
 
     yield from checks.machine(db)
     ready = None
@@ -132,6 +131,9 @@ def _checks(task: str | None, db: Path, options: dict[str, Any], *, allow_code: 
         if ready.proposing and ready.proposing != ready.model:
             yield checks.Check("proposer", ok=True, said=f"{ready.proposing.name} proposes wordings; of it:")
             yield from checks.model(ready, ready.proposing)
+        if ready.teaching and ready.teaching != ready.model:
+            yield checks.Check("teacher", ok=True, said=f"{ready.teaching.name} reasons about training rows; of it:")
+            yield from checks.model(ready, ready.teaching)
     elif options["model"]:
         yield from checks.model(None, ModelSpec(name=options["model"], api_base=options["api_base"] or ""))
 
@@ -147,7 +149,7 @@ def _priced(task: Task, spec: ModelSpec, *, keyless: bool) -> Model:
     return model
 
 
-def _say_plan(ready: Plan, model: Model, beside: Mapping[str, Model | None], say: Callable[[str], None]) -> None:
+def _say_plan(ready: Plan, model: Model, beside: Mapping[str, Model], say: Callable[[str], None]) -> None:
     """Say what is known before anything is sent, and where it would be sent."""
     from optimizer.drafting import power, splits
     from optimizer.models import destination
@@ -156,9 +158,8 @@ def _say_plan(ready: Plan, model: Model, beside: Mapping[str, Model | None], say
     say(f"{ready.task.task.name} on {model.name}, judged by {ready.task.metric}")
     say(f"calls go to {place}" if place else "calls do not leave this process")
     for role, other in beside.items():
-        if other:
-            place = destination(other)
-            say(f"{role} is {other.name}; its calls {f'go to {place}' if place else 'do not leave this process'}")
+        place = destination(other)
+        say(f"the {role} is {other.name}; its calls {f'go to {place}' if place else 'do not leave this process'}")
     say(splits(ready.data))
     say(power(ready.data))
 

@@ -19,12 +19,13 @@ from optimizer.budget import Budget, Caps, Spent
 from optimizer.concluding import Conclusion
 from optimizer.errors import Interrupted
 from optimizer.evaluate import Evaluator
-from optimizer.judge import ROLE as JUDGING
 from optimizer.judge import Judge, brief
 from optimizer.ledger import Ledger, require_price
 from optimizer.mirror import mirror, study_name
+from optimizer.model_tables import JUDGE, PROPOSER, TEACHER, ModelSpec
 from optimizer.models import Model, destination
 from optimizer.preparing import (
+    NOBODY,
     Plan,
     caps,
     constraints,
@@ -40,7 +41,7 @@ from optimizer.preparing import (
 from optimizer.prompt_text import prompt_text
 from optimizer.records import Ablation, Decided, Event, Notice, Run, Stage, Trial, Verdict, Wording
 from optimizer.store import Store
-from optimizer.task import ModelSpec, Task
+from optimizer.task import Task
 from optimizer.tuned import Tuned
 
 WARN_AT = (0.5, 0.8)  # shares of a cap
@@ -63,6 +64,7 @@ def tune(  # noqa: PLR0913 - the models that may be brought
     model: Model | None = None,
     judge: Model | None = None,
     proposer: Model | None = None,
+    teacher: Model | None = None,
     watch: Watch | None = None,
     allow_code: bool = False,
 ) -> Tuned:
@@ -83,6 +85,8 @@ def tune(  # noqa: PLR0913 - the models that may be brought
         Overrides the judge that the task names, where its metric is a judge's.
     proposer
         Overrides the model that proposes wordings; without one, and where the task names none, none is asked.
+    teacher
+        Overrides the model that reasons about training rows, where the task names one.
     watch
         Follows the run, and stops it.
     allow_code
@@ -102,16 +106,15 @@ def tune(  # noqa: PLR0913 - the models that may be brought
     watch = watch or Watch()
     watch.event(Stage("reading", "the task and its rows"))
     plan = prepare(task, allow_code=allow_code)
-    judge = (judge or task_model(plan.judging.model)) if plan.judging else None
-    proposer = (proposer or task_model(plan.task.proposing)) if plan.task.proposing else None
-    return walk(plan, model or task_model(plan.task.model), judge, proposer, db=db, watch=watch)
+    brought = {JUDGE: judge, PROPOSER: proposer, TEACHER: teacher}
+    beside = {role: brought[role] or task_model(spec) for role, spec in plan.beside.items()}
+    return walk(plan, model or task_model(plan.task.model), beside, db=db, watch=watch)
 
 
-def walk(  # noqa: PLR0913 - each names one thing
+def walk(
     plan: Plan,
     model: Model,
-    judge: Model | None = None,
-    proposer: Model | None = None,
+    beside: Mapping[str, Model] = NOBODY,
     *,
     db: str | Path,
     watch: Watch,
@@ -119,26 +122,26 @@ def walk(  # noqa: PLR0913 - each names one thing
 ) -> Tuned:
     """Walk the journey of a task that is ready; without test rows it ends where a verdict would be come to.
 
+    `beside` are the models that the plan wants beside the one that answers, by their roles.
     What is only for those who look into results.db later is left out if it is not `kept`. Raises what `tune` does.
     """
-    paid = _announce(plan, model, {JUDGING: judge, rounds.ROLE: proposer}, watch)
+    paid = _announce(plan, model, beside, watch)
     with Store(db, create=True, paid=paid) as store:
-        return _Journey(plan, model, judge, proposer, store, watch, kept).walk()
+        return _Journey(plan, model, beside, store, watch, kept).walk()
 
 
-def _announce(plan: Plan, model: Model, beside: Mapping[str, Model | None], watch: Watch) -> bool:
+def _announce(plan: Plan, model: Model, beside: Mapping[str, Model], watch: Watch) -> bool:
     """Say where calls will go, refuse caps that could not be kept, and return whether anything may cost money."""
-    seconds = {role: second for role, second in beside.items() if second}
     places = [destination(model), *ladder.reach(plan.task, labelled=bool(plan.labels))]
     for place in dict.fromkeys(place for place in places if place):
         watch.event(place)
-    for role, second in seconds.items():
+    for role, second in beside.items():
         if there := destination(second):
             watch.event(replace(there, role=role))
-    for called in (model, *seconds.values()):
+    for called in (model, *beside.values()):
         require_price(called, plan.task.search.max_usd)
     front.require_price(model.name, model.price, constraints(plan.task))
-    return any(called.price != (0.0, 0.0) for called in (model, *seconds.values())) or len(places) > 1
+    return any(called.price != (0.0, 0.0) for called in (model, *beside.values())) or len(places) > 1
 
 
 @dataclass
@@ -147,8 +150,7 @@ class _Journey:
 
     plan: Plan
     model: Model
-    judging: Model | None
-    proposing: Model | None
+    beside: Mapping[str, Model]
     store: Store
     watch: Watch
     kept: bool
@@ -158,16 +160,15 @@ class _Journey:
         store.add_examples(plan.data_digest, plan.data)
         self.id, replay = self._start()
         self.ledger = self._ledger()
+        self.seconds = {role: self._second(model, plan.beside[role], role) for role, model in self.beside.items()}
         self.judge = self._judge(replay)
-        told, model = plan.task.proposing, self.proposing
-        self.proposer = self._second(model, told, rounds.ROLE) if told and model else None
         self.evaluate = Evaluator(self.ledger, plan.renderer, plan.metric, judge=self.judge)
         self.evaluate.recall(replay)  # a resumed search calibrates on the same rows
         self.costs: dict[int, _PerCall] = {}
         self.warned: set[float] = set()
         self.asked: set[int] = set()
         try:
-            self._work()
+            self._work(begun=bool(replay))
             found = self._found(replay) or self._search(replay)
             # From here on the winner stands: a run that is resumed after the test rows were opened chooses no other.
             with store.together():
@@ -186,9 +187,9 @@ class _Journey:
         self._mirror(found.trials)
         run, notes = store.run(self.id), (*plan.data.notes, *self._notes())
         spent = store.spent_by_model(self.id)
-        judged = spent.get(self.judge.ledger.buyer, Spent()) if self.judge else None
-        proposed = spent.get(self.proposer.buyer, Spent()) if self.proposer else None
-        return Tuned(run, found.trials, found.best, ruling, notes, found.importances, ablations, judged, proposed)
+        by_role = {role: spent.get(ledger.buyer, Spent()) for role, ledger in self.seconds.items()}
+        beside = [by_role.get(role) for role in (JUDGE, PROPOSER, TEACHER)]
+        return Tuned(run, found.trials, found.best, ruling, notes, found.importances, ablations, *beside)
 
     def _conclude(self, found: search.Found) -> tuple[Verdict | None, str]:
         """Come to a verdict, if there are rows for one."""
@@ -213,7 +214,7 @@ class _Journey:
     def _start(self) -> tuple[int, list[Trial]]:
         """Resume the unfinished run of this configuration, or start a new one."""
         plan = self.plan
-        config = plan.config(self.model, self.judging, self.proposing)
+        config = plan.config(self.model, self.beside)
         self.store.bury()
         unfinished = self.store.unfinished_run(config)
         if unfinished is not None:
@@ -240,16 +241,19 @@ class _Journey:
         worth = tuple(self.store.importances(self.id))
         return search.Found(tuple(replay), replay[run.winner], run.reason, importances=worth)
 
-    def _work(self) -> None:
-        """Let the model reason about training rows, if that is wanted; a resumed run meets the same answers."""
-        count = self.plan.task.search.worked
-        if not count:
+    def _work(self, *, begun: bool) -> None:
+        """Let a model reason about training rows, if that is wanted; a search that had begun meets the same answers."""
+        plan, options, told = self.plan, self.plan.task.search, self.plan.task.teaching
+        if not options.worked:
             return
-        space = self.plan.space
-        self._stage("worked demos", f"reasoning about {min(count, len(self.plan.data.train))} training rows")
-        done = worked.work(space, self.evaluate, count, self.plan.task.search.seed)
-        self._notice(f"{len(done)} training rows came out right, and may be shown with their reasoning")
-        self.plan = replace(self.plan, space=space.with_train(worked.with_reasoning(space.facts.train, done)))
+        space, teacher = plan.space, self.seconds.get(TEACHER)
+        asked = worked.lesson(space, options.worked, options.seed, told.max_tokens if told else None)
+        who = f"{told.name} reasons" if told else "reasoning"
+        self._stage("worked demos", f"{who} about {len(asked.rows)} training rows")
+        evaluate = replace(self.evaluate, ledger=teacher, batches={}) if teacher else self.evaluate
+        done = worked.work(asked, evaluate, screen(plan).refuse_thought, begun=begun)
+        self._notice(done.said)
+        self.plan = replace(plan, space=space.with_train(worked.with_reasoning(space.facts.train, done.rows)))
 
     def _ahead(self) -> int:
         """How many decisions to take ahead; none under a cap that chance would decide which calls still fit into."""
@@ -269,9 +273,9 @@ class _Journey:
     def _judge(self, replay: Sequence[Trial]) -> Judge | None:
         """Let the judge buy under the same caps, and remember what it has said."""
         told = self.plan.judging
-        if told is None or self.judging is None:
+        if told is None:
             return None
-        judge = Judge(self._second(self.judging, told.model, JUDGING), brief(self.plan.task))
+        judge = Judge(self.seconds[JUDGE], brief(self.plan.task))
         rows = {row.id: row for row in self.plan.data.dev}
         judge.recall([(rows[o.example_id], o.answer) for trial in replay for o in trial.outcomes])
         return judge
@@ -282,7 +286,7 @@ class _Journey:
         return Ledger(model, self.store, self.id, self.ledger.budget, how, stop, self._notice, most, role)
 
     def _ledgers(self) -> list[Ledger]:
-        return [self.ledger, *([self.judge.ledger] if self.judge else []), *([self.proposer] if self.proposer else [])]
+        return [self.ledger, *self.seconds.values()]
 
     def _notice(self, text: str) -> None:
         self.watch.event(Notice(text))
@@ -316,10 +320,11 @@ class _Journey:
     def _rounds(self, replayed: int) -> Callable[[int, View], None]:
         """Let a model propose wordings between the decisions, if one is to be asked and ids are kept for them."""
         plan, options = self.plan, self.plan.task.search
-        if self.proposer is None or not plan.space[rounds.PART].slots:
+        proposer = self.seconds.get(PROPOSER)
+        if proposer is None or not plan.space[rounds.PART].slots:
             return lambda *_: None
         shown, rows, block = (grounds(plan), screen(plan)), plan.data.dev, options.block
-        return rounds.Rounds(self.proposer, self.store, self.id, *shown, rows, block, replayed, self._notice)
+        return rounds.Rounds(proposer, self.store, self.id, *shown, rows, block, replayed, self._notice)
 
     def _stage(self, name: str, detail: str) -> None:
         """Announce a part of the journey, unless the user has stopped it."""

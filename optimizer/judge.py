@@ -17,7 +17,6 @@ from optimizer.scoring import Grade
 from optimizer.task import Task
 from search_spaces.prompt import Example, Message, Settings
 
-ROLE = "judge"  # as results.db has it, behind the name of the model
 ROOM = 16  # tokens of the reply: a number needs few
 RUBRIC = (
     "Judge how well the answer does what was asked. What is accepted shows what is wanted; other words may do as well."
@@ -84,7 +83,7 @@ def brief(task: Task) -> Brief:
 class Judge:
     """Scores answers. The same answer to the same row is judged once, whoever gave it.
 
-    `ledger` buys its replies; its role there is ROLE. `heard` holds every reply that was used, by its key.
+    `ledger` buys its replies, in the role of a judge. `heard` holds every reply that was used, by its key.
     """
 
     ledger: Ledger

@@ -66,6 +66,7 @@ def tune_options(command: Command) -> Command:
     options = [
         click.option("--model", help="Any LiteLLM model, or embedded."),
         click.option("--proposer", metavar="MODEL", help="Who proposes wordings; none: nobody. By default the model."),
+        click.option("--teacher", metavar="MODEL", help="Who reasons about rows for --worked. By default the model."),
         click.option("--api-base", help="Address of an OpenAI-compatible server."),
         click.option("--calls", type=click.IntRange(1), help="Answers on dev rows that the search may look at."),
         click.option("--trials", type=click.IntRange(1, 500), help="Prompts to try at most."),
@@ -123,8 +124,9 @@ def changed(task: Task, changes: dict[str, Any]) -> Task:
             content.setdefault("search", {}).setdefault("constraints", {})[option] = most
     if kinds := changes.pop("baseline", None):
         content.setdefault("baseline", {})["kinds"] = [kind.strip() for kind in kinds.split(",")]
-    if proposer := changes.pop("proposer", None):
-        content["proposer"] = {"model": proposer}
+    for role in ("proposer", "teacher"):
+        if named := changes.pop(role, None):
+            content[role] = {"model": named}
     for option, value in changes.items():
         if value is not None:
             key = "name" if option == "model" else option

@@ -7,8 +7,8 @@ take comes from a few calls that were made, where there are any. Records in, rec
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -19,12 +19,14 @@ from optimizer.embeddings import BATCH
 from optimizer.gateway import Pace
 from optimizer.grid import Grid as Levels
 from optimizer.judge import brief
+from optimizer.model_tables import JUDGE, PROPOSER, TEACHER
 from optimizer.pooled import PICKS
 from optimizer.preparing import Plan, caps, grounds, looks
 from optimizer.propose import MOST_CALLS, drafts
 from optimizer.provider_tuning import KEPT
 from optimizer.records import Completion, Request
 from optimizer.report import Grid
+from optimizer.worked import lesson
 from search_spaces.prompt import Example, Message, Prompt
 from search_spaces.rendering import Renderer
 from search_spaces.space import Space, Value
@@ -89,13 +91,12 @@ class Estimate:
 class Terms:
     """What calls cost, and how they are made: US dollars per prompt token and per completion token, if known.
 
-    `judge` and `proposer` are the same of the calls of those, if there are any.
+    `beside` has the same of the calls of a judge, a proposer and a teacher, by their roles.
     """
 
     price: tuple[float, float] | None
     pace: Pace | None
-    judge: Terms | None = None
-    proposer: Terms | None = None
+    beside: Mapping[str, Terms] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +154,14 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
     if plan.task.verdict.robustness and not plan.judging:
         changes = Range(*robustness.most_calls(len(plan.data.test)))
         parts.append(_part("robustness", [(changes, some)], terms))
-    if terms.judge:  # each answer, and those of the baseline
+    if judging := terms.beside.get(JUDGE):  # each answer, and those of the baseline
         judged = _sum([Range(test, test), *(part.calls for part in parts)])
-        parts.append(_part("judge", [(judged, _judgement(plan))], terms.judge))
-    if terms.proposer:
+        parts.append(_part("judge", [(judged, _judgement(plan))], judging))
+    if proposing := terms.beside.get(PROPOSER):
         asked_for = [ask.request for ask in drafts(grounds(plan), list(space["instruction"].texts.values()))]
-        parts.append(_part("proposals", [(Range(len(asked_for), MOST_CALLS), _unprobed(asked_for))], terms.proposer))
+        parts.append(_part("proposals", [(Range(len(asked_for), MOST_CALLS), _unprobed(asked_for))], proposing))
+    if options.worked:
+        parts.insert(0, _part("worked demos", [_lesson(plan)], terms.beside.get(TEACHER, terms)))
     return Estimate(tuple(parts), _together(parts), some.prompt)
 
 
@@ -219,6 +222,14 @@ def _call(prompt: Prompt, renderer: Renderer, rows: Sequence[Example], probe: Pr
     longer = max(0, bound - max(written))
     speed = max(SPEED, *(n / max(t, 1e-6) for n, t in zip(written, seconds, strict=True)))
     return _Call(asked, Range(min(written), max(written) + longer), Range(min(seconds), max(seconds) + longer / speed))
+
+
+def _lesson(plan: Plan) -> tuple[Range, _Call]:
+    """How many training rows are reasoned about before the search, and what each takes."""
+    options, teacher = plan.task.search, plan.task.teaching
+    asked = lesson(plan.space, options.worked, options.seed, teacher.max_tokens if teacher else None)
+    requests = [Request(plan.renderer.messages(asked.prompt, row), asked.prompt.settings) for row in asked.rows]
+    return Range(len(requests), len(requests)), _unprobed(requests[:SHOWN_ROWS])
 
 
 def _judgement(plan: Plan) -> _Call:
@@ -358,9 +369,10 @@ def basis(probe: Probe, terms: Terms) -> list[str]:
         f"high: it uses all of its calls; long prompts ({100 * TAIL:.0f} % are longer){most}",
         "Calls that have to be made again come on top; what results.db holds already is not bought.",
     ]
-    for name, asked in (("The judge", terms.judge), ("The proposer", terms.proposer)):
-        if asked:
-            said.append(f"{name} is not asked before the run: its tokens come from characters, its time is unknown.")
+    said += [
+        f"The {role} is not asked before the run: its tokens come from characters, its time is unknown."
+        for role in terms.beside
+    ]
     if terms.price is None:
         said.append("The price is not known: give it as price in [model], in US dollars per million tokens.")
     return said

@@ -5,7 +5,7 @@ What `tune`, `predict` and the commands that only look need alike.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from optimizer.errors import DataError, SpaceError, TaskError, one_of
 from optimizer.front import Constraints, require_labels
 from optimizer.gateway import Pace
 from optimizer.metrics import Metric, get_metric
+from optimizer.model_tables import JUDGE, PROPOSER, ROLES, TEACHER, ModelSpec
+from optimizer.model_tables import Judge as Judging
 from optimizer.models import Model, open_model
 from optimizer.oddities import oddities
 from optimizer.overlap import same_inputs
@@ -28,8 +30,7 @@ from optimizer.screening import Screen, copies
 from optimizer.splits import LEAST_ROWS
 from optimizer.swaps import swapped
 from optimizer.tables import Table, drawn, read_table
-from optimizer.task import Judge as Judging
-from optimizer.task import ModelSpec, Task, load_task
+from optimizer.task import Task, load_task
 from optimizer.version import __version__
 from search_spaces.opening import DimensionError, load_space
 from search_spaces.prompt import Example, digest
@@ -39,6 +40,8 @@ from search_spaces.templates import text_template
 
 # Settings that change how fast a run goes, not where.
 NOT_COURSE = {"workers", "timeout", "patience", "requests_per_minute", "tokens_per_minute"}
+
+NOBODY: Mapping[str, Model] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +73,22 @@ class Plan:
         """The test rows that the winner answers again, with the task's terms swapped, if the caps cover that."""
         return swapped(self.data.test, self.task.verdict.swaps)
 
-    def config(self, model: Model, judge: Model | None = None, proposer: Model | None = None) -> str:
-        """Name all that decides the course of a run with a model."""
+    @property
+    def beside(self) -> dict[str, ModelSpec]:
+        """The models that are asked beside the one that answers, by their roles."""
+        judge = self.judging.model if self.judging else None
+        named = {JUDGE: judge, PROPOSER: self.task.proposing, TEACHER: self.task.teaching}
+        return {role: spec for role, spec in named.items() if spec}
+
+    def config(self, model: Model, beside: Mapping[str, Model] = NOBODY) -> str:
+        """Name all that decides the course of a run with a model, and with those beside it, by their roles."""
         task = self.task.model_dump(mode="json")
         task["model"] = {name: value for name, value in task["model"].items() if name not in NOT_COURSE}
         if told := task.pop("judge"):
             task["judge"] = told | {"model": {k: v for k, v in told["model"].items() if k not in NOT_COURSE}}
-        if (told := task.pop("proposer")["model"]) and self.task.proposing:
-            task["proposer"] = {k: v for k, v in told.items() if k not in NOT_COURSE}
+        for role, asked in ((PROPOSER, self.task.proposing), (TEACHER, self.task.teaching)):
+            if (told := task.pop(role)["model"]) and asked:
+                task[role] = {k: v for k, v in told.items() if k not in NOT_COURSE}
         del task["task"]["responsible"]  # decides nothing
         del task["baseline"]["label_cost"]  # prices labels alone
         for name in ("max_rows", "query", "demos"):  # what they do stands in the digests of rows and space
@@ -85,8 +96,8 @@ class Plan:
         identity = [model.name, model.address, model.price]
         away = [digest([row.to_dict() for row in rows]) for rows in (self.ood, self.unlabelled) if rows]
         code = [self.metric.code] if self.metric.code else []
-        judged = [[other.name, other.address, other.price] for other in (judge, proposer) if other]
-        return digest([task, identity, self.data_digest, self.space.digest, __version__, *code, *judged, *away])
+        others = [[beside[role].name, beside[role].address, beside[role].price] for role in ROLES if role in beside]
+        return digest([task, identity, self.data_digest, self.space.digest, __version__, *code, *others, *away])
 
     @property
     def judging(self) -> Judging | None:
@@ -139,6 +150,11 @@ def ready(task: Task, data: Dataset, named: tuple[str, ...], metric: Metric) -> 
     InputError
         If the space cannot be used.
     """
+    if task.teaching and not task.search.worked:
+        raise TaskError(
+            f"[teacher] {task.teaching.name!r} reasons about rows for worked demos, and none are wanted. "
+            "Say how many rows in [search] (--worked), such as worked = 40."
+        )
     labels, several = ((), named) if task.task.kind == "multilabel" else (named, ())
     require_labels(constraints(task), labels)
     given, hidden = _given(task, data, named)

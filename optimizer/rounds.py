@@ -24,7 +24,6 @@ from optimizer.slots import Proposal, Round
 from optimizer.store import Store
 from search_spaces.prompt import Example
 
-ROLE = "proposer"  # as results.db has it, behind the name of the model
 PART = "instruction"
 APART = 1 / 8  # share of the calls between two rounds: what came must have shown what it is worth
 LAST = 0.5  # share of the calls after which none comes: it could hardly be scored
@@ -42,7 +41,7 @@ class Rounds:
     Parameters
     ----------
     ledger
-        Buys its replies; its role there is ROLE.
+        Buys its replies; its role there is that of a proposer.
     store, run
         Where rounds and wordings are written down.
     ground, screen

@@ -14,6 +14,7 @@ from search_spaces.instructions import names_in
 
 LONGEST = 1200  # characters: more than any wording of ours has ten times over
 SHORTEST = 8
+LONGEST_THOUGHT = 2000  # characters of the reasoning beside a demo: as many as a thought of ours has room for
 ALIKE = 0.85  # likeness of texts above which the pooled model could hardly tell them apart
 NGRAM = 6  # words in a row that no two people write by chance
 WHOLE = 4  # words of a row that is so short that it counts as a whole
@@ -53,17 +54,33 @@ class Screen:
         """
         return self._form(text, keep) or self.copied(text) or _alike(text, known)
 
+    def refuse_thought(self, text: str) -> str:
+        """Say why the reasoning beside a demo is refused; nothing if it may be shown. Its braces are just braces."""
+        found = _HOSTILE.search(text)
+        complaints = (
+            (len(text) > LONGEST_THOUGHT, f"with a thought of more than {LONGEST_THOUGHT:,} characters"),
+            (not _printable(text), "with a thought of control characters"),
+            (found, f"with a thought that speaks against the task, or of scores: {found.group() if found else ''!r}"),
+        )
+        copied = self.copied(text)
+        said = [why for wrong, why in complaints if wrong] or ([f"with a thought that {copied}"] if copied else [])
+        return said[0] if said else ""
+
     def _form(self, text: str, keep: frozenset[str]) -> str:
         names, found = names_in(text), _HOSTILE.search(text)
         strange, lost = sorted(names - self.names), sorted(keep - names)
         complaints = (
             (not SHORTEST <= len(text) <= LONGEST, f"has {len(text):,} characters, not {SHORTEST} to {LONGEST:,}"),
-            (not all(sign.isprintable() or sign == "\n" for sign in text), "holds control characters"),
+            (not _printable(text), "holds control characters"),
             (strange, f"holds {{{''.join(strange[:1])}}}, which stands for nothing"),
             (lost, f"has lost {{{''.join(lost[:1])}}}"),
             (found, f"speaks against the task, or of scores: {found.group() if found else ''!r}"),
         )
         return next((said for wrong, said in complaints if wrong), "")
+
+
+def _printable(text: str) -> bool:
+    return all(sign.isprintable() or sign == "\n" for sign in text)
 
 
 def _alike(text: str, known: Sequence[str]) -> str:

@@ -14,7 +14,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     SkipValidation,
@@ -27,14 +26,13 @@ from pydantic.json_schema import SkipJsonSchema
 
 from optimizer.complaints import complaint, keys
 from optimizer.errors import TaskError, one_of
-from optimizer.faults import unfit_address
 from optimizer.kinds import KINDS
 from optimizer.metrics import METRICS
+from optimizer.model_tables import STRICT, Address, Judge, ModelSpec, Name, Price, Proposer, Teacher
 from optimizer.own_metric import is_own
 from optimizer.tables import Table
 from search_spaces.templates import text_template
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every generator takes
 # More rows of one file make no verdict noticeably sharper: 5,000 dev and as many test rows show gains of two points.
@@ -44,7 +42,7 @@ FEWEST_ROWS = 12
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = STRICT
 
 
 def _listed(value: object) -> object:
@@ -128,42 +126,6 @@ class Data(_Section):
             total = self.train + self.dev + self.test
             raise ValueError(f"train + dev + test = {total:g}; they must sum to 1")
         return self
-
-
-class Price(_Section):
-    """`[model.price]`: US dollars for a million tokens, where the price table is wrong or silent."""
-
-    input: Annotated[float, Field(ge=0)]  #: of what is asked
-    output: Annotated[float, Field(ge=0)]  #: of what is answered
-
-
-def _fit(address: str) -> str:
-    if address and (said := unfit_address(address)):
-        raise ValueError(f"{said}.")
-    return address
-
-
-Address = Annotated[str, AfterValidator(_fit)]
-
-
-class ModelSpec(_Section):
-    """`[model]`: which model completes, and how it is reached. Keys come from the environment, never from here.
-
-    `workers` caps the calls at a time; `timeout` is what one attempt may take and `patience` the longest wait between
-    two, in seconds. Requests and tokens per minute are caps, too; 0 is none. `context` is how many tokens the model
-    takes, prompt and answer together, where the price table is wrong or silent.
-    """
-
-    name: Name = "embedded"  #: as LiteLLM knows it, or embedded
-    api_base: Address = ""  #: address of a server; left out, the provider's
-    price: Price | None = None  #: what it costs
-    max_tokens: Annotated[int, Field(gt=0)] | None = None  #: most tokens of an answer; else as the rows need
-    context: Annotated[int, Field(gt=0)] | None = None  #: tokens that it takes, prompt and answer together
-    workers: Annotated[int, Field(gt=0, le=256)] = 8  #: calls at a time
-    timeout: Annotated[float, Field(gt=0)] = 60.0  #: seconds that one attempt may take
-    patience: Annotated[float, Field(ge=0)] = 60.0  #: the longest wait between two attempts, in seconds
-    requests_per_minute: Annotated[float, Field(ge=0)] = 0.0  #: a cap; 0 is none
-    tokens_per_minute: Annotated[float, Field(ge=0)] = 0.0  #: a cap; 0 is none
 
 
 class Bounds(_Section):
@@ -277,31 +239,6 @@ class Extras(_Section):
         return pairs
 
 
-def _named(model: object) -> object:
-    """Take the name of a model for the table of it."""
-    return {"name": model} if isinstance(model, str) else model
-
-
-class Judge(_Section):
-    """`[judge]`: for the metric "judge", the model that scores answers, by its name or as a table as `[model]` is one.
-
-    `rubric` says what it judges by, `scale` its lowest and highest score.
-    """
-
-    model: ModelSpec  #: who scores
-    rubric: str = ""  #: what it judges by
-    scale: Annotated[list[int], Field(min_length=2, max_length=2)] = [1, 5]  #: lowest and highest score
-
-    _named = field_validator("model", mode="before")(_named)
-
-    @field_validator("scale")
-    @classmethod
-    def _rises(cls, scale: list[int]) -> list[int]:
-        if not scale[0] < scale[1]:
-            raise ValueError(f"{scale}; the first number must be the lower one.")
-        return scale
-
-
 class Layout(_Section):
     """`[templates.NAME]`: a template of one's own, told by its pieces' shapes; what is left out is as in "plain"."""
 
@@ -315,17 +252,6 @@ class Layout(_Section):
     tags: bool | None = None  #: whether names are written as tags are
 
 
-class Proposer(_Section):
-    """`[proposer]`: the model that proposes wordings, by its name or as a table as `[model]` is one.
-
-    Left out, it is the task's own model, but for the embedded one, which has no words; "none" asks nobody.
-    """
-
-    model: ModelSpec | None = None  #: who proposes
-
-    _named = field_validator("model", mode="before")(_named)
-
-
 class Task(_Section):
     """A whole task file. Paths are relative to `folder`; `rows` stand for the data file, if there are any."""
 
@@ -337,6 +263,7 @@ class Task(_Section):
     verdict: Extras = Extras()  #: what else is asked at the end
     judge: Judge | None = None  #: who scores, for the metric judge
     proposer: Proposer = Proposer()  #: who proposes wordings
+    teacher: Teacher = Teacher()  #: who reasons about rows for worked demos
     templates: dict[Name, Layout] = {}  #: templates of one's own, beside the built-in ones
     space: dict[str, Any] = {}  #: dimension -> what it is locked to, narrowed to or extended by
     seed: dict[str, Any] = {}  #: dimension -> value of the seed prompt
@@ -374,6 +301,12 @@ class Task(_Section):
         asked = self.proposer.model or self.model
         silent = "none" if self.proposer.model else "embedded"
         return None if asked.name == silent else asked
+
+    @property
+    def teaching(self) -> ModelSpec | None:
+        """The model that reasons about training rows, if it is not the task's own."""
+        asked = self.teacher.model
+        return None if asked is None or asked.name == "none" else asked
 
     @property
     def data_file(self) -> Path:

@@ -26,6 +26,7 @@ from optimizer.errors import InputError
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.metrics import METRICS
+from optimizer.model_tables import ModelSpec
 from optimizer.models import Model, open_model
 from optimizer.overlap import same_inputs
 from optimizer.preparing import pace
@@ -33,7 +34,6 @@ from optimizer.program_runs import Judged, Runner
 from optimizer.records import Outcome, Stage
 from optimizer.splits import LEAST_ROWS, divide
 from optimizer.store import Store
-from optimizer.task import ModelSpec
 from search_spaces.program import Demo, Predictor, ProgramSpace
 from search_spaces.prompt import Example, Prompt
 

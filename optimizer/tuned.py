@@ -14,8 +14,8 @@ from optimizer.records import Ablation, Importance, Run, Trial, Verdict
 class Tuned:
     """What `tune` returns: the run as results.db has it, its trials, the winner and the verdict.
 
-    `verdict` is None if the budget did not cover it; `notes` say what was odd in the rows; `judged` and `proposed` are
-    what the run has spent on its judge, and on the model that proposed wordings, if it has any.
+    `verdict` is None if the budget did not cover it; `notes` say what was odd in the rows; `judged`, `proposed` and
+    `taught` are what the run has spent on its judge, on proposals of wordings and on a teacher, if it has any.
     """
 
     run: Run
@@ -27,6 +27,7 @@ class Tuned:
     ablations: tuple[Ablation, ...] = ()
     judged: Spent | None = None
     proposed: Spent | None = None
+    taught: Spent | None = None
 
     @property
     def front(self) -> list[Trial]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from optimizer.errors import TaskError
+from optimizer.model_tables import Judge, ModelSpec, Price, Proposer, Teacher
 from optimizer.scoring import METRICS
 from optimizer.task import (
     About,
@@ -20,11 +21,7 @@ from optimizer.task import (
     Bounds,
     Data,
     EncoderSpec,
-    Judge,
     LoraSpec,
-    ModelSpec,
-    Price,
-    Proposer,
     Search,
     Task,
     TuningSpec,
@@ -50,6 +47,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "judge.model": ModelSpec,
     "proposer": Proposer,
     "proposer.model": ModelSpec,
+    "teacher": Teacher,
+    "teacher.model": ModelSpec,
     "baseline.encoder": EncoderSpec,
     "baseline.lora": LoraSpec,
     "baseline.provider": TuningSpec,
@@ -180,6 +179,7 @@ def test_a_minimal_file_loads_with_the_defaults(tmp_path: Path) -> None:
         },
         "judge": None,
         "proposer": {"model": None},
+        "teacher": {"model": None},
         "verdict": {"hint": False, "picked_demos": False, "tuned_search": 0, "robustness": False, "swaps": []},
         "space": {},
         "templates": {},
@@ -278,7 +278,7 @@ def test_a_file_that_says_everything_loads(tmp_path: Path) -> None:
     }
 
     said["judge"]["model"] = said["model"]
-    said["proposer"] = {"model": said["model"]}
+    said["proposer"] = said["teacher"] = {"model": said["model"]}
     assert said == check_task(said, "task.toml").model_dump()
     for name, model in SECTIONS.items():
         assert set(model.model_fields) == set(section(said, name)), name
@@ -356,7 +356,7 @@ def test_a_misspelt_key_is_told_its_right_spelling(name: str, key: str) -> None:
     assert f"Did you mean {key!r}?" in complaint(content)
 
 
-@pytest.mark.parametrize("name", sorted(SECTIONS.keys() - {"judge.model", "proposer.model"}))  # there a name is enough
+@pytest.mark.parametrize("name", sorted(SECTIONS.keys() - {"judge.model", "proposer.model", "teacher.model"}))
 def test_a_section_must_be_a_section(name: str) -> None:
     """A text in a section's place is refused as such."""
     content = minimal()
