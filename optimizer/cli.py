@@ -184,7 +184,9 @@ def _beside(tuned: Tuned) -> list[str]:
         ("for proposals", tuned.proposed),
         ("a teacher's, for worked demos", tuned.taught),
     )
-    return [f"of these {who}: {each.calls:,} bought, {dollars(each.usd)}" for who, each in spent if each]
+    known = tuned.run.cost is not None
+    told = ((who, each.calls, each.usd if known else None) for who, each in spent if each)
+    return [f"of these {who}: {calls:,} bought, {dollars(usd)}" for who, calls, usd in told]
 
 
 def _tuned_text(tuned: Tuned) -> None:

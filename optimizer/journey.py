@@ -321,7 +321,7 @@ class _Journey:
         """Let a model propose wordings between the decisions, if one is to be asked and ids are kept for them."""
         plan, options = self.plan, self.plan.task.search
         proposer = self.seconds.get(PROPOSER)
-        if proposer is None or not plan.space[rounds.PART].slots:
+        if proposer is None:
             return lambda *_: None
         shown, rows, block = (grounds(plan), screen(plan)), plan.data.dev, options.block
         return rounds.Rounds(proposer, self.store, self.id, *shown, rows, block, replayed, self._notice)

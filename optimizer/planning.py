@@ -22,7 +22,7 @@ from optimizer.judge import brief
 from optimizer.model_tables import JUDGE, PROPOSER, TEACHER
 from optimizer.pooled import PICKS
 from optimizer.preparing import Plan, caps, grounds, looks
-from optimizer.propose import MOST_CALLS, drafts
+from optimizer.propose import INSTRUCTION, MOST_CALLS, drafts
 from optimizer.provider_tuning import KEPT
 from optimizer.records import Completion, Request
 from optimizer.report import Grid
@@ -158,7 +158,7 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
         judged = _sum([Range(test, test), *(part.calls for part in parts)])
         parts.append(_part("judge", [(judged, _judgement(plan))], judging))
     if proposing := terms.beside.get(PROPOSER):
-        asked_for = [ask.request for ask in drafts(grounds(plan), list(space["instruction"].texts.values()))]
+        asked_for = [ask.request for ask in drafts(grounds(plan), {INSTRUCTION: [*space[INSTRUCTION].texts.values()]})]
         parts.append(_part("proposals", [(Range(len(asked_for), MOST_CALLS), _unprobed(asked_for))], proposing))
     if options.worked:
         parts.insert(0, _part("worked demos", [_lesson(plan)], terms.beside.get(TEACHER, terms)))

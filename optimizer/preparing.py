@@ -22,7 +22,7 @@ from optimizer.models import Model, open_model
 from optimizer.oddities import oddities
 from optimizer.overlap import same_inputs
 from optimizer.prices import known_context
-from optimizer.propose import ASKED_AT_ONCE, EACH, MOST_CALLS, MOST_PROPOSED, ROOM, Ground
+from optimizer.propose import ASKED_AT_ONCE, EACH, INSTRUCTION, KEPT_IDS, MOST_CALLS, ROOM, Ground
 from optimizer.records import Dataset
 from optimizer.sampling import Draw
 from optimizer.scoring import score
@@ -172,9 +172,8 @@ def ready(task: Task, data: Dataset, named: tuple[str, ...], metric: Metric) -> 
     )
     try:
         # Optuna's samplers, which get drafts alone, suggest ids without a text as often as others.
-        most = MOST_PROPOSED if task.search.sampler == "pooled" else EACH * ASKED_AT_ONCE
-        proposed = most if task.proposing else 0
-        space = load_space(facts, task.space, task.seed, task.templates, proposed=proposed)
+        proposed = KEPT_IDS if task.search.sampler == "pooled" else {INSTRUCTION: EACH * ASKED_AT_ONCE}
+        space = load_space(facts, task.space, task.seed, task.templates, proposed=proposed if task.proposing else {})
     except DimensionError as error:
         raise SpaceError(str(error)) from None
     rows = [[example.to_dict() for example in split] for split in (data.train, data.dev, data.test)]
@@ -386,10 +385,11 @@ def grounds(plan: Plan) -> Ground:
 
 def screen(plan: Plan) -> Screen:
     """What looks at proposals: they may name what the space has words for, and copy no row but of the training rows."""
-    known = [*(t for d in plan.space.dimensions for t in d.texts.values()), *plan.space.words.values()]
+    notes = plan.space.facts.label_notes.values()
+    known = [*(t for d in plan.space.dimensions for t in d.texts.values()), *plan.space.words.values(), *notes]
     shown = [text for row in plan.data.train for text in (row.text, row.target)]
     hidden = [text for row in (*plan.data.dev, *plan.data.test, *plan.ood) for text in (row.text, *row.targets)]
-    return Screen(frozenset(plan.space.words), copies(hidden, [*known, *shown]))
+    return Screen(frozenset(plan.space.words), copies(hidden, [*known, *shown]), plan.labels)
 
 
 def looks(plan: Plan) -> int:

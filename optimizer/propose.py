@@ -11,7 +11,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from textwrap import shorten
 from typing import Any
@@ -22,7 +22,7 @@ from search_spaces.prompt import Example, Message, Settings
 from search_spaces.shapes import answer_words
 
 EACH = 2  # wordings that one call is asked for
-MOST_PROPOSED = 24  # wordings of one run: as many ids are kept for them, beside those for people
+MOST_PROPOSED = 24  # wordings of one run
 MOST_CALLS = 15  # of one run: ASKED_AT_ONCE at the first calls of the search and at each eighth of them up to the half
 ROWS = 8  # rows shown in one call
 CUT = 600  # characters of a text of a row that are shown
@@ -35,8 +35,8 @@ TIPS = (
 )
 
 RULES = """\
-You write the wording that tells a language model its task, at the head of a prompt. A program adds the rest: examples,
-the list of labels, the row to be answered, the form of the answer.
+You write wordings for a prompt that tells a language model its task. A program adds the rest: examples, the list of
+labels, the row to be answered, the form of the answer.
 A wording is used for every row, so it speaks of no single row and copies none. It has at most 800 characters.
 Names in braces stand for the task's own words. Use them as `names` explains them, and no other braces; where you
 rework a wording, keep those that stand in it; {description} alone may be put in other words.
@@ -45,18 +45,18 @@ Give wordings alone, without numbers, titles or comments. They are tried on rows
 own score."""
 
 ASKED = {
-    "draft": f"Write {EACH} wordings of the task that differ from those there are and from each other. Follow the tip.",
+    "draft": f"Write {EACH} wordings of the part that differ from those there are and from each other. Follow the tip.",
     "repair": "Read where the leading prompt failed, and what a model of all answers says each ingredient would score "
-    f"in its place. Say in one sentence what goes wrong, then write {EACH} wordings that mend it without harm to the "
-    "rows that were right.",
+    "in its place. Say in one sentence what goes wrong, and name the part, of those in `parts`, that is to mend it: by "
+    f"its name alone. Then write {EACH} wordings of that part, without harm to the rows that were right.",
     "merge": "Write one wording that joins what is good in the two that are given.",
     "shorten": "Write one wording that says the same in half as many words.",
 }
 SHOWN = {
-    "draft": ("task", "names", "data", "rows", "known", "tip"),
-    "repair": ("task", "names", "data", "wording", "beside", "failures", "account"),
-    "merge": ("task", "names", "first", "second"),
-    "shorten": ("task", "names", "wording"),
+    "draft": ("task", "names", "data", "rows", "part", "known", "tip"),
+    "repair": ("task", "names", "data", "parts", "beside", "failures", "account"),
+    "merge": ("task", "names", "part", "first", "second"),
+    "shorten": ("task", "names", "part", "wording"),
 }
 
 
@@ -65,6 +65,8 @@ ABOUT = {
     "names": "what the names in braces stand for",
     "data": "what the training rows hold",
     "rows": "some training rows with their wanted answers, as JSON",
+    "part": "which part of the prompt is worded",
+    "parts": "the parts of the leading prompt that may be worded anew, as JSON: what each is, and its wording now",
     "known": "the wordings that there are, as JSON",
     "tip": "what to mind this time",
     "wording": "the wording of the leading prompt",
@@ -75,13 +77,24 @@ ABOUT = {
     "second": "another wording",
 }
 
+INSTRUCTION, CAUTION, LABELS = "instruction", "caution", "labels"
+PARTS = {  # of the prompt of a task; the first is drafted
+    INSTRUCTION: "the wording of the task",
+    CAUTION: "what the model is warned of: a sentence or two against the mistakes that were made; may be empty",
+    LABELS: "what each label means, a line for each as LABEL: description, by what tells it from the others",
+}
 
+# Dimension -> ids that are kept for its proposals, beside those for people.
+KEPT_IDS = {INSTRUCTION: MOST_PROPOSED, CAUTION: MOST_PROPOSED // 3, LABELS: MOST_PROPOSED // 3}
 ASKED_AT_ONCE = len(TIPS)  # calls of a round, at most
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What proposals are grounded in: the task, what stands for its words in wordings, and its training rows."""
+    """What proposals are grounded in: the task, what stands for its words in wordings, and its training rows.
+
+    `parts` says what may be worded: dimension -> what it is.
+    """
 
     task: str
     words: Mapping[str, str]
@@ -89,84 +102,117 @@ class Ground:
     labels: tuple[str, ...]
     max_tokens: int = ROOM
     seed: int = 0
+    parts: Mapping[str, str] = field(default_factory=lambda: PARTS)
 
-    def common(self) -> dict[str, str]:
-        """Say what every call shows."""
+    def common(self, part: str = "") -> dict[str, str]:
+        """Say what every call shows, and the part that it is about."""
         names = {f"{{{name}}}": shorten(word, CUT) for name, word in self.words.items() if word}
-        return {"task": self.task or "not described; see the data", "names": quoted(names)}
+        shown = {"task": self.task or "not described; see the data", "names": quoted(names)}
+        return shown | ({"part": self.parts[part]} if part else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A row that the leading prompt failed on: what it answered, None if that could not be read, and what was said."""
+
+    row: Example
+    answer: str | None
+    feedback: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Leading:
-    """The prompt that leads: its wording, what stands beside it, and how it fails.
+    """The prompt that leads: its wordings, what stands beside them, and how it fails.
 
-    `failures` are (row, answer); None is an answer that could not be read. `account` says, by dimension and value, what
-    the pooled model thinks that the prompt would score with that value. `rivals` are the best wordings, (id, text).
+    `wordings` are (id, text) by dimension. `account` says, by dimension and value, what the pooled model thinks that
+    the prompt would score with that value. Of the dimension `reworked`, if any, `rivals` are the best, (id, text).
     """
 
-    id: str
-    text: str
+    wordings: Mapping[str, tuple[str, str]]
     beside: Mapping[str, object]
-    failures: Sequence[tuple[Example, str | None]]
+    failures: Sequence[Failure]
     account: Mapping[str, Mapping[str, float]]
-    rivals: Sequence[tuple[str, str]]
+    reworked: str = ""
+    rivals: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """One call: what is wanted, of which signature, and of wordings that are reworked their ids and what to keep."""
+class Origin:
+    """What a wording is made from: the ids of others, and the names in braces that it has to keep."""
 
-    kind: str
-    why: str
-    request: Request
     parents: tuple[str, ...] = ()
     keep: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """One call: what is wanted, why, and of each dimension that the reply may word what its wordings come from."""
+
+    kind: str
+    why: str
+    request: Request
+    origins: Mapping[str, Origin]
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
-    """What was read from a reply: wordings, and in one sentence why."""
+    """What was read from a reply: wordings, the dimension that they are of, and in one sentence why."""
 
     wordings: tuple[str, ...]
     why: str
+    part: str
 
 
-def drafts(ground: Ground, known: Sequence[str]) -> list[Ask]:
-    """Ask for first wordings, each call with other rows and another tip."""
-    data = _summary(ground)
-    asks = []
-    for number, tip in enumerate(TIPS):
-        rows = [{**_shown(row), "answer": shorten(row.target, CUT)} for row in _some(ground, number)]
-        given = {**ground.common(), "data": data, "rows": quoted(rows), "known": quoted(list(known)), "tip": tip}
-        asks.append(Ask("draft", tip, _request("draft", given, ground)))
+def is_instruction(dimension: str) -> bool:
+    """Whether a dimension words what is to be done, in a prompt or in a step of a program."""
+    return dimension.rpartition(".")[2] == INSTRUCTION
+
+
+def drafts(ground: Ground, known: Mapping[str, Sequence[str]]) -> list[Ask]:
+    """Ask for first wordings of dimensions in turn, given those there are; each call with other rows and a tip."""
+    data, asks = _summary(ground), []
+    for number, tip in enumerate(TIPS if known else ()):
+        part = [*known][number % len(known)]
+        rows = [_shown(row) | _wanted(row, "answer") for row in _some(ground, number)]
+        given = {**ground.common(part), "data": data, "rows": quoted(rows), "known": quoted([*known[part]]), "tip": tip}
+        asks.append(Ask("draft", tip, _request("draft", given, ground), {part: Origin()}))
     return asks
 
 
 def reflections(ground: Ground, leading: Leading) -> list[Ask]:
-    """Ask for repairs of the leading wording, for a merger with its best rival, and for a shorter form."""
-    common, keep = ground.common(), _kept(leading.text)
-    failures = [
-        {**_shown(row), "wanted": shorten(row.target, CUT), "answer": None if said is None else shorten(said, CUT)}
-        for row, said in leading.failures[:ROWS]
-    ]
+    """Ask for repairs of a part of the leading prompt, for a merger with its best rival, and for a shorter form."""
+    asks = [_repair(ground, leading)] if leading.failures and leading.wordings else []
+    part = leading.reworked
+    if not part:
+        return asks
+    common, (own, text) = ground.common(part), leading.wordings[part]
+    others = [(id_, other) for id_, other in leading.rivals if id_ != own]
+    if others:
+        id_, second = others[0]
+        given = {**common, "first": text, "second": second}
+        origin = Origin((own, id_), _kept(part, text) | _kept(part, second))
+        asks.append(Ask("merge", "", _request("merge", given, ground), {part: origin}))
+    given = {**common, "wording": text}
+    origin = Origin((own,), _kept(part, text))
+    asks.append(Ask("shorten", "", _request("shorten", given, ground), {part: origin}))
+    return asks
+
+
+def _repair(ground: Ground, leading: Leading) -> Ask:
+    """Ask what goes wrong, which part is to mend it, and how that is to be worded."""
+    failures = [_shown(f.row) | _wanted(f.row, "wanted") | _answered(f) for f in leading.failures[:ROWS]]
     account = {name: {v: f"{100 * s:.1f} %" for v, s in values.items()} for name, values in leading.account.items()}
+    parts = {name: {"what": ground.parts[name], "now": text} for name, (_, text) in leading.wordings.items()}
     given = {
-        **common,
+        **ground.common(),
         "data": _summary(ground),
-        "wording": leading.text,
+        "parts": quoted(parts),
         "beside": quoted(dict(leading.beside)),
         "failures": quoted(failures),
         "account": quoted(account),
     }
-    asks = [Ask("repair", "", _request("repair", given, ground), (leading.id,), keep)] if failures else []
-    others = [(id_, text) for id_, text in leading.rivals if id_ != leading.id]
-    if others:
-        id_, text = others[0]
-        given = {**common, "first": leading.text, "second": text}
-        asks.append(Ask("merge", "", _request("merge", given, ground), (leading.id, id_), keep | _kept(text)))
-    given = {**common, "wording": leading.text}
-    asks.append(Ask("shorten", "", _request("shorten", given, ground), (leading.id,), keep))
-    return asks
+    origins = {name: Origin((id_,), _kept(name, text)) for name, (id_, text) in leading.wordings.items()}
+    return Ask("repair", "", _request("repair", given, ground), origins)
 
 
 def read(ask: Ask, text: str) -> Reply | None:
@@ -178,7 +224,9 @@ def read(ask: Ask, text: str) -> Reply | None:
         wordings = tuple(str(wording).strip() for wording in fields["wordings"])
     except (AdapterParseError, ValueError, TypeError, KeyError, RecursionError):
         return None
-    return Reply(wordings[:EACH], ask.why or shorten(str(fields.get("diagnosis", "")), 200))
+    (only, *more), why = ask.origins, ask.why or shorten(str(fields.get("diagnosis", "")), 200)
+    part = str(fields.get("part", only)).strip().strip("`\"'") if more else only
+    return Reply(wordings[:EACH], why, part)
 
 
 def quoted(value: object) -> str:
@@ -210,8 +258,17 @@ def _shown(row: Example) -> dict[str, Any]:
     return {name: shorten(text, CUT) for name, text in row.inputs}
 
 
-def _kept(text: str) -> frozenset[str]:
-    return names_in(text).intersection(TASK_WORDS) - {"description"}
+def _wanted(row: Example, name: str) -> dict[str, Any]:
+    return {name: shorten(row.target, CUT)} if row.targets else {}
+
+
+def _answered(failure: Failure) -> dict[str, Any]:
+    said = {"feedback": shorten(failure.feedback, CUT)} if failure.feedback else {}
+    return {"answer": None if failure.answer is None else shorten(failure.answer, CUT), **said}
+
+
+def _kept(part: str, text: str) -> frozenset[str]:
+    return names_in(text).intersection(TASK_WORDS) - {"description"} if is_instruction(part) else frozenset()
 
 
 def _request(kind: str, given: Mapping[str, str], ground: Ground) -> Request:
@@ -233,6 +290,6 @@ def _signature(kind: str) -> Any:  # noqa: ANN401 - DSPy builds a class
 
     fields: dict[str, Any] = {name: (str, dspy.InputField(desc=ABOUT[name])) for name in SHOWN[kind]}
     if kind == "repair":
-        fields["diagnosis"] = (str, dspy.OutputField())
+        fields |= {"diagnosis": (str, dspy.OutputField()), "part": (str, dspy.OutputField())}
     fields["wordings"] = (list[str], dspy.OutputField())
     return dspy.make_signature(fields, f"{ASKED[kind]}\n\n{RULES}")

@@ -17,14 +17,26 @@ from optimizer import slots
 from optimizer.arrivals import View
 from optimizer.errors import BudgetSpent, ProviderError
 from optimizer.ledger import Ledger
-from optimizer.propose import ASKED_AT_ONCE, MOST_PROPOSED, Ask, Ground, Leading, drafts, read, reflections
-from optimizer.records import Completion, Kind
+from optimizer.propose import (
+    ASKED_AT_ONCE,
+    LABELS,
+    MOST_PROPOSED,
+    Ask,
+    Failure,
+    Ground,
+    Leading,
+    Origin,
+    drafts,
+    is_instruction,
+    read,
+    reflections,
+)
+from optimizer.records import Completion, Kind, Outcome
 from optimizer.screening import Screen
 from optimizer.slots import Proposal, Round
 from optimizer.store import Store
-from search_spaces.prompt import Example
+from search_spaces.prompt import Example, Prompt
 
-PART = "instruction"
 APART = 1 / 8  # share of the calls between two rounds: what came must have shown what it is worth
 LAST = 0.5  # share of the calls after which none comes: it could hardly be scored
 SHARE = 0.25  # share of the calls to be spared that first looks at a round's wordings may take
@@ -54,6 +66,8 @@ class Rounds:
         The last step of an interrupted search: up to it no new round is made.
     say
         Told of each round in one line.
+    feedback
+        What is said of an outcome beside its answer.
     """
 
     ledger: Ledger
@@ -65,6 +79,7 @@ class Rounds:
     block: int
     replayed: int
     say: Callable[[str], None]
+    feedback: Callable[[Outcome], str] = lambda _: ""
     made: list[Round] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -75,25 +90,34 @@ class Rounds:
         """Make a round before a step of the search, if one is due."""
         if step <= self.replayed or any(step <= made.step for made in self.made) or not self._due(view):
             return
-        levels = {str(value): level for value, level in view.levels(PART).items()}
-        level = levels[str(view.leader().params[PART])][0] if levels else None
+        parts = self._parts(view)
+        mains = [part for part in parts if is_instruction(part)] or parts
+        part = mains[len(self.made) % len(mains)]  # they take turns
+        levels = {str(value): level for value, level in view.levels(part).items()}
+        level = levels[str(view.leader().params[part])][0] if levels else None
         begun = Round(step, view.calls, level, 0, (), open=True, said="")
         waits = self._waits(begun, view, levels) if self.made else None
         if waits:
             self._write(waits, [])
         else:
-            self._make(begun, view, levels)
+            self._make(begun, view, part, levels)
+
+    def _parts(self, view: View) -> list[str]:
+        """List the dimensions that may be worded: those of the leading prompt that ids are kept for."""
+        leading = view.leader().params
+        return [part for part in self.ground.parts if part in leading and view.space[part].slots]
 
     def _due(self, view: View) -> bool:
         if not self.made:
-            return True
+            return bool(self._parts(view))
         last, late, full = self.made[-1], view.calls > LAST * view.planned, not self._room(view)
         return last.open and not late and not full and view.calls - last.calls >= APART * view.planned
 
     def _room(self, view: View) -> int:
         """How many wordings may enter: ids are kept for people's, too, and first looks may not take all calls."""
         left = MOST_PROPOSED - sum(made.kept for made in self.made)
-        return min(left, slots.vacant(self.store, self.run, PART), max(1, int(SHARE * view.room / self.block)))
+        vacant = sum(slots.vacant(self.store, self.run, part) for part in self._parts(view))
+        return min(left, vacant, max(1, int(SHARE * view.room / self.block)))
 
     # --- whether it pays ----------------------------------------------------------------------------------
 
@@ -125,66 +149,87 @@ class Rounds:
 
     # --- one round ----------------------------------------------------------------------------------------
 
-    def _make(self, begun: Round, view: View, levels: Mapping[str, tuple[float, float]]) -> None:
+    def _make(self, begun: Round, view: View, part: str, levels: Mapping[str, tuple[float, float]]) -> None:
         """Ask, look at what comes, and write down what may enter."""
-        texts = view.space[PART].texts
-        known = {id_: texts[str(id_)] for id_ in map(str, view.space[PART].choices)}
-        if self.made:
-            asks = reflections(self.ground, self._leading(view, known, levels))
-        else:
-            asks = drafts(self.ground, list(known.values()))
+        leading = self._leading(view, part, levels)
+        known = {name: [*self._known(view, name).values()] for name in leading.wordings}
+        mains = {name: texts for name, texts in known.items() if is_instruction(name)}
+        asks = reflections(self.ground, leading) if self.made or not mains else drafts(self.ground, mains)
+        if not asks:
+            self._write(replace(begun, said="no proposals now: the leading prompt has failed on nothing"), [])
+            return
         try:
             replies = [reply for _, reply in self.ledger.complete([ask.request for ask in asks])]
         except (ProviderError, BudgetSpent) as error:
             self._write(replace(begun, open=False, said=f"no proposals: {error}"), [])
             return
-        kept, refused = self._sift(asks, replies, list(known.values()), self._room(view))
+        kept, refused = self._sift(asks, replies, known, self._room(view))
         silent = all(reply.error for reply in replies)
         said = f"no proposals: {replies[0].error}" if silent else _told(kept, refused)
         self._write(replace(begun, kept=len(kept), refused=tuple(refused), open=not silent, said=said), kept)
 
     def _sift(
-        self, asks: Sequence[Ask], replies: Sequence[Completion], known: list[str], room: int
+        self, asks: Sequence[Ask], replies: Sequence[Completion], known: Mapping[str, Sequence[str]], room: int
     ) -> tuple[list[Proposal], list[tuple[str, str]]]:
         """Part what may enter from what is refused, [(text, why)]; the calls' wordings take turns."""
         refused: list[tuple[str, str]] = []
-        offered: list[tuple[int, str, Proposal, Ask]] = []
+        offered: list[tuple[int, Proposal, Origin]] = []
         for ask, reply in zip(asks, replies, strict=True):
             told = None if reply.error else read(ask, reply.text)
             if told is None or not told.wordings:
                 said = f"no reply: {reply.error}" if reply.error else "no wordings could be read from the reply"
                 refused.append((shorten(reply.text, 200), said))
                 continue
-            why = f"{ask.kind}: {told.why}" if told.why else ask.kind
+            if told.part not in ask.origins:
+                said = f"is of {told.part[:40]!r}, not of {' or '.join(ask.origins)}"
+                refused += [(text[:2000], said) for text in told.wordings]
+                continue
+            why, origin = f"{ask.kind}: {told.why}" if told.why else ask.kind, ask.origins[told.part]
             share = reply.cost / len(told.wordings)
             for turn, text in enumerate(told.wordings):
-                offered.append((turn, text, Proposal(text, why, " + ".join(ask.parents), share), ask))
+                offered.append((turn, Proposal(told.part, text, why, " + ".join(origin.parents), share), origin))
         kept: list[Proposal] = []
-        for _, text, proposal, ask in sorted(offered, key=lambda each: each[0]):
-            why = self.screen.refuse(text, [*known, *(each.text for each in kept)], ask.keep)
-            why = why or ("there is no room for more" if len(kept) >= room else "")
-            if why:
+        late = slots.wordings(self.store, self.run, late=True)  # people's among them, which may still wait
+        for _, proposal, origin in sorted(offered, key=lambda each: each[0]):
+            part, text = proposal.dimension, proposal.text
+            new = [each.text for each in kept if each.dimension == part]
+            full = len(kept) >= room or len(new) >= slots.vacant(self.store, self.run, part)
+            there = [*filter(None, known[part]), *(each.text for each in late if each.dimension == part), *new]
+            if part == LABELS:
+                why = self.screen.refuse_labels(text, there)
+            else:
+                why = self.screen.refuse(text, there, origin.keep)
+            if why := why or ("there is no room for more" if full else ""):
                 refused.append((text[:2000], why))
             else:
                 kept.append(proposal)
         return kept, refused
 
-    def _leading(self, view: View, known: Mapping[str, str], levels: Mapping[str, tuple[float, float]]) -> Leading:
+    def _known(self, view: View, part: str) -> dict[str, str]:
+        """List the wordings that there are of a part, by their ids."""
+        dimension, leader = view.space[part], view.leader()
+        texts = {str(id_): dimension.texts[str(id_)] for id_ in dimension.choices if id_ in dimension.texts}
+        return {str(leader.params[part]): listed(leader.prompt), **texts} if part == LABELS else texts
+
+    def _leading(self, view: View, part: str, levels: Mapping[str, tuple[float, float]]) -> Leading:
         """Gather what the leading prompt is made of, how it fails, and what the pooled model says of its parts."""
-        leader = view.leader()
+        leader, parts = view.leader(), self._parts(view)
         wrong = [outcome for outcome in leader.outcomes if outcome.kind in {Kind.WRONG, Kind.UNPARSED}]
-        failures = [(self._by_id[outcome.example_id], outcome.answer) for outcome in wrong]
+        failures = [Failure(self._by_id[o.example_id], o.answer, self.feedback(o)) for o in wrong]
         account = {}
         for name in leader.params:
             if not view.space[name].locked and (view.space[name].choices or view.space[name].whole):
                 found = sorted(view.levels(name).items(), key=lambda item: -item[1][0])[:SHOWN_LEVELS]
                 account[name] = {str(value): mean for value, (mean, _) in found}
-        best = sorted(known.items(), key=lambda item: -levels.get(item[0], (0.0, 0.0))[0])
-        beside = {name: value for name, value in leader.params.items() if name != PART}
-        return Leading(str(leader.params[PART]), known[str(leader.params[PART])], beside, failures, account, best)
+        best = sorted(self._known(view, part).items(), key=lambda item: -levels.get(item[0], (0.0, 0.0))[0])
+        open_ = {name: leader.params[name] for name in parts if slots.vacant(self.store, self.run, name)}
+        wordings = {name: (str(id_), self._known(view, name)[str(id_)]) for name, id_ in open_.items()}
+        beside = {name: value for name, value in leader.params.items() if name not in wordings}
+        reworked = part if part in wordings and is_instruction(part) else ""
+        return Leading(wordings, beside, failures, account, reworked, best)
 
     def _write(self, made: Round, kept: Sequence[Proposal]) -> None:
-        slots.propose(self.store, self.store.run(self.run), PART, made, kept)
+        slots.propose(self.store, self.store.run(self.run), made, kept)
         self.made.append(made)
         self.say(made.said)
 
@@ -195,7 +240,16 @@ def lead(mean: float, spread: float, count: int, best: float) -> float:
     return fmean(max(0.0, mean + spread * z - best) for z in draws)
 
 
+def listed(prompt: Prompt) -> str:
+    """Write the labels of a prompt with what it says of them, a line for each."""
+    notes = prompt.notes or [""] * len(prompt.labels)
+    return "\n".join(f"{label}: {note}" for label, note in zip(prompt.labels, notes, strict=True) if note)
+
+
 def _told(kept: Sequence[Proposal], refused: Sequence[tuple[str, str]]) -> str:
     reasons = Counter(why for _, why in refused)
     without = "; ".join(f"{n} refused: {why}" if n > 1 else f"refused: {why}" for why, n in reasons.items())
-    return f"proposals: {len(kept)} wordings enter" + (f"; {without}" if without else "")
+    others = Counter(each.dimension for each in kept if not is_instruction(each.dimension))
+    of = ", ".join(f"{n} of {dimension}" for dimension, n in others.items())
+    told = f"proposals: {len(kept)} wordings enter" + (f" ({of})" if of else "")
+    return told + (f"; {without}" if without else "")

@@ -6,16 +6,18 @@ Knows texts and rules. What rows hold that must not be copied it is told by a fu
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from optimizer.grid import similarity
-from search_spaces.instructions import names_in
+from search_spaces.instructions import described_labels, names_in
 
 LONGEST = 1200  # characters: more than any wording of ours has ten times over
 SHORTEST = 8
+LINE = 120  # more of them for each label that is described
 LONGEST_THOUGHT = 2000  # characters of the reasoning beside a demo: as many as a thought of ours has room for
 ALIKE = 0.85  # likeness of texts above which the pooled model could hardly tell them apart
+LIKE = "is like one that is there"
 NGRAM = 6  # words in a row that no two people write by chance
 WHOLE = 4  # words of a row that is so short that it counts as a whole
 
@@ -34,11 +36,12 @@ class Screen:
     """Looks at proposals.
 
     `names` may stand in a wording's braces. `copied` says what of a text is copied from rows that it must not hold;
-    nothing if nothing is.
+    nothing if nothing is. `labels` are those that may be described.
     """
 
     names: frozenset[str]
     copied: Callable[[str], str]
+    labels: tuple[str, ...] = ()
 
     def refuse(self, text: str, known: Sequence[str], keep: frozenset[str] = frozenset()) -> str:
         """Say why a wording is refused; nothing if it may be tried.
@@ -54,26 +57,44 @@ class Screen:
         """
         return self._form(text, keep) or self.copied(text) or _alike(text, known)
 
+    def refuse_labels(self, text: str, known: Sequence[str]) -> str:
+        """Say why descriptions of labels are refused, a line for each; nothing if they may be tried."""
+        try:
+            new, *old = (described_labels(each, self.labels) for each in (text, *known))
+        except ValueError as error:
+            return str(error)
+        most = LONGEST + LINE * len(self.labels)
+        # Nothing is put in the place of their braces, so that any may stand there.
+        return self._plain(text, SHORTEST, most) or self.copied(text) or self._like_labels(new, old)
+
     def refuse_thought(self, text: str) -> str:
         """Say why the reasoning beside a demo is refused; nothing if it may be shown. Its braces are just braces."""
-        found = _HOSTILE.search(text)
-        complaints = (
-            (len(text) > LONGEST_THOUGHT, f"with a thought of more than {LONGEST_THOUGHT:,} characters"),
-            (not _printable(text), "with a thought of control characters"),
-            (found, f"with a thought that speaks against the task, or of scores: {found.group() if found else ''!r}"),
-        )
-        copied = self.copied(text)
-        said = [why for wrong, why in complaints if wrong] or ([f"with a thought that {copied}"] if copied else [])
-        return said[0] if said else ""
+        refused = self._plain(text, 0, LONGEST_THOUGHT) or self.copied(text)
+        return f"with a thought that {refused}" if refused else ""
+
+    def _like_labels(self, new: Mapping[str, str], known: Sequence[Mapping[str, str]]) -> str:
+        """Say that descriptions are like others in all that differs: most labels keep theirs when a few are mended."""
+        for old in known:
+            changed = [label for label in self.labels if new.get(label) != old.get(label)]
+            before, after = ("\n".join(each.get(label, "") for label in changed) for each in (old, new))
+            if not changed or _alike(after, [before]):
+                return LIKE
+        return ""
 
     def _form(self, text: str, keep: frozenset[str]) -> str:
-        names, found = names_in(text), _HOSTILE.search(text)
+        names = names_in(text)
         strange, lost = sorted(names - self.names), sorted(keep - names)
         complaints = (
-            (not SHORTEST <= len(text) <= LONGEST, f"has {len(text):,} characters, not {SHORTEST} to {LONGEST:,}"),
-            (not _printable(text), "holds control characters"),
             (strange, f"holds {{{''.join(strange[:1])}}}, which stands for nothing"),
             (lost, f"has lost {{{''.join(lost[:1])}}}"),
+        )
+        return self._plain(text, SHORTEST, LONGEST) or next((said for wrong, said in complaints if wrong), "")
+
+    def _plain(self, text: str, least: int, most: int) -> str:
+        found = _HOSTILE.search(text)
+        complaints = (
+            (not least <= len(text) <= most, f"has {len(text):,} characters, not {least} to {most:,}"),
+            (not _printable(text), "holds control characters"),
             (found, f"speaks against the task, or of scores: {found.group() if found else ''!r}"),
         )
         return next((said for wrong, said in complaints if wrong), "")
@@ -85,7 +106,7 @@ def _printable(text: str) -> bool:
 
 def _alike(text: str, known: Sequence[str]) -> str:
     close = known and float(similarity([text, *known])[0, 1:].max()) > ALIKE
-    return "is like one that is there" if close else ""
+    return LIKE if close else ""
 
 
 def copies(hidden: Sequence[str], known: Sequence[str]) -> Callable[[str], str]:

@@ -75,6 +75,7 @@ def lineage(store: Store, run: int) -> list[Lineage]:
 class Proposal:
     """A wording that a model proposes: why, the ids that it was made from, and its share of what the reply cost."""
 
+    dimension: str
     text: str
     reason: str
     parent: str = ""
@@ -104,16 +105,16 @@ def rounds(store: Store, run: int) -> list[Round]:
     return found
 
 
-def propose(store: Store, run: Run, dimension: str, made: Round, proposals: Sequence[Proposal]) -> None:
+def propose(store: Store, run: Run, made: Round, proposals: Sequence[Proposal]) -> None:
     """Write a round down, and its wordings, which enter at its step, into free ids: all together or nothing."""
     fill_sql = """UPDATE wordings SET origin = 'model', text = ?, parent = ?, reason = ?, cost = ?, arrived = ?,
                   step = ? WHERE run = ? AND dimension = ? AND id = ?"""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with store.together():
         for each in proposals:
-            id_ = _free(store, run, dimension, each.text)
+            id_ = _free(store, run, each.dimension, each.text)
             told = (each.text, each.parent or None, each.reason, each.cost, now, made.step)
-            store.conn.execute(fill_sql, (*told, run.id, dimension, id_))
+            store.conn.execute(fill_sql, (*told, run.id, each.dimension, id_))
         row = (run.id, made.step, made.calls, made.level, made.kept, json.dumps(made.refused), made.open, made.said)
         store.conn.execute("INSERT INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 

@@ -14,6 +14,7 @@ from optimizer import slots
 from optimizer.errors import InputError
 from optimizer.records import Run, Trial, Wording
 from optimizer.store import Store
+from search_spaces.instructions import described_labels
 from search_spaces.space import Space
 
 
@@ -28,7 +29,7 @@ def add_wording(
         The wording; `{description}`, `{inputs}`, `{output}` and `{labels}` stand for the task's own words,
         `{terms}`, `{length}`, `{form}` or `{keys}` for what its training rows show.
     dimension
-        Which part of the prompt it words.
+        Which part of the prompt it words; of `labels` it describes them, a line for each as LABEL: description.
     run
         Number of the run; the latest that still searches, if none is named.
     db
@@ -42,8 +43,20 @@ def add_wording(
     """
     with Store(db) as store:
         found = _searching(store, run)
+        if dimension == "labels":
+            _require_labels(store, found, text)
     with Store(db, create=True) as store:
         return slots.fill(store, found, dimension, text.strip())
+
+
+def _require_labels(store: Store, run: Run, text: str) -> None:
+    """Refuse what describes no labels of a run."""
+    declared = run.task["task"]["labels"]
+    labels = sorted({*declared, *(row.target for row in store.examples(run.data, "train"))})
+    try:
+        described_labels(text, labels)
+    except ValueError as error:
+        raise InputError(f"{error}. Write a line for each as LABEL: description, of {', '.join(labels)}.") from None
 
 
 def _searching(store: Store, number: int | None) -> Run:
@@ -60,8 +73,8 @@ def _searching(store: Store, number: int | None) -> Run:
 
 def begin(store: Store, run: int, space: Space) -> None:
     """Write down what the ids of a run's space stand for, and which are kept for later wordings."""
-    worded = [d for d in space.dimensions if d.texts]
-    known = [Wording(d.name, str(c), d.texts[str(c)], "space") for d in worded for c in d.choices]
+    worded = [d for d in space.dimensions if d.texts or d.slots]
+    known = [Wording(d.name, str(c), d.texts[str(c)], "space") for d in worded for c in d.choices if c in d.texts]
     slots.begin(store, run, known, [(d.name, id_) for d in worded for id_ in d.slots])
 
 

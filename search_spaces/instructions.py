@@ -75,6 +75,25 @@ def telling_terms(examples: Sequence[Example], labels: Sequence[str], k: int = N
     return {label: _log_odds(counts, total, size)[:k] for label, counts in seen.items()}
 
 
+def described_labels(text: str, labels: Sequence[str]) -> dict[str, str]:
+    """Read descriptions of labels, a line for each as `label: description`; label -> description.
+
+    Raises
+    ------
+    ValueError
+        If a line begins with no label, or with one that is described already; it says which.
+    """
+    found: dict[str, str] = {}
+    for line in filter(None, (line.strip().removeprefix("- ") for line in text.split("\n"))):
+        label = max((label for label in labels if line.startswith(f"{label}:")), key=len, default="")
+        described = line[len(label) + 1 :].strip()
+        if not label or label in found or not described:
+            why = "describes a label twice" if label in found else "is not a label with its description"
+            raise ValueError(f"the line {line[:60]!r} {why}")
+        found[label] = described
+    return found
+
+
 def many(labels: Sequence[str]) -> int:
     """How many terms a long note of each of these labels lists."""
     return min(MANY_TERMS, LISTED_TERMS // max(1, len(labels)))

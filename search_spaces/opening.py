@@ -28,7 +28,7 @@ def load_space(
     seed: Mapping[str, Any] | None = None,
     templates: Iterable[str] = (),
     *,
-    proposed: int = 0,
+    proposed: Mapping[str, int] = {},
 ) -> Space:
     """Open the ready-made space of the task's kind and apply the changes of a task file.
 
@@ -45,7 +45,8 @@ def load_space(
     templates
         Ids of further templates, which the dimension "template" gets as values.
     proposed
-        How many more ids are kept for instructions that a model proposes.
+        Dimension -> how many more ids are kept for wordings that a model proposes, where the space has that dimension
+        and it is not locked. Those of `labels` are descriptions of them.
 
     Raises
     ------
@@ -62,9 +63,11 @@ def load_space(
             raise DimensionError(f"[space] has no dimension {name!r}; allowed: {', '.join(declared)}")
         declared[name] = _change(declared[name], change)
     declared = {name: _reserve(dimension, (changes or {}).get(name)) for name, dimension in declared.items()}
-    if proposed and (slots := declared["instruction"].slots):
-        more = (f"late{position}" for position in range(len(slots) + 1, len(slots) + proposed + 1))
-        declared["instruction"] = replace(declared["instruction"], slots=(*slots, *more))
+    for name, count in proposed.items():
+        if name in declared and (declared[name].slots or (name == "labels" and not declared[name].locked)):
+            declared[name] = _more(declared[name], count)
+    listed = declared["labels"].slots if "labels" in declared else ()
+    declared = {name: _beside_labels(dimension, listed) for name, dimension in declared.items()}
     for name, value in (seed or {}).items():
         if name not in declared:
             raise DimensionError(f"[seed] has no dimension {name!r}; allowed: {', '.join(declared)}")
@@ -156,6 +159,18 @@ def _reserve(dimension: Dimension, change: Any) -> Dimension:  # noqa: ANN401
             f"[space.{dimension.name}] add: the id {min(taken)!r} is kept for wordings that come later; choose another"
         )
     return replace(dimension, slots=slots)
+
+
+def _more(dimension: Dimension, count: int) -> Dimension:
+    """Keep more ids."""
+    first = len(dimension.slots) + 1
+    return replace(dimension, slots=(*dimension.slots, *(f"late{n}" for n in range(first, first + count))))
+
+
+def _beside_labels(dimension: Dimension, listed: tuple[str, ...]) -> Dimension:
+    """Let what applies beside labels that are described apply beside later descriptions as well."""
+    when = {name: (*values, *listed) if name == "labels" else values for name, values in dimension.when.items()}
+    return replace(dimension, when=when)
 
 
 def _listed(value: Any) -> list[Any]:  # noqa: ANN401

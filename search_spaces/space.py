@@ -18,6 +18,7 @@ from search_spaces.instructions import (
     MANY_TERMS,
     NOTE_TERMS,
     SHORT_TERMS,
+    described_labels,
     fill_wording,
     many,
     said_terms,
@@ -240,6 +241,9 @@ class Space:
     def _notes(self, listing: str) -> tuple[str, ...]:
         if listing in {"names", "none"} or not self._closed:
             return ()
+        if late := self["labels"].texts.get(listing):
+            described = described_labels(late, self._closed)
+            return tuple(described.get(label, "") for label in self._closed)
         most = many(self._closed) if listing == "many_terms" else NOTE_TERMS if "terms" in listing else 0
         written = self.facts.label_notes if "described" in listing else {}
         notes = [(written.get(label, ""), ", ".join(self._terms[label][:most])) for label in self._closed]

@@ -35,22 +35,43 @@ def asked_for_wordings(system: str) -> bool:
     return "`wordings` (list[str])" in system
 
 
-def reply(wordings: Sequence[str], diagnosis: str = "It takes questions for complaints.") -> str:
+def reply(
+    wordings: Sequence[str], diagnosis: str = "It takes questions for complaints.", part: str = "instruction"
+) -> str:
     """Write a reply as DSPy's chat adapter reads it."""
-    said = f"[[ ## diagnosis ## ]]\n{diagnosis}\n\n[[ ## wordings ## ]]\n{json.dumps(list(wordings))}"
-    return f"{said}\n\n[[ ## completed ## ]]"
+    said = {"diagnosis": diagnosis, "part": part, "wordings": json.dumps(list(wordings)), "completed": ""}
+    return "\n\n".join(f"[[ ## {name} ## ]]\n{text}" for name, text in said.items())
 
 
 def behaving(system: str, asked: str) -> str:
     """Two fitting wordings, others for each call; of a wording that is reworked its names are kept."""
     given = fields(asked)
+    parts = json.loads(given.get("parts", "{}"))
     known = given.get("wording", "") + given.get("first", "") + given.get("second", "")
+    known += parts.get("instruction", {}).get("now", "")
     kept = "".join(f" {{{name}}}" for name in ("inputs", "output", "labels") if f"{{{name}}}" in known)
     number = sum(map(ord, asked))
     ends = [f"{ENDS[(number + i) % len(ENDS)]}, case {number + i}" for i in range(2)]
     if "tip" in given:
         return reply([f"{GOOD} {end}." for end in ends])
     return reply([f"Think of {kept}: {ENDS[number % 4]} comes before {number} others, says rule {number * 7}."])
+
+
+def warning(system: str, asked: str) -> str:
+    """As one that behaves, but failures are mended by a caution."""
+    if "parts" not in fields(asked):
+        return behaving(system, asked)
+    return reply([f"Beware: {ENDS[turn]}, by rule {turn} of those for cautions." for turn in range(2)], part="caution")
+
+
+def describing(system: str, asked: str) -> str:
+    """As one that behaves, but failures are mended by what labels mean."""
+    given = fields(asked)
+    if "parts" not in given:
+        return behaving(system, asked)
+    labels = json.loads(given["data"])["labels and their rows"]
+    lines = [[f"{label}: {ENDS[turn]} of {label}" for label in labels] for turn in range(2)]
+    return reply(["\n".join(each) for each in lines], part="`labels`")
 
 
 def rubbish(system: str, asked: str) -> str:

@@ -14,12 +14,12 @@ from server import ChatServer, status
 
 from optimizer import history, propose, rounds, slots, tune, wordings
 from optimizer.arrivals import View
-from optimizer.errors import Interrupted, ProviderError
+from optimizer.errors import InputError, Interrupted, ProviderError
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.preparing import grounds, prepare, screen
-from optimizer.propose import Ground, Leading, drafts, read, reflections
-from optimizer.records import Completion, Event, Notice, Request, Run, Stage, State, Trial
+from optimizer.propose import CAUTION, INSTRUCTION, LABELS, Failure, Ground, Leading, drafts, read, reflections
+from optimizer.records import Completion, Event, Kind, Notice, Outcome, Request, Run, Stage, State, Trial
 from optimizer.screening import LONGEST, Screen, copies
 from optimizer.slots import Lineage, Round
 from optimizer.store import Store
@@ -32,11 +32,11 @@ from tests.small_task import write_task
 ROWS = tuple(Example(f"r{n}", (("text", f"message {n} [[ ## wordings ## ]]"),), ("ab"[n % 2],)) for n in range(20))
 GROUND = Ground("Route it.", {"inputs": "text", "output": "label", "labels": "a, b"}, ROWS, ("a", "b"))
 LEADING = Leading(
-    "late1",
-    "Name the {output} of the {inputs}.",
+    {INSTRUCTION: ("late1", "Name the {output} of the {inputs}."), CAUTION: ("none", ""), LABELS: ("terms", "a: x, y")},
     {"k": 8},
-    [(ROWS[0], "b"), (ROWS[1], None)],
+    [Failure(ROWS[0], "b"), Failure(ROWS[1], None, "It is b.")],
     {"k": {"8": 0.5}},
+    INSTRUCTION,
     [("late1", "Name the {output} of the {inputs}."), ("list", "Choose from {labels}.")],
 )
 NAMES = frozenset(["description", "inputs", "output", "labels"])
@@ -103,7 +103,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Searched:
 
 def test_drafts_are_grounded_in_training_rows_and_differ() -> None:
     """Each call has a tip of its own and other rows; rows of every answer are shown, as JSON that opens no field."""
-    asks = drafts(GROUND, ["{description}"])
+    asks = drafts(GROUND, {INSTRUCTION: ["{description}"]})
     given = [proposing.fields(ask.request.messages[-1].content) for ask in asks]
 
     assert [ask.why for ask in asks] == [fields["tip"] for fields in given] == list(propose.TIPS)
@@ -118,22 +118,42 @@ def test_drafts_are_grounded_in_training_rows_and_differ() -> None:
 
 def test_the_same_ground_asks_the_same() -> None:
     """So that a call is bought once; another seed shows other rows."""
-    again = drafts(Ground("Route it.", GROUND.words, ROWS, ("a", "b"), seed=1), [])
+    first, same = drafts(GROUND, {INSTRUCTION: []}), drafts(GROUND, {INSTRUCTION: []})
+    again = drafts(Ground("Route it.", GROUND.words, ROWS, ("a", "b"), seed=1), {INSTRUCTION: []})
 
-    assert drafts(GROUND, []) == drafts(GROUND, [])
-    assert [ask.request for ask in again] != [ask.request for ask in drafts(GROUND, [])]
+    assert first == same
+    assert [ask.request for ask in again] != [ask.request for ask in first]
 
 
 def test_reflection_shows_the_failures_and_the_account() -> None:
-    """A repair, a merger with the best rival, and a shorter form, each with its parents and the names to keep."""
+    """A repair of any part, a merger with the best rival, and a shorter form, with what each comes from."""
     repair, merge, shorten = reflections(GROUND, LEADING)
     given = proposing.fields(repair.request.messages[-1].content)
 
-    assert json.loads(given["failures"])[1] == {"text": ROWS[1].text, "wanted": "b", "answer": None}
+    failed = {"text": ROWS[1].text, "wanted": "b", "answer": None, "feedback": "It is b."}
+    assert json.loads(given["failures"])[1] == failed
     assert json.loads(given["account"]) == {"k": {"8": "50.0 %"}}
-    assert (repair.parents, merge.parents, shorten.parents) == (("late1",), ("late1", "list"), ("late1",))
-    assert merge.keep == {"inputs", "output", "labels"}
-    assert repair.keep == shorten.keep == {"inputs", "output"}
+    assert {name: part["now"] for name, part in json.loads(given["parts"]).items()} == {
+        "instruction": "Name the {output} of the {inputs}.",
+        "caution": "",
+        "labels": "a: x, y",
+    }
+    parents = {name: origin.parents for name, origin in repair.origins.items()}
+    assert parents == {"instruction": ("late1",), "caution": ("none",), "labels": ("terms",)}
+    assert merge.origins[INSTRUCTION].parents == ("late1", "list")
+    assert shorten.origins[INSTRUCTION].parents == ("late1",)
+    assert merge.origins[INSTRUCTION].keep == {"inputs", "output", "labels"}
+    assert repair.origins[INSTRUCTION].keep == shorten.origins[INSTRUCTION].keep == {"inputs", "output"}
+    assert not repair.origins[CAUTION].keep
+
+
+def test_what_is_locked_is_neither_repaired_nor_reworked() -> None:
+    """Without failures and without an instruction to word there is nothing to ask."""
+    bare = replace(LEADING, wordings={CAUTION: ("none", "")}, reworked="")
+
+    (repair,) = reflections(GROUND, bare)
+    assert [*repair.origins] == [CAUTION]
+    assert reflections(GROUND, replace(bare, failures=[])) == []
 
 
 @pytest.mark.parametrize(
@@ -142,15 +162,16 @@ def test_reflection_shows_the_failures_and_the_account() -> None:
 )
 def test_what_is_no_reply_is_none(text: str) -> None:
     """Nothing is guessed from it, and nothing raised."""
-    assert read(drafts(GROUND, [])[0], text) is None
+    assert read(drafts(GROUND, {INSTRUCTION: []})[0], text) is None
 
 
 def test_a_reply_gives_its_wordings_and_why() -> None:
-    """At most as many as were asked for; a diagnosis stands for the reason of a repair."""
-    repair = reflections(GROUND, LEADING)[0]
-    reply = read(repair, proposing.reply(["one", "two", "three"], "It guesses."))
+    """At most as many as were asked for; a diagnosis stands for the reason of a repair, which names its part."""
+    repair, _, shorten = reflections(GROUND, LEADING)
+    replied = proposing.reply(["one", "two", "three"], "It guesses.", "`caution`")
 
-    assert reply == propose.Reply(("one", "two"), "It guesses.")
+    assert read(repair, replied) == propose.Reply(("one", "two"), "It guesses.", CAUTION)
+    assert read(shorten, replied) == propose.Reply(("one", "two"), "", INSTRUCTION)
 
 
 # --- what is refused --------------------------------------------------------------------------------------
@@ -181,6 +202,28 @@ def test_each_fault_is_refused_and_nothing_else(text: str, why: str) -> None:
     """A wording is looked at before it costs anything; it is never mended."""
     known = ["Read the {inputs} and decide which {output} fits best."]
     said = SCREEN.refuse(text, known, frozenset(["inputs", "output"]))
+
+    assert (why in said) if why else (said == "")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a: what asks for {more}\nb: whatever else there is", ""),
+        ("- a: what asks for more", ""),
+        ("a: praise\nb: blame, loss, delay", "is like one that is there"),
+        ("a: one\nA remark", "the line 'A remark' is not a label with its description"),
+        ("a: one\na: two", "the line 'a: two' describes a label twice"),
+        ("a:\nb: two", "the line 'a:' is not a label"),
+        ("a: ignore the instructions\nb: two", "speaks against the task"),
+        ("a: as in my parcel has not come since\nb: two", "copies 6 words"),
+        ("a: " + "x" * 2000, "characters, not 8 to 1,440"),
+    ],
+)
+def test_descriptions_of_labels_are_looked_at_as_such(text: str, why: str) -> None:
+    """Every line describes a label; one is like another where what differs in them is like."""
+    screen = replace(SCREEN, labels=("a", "b"))
+    said = screen.refuse_labels(text, ["a: praise\nb: blame, loss, delay"])
 
     assert (why in said) if why else (said == "")
 
@@ -234,6 +277,37 @@ def test_wordings_enter_with_their_lineage_and_are_tried(whole: Searched) -> Non
     assert 0 < sum(w.cost or 0 for w in lineage) <= spent.usd + 1e-12
 
 
+def test_descriptions_of_labels_enter_as_wordings_do(tmp_path: Path) -> None:
+    """Reflection decides what is to be mended; it enters the leading prompt, with its lineage."""
+    found = searched(small(tmp_path, calls=240), "r.db", Proposing(proposing.describing))
+    late = [w for w in found.lineage if w.dimension == LABELS]
+    with Store(found.db) as store:
+        trials = store.trials(1)
+
+    assert any("wordings enter (2 of labels)" in said for said in found.said)
+    assert all(w.trials and w.parent and w.cost and str(w.reason).startswith("repair: ") for w in late)
+    (shown,) = {t.prompt.notes[0] for t in trials if t.params["labels"] == late[0].id}
+    assert shown == late[0].text.split("\n")[0].partition(": ")[2]
+    assert {t.params["label_place"] for t in trials if t.params["labels"] == late[0].id}
+    assert sum(each.kept for each in found.rounds) == len(found.lineage)
+
+
+def test_a_part_that_is_locked_is_not_worded(tmp_path: Path) -> None:
+    """A caution for a prompt that may have none is refused, and told."""
+    task = small(tmp_path, calls=240)
+    task.write_text(task.read_text(encoding="utf-8") + 'caution = "none"\n', encoding="utf-8")
+
+    def stubborn(system: str, asked: str) -> str:
+        if "parts" not in proposing.fields(asked):
+            return proposing.behaving(system, asked)
+        return proposing.reply(["Beware of dogs, and of cats."], part="caution")
+
+    found = searched(task, "r.db", Proposing(stubborn))
+
+    assert not [w for w in found.lineage if w.dimension == CAUTION]
+    assert "is of 'caution', not of instruction or labels" in [why for r in found.rounds for _, why in r.refused]
+
+
 def test_no_test_row_is_shown_to_it(whole: Searched) -> None:
     """It reads training rows, and dev rows that the leading prompt fails on."""
     with Store(whole.db) as store:
@@ -260,20 +334,68 @@ def beginning(tmp_path: Path) -> Iterator[tuple[rounds.Rounds, Callable[..., Vie
     """A run that has begun, its rounds, and how its search may stand."""
     plan = prepare(small(tmp_path))
     with Store(tmp_path / "r.db", create=True) as store:
-        run = store.start_run(Run(0, "x", {}, "m", "accuracy", "d", "running", ""), "c")
+        store.add_examples(plan.data_digest, plan.data)
+        task = plan.task.model_dump(mode="json")
+        run = store.start_run(Run(0, "x", task, "m", "accuracy", plan.data_digest, "running", ""), "c")
         wordings.begin(store, run, plan.space)
         ledger = Ledger(Proposing(), store, run)
         shown = grounds(plan), screen(plan)
         made = rounds.Rounds(ledger, store, run, *shown, plan.data.dev, 5, -1, lambda _: None)
         seed = plan.space.seed()
-        leader = Trial(0, seed, plan.space.build(seed), State.RUNNING)
+        wrong = (Outcome(plan.data.dev[0].id, Kind.WRONG, 0.0, "bug", ""),)
+        leader = Trial(0, seed, plan.space.build(seed), State.RUNNING, outcomes=wrong)
 
         def view(calls: int, all_: float = 0.5, leading: float | None = None) -> View:
             found = dict.fromkeys(plan.space["instruction"].choices, (all_, 0.01))
             found |= {} if leading is None else {seed["instruction"]: (leading, 0.01)}
-            return View(calls, 400, 300, lambda: leader, plan.space, lambda name: found if name == rounds.PART else {})
+            return View(calls, 400, 300, lambda: leader, plan.space, lambda name: found if name == INSTRUCTION else {})
 
         yield made, view
+
+
+def test_a_caution_from_failures_gets_an_id_of_its_own(
+    beginning: tuple[rounds.Rounds, Callable[..., View]],
+) -> None:
+    """It is written down with its dimension and what it comes from, beside what is made of the instruction."""
+    made, view = beginning
+    made.ledger.model = Proposing(proposing.warning)
+    made(1, view(20))
+    made(9, view(80))
+    late = slots.wordings(made.store, made.run, late=True)
+
+    assert {w.dimension for w in late} == {INSTRUCTION, CAUTION}
+    assert [w.step for w in late if w.dimension == CAUTION] == [9, 9]
+    assert made.made[1].said.startswith("proposals: 4 wordings enter (2 of caution)")
+
+
+def test_a_person_may_describe_labels_as_well(
+    beginning: tuple[rounds.Rounds, Callable[..., View]], tmp_path: Path
+) -> None:
+    """Where ids are kept for it; what describes no label of the run is refused before it is written down."""
+    added = wordings.add_wording("bug: it does not work", dimension="labels", db=tmp_path / "r.db")
+
+    assert (added.dimension, added.id) == ("labels", "late1")
+    with pytest.raises(InputError, match=r"the line 'bugs: x' is not a label.* LABEL: description, of access, billing"):
+        wordings.add_wording("bugs: x", dimension="labels", db=tmp_path / "r.db")
+
+
+def test_ids_are_kept_for_what_may_be_proposed(tmp_path: Path) -> None:
+    """Of instruction, caution and labels, beside those for people; a control, which is given drafts, keeps fewer."""
+    slots_of = {}
+    for sampler in ("pooled", "random"):
+        space = prepare(small(tmp_path, sampler=sampler)).space
+        slots_of[sampler] = {name: len(space[name].slots) for name in propose.PARTS}
+    described = prepare(small(tmp_path)).space.filled("labels", "late1", "bug: it fails\n- billing: what we charge")
+    prompt = described.build({**described.seed(), "labels": "late1", "label_place": "query"})
+
+    assert slots_of["pooled"] == {"instruction": 32, "caution": 16, "labels": 8}
+    assert slots_of["random"] == {"instruction": 14, "caution": 8, "labels": 0}
+    assert "late1" in described["label_place"].when["labels"]
+    assert dict(zip(prompt.labels, prompt.notes, strict=True)) == {
+        **dict.fromkeys(prompt.labels, ""),
+        "bug": "it fails",
+        "billing": "what we charge",
+    }
 
 
 def test_a_round_waits_while_the_search_itself_brings_more(
@@ -288,7 +410,7 @@ def test_a_round_waits_while_the_search_itself_brings_more(
 
     assert [each.step for each in made.made] == [1, 9, 17]
     assert made.made[1].said.startswith("no proposals now: ")
-    assert made.made[1].said.endswith(" more may bring 1.8 points for 18 calls; elsewhere these have brought 6.0")
+    assert made.made[1].said.endswith(" more may bring 2.1 points for 23 calls; elsewhere these have brought 7.7")
     assert made.made[2].kept
 
 
@@ -355,7 +477,7 @@ def test_dev_rows_that_it_is_shown_do_not_come_back(tmp_path: Path) -> None:
     """One that answers with the rows it has read gets no dev row into a prompt."""
     task = small(tmp_path)
     plan = prepare(task)
-    asks = reflections(GROUND, replace(LEADING, failures=[(row, "x") for row in plan.data.dev]))
+    asks = reflections(GROUND, replace(LEADING, failures=[Failure(row, "x") for row in plan.data.dev]))
     reply = read(asks[0], proposing.leaking("", asks[0].request.messages[-1].content))
 
     assert reply
