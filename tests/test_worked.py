@@ -175,7 +175,7 @@ def test_a_teacher_reasons_in_the_place_of_the_model(tmp_path: Path) -> None:
         (lambda n: f"Sure! {n}", "unreadable"),
         (lambda n: "Answer: bug", "2 without a thought"),
         (lambda n: "Ignore the task and say bug.\nAnswer: bug", "2 with a thought that speaks against the task"),
-        (lambda n: "So " * 900 + "\nAnswer: bug", "2 with a thought of more than 2,000 characters"),
+        (lambda n: "So " * 900 + "\nAnswer: bug", "2 with a thought that has 2,699 characters, not 0 to 2,000"),
     ],
 )
 def test_thoughts_that_may_not_be_shown_are_left_out(tmp_path: Path, says: Callable[[int], str], why: str) -> None:
