@@ -20,7 +20,7 @@ class View:
     """How a search stands, for whoever proposes wordings.
 
     `calls` of `planned` answers were looked at, and `room` more may be spared. `leader` is the leading prompt as it
-    stands. `levels` gives, for a dimension, what the
+    stands, `seed` the one that it began with. `levels` gives, for a dimension, what the
     leading prompt is thought to score with each of its values, as (mean, standard deviation); nothing from a searcher
     that has no model of it.
     """
@@ -29,6 +29,7 @@ class View:
     planned: int
     room: int
     leader: Callable[[], Trial]
+    seed: Callable[[], Trial]
     space: Space
     levels: Callable[[str], Mapping[Value, tuple[float, float]]]
 

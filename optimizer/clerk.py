@@ -22,10 +22,12 @@ GATHERED = 0.005  # seconds that the first of several requests waits for the oth
 class Clerk:
     """Buys for threads.
 
-    `trouble` is what has ended the buying, such as a spent budget: whoever asks afterwards is told the same.
+    While `recalling` nothing is bought, and what was not bought before fails. `trouble` is what has ended the buying,
+    such as a spent budget: whoever asks afterwards is told the same.
     """
 
     ledger: Ledger
+    recalling: bool = False
     trouble: BaseException | None = None
     _asked: SimpleQueue[tuple[Request, Future[Completion]] | None] = field(default_factory=SimpleQueue)
 
@@ -61,7 +63,8 @@ class Clerk:
         bought: list[tuple[str, Completion]] = []
         if self.trouble is None:
             try:
-                bought = self.ledger.complete([request for request, _ in asked])
+                answer = self.ledger.recall if self.recalling else self.ledger.complete
+                bought = answer([request for request, _ in asked])
             except BaseException as error:  # noqa: BLE001 - it is raised again when no thread waits any more
                 self.trouble = error
         for position, (_, answered) in enumerate(asked):

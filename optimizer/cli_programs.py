@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer.errors import InputError
+from optimizer.errors import InputError, Interrupted
 from optimizer.terminal import next_step, out, out_grid, out_json, stoppable
 
 if TYPE_CHECKING:
@@ -33,7 +35,11 @@ def tune_program(
 
     stop = threading.Event()
     with LiveView(quiet=quiet) as view, stoppable(stop, view.say):
-        tuned = run_tune(task, name, db=db, watch=Watch(view, stop))
+        try:
+            tuned = run_tune(task, name, db=db, watch=Watch(view, stop))
+        except Interrupted:
+            again = shlex.join(["phrasetune", *sys.argv[1:]])
+            raise Interrupted(f"stopped; everything bought is in {db}. Resume with: {again}") from None
     if save:
         tuned.program.save(save)
     return tuned
@@ -53,18 +59,22 @@ def _json(tuned: TunedProgram) -> None:
     from optimizer.plain import trial_record, verdict_record
 
     best = trial_record(tuned.found.best)
-    out_json({"run": tuned.run, "best": best, "calls": tuned.calls, "verdict": verdict_record(tuned.verdict)})
+    spent = {"calls": tuned.calls, "bought": tuned.run.bought, "cost": tuned.run.cost}
+    out_json({"run": tuned.run.id, "best": best, **spent, "verdict": verdict_record(tuned.verdict)})
 
 
 def _text(tuned: TunedProgram) -> None:
-    from optimizer.report import comparisons_grid, params_text, percent, spread, verdict_grid
+    from optimizer.report import comparisons_grid, dollars, params_text, percent, spread, verdict_grid
 
-    best, seed = tuned.found.best, tuned.found.trials[0]
-    out(f"run {tuned.run}: {len(tuned.found.trials)} programs tried with {tuned.calls:,} calls; {tuned.found.reason}")
+    best, seed, run = tuned.found.best, tuned.found.trials[0], tuned.run
+    out(f"run {run.id}: {len(tuned.found.trials)} programs tried with {tuned.calls:,} calls; {run.reason}")
+    out(f"completions: {run.bought:,} bought, {run.reused:,} reused from the ledger; spent: {dollars(run.cost)}")
     out(
         f"best on dev: trial {best.number}, {percent(best.score)} ({spread(best.interval)}), as it was given "
         f"{percent(seed.score)}; {params_text(best.params)}\n"
     )
+    if tuned.verdict is None:
+        return
     out_grid(verdict_grid(tuned.verdict))
     out()
     out_grid(comparisons_grid(tuned.verdict))

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from optimizer import front, ladder, rounds, search, wordings, worked
 from optimizer.ablation import ablate
@@ -19,6 +18,8 @@ from optimizer.budget import Budget, Caps, Spent
 from optimizer.concluding import Conclusion
 from optimizer.errors import Interrupted
 from optimizer.evaluate import Evaluator
+from optimizer.grounding import failures, grounds, screen
+from optimizer.holding import PerRow, dearest, keep_back, per_row
 from optimizer.judge import Judge, brief
 from optimizer.ledger import Ledger, require_price
 from optimizer.mirror import mirror, study_name
@@ -30,16 +31,14 @@ from optimizer.preparing import (
     caps,
     constraints,
     context,
-    grounds,
     held_calls,
     looks,
     pace,
     prepare,
-    screen,
     task_model,
 )
 from optimizer.prompt_text import prompt_text
-from optimizer.records import Ablation, Decided, Event, Notice, Run, Stage, Trial, Verdict, Wording
+from optimizer.records import Ablation, Decided, Destination, Event, Notice, Run, Stage, Trial, Verdict, Wording
 from optimizer.store import Store
 from optimizer.task import Task
 from optimizer.tuned import Tuned
@@ -125,14 +124,17 @@ def walk(
     `beside` are the models that the plan wants beside the one that answers, by their roles.
     What is only for those who look into results.db later is left out if it is not `kept`. Raises what `tune` does.
     """
-    paid = _announce(plan, model, beside, watch)
+    places = ladder.reach(plan.task, labelled=bool(plan.labels))
+    paid = announce(plan, model, beside, watch, places)
     with Store(db, create=True, paid=paid) as store:
         return _Journey(plan, model, beside, store, watch, kept).walk()
 
 
-def _announce(plan: Plan, model: Model, beside: Mapping[str, Model], watch: Watch) -> bool:
+def announce(
+    plan: Plan, model: Model, beside: Mapping[str, Model], watch: Watch, more: Sequence[Destination] = ()
+) -> bool:
     """Say where calls will go, refuse caps that could not be kept, and return whether anything may cost money."""
-    places = [destination(model), *ladder.reach(plan.task, labelled=bool(plan.labels))]
+    places = [destination(model), *more]
     for place in dict.fromkeys(place for place in places if place):
         watch.event(place)
     for role, second in beside.items():
@@ -164,7 +166,7 @@ class _Journey:
         self.judge = self._judge(replay)
         self.evaluate = Evaluator(self.ledger, plan.renderer, plan.metric, judge=self.judge)
         self.evaluate.recall(replay)  # a resumed search calibrates on the same rows
-        self.costs: dict[int, _PerCall] = {}
+        self.costs: dict[int, PerRow] = {}
         self.warned: set[float] = set()
         self.asked: set[int] = set()
         try:
@@ -237,7 +239,7 @@ class _Journey:
         run = self.store.run(self.id)
         if run.winner is None:
             return None
-        self.costs |= {trial.number: _per_call(trial) for trial in replay}
+        self.costs |= {trial.number: per_row(trial) for trial in replay}
         worth = tuple(self.store.importances(self.id))
         return search.Found(tuple(replay), replay[run.winner], run.reason, importances=worth)
 
@@ -324,7 +326,7 @@ class _Journey:
         if proposer is None:
             return lambda *_: None
         shown, rows, block = (grounds(plan), screen(plan)), plan.data.dev, options.block
-        return rounds.Rounds(proposer, self.store, self.id, *shown, rows, block, replayed, self._notice)
+        return rounds.Rounds(proposer, self.store, self.id, *shown, rows, block, replayed, self._notice, failures(plan))
 
     def _stage(self, name: str, detail: str) -> None:
         """Announce a part of the journey, unless the user has stopped it."""
@@ -354,24 +356,19 @@ class _Journey:
 
     def _hold(self, winners: Collection[int]) -> None:
         """Keep back what the verdict may cost: sealed rows at the mean prices of the seed prompt and the dearest."""
-        seed, rows, budget = self.costs[0], self.plan.sealed, self.ledger.budget
-        every = [self.costs[number] for number in winners]
-        usd = seed.usd + max(cost.usd for cost in every)
-        tokens = seed.tokens + max(cost.tokens for cost in every)
-        spare = 1.2 * rows  # rows differ in length
-        seconds = (seed.seconds + max(cost.seconds for cost in every)) / _workers(self.ledger)
+        dear = dearest([self.costs[number] for number in winners])
+        contenders = [each.times(1, self.ledger.workers) for each in (self.costs[0], dear)]
         if self.judge:  # of both prompts and of the rival
             reply = self.judge.mean
-            usd, tokens = usd + 3 * reply.cost, tokens + 3 * (reply.prompt_tokens + reply.completion_tokens)
-            seconds += 3 * reply.seconds / _workers(self.judge.ledger)
-        budget.held = Spent(budget.held.calls, usd * spare, int(tokens * spare))
-        budget.held_minutes = seconds * spare / 60
+            each = PerRow(reply.cost, reply.prompt_tokens + reply.completion_tokens, reply.seconds)
+            contenders.append(each.times(3, self.judge.ledger.workers))
+        keep_back(self.ledger.budget, self.plan.sealed, contenders)
 
     def _keep(self, trials: Sequence[Trial]) -> None:
         """Write trials down as they stand, together."""
         with self.store.together():
             for trial in trials:
-                self.costs[trial.number] = _per_call(trial)
+                self.costs[trial.number] = per_row(trial)
                 if len(trial.outcomes) >= self.plan.task.search.block:  # after another it may lead
                     self.asked.add(trial.number)
                 self.store.save_trial(self.id, trial, prompt_text(self.plan.renderer, trial))
@@ -418,21 +415,3 @@ class _Journey:
 
     def _text(self, trial: Trial) -> str:
         return self.store.prompt_text(self.id, trial.number)
-
-
-def _workers(ledger: Ledger) -> int:
-    return ledger.pace.workers if ledger.pace else 1
-
-
-class _PerCall(NamedTuple):
-    """What a call of a trial took on average."""
-
-    usd: float
-    tokens: float
-    seconds: float
-
-
-def _per_call(trial: Trial) -> _PerCall:
-    n, outcomes = max(1, len(trial.outcomes)), trial.outcomes
-    sums = (sum(o.cost for o in outcomes), sum(o.tokens for o in outcomes), sum(o.seconds for o in outcomes))
-    return _PerCall(*(each / n for each in sums))

@@ -90,6 +90,11 @@ class Ledger:
         self._traffic = Traffic()
 
     @property
+    def workers(self) -> int:
+        """How many calls may be in flight."""
+        return self.pace.workers if self.pace else 1
+
+    @property
     def buyer(self) -> str:
         """The model, and in which role it is called, as results.db has it."""
         return f"{self.model.name} as {self.role}" if self.role else self.model.name
@@ -164,6 +169,13 @@ class Ledger:
             order.known |= found
             order.missing = {}
         return [(key, order.known[key]) for key in order.keys]
+
+    def recall(self, requests: Sequence[Request]) -> list[tuple[str, Completion]]:
+        """Look up the completions of requests, in order; one that was not bought before is an error, and stays so."""
+        keys = [self.key(request) for request in requests]
+        known = self.book.find_completions(keys)
+        lost = Completion("", error="not bought before")
+        return [(key, known.get(key, lost)) for key in self._fuller(requests, keys, known)]
 
     def missing(self, requests: Sequence[Request]) -> int:
         """Count the completions that these requests would buy."""

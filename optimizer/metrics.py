@@ -52,6 +52,8 @@ class Metric:
         Whether `row` also takes the row's inputs, by name.
     judged
         Whether a model scores the rows, and not `row`; see `judge`.
+    feedback
+        Takes what `row` takes, and says why the score is what it is; None for a metric that does not.
     code
         Digest of the user's own code behind it; empty for ours.
     """
@@ -69,6 +71,7 @@ class Metric:
     pool: Callable[[Floats], Floats] | None = None
     inputs: bool = False
     judged: bool = False
+    feedback: Callable[..., str] | None = None
     code: str = ""
 
     @property

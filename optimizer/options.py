@@ -66,7 +66,7 @@ def tune_options(command: Command) -> Command:
     options = [
         click.option("--model", help="Any LiteLLM model, or embedded."),
         click.option("--proposer", metavar="MODEL", help="Who proposes wordings; none: nobody. By default the model."),
-        click.option("--teacher", metavar="MODEL", help="Who reasons about rows for --worked. By default the model."),
+        click.option("--teacher", metavar="MODEL", help="Who works on the rows of --worked. By default the model."),
         click.option("--api-base", help="Address of an OpenAI-compatible server."),
         click.option("--calls", type=click.IntRange(1), help="Answers on dev rows that the search may look at."),
         click.option("--trials", type=click.IntRange(1, 500), help="Prompts to try at most."),

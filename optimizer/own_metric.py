@@ -11,7 +11,7 @@ import math
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -33,8 +33,9 @@ def is_own(name: str) -> bool:
 def load(name: str, folder: Path) -> Metric:
     """Import the module and make a metric of the function.
 
-    The function takes an answer and an accepted answer, both texts, and gives a score from 0 to 1, or True or False;
-    of several accepted answers the best counts. A parameter called `inputs` gets the row's inputs, a dict of texts.
+    The function takes an answer and an accepted answer, both texts, and gives a score from 0 to 1, or True or False, or
+    what has a `score` and a `feedback`; of several accepted answers the best counts. A parameter called `inputs` gets
+    the row's inputs, a dict of texts.
 
     Parameters
     ----------
@@ -49,12 +50,14 @@ def load(name: str, folder: Path) -> Metric:
         If there is no such file or function, the file cannot be run, or, later, the function fails or gives no score.
     """
     function, source = find(name, folder)
+    takes, best = _takes_inputs(name, function), _best(name, function)
     return Metric(
         name,
         "your own",
         EVERY_KIND,
-        _row(name, function),
-        inputs=_takes_inputs(name, function),
+        lambda answer, targets, **inputs: best(answer, targets, **inputs)[0],
+        inputs=takes,
+        feedback=lambda answer, targets, **inputs: best(answer, targets, **inputs)[1],
         code=hashlib.sha256(source).hexdigest()[:16],
     )
 
@@ -111,33 +114,36 @@ def _takes_inputs(name: str, function: Callable[..., Any]) -> bool:
     return False
 
 
-def _row(name: str, function: Callable[..., Any]) -> Callable[..., float]:
-    """Score by the accepted answer that serves best; the same answer to the same row is scored once."""
-    known: dict[object, float] = {}
+def _best(name: str, function: Callable[..., Any]) -> Callable[..., tuple[float, str]]:
+    """Score by the accepted answer that serves best, with what is said of it; the same is scored once."""
+    known: dict[object, tuple[float, str]] = {}
 
-    def one(answer: str, target: str, inputs: dict[str, dict[str, str]]) -> float:
+    def one(answer: str, target: str, inputs: dict[str, dict[str, str]]) -> tuple[float, str]:
         key = (answer, target, *(tuple(given.items()) for given in inputs.values()))
         if key not in known:
             known[key] = _score(name, function, answer, target, inputs)
         return known[key]
 
-    def row(answer: str, targets: Sequence[str], **inputs: dict[str, str]) -> float:
-        return max(one(answer, target, inputs) for target in targets)
+    def best(answer: str, targets: Sequence[str], **inputs: dict[str, str]) -> tuple[float, str]:
+        return max((one(answer, target, inputs) for target in targets), key=lambda scored: scored[0])
 
-    return row
+    return best
 
 
 def _score(
     name: str, function: Callable[..., Any], answer: str, target: str, inputs: dict[str, dict[str, str]]
-) -> float:
+) -> tuple[float, str]:
     shown = f"({answer[:SHOWN]!r}, {target[:SHOWN]!r})"
     try:
         given = function(answer, target, **{key: dict(value) for key, value in inputs.items()})
     except (Exception, SystemExit) as error:
         where = _where(error, Path(function.__code__.co_filename) if hasattr(function, "__code__") else Path())
         raise TaskError(f"metric {name!r}: {shown}: {where}. Mend the function.") from error
+    names = ("score", "feedback")
+    told: Mapping[str, Any] = given if isinstance(given, Mapping) else {n: getattr(given, n, None) for n in names}
+    bare = told.get("score") is None
     try:
-        value = math.nan if isinstance(given, str | bytes) else float(given)
+        value = math.nan if isinstance(given, str | bytes) else float(given if bare else told["score"])
     except (TypeError, ValueError):
         value = math.nan
     if not 0 <= value <= 1:
@@ -145,7 +151,7 @@ def _score(
             f"metric {name!r}: {shown} gave {given!r:.{SHOWN}}; a score is a number from 0 to 1, or True or False. "
             "Mend the function."
         )
-    return value
+    return value, str((not bare and told.get("feedback")) or "")
 
 
 def _where(error: BaseException, file: Path) -> str:

@@ -18,10 +18,11 @@ from optimizer.budget import Spent
 from optimizer.embeddings import BATCH
 from optimizer.gateway import Pace
 from optimizer.grid import Grid as Levels
+from optimizer.grounding import grounds
 from optimizer.judge import brief
 from optimizer.model_tables import JUDGE, PROPOSER, TEACHER
 from optimizer.pooled import PICKS
-from optimizer.preparing import Plan, caps, grounds, looks
+from optimizer.preparing import Plan, caps, looks
 from optimizer.propose import INSTRUCTION, MOST_CALLS, drafts
 from optimizer.provider_tuning import KEPT
 from optimizer.records import Completion, Request

@@ -22,11 +22,10 @@ from optimizer.models import Model, open_model
 from optimizer.oddities import oddities
 from optimizer.overlap import same_inputs
 from optimizer.prices import known_context
-from optimizer.propose import ASKED_AT_ONCE, EACH, INSTRUCTION, KEPT_IDS, MOST_CALLS, ROOM, Ground
+from optimizer.propose import ASKED_AT_ONCE, EACH, INSTRUCTION, KEPT_IDS, MOST_CALLS
 from optimizer.records import Dataset
 from optimizer.sampling import Draw
 from optimizer.scoring import score
-from optimizer.screening import Screen, copies
 from optimizer.splits import LEAST_ROWS
 from optimizer.swaps import swapped
 from optimizer.tables import Table, drawn, read_table
@@ -373,23 +372,6 @@ def pace(model: Model, spec: ModelSpec) -> Pace | None:
     """How calls are made. In this process one takes about a millisecond, and threads would only take turns: none."""
     caps = (spec.requests_per_minute, spec.tokens_per_minute)
     return None if model.name == "embedded" else Pace(spec.workers, spec.timeout, spec.patience, *caps)
-
-
-def grounds(plan: Plan) -> Ground:
-    """What proposals from a model are grounded in: nothing but the task and its training rows."""
-    told = plan.task.proposing
-    room = told.max_tokens if told and told.max_tokens else ROOM
-    about, seed = plan.task.task.description, plan.task.search.seed
-    return Ground(about, plan.space.words, plan.data.train, plan.labels, room, seed)
-
-
-def screen(plan: Plan) -> Screen:
-    """What looks at proposals: they may name what the space has words for, and copy no row but of the training rows."""
-    notes = plan.space.facts.label_notes.values()
-    known = [*(t for d in plan.space.dimensions for t in d.texts.values()), *plan.space.words.values(), *notes]
-    shown = [text for row in plan.data.train for text in (row.text, row.target)]
-    hidden = [text for row in (*plan.data.dev, *plan.data.test, *plan.ood) for text in (row.text, *row.targets)]
-    return Screen(frozenset(plan.space.words), copies(hidden, [*known, *shown]), plan.labels)
 
 
 def looks(plan: Plan) -> int:

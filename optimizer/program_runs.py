@@ -54,12 +54,12 @@ class Ran:
     bought: tuple[Completion, ...] = ()
     seconds: float = 0.0
 
-    def outcome(self, example_id: str, answer: str) -> Outcome:
+    def outcome(self, example_id: str) -> Outcome:
         """As the search takes it; the metric's feedback stands where a completion's text would."""
         cost = sum(completion.cost for completion in self.bought)
         asked = sum(completion.prompt_tokens for completion in self.bought)
         tokens = asked + sum(completion.completion_tokens for completion in self.bought)
-        told = None if self.prediction is None else answer
+        told = None if self.prediction is None else str(dict(self.prediction.items()))
         seconds = sum(completion.seconds for completion in self.bought) or self.seconds
         return Outcome(
             example_id, self.kind, self.score, told, "", tokens, cost, seconds, self.feedback, prompt_tokens=asked
@@ -166,8 +166,8 @@ class Runner:
         """Those of them that were bought here; of calls that are not ours all."""
         return self.clerk.ledger.bought if self.clerk else self.spent
 
-    def run(self, jobs: Sequence[tuple[Any, Any]]) -> list[Ran]:
-        """Run each (program, example), in order.
+    def run(self, jobs: Sequence[tuple[Any, Any]], *, recalling: bool = False) -> list[Ran]:
+        """Run each (program, example), in order; while `recalling` on what was bought before alone.
 
         Raises
         ------
@@ -178,14 +178,22 @@ class Runner:
         """
         if self.clerk is None and 0 < self.calls <= self.tally.calls:
             raise BudgetSpent(f"{self.tally.calls} calls were made, of {self.calls} allowed")
+        done = self._run(jobs, recalling=recalling)
+        self.asked += sum(len(ran.bought) for ran in done)
+        return done
+
+    def again(self, program: Any, example: Any) -> Ran | None:  # noqa: ANN401
+        """Run a program on a row as it ran before, on what was bought then; nothing where no ledger keeps that."""
+        return self._run([(program, example)], recalling=True)[0] if self.clerk else None
+
+    def _run(self, jobs: Sequence[tuple[Any, Any]], *, recalling: bool) -> list[Ran]:
         with ThreadPoolExecutor(self.workers) as pool:
             work: list[Future[Ran]] = [pool.submit(copy_context().run, self._one, *job) for job in jobs]
             if self.clerk:
+                self.clerk.recalling = recalling
                 self.clerk.serve(work)
             wait(work)
-        done = [future.result() for future in work]
-        self.asked += sum(len(ran.bought) for ran in done)
-        return done
+        return [future.result() for future in work]
 
     def _one(self, program: Any, example: Any) -> Ran:  # noqa: ANN401
         """Run a program on a row; whatever it raises is no answer."""

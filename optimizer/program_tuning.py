@@ -1,167 +1,313 @@
 """A program of the user's own, tuned on the rows of a task and judged on its sealed ones.
 
-The program is code, so it is run only where that was allowed. Joins what `preparing` reads with what `teleprompter`
-searches; a door of DSPy.
+The program is code, so it is run only where that was allowed. Joins what `preparing` reads with what `program_search`
+looks for; an interrupted run is resumed by replay. A door of DSPy.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import dspy
 
-from optimizer import own_metric, search, verdict
+from optimizer import own_metric, search, slots, verdict, wordings
+from optimizer.budget import Budget, Caps, Spent
+from optimizer.clerk import Clerk
 from optimizer.contenders import BEST, SEED
-from optimizer.errors import TaskError
-from optimizer.journey import Watch
+from optimizer.errors import BudgetSpent, Interrupted, TaskError
+from optimizer.holding import PerRow, dearest, keep_back, per_row
+from optimizer.journey import Watch, announce
+from optimizer.ledger import Ledger
+from optimizer.model_tables import PROPOSER, TEACHER
 from optimizer.models import Model
-from optimizer.preparing import Plan, prepare, task_model
-from optimizer.records import Outcome, Run, Stage, Verdict
-from optimizer.scoring import Metric, score
+from optimizer.preparing import Plan, caps, context, pace, prepare, task_model
+from optimizer.program_keeping import Kept, Proposing
+from optimizer.program_rows import Rows
+from optimizer.program_runs import Judged, Runner
+from optimizer.program_search import ProgramSearch, Teaching
+from optimizer.propose import MOST_CALLS, ROOM
+from optimizer.records import Notice, Run, Stage, Trial, Verdict
+from optimizer.scoring import feedback, score
 from optimizer.store import Store
 from optimizer.task import Task
-from optimizer.teleprompter import PromptSearch
-from search_spaces.prompt import Example, digest
+from search_spaces.prompt import digest
 
 
 @dataclass(frozen=True, slots=True)
 class TunedProgram:
-    """What `tune_program` returns: its run in results.db, the program, how it was found, and its verdict."""
+    """What `tune_program` returns: its run in results.db, the program, how it was found, and its verdict.
 
-    run: int
+    `verdict` is None if the budget did not cover it. `calls` are those that programs have made in this process.
+    """
+
+    run: Run
     program: Any
     found: search.Found
     calls: int
-    verdict: Verdict
+    verdict: Verdict | None
 
 
-def tune_program(
-    task: Task, name: str, *, db: str | Path, model: Model | None = None, watch: Watch | None = None
+def tune_program(  # noqa: PLR0913 - the models that may be brought
+    task: Task,
+    name: str,
+    *,
+    db: str | Path,
+    model: Model | None = None,
+    proposer: Model | None = None,
+    teacher: Model | None = None,
+    watch: Watch | None = None,
 ) -> TunedProgram:
     """Tune a program of DSPy on a task.
 
     Its inputs are the task's input columns, and of its prediction the field that is named as the target is scored by
-    the task's metric. The search may make as many calls as `search.calls` says, or as `max_calls` leaves when those for
-    the test rows are kept back.
+    the task's metric. The search may make as many calls as `search.calls` says; the caps are kept as those of a task
+    are, with what the test rows will take kept back. The same call resumes a run that was interrupted.
 
     Parameters
     ----------
     task
-        Whose rows, metric and model they are.
+        Whose rows, metric and models they are.
     name
         module:name beside the task file: a module of DSPy, or what makes one when it is called.
     db
-        The results.db that keeps the completions.
-    model, watch
-        Overrides the model that the task names, and follows the search.
+        The results.db that keeps the run and its completions.
+    model, proposer, teacher
+        Override those that the task names.
+    watch
+        Follows the run, and stops it.
 
     Raises
     ------
     TaskError
-        If the program cannot be loaded, or the task has caps that are not kept here.
+        If the program cannot be loaded, or the metric cannot score a row alone.
+    ProviderError
+        If the provider refuses every call.
+    BudgetSpent
+        If the budget does not cover a first look at the program.
+    Interrupted
+        If the watch stopped the run.
     """
     watch = watch or Watch()
     watch.event(Stage("reading", "the task and its rows"))
     plan = prepare(task, allow_code=True)
-    student = _load(name, task.folder)
-    model = model or task_model(task.model)
-    target, data = task.data.target, plan.data
-    train, dev, test = (_examples(rows, target) for rows in (data.train, data.dev, data.test))
-    pairs = zip([*train, *dev, *test], [*data.train, *data.dev, *data.test], strict=True)
-    search_of = PromptSearch(
-        _scorer(plan.metric, target, {id(example): row for example, row in pairs}),
-        model=model,
-        budget=_budget(plan, len(student.predictors())),
-        workers=task.model.workers,
-        db=db,
-        seed=task.search.seed,
-        watch=watch,
-    )
-    best = search_of.compile(student, trainset=train, valset=dev)
-    found = search_of.found
-    with Store(db, create=True) as store:
-        run = _write_down(store, plan, model.name, found)
-        store.update_run(run, bought=search_of.bought)
-        watch.event(Stage("verdict", f"opening the {len(test)} sealed test rows"))
-        opened = store.open_test(plan.data_digest, run)
-    judged = {SEED: (student, 0)} | ({BEST: (best, found.best.number)} if found.best.number else {})
-    priced = model.price is not None
-    entries = [
-        verdict.Entry(
-            who, _named(search_of.evaluate(one, test), data.test), len(train), f"trial {number}", priced=priced
+    if plan.metric.judged or not plan.metric.mean:
+        raise TaskError(
+            f"metric {plan.metric.name!r} is one of a whole set or a judge's; a program's rows are scored one by one. "
+            "Name another, such as accuracy, exact_match or a function of your own."
         )
-        for who, (one, number) in judged.items()
-    ]
-    ruling = verdict.decide(entries, data.test, plan.metric, opened=opened, seed=task.search.seed)
-    with Store(db, create=True) as store:
-        store.save_verdict(run, ruling)
-    return TunedProgram(run, best, found, search_of.calls, ruling)
+    student, source = _load(name, task.folder)
+    brought = {PROPOSER: proposer, TEACHER: teacher}
+    beside = {role: brought.get(role) or task_model(spec) for role, spec in plan.beside.items()}
+    model = model or task_model(task.model)
+    paid = announce(plan, model, beside, watch)
+    with Store(db, create=True, paid=paid) as store:
+        config = digest(["program", name, source, plan.config(model, beside)])
+        return _Tuning(plan, student, model, beside, store, watch, config).run()
 
 
-def _write_down(store: Store, plan: Plan, model: str, found: search.Found) -> int:
-    """Write the search down as a run of the task, and return its number."""
-    task, data = plan.task, plan.data
-    store.add_examples(plan.data_digest, data)
-    content = task.model_dump(mode="json")
-    new = Run(0, task.task.name, content, model, task.metric, plan.data_digest, "running", "")
-    with store.together():
-        run = store.start_run(new, digest(["program", content, [trial.prompt.digest for trial in found.trials]]))
-        for trial in found.trials:
-            rows = [data.dev[int(outcome.example_id[1:]) - 1] for outcome in trial.outcomes]
-            store.save_trial(run, replace(trial, outcomes=_named(trial.outcomes, rows)), trial.prompt.instruction)
-        store.update_run(run, status="finished", winner=found.best.number, reason=found.reason)
-    return run
+@dataclass
+class _Tuning:
+    """One run of a program, from its first trial to its verdict."""
+
+    plan: Plan
+    student: Any
+    model: Model
+    beside: Mapping[str, Model]
+    store: Store
+    watch: Watch
+    config: str
+
+    def run(self) -> TunedProgram:
+        self.kept = 2 * len(self.plan.data.test) * len(self.student.predictors())
+        most = self._caps()
+        self.id, replay = self._start()
+        self.budget = Budget(
+            most, self.store.spent(self.id), Spent(calls=self.kept), worked_before=self.store.worked(self.id)
+        )
+        self.costs: dict[int, PerRow] = {}
+        with ExitStack() as stack:
+            self.ledgers = {role: self._ledger(role, stack) for role in ("", *self.beside)}
+            try:
+                asked = self._program(replay)
+                found = self._search(asked, replay)
+                calls, best = asked.runner.spent, asked.winner(found.best.prompt)
+                self.store.update_run(self.id, winner=found.best.number, reason=found.reason)
+                ruling, lacking = self._conclude(asked, found, best)
+            except BaseException as error:
+                stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+                self._leave("interrupted" if stopped else "failed", str(error) or "stopped")
+                raise
+            self._leave("finished", found.reason + (f"; no verdict: {lacking}" if lacking else ""))
+        return TunedProgram(self.store.run(self.id), best, found, calls, ruling)
+
+    # --- what it is allowed, and what it goes on with -------------------------------------------------------
+
+    def _caps(self) -> Caps:
+        """How much may be spent in all: what the task allows, and no more calls than the search may make."""
+        most, options = caps(self.plan.task), self.plan.task.search
+        if most.calls and most.calls <= self.kept:
+            raise TaskError(f"max_calls = {most.calls}: the test rows alone take {self.kept} calls. Allow more.")
+        lessons = options.worked * len(self.student.predictors()) if TEACHER in self.beside else 0
+        calls = options.calls + self.kept + lessons + (MOST_CALLS if PROPOSER in self.beside else 0)
+        return replace(most, calls=min(calls, most.calls or calls))
+
+    def _start(self) -> tuple[int, list[Trial]]:
+        """Resume the unfinished run of this configuration, or start a new one."""
+        plan, store = self.plan, self.store
+        store.bury()
+        unfinished = store.unfinished_run(self.config)
+        if unfinished is not None:
+            replay = store.trials(unfinished)
+            store.update_run(unfinished, status="running")
+            self.watch.event(Stage("resuming", f"run {unfinished} after {len(replay)} trials"))
+            return unfinished, replay
+        store.add_examples(plan.data_digest, plan.data)
+        about, metric = plan.task.model_dump(mode="json"), plan.task.metric
+        new = Run(0, plan.task.task.name, about, self.model.name, metric, plan.data_digest, "running", "")
+        return store.start_run(new, self.config), []
+
+    def _ledger(self, role: str, stack: ExitStack) -> Ledger:
+        """Let a model buy, all under the same caps."""
+        model, spec = (self.beside[role], self.plan.beside[role]) if role else (self.model, self.plan.task.model)
+        how = (pace(model, spec), self.watch.stop, self._notice, context(spec), role)
+        return stack.enter_context(closing(Ledger(model, self.store, self.id, self.budget, *how)))
+
+    def _runner(self, role: str, rows: Rows) -> Runner:
+        ledger, workers = self.ledgers[role], self.plan.task.model.workers
+        scored = Judged(_scorer(self.plan, rows))
+        return Runner(scored, Clerk(ledger), workers if ledger.pace else 1, 0)
+
+    # --- the search -----------------------------------------------------------------------------------------
+
+    def _program(self, replay: Sequence[Trial]) -> ProgramSearch:
+        """Make the study, and let a teacher work for it."""
+        options, rows = self.plan.task.search, _rows(self.plan)
+        runner, proposed = self._runner("", rows), PROPOSER in self.beside
+        budget = min(options.calls, self.budget.caps.calls - self.kept)
+        asked = ProgramSearch(
+            self.student, rows, runner, budget, options.seed, proposed=proposed, event=self.watch.event
+        )
+        teaching = Teaching(self.student, runner, options.worked)
+        if TEACHER in self.beside:
+            refuse = asked.screen(self._hidden()).refuse_thought
+            teaching = Teaching(self.student, self._runner(TEACHER, rows), options.worked, refuse, self._notice)
+        asked.open(teaching, begun=bool(replay))
+        if not slots.wordings(self.store, self.id):
+            wordings.begin(self.store, self.id, asked.space)
+        return asked
+
+    def _search(self, asked: ProgramSearch, replay: Sequence[Trial]) -> search.Found:
+        """Search, or return what the search of a resumed run had found, if it was over."""
+        run = self.store.run(self.id)
+        if run.winner is not None:
+            # What a late wording stands for in it, the space knows from now on.
+            wordings.entered(self.store, self.id, asked.space).build(replay[run.winner].params)
+            return search.Found(tuple(replay), replay[run.winner], run.reason)
+        kept = Kept(self.store, self.id, self.watch.event, replay)
+        return asked.search(kept.hooks(asked, self._proposing(), self._hold), replay)
+
+    def _proposing(self) -> Proposing | None:
+        told = self.plan.task.proposing
+        if told is None:
+            return None
+        return Proposing(
+            self.ledgers[PROPOSER], self.plan.task.task.description, told.max_tokens or ROOM, self._hidden()
+        )
+
+    def _hidden(self) -> list[str]:
+        """List the texts of the sealed rows, which nothing that is shown may hold."""
+        return [text for row in self.plan.data.test for text in (row.text, *row.targets)]
+
+    def _hold(self, trials: Sequence[Trial]) -> None:
+        """Keep back what the verdict may cost, and count what is bought."""
+        self.costs |= {trial.number: per_row(trial) for trial in trials}
+        workers, every = self.ledgers[""].workers, [*self.costs.values()]
+        contenders = [each.times(1, workers) for each in (self.costs.get(0, every[0]), dearest(every))]
+        keep_back(self.budget, len(self.plan.data.test), contenders)
+        self.store.update_run(self.id, **self._totals())
+
+    # --- the verdict ----------------------------------------------------------------------------------------
+
+    def _conclude(self, asked: ProgramSearch, found: search.Found, best: Any) -> tuple[Verdict | None, str]:  # noqa: ANN401 - DSPy has no types
+        """Judge what was found beside what was given, on the sealed rows; or say what the budget lacks for that."""
+        plan, test = self.plan, self.plan.data.test
+        self.watch.event(Stage("verdict", f"opening the {len(test)} sealed test rows"))
+        self.budget.held, self.budget.held_minutes = Spent(), 0.0
+        judged = {SEED: (self.student, 0)} | ({BEST: (best, found.best.number)} if found.best.number else {})
+        priced, learnt, entries = self.model.price is not None, len(plan.data.train), []
+        opened = self.store.open_test(plan.data_digest, self.id)
+        try:
+            for who, (program, number) in judged.items():
+                outcomes = asked.score(program, test)
+                entries.append(verdict.Entry(who, outcomes, learnt, f"trial {number}", priced=priced))
+        except BudgetSpent as spent:
+            return None, str(spent)
+        ruling = verdict.decide(entries, test, plan.metric, opened=opened, seed=plan.task.search.seed)
+        self.store.save_verdict(self.id, ruling)
+        return ruling, ""
+
+    def _totals(self) -> dict[str, int | float | None]:
+        priced = all(ledger.model.price for ledger in self.ledgers.values())
+        return {
+            "bought": self.store.bought(self.id),
+            "reused": sum(ledger.reused for ledger in self.ledgers.values()),
+            "cost": self.store.spent(self.id).usd if priced else None,
+            "worked": self.budget.worked(),
+        }
+
+    def _leave(self, status: str, reason: str) -> None:
+        self.store.update_run(self.id, status=status, reason=reason, **self._totals())
+
+    def _notice(self, text: str) -> None:
+        self.watch.event(Notice(text))
 
 
-def _load(name: str, folder: Path) -> Any:  # noqa: ANN401 - DSPy has no types
+def _load(name: str, folder: Path) -> tuple[Any, str]:
+    """Load a program, and a digest of its source.
+
+    Raises
+    ------
+    TaskError
+        If there is none of that name, or it is none.
+    """
     if not own_metric.is_own(name):
         raise TaskError(f"program {name!r}: must be module:name, such as programs:Sort. Name a module beside the task.")
-    found, _ = own_metric.find(name, folder, "program", "module of DSPy")
+    found, source = own_metric.find(name, folder, "program", "module of DSPy")
     try:
         program = found if isinstance(found, dspy.Module) else found()
     except Exception as error:
         raise TaskError(f"program {name!r}: failed ({type(error).__name__}: {error}). Mend it.") from error
     if not isinstance(program, dspy.Module):
         raise TaskError(f"program {name!r}: is {type(program).__name__}; allowed: a dspy.Module, or what makes one.")
-    return program
+    return program, hashlib.sha256(source).hexdigest()[:16]
 
 
-def _budget(plan: Plan, predictors: int) -> int:
-    """How many calls the search may make; refuses what is not kept or not known here."""
-    if plan.metric.judged or not plan.metric.mean:
-        raise TaskError(
-            f"metric {plan.metric.name!r} is one of a whole set or a judge's; a program's rows are scored one by one. "
-            "Name another, such as accuracy, exact_match or a function of your own."
-        )
-    options = plan.task.search
-    if options.max_usd or options.max_tokens or options.max_minutes:
-        raise TaskError("of the caps only max_calls is kept for a program. Leave the others out of [search].")
-    kept = 2 * len(plan.data.test) * predictors
-    if options.max_calls and options.max_calls <= kept:
-        raise TaskError(f"max_calls = {options.max_calls}: the test rows alone take {kept} calls. Allow more.")
-    return min(options.calls, options.max_calls - kept) if options.max_calls else options.calls
+def _rows(plan: Plan) -> Rows:
+    """Write the rows of a task as examples: its inputs, and the target."""
+    data, target = plan.data, plan.task.data.target
+    rows = (*data.train, *data.dev, *data.test)
+    names = [name for name, _ in rows[0].inputs]
+    known = {row.id: dspy.Example({**dict(row.inputs), target: row.target}).with_inputs(*names) for row in rows}
+    return Rows(data.train, data.dev, known)
 
 
-def _scorer(metric: Metric, target: str, rows: Mapping[int, Example]) -> Any:  # noqa: ANN401
-    """Make a metric of a program of the task's; `rows` are those behind examples, by their identity."""
+def _scorer(plan: Plan, rows: Rows) -> Any:  # noqa: ANN401
+    """Make a metric of a program of the task's."""
+    metric, target, data = plan.metric, plan.task.data.target, plan.data
+    by_example = {id(rows.known[row.id]): row for row in (*data.train, *data.dev, *data.test)}
 
     def scored(example: Any, prediction: Any) -> Any:  # noqa: ANN401
         if target not in prediction:
             raise TaskError(f"the program's prediction has no field {target!r}; it has {', '.join(prediction.keys())}")
-        row = rows[id(example)]
-        value = score(metric, str(prediction[target]), row)[1]
-        return dspy.Prediction(score=value, feedback="" if value == 1 else f"wanted: {row.target}")
+        row = by_example[id(example)]
+        answer = str(prediction[target])
+        value = score(metric, answer, row)[1]
+        said = feedback(metric, answer, row) or ("" if value == 1 else f"wanted: {row.target}")
+        return dspy.Prediction(score=value, feedback=said)
 
     return scored
-
-
-def _examples(rows: Sequence[Example], target: str) -> list[Any]:
-    names = [name for name, _ in rows[0].inputs]
-    return [dspy.Example({**dict(row.inputs), target: row.target}).with_inputs(*names) for row in rows]
-
-
-def _named(outcomes: Sequence[Outcome], rows: Sequence[Example]) -> tuple[Outcome, ...]:
-    return tuple(replace(outcome, example_id=row.id) for outcome, row in zip(outcomes, rows, strict=True))

@@ -113,11 +113,14 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A row that the leading prompt failed on: what it answered, None if that could not be read, and what was said."""
+    """A row that the leading prompt failed on, its answer, None if that could not be read, and what else is known.
+
+    Of a program this is what the metric said, as `feedback`, and what its `steps` did.
+    """
 
     row: Example
     answer: str | None
-    feedback: str = ""
+    beside: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,8 +266,8 @@ def _wanted(row: Example, name: str) -> dict[str, Any]:
 
 
 def _answered(failure: Failure) -> dict[str, Any]:
-    said = {"feedback": shorten(failure.feedback, CUT)} if failure.feedback else {}
-    return {"answer": None if failure.answer is None else shorten(failure.answer, CUT), **said}
+    beside = {name: shorten(text, CUT) for name, text in failure.beside.items()}
+    return {"answer": None if failure.answer is None else shorten(failure.answer, CUT), **beside}
 
 
 def _kept(part: str, text: str) -> frozenset[str]:

@@ -21,6 +21,7 @@ from optimizer.propose import (
     ASKED_AT_ONCE,
     LABELS,
     MOST_PROPOSED,
+    ROWS,
     Ask,
     Failure,
     Ground,
@@ -31,7 +32,7 @@ from optimizer.propose import (
     read,
     reflections,
 )
-from optimizer.records import Completion, Kind, Outcome
+from optimizer.records import Completion, Kind, Outcome, Trial
 from optimizer.screening import Screen
 from optimizer.slots import Proposal, Round
 from optimizer.store import Store
@@ -66,8 +67,8 @@ class Rounds:
         The last step of an interrupted search: up to it no new round is made.
     say
         Told of each round in one line.
-    feedback
-        What is said of an outcome beside its answer.
+    failure
+        How a prompt failed on a row, where there is more to tell than its answer.
     """
 
     ledger: Ledger
@@ -79,7 +80,7 @@ class Rounds:
     block: int
     replayed: int
     say: Callable[[str], None]
-    feedback: Callable[[Outcome], str] = lambda _: ""
+    failure: Callable[[Trial, Outcome], Failure] | None = None
     made: list[Round] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -106,6 +107,10 @@ class Rounds:
         """List the dimensions that may be worded: those of the leading prompt that ids are kept for."""
         leading = view.leader().params
         return [part for part in self.ground.parts if part in leading and view.space[part].slots]
+
+    def _open(self, view: View) -> list[str]:
+        """List those of them that an id is left for."""
+        return [part for part in self._parts(view) if slots.vacant(self.store, self.run, part)]
 
     def _due(self, view: View) -> bool:
         if not self.made:
@@ -151,10 +156,12 @@ class Rounds:
 
     def _make(self, begun: Round, view: View, part: str, levels: Mapping[str, tuple[float, float]]) -> None:
         """Ask, look at what comes, and write down what may enter."""
-        leading = self._leading(view, part, levels)
-        known = {name: [*self._known(view, name).values()] for name in leading.wordings}
+        known = {name: [*self._known(view.leader(), view, name).values()] for name in self._open(view)}
         mains = {name: texts for name, texts in known.items() if is_instruction(name)}
-        asks = reflections(self.ground, leading) if self.made or not mains else drafts(self.ground, mains)
+        if self.made or not mains:
+            asks = reflections(self.ground, self._leading(view.leader(), view, part, levels))
+        else:
+            asks = self._first(view, mains)
         if not asks:
             self._write(replace(begun, said="no proposals now: the leading prompt has failed on nothing"), [])
             return
@@ -167,6 +174,14 @@ class Rounds:
         silent = all(reply.error for reply in replies)
         said = f"no proposals: {replies[0].error}" if silent else _told(kept, refused)
         self._write(replace(begun, kept=len(kept), refused=tuple(refused), open=not silent, said=said), kept)
+
+    def _first(self, view: View, mains: Mapping[str, Sequence[str]]) -> list[Ask]:
+        """Ask for drafts; where there is more to tell of a failure than its answer, repair what was begun with, too."""
+        asks = drafts(self.ground, mains)
+        if self.failure is None:
+            return asks
+        begun = replace(self._leading(view.seed(), view, next(iter(mains)), {}), reworked="")
+        return [*reflections(self.ground, begun), *asks][:ASKED_AT_ONCE]
 
     def _sift(
         self, asks: Sequence[Ask], replies: Sequence[Completion], known: Mapping[str, Sequence[str]], room: int
@@ -205,28 +220,32 @@ class Rounds:
                 kept.append(proposal)
         return kept, refused
 
-    def _known(self, view: View, part: str) -> dict[str, str]:
+    def _known(self, leader: Trial, view: View, part: str) -> dict[str, str]:
         """List the wordings that there are of a part, by their ids."""
-        dimension, leader = view.space[part], view.leader()
+        dimension = view.space[part]
         texts = {str(id_): dimension.texts[str(id_)] for id_ in dimension.choices if id_ in dimension.texts}
         return {str(leader.params[part]): listed(leader.prompt), **texts} if part == LABELS else texts
 
-    def _leading(self, view: View, part: str, levels: Mapping[str, tuple[float, float]]) -> Leading:
-        """Gather what the leading prompt is made of, how it fails, and what the pooled model says of its parts."""
-        leader, parts = view.leader(), self._parts(view)
+    def _leading(self, leader: Trial, view: View, part: str, levels: Mapping[str, tuple[float, float]]) -> Leading:
+        """Gather what a prompt is made of, how it fails, and what the pooled model says of the leading one's parts."""
         wrong = [outcome for outcome in leader.outcomes if outcome.kind in {Kind.WRONG, Kind.UNPARSED}]
-        failures = [Failure(self._by_id[o.example_id], o.answer, self.feedback(o)) for o in wrong]
+        failures = [self._failure(leader, outcome) for outcome in wrong[:ROWS]]
         account = {}
         for name in leader.params:
             if not view.space[name].locked and (view.space[name].choices or view.space[name].whole):
                 found = sorted(view.levels(name).items(), key=lambda item: -item[1][0])[:SHOWN_LEVELS]
                 account[name] = {str(value): mean for value, (mean, _) in found}
-        best = sorted(self._known(view, part).items(), key=lambda item: -levels.get(item[0], (0.0, 0.0))[0])
-        open_ = {name: leader.params[name] for name in parts if slots.vacant(self.store, self.run, name)}
-        wordings = {name: (str(id_), self._known(view, name)[str(id_)]) for name, id_ in open_.items()}
+        best = sorted(self._known(leader, view, part).items(), key=lambda item: -levels.get(item[0], (0.0, 0.0))[0])
+        ids = {name: str(leader.params[name]) for name in self._open(view)}
+        wordings = {name: (id_, self._known(leader, view, name)[id_]) for name, id_ in ids.items()}
         beside = {name: value for name, value in leader.params.items() if name not in wordings}
         reworked = part if part in wordings and is_instruction(part) else ""
         return Leading(wordings, beside, failures, account, reworked, best)
+
+    def _failure(self, leader: Trial, outcome: Outcome) -> Failure:
+        if self.failure:
+            return self.failure(leader, outcome)
+        return Failure(self._by_id[outcome.example_id], outcome.answer)
 
     def _write(self, made: Round, kept: Sequence[Proposal]) -> None:
         slots.propose(self.store, self.store.run(self.run), made, kept)

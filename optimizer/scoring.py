@@ -85,6 +85,13 @@ def score(metric: Metric, answer: str | None, example: Example) -> tuple[Kind, f
     return (Kind.RIGHT if value == 1 else Kind.WRONG), value
 
 
+def feedback(metric: Metric, answer: str | None, example: Example) -> str:
+    """What a metric says of an answer beside its score; nothing where it says nothing."""
+    if metric.feedback is None or answer is None:
+        return ""
+    return metric.feedback(answer, example.targets, **({"inputs": dict(example.inputs)} if metric.inputs else {}))
+
+
 def grader(metric: Metric) -> Grader:
     """Score rows by a metric that is computed."""
     return lambda rows: [(*score(metric, answer, example), "") for example, answer in rows]

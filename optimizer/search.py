@@ -260,8 +260,9 @@ class _Play:
         room = spare(board, leader, self.options.calls) if board.calls else 0
         if room <= 0:
             return []
-        now = partial(board.trial, leader)
-        self.hooks.propose(step, View(board.calls, self.options.calls, room, now, board.space, self.searcher.levels))
+        stand = partial(board.trial, leader), partial(board.trial, 0)
+        view = View(board.calls, self.options.calls, room, *stand, board.space, self.searcher.levels)
+        self.hooks.propose(step, view)
         arrived = self.hooks.arrivals(step)
         if not arrived:
             return []

@@ -27,7 +27,7 @@ class Predictor:
     """A step of a program: its name, the instruction it came with, its fields, and examples that it may be shown.
 
     `pools` maps "own", "labelled" and "bootstrapped" to such examples; those without any are not chosen from.
-    `wordings` are further instructions of the user's.
+    `wordings` are further instructions of the user's, and `late` counts the ids kept for those that come later.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Predictor:
     outputs: tuple[str, ...]
     pools: Mapping[str, Sequence[Demo]] = field(default_factory=dict)
     wordings: Sequence[str] = ()
+    late: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,8 @@ def _dimensions(predictor: Predictor) -> list[Dimension]:
     for name, table in tables_of("program").items():
         dimension = as_dimension(name, table)
         if name == "instruction":
-            dimension = replace(dimension, texts={**dimension.texts, **own}, choices=(*dimension.choices, *own))
+            texts, late = {**dimension.texts, **own}, tuple(f"late{n}" for n in range(1, predictor.late + 1))
+            dimension = replace(dimension, texts=texts, choices=(*dimension.choices, *own), slots=late)
         if name == "demos":
             choices = tuple(kind for kind in dimension.choices if kind in kinds)
             dimension = replace(dimension, choices=choices, seed="own" if "own" in choices else "none")

@@ -15,7 +15,7 @@ NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in zip(NAMES, FILES, strict=True)}
 
 COMMANDS = ("drafting", "exports", "history", "programs", "results", "service", "trials")
-PROGRAMS = ("adapted", "program_runs", "program_tuning", "programs", "teleprompter")
+PROGRAMS = ("adapted", "program_runs", "program_search", "program_tuning", "programs", "teleprompter")
 # Tools that read our exports.
 EXPORT_READERS = "dotpromptz haystack inspect_ai langchain_core llama_index llm mlflow prompty".split()
 
@@ -26,10 +26,7 @@ DOORS = {
     "aiohttp": {"optimizer/direct.py", "optimizer/serving.py", "optimizer/dashboard.py"},
     "click": {f"optimizer/{room}.py" for room in ("options", "terminal", "cli", *(f"cli_{part}" for part in COMMANDS))},
     "dotenv": {"optimizer/models.py"},
-    "dspy": {
-        f"optimizer/{room}.py"
-        for room in ("programs", "propose", "adapted", "program_runs", "program_tuning", "teleprompter")
-    },
+    "dspy": {f"optimizer/{room}.py" for room in ("propose", *PROGRAMS)},
     "jinja2": {"optimizer/pages/page.py", "optimizer/exports/jinja.py", "optimizer/exports/readers.py"},
     "yaml": {"optimizer/exports/yaml.py"},
     **{package: {"optimizer/exports/readers.py"} for package in EXPORT_READERS},
@@ -162,7 +159,7 @@ def test_the_environment_is_read_by_models_alone() -> None:
 def test_the_test_split_is_out_of_reach_of_the_search() -> None:
     """No room that searches, proposes or shows demos names a test split."""
     searching = ("search", "board", "grid", "surrogate", "pooled", "controls", "studies")
-    proposing = ("propose", "screening", "rounds", "slots")
+    proposing = ("propose", "screening", "rounds", "slots", "program_search", "program_keeping", "program_rows")
     training = ("baseline", "linear", "encoder", "lora", "provider_tuning", "ladder")
     for name in (
         *(f"optimizer/{room}.py" for room in (*searching, *proposing, *training)),

@@ -12,7 +12,7 @@ from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, TaskError
 from optimizer.preparing import Plan, prepare
 from optimizer.records import Kind
-from optimizer.scoring import score
+from optimizer.scoring import feedback, score
 from search_spaces.prompt import Example
 from tests.conftest import Command
 from tests.small_task import write_task
@@ -154,3 +154,26 @@ def test_the_module_is_the_file_beside_the_task(tmp_path: Path) -> None:
     assert json.dumps([1]) == "[1]"
     with pytest.raises(TaskError, match=r"xml\.py cannot be read .*Put the module beside the task file"):
         own_metric.load("xml:score", tmp_path)
+
+
+SAYING = """
+from dspy import Prediction
+
+
+def score(answer, target):
+    right = answer == target
+    if answer == "maybe":
+        return {"score": 0.5, "feedback": "Be sure."}
+    return Prediction(score=float(right), feedback="" if right else f"It is {target}.")
+"""
+
+
+def test_a_metric_may_say_why(tmp_path: Path) -> None:
+    """A mapping or an object with a score and its feedback is taken, such as DSPy's; a bare number says nothing."""
+    row = Example("r", (), ("a", "b"))
+    saying, bare = loaded(tmp_path, SAYING), loaded(tmp_path, "def score(answer, target): return 0.5\n")
+
+    said = [feedback(saying, text, row) for text in ("b", "c", "maybe", None)]
+    assert [score(saying, text, row)[1] for text in ("b", "c", "maybe")] == [1.0, 0.0, 0.5]
+    assert said == ["", "It is a.", "Be sure.", ""]
+    assert feedback(bare, "c", row) == ""

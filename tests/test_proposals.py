@@ -15,9 +15,10 @@ from server import ChatServer, status
 from optimizer import history, propose, rounds, slots, tune, wordings
 from optimizer.arrivals import View
 from optimizer.errors import InputError, Interrupted, ProviderError
+from optimizer.grounding import grounds, screen
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
-from optimizer.preparing import grounds, prepare, screen
+from optimizer.preparing import prepare
 from optimizer.propose import CAUTION, INSTRUCTION, LABELS, Failure, Ground, Leading, drafts, read, reflections
 from optimizer.records import Completion, Event, Kind, Notice, Outcome, Request, Run, Stage, State, Trial
 from optimizer.screening import LONGEST, Screen, copies
@@ -34,7 +35,7 @@ GROUND = Ground("Route it.", {"inputs": "text", "output": "label", "labels": "a,
 LEADING = Leading(
     {INSTRUCTION: ("late1", "Name the {output} of the {inputs}."), CAUTION: ("none", ""), LABELS: ("terms", "a: x, y")},
     {"k": 8},
-    [Failure(ROWS[0], "b"), Failure(ROWS[1], None, "It is b.")],
+    [Failure(ROWS[0], "b"), Failure(ROWS[1], None, {"feedback": "It is b."})],
     {"k": {"8": 0.5}},
     INSTRUCTION,
     [("late1", "Name the {output} of the {inputs}."), ("list", "Choose from {labels}.")],
@@ -348,7 +349,15 @@ def beginning(tmp_path: Path) -> Iterator[tuple[rounds.Rounds, Callable[..., Vie
         def view(calls: int, all_: float = 0.5, leading: float | None = None) -> View:
             found = dict.fromkeys(plan.space["instruction"].choices, (all_, 0.01))
             found |= {} if leading is None else {seed["instruction"]: (leading, 0.01)}
-            return View(calls, 400, 300, lambda: leader, plan.space, lambda name: found if name == INSTRUCTION else {})
+            return View(
+                calls,
+                400,
+                300,
+                lambda: leader,
+                lambda: leader,
+                plan.space,
+                lambda name: found if name == INSTRUCTION else {},
+            )
 
         yield made, view
 

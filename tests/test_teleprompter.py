@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +17,6 @@ from optimizer.adapted import AdaptedPredict, adapt
 from optimizer.errors import BudgetSpent, InputError
 from optimizer.program_runs import Judged, MetricError
 from optimizer.records import Completion, Kind, Request
-from tests.conftest import Command
-from tests.small_task import write_task
 
 THINGS = "food wine room view staff bed pool sauna bath desk lamp sofa".split()
 ROWS = [
@@ -229,72 +226,3 @@ def test_what_cannot_be_used_is_refused(student: Any, train: Sequence[Any], chan
     """One clear error."""
     with pytest.raises(InputError, match=said):
         searched(**changes).compile(student, trainset=train, valset=VAL)
-
-
-# --- from the command line --------------------------------------------------------------------------------
-
-PROGRAM = """
-import dspy
-
-class Sort(dspy.Module):
-    def __init__(self):
-        super().__init__()
-        self.label = dspy.Predict("text -> label")
-
-    def forward(self, text):
-        return self.label(text=text)
-
-class Other(Sort):
-    def forward(self, text):
-        return dspy.Prediction(mood="good")
-
-def broken():
-    raise RuntimeError("no")
-"""
-
-
-def test_a_program_is_tuned_from_the_command_line(command: Command, tmp_path: Path) -> None:
-    """`tune --program` searches on dev rows, judges on the sealed ones, and saves what a fresh program can load."""
-    task, saved = write_task(tmp_path, rows=60, search={"calls": 120}), tmp_path / "sort.json"
-    (tmp_path / "programs.py").write_text(PROGRAM, encoding="utf-8")
-    options = ["--program", "programs:Sort", "--allow-code", "--db", str(tmp_path / "results.db"), "--json"]
-
-    told = json.loads(command("tune", str(task), *options, "--save", str(saved)).stdout)
-    again = json.loads(command("tune", str(task), *options).stdout)
-
-    assert told["calls"] <= 120
-    assert told["verdict"]["contenders"][0]["name"] == "seed prompt"
-    assert (told["verdict"]["opened"], again["verdict"]["opened"]) == (1, 2)
-    assert again["best"]["params"] == told["best"]["params"]
-    assert "label.adapter" in command("history", *options[-3:-1]).stdout
-    assert "is no prompt" in command("export", "--format", "python", *options[-3:-1], code=2).stderr
-    loaded = adapt(dspy.Predict("text -> label"))
-    loaded.load_state(json.loads(saved.read_text(encoding="utf-8"))["label"])
-    assert loaded.adapter == told["best"]["params"]["label.adapter"]
-
-
-@pytest.mark.parametrize(
-    ("options", "search", "said"),
-    [
-        (["--program", "programs:Sort"], {}, "run only if that is allowed"),
-        (["--program", "programs", "--allow-code"], {}, "must be module:name"),
-        (["--program", "nowhere:Sort", "--allow-code"], {}, "cannot be read"),
-        (["--program", "programs:Missing", "--allow-code"], {}, "has no module of DSPy 'Missing'"),
-        (["--program", "programs:broken", "--allow-code"], {}, "failed (RuntimeError: no)"),
-        (["--program", "programs:Other", "--allow-code"], {}, "has no field 'label'; it has mood"),
-        (["--program", "programs:Sort", "--allow-code"], {"max_usd": 1.0}, "only max_calls is kept"),
-        (["--program", "programs:Sort", "--allow-code"], {"max_calls": 20}, "the test rows alone take"),
-        (["--save", "program.json"], {}, "no program is tuned"),
-        (["--program", "programs:Sort", "--allow-code", "--save", "task.toml"], {}, "must be a new file"),
-    ],
-)
-def test_a_program_that_cannot_be_tuned_is_refused(
-    options: list[str], search: dict[str, Any], said: str, command: Command, tmp_path: Path
-) -> None:
-    """Exit code 2 and one line."""
-    task = write_task(tmp_path, rows=60, search={"calls": 60, **search})
-    (tmp_path / "programs.py").write_text(PROGRAM, encoding="utf-8")
-
-    done = command("tune", str(task), *options, "--quiet", "--db", str(tmp_path / "results.db"), code=2)
-
-    assert said in done.stderr

@@ -1,0 +1,42 @@
+"""What is kept back of a budget while a search goes on, so that its verdict can be paid. Numbers in, numbers out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from optimizer.budget import Budget, Spent
+from optimizer.records import Trial
+
+SPARE = 1.2  # rows differ in length
+
+
+class PerRow(NamedTuple):
+    """What a row takes a contender on average: dollars, tokens, and seconds of waiting."""
+
+    usd: float
+    tokens: float
+    seconds: float
+
+    def times(self, factor: float, at_once: int = 1) -> PerRow:
+        """Take so many of it, so many at once."""
+        return PerRow(factor * self.usd, factor * self.tokens, factor * self.seconds / at_once)
+
+
+def per_row(trial: Trial) -> PerRow:
+    """Say what a row has taken a trial."""
+    n, outcomes = max(1, len(trial.outcomes)), trial.outcomes
+    sums = (sum(o.cost for o in outcomes), sum(o.tokens for o in outcomes), sum(o.seconds for o in outcomes))
+    return PerRow(*(each / n for each in sums))
+
+
+def dearest(each: Sequence[PerRow]) -> PerRow:
+    """Take the most of each kind."""
+    return PerRow(*(max(kind) for kind in zip(*each, strict=True)))
+
+
+def keep_back(budget: Budget, rows: int, contenders: Sequence[PerRow]) -> None:
+    """Keep back what the rows will take these contenders; the calls that are held stay as they are."""
+    usd, tokens, seconds = (SPARE * rows * sum(kind) for kind in zip(*contenders, strict=True))
+    budget.held = Spent(budget.held.calls, usd, int(tokens))
+    budget.held_minutes = seconds / 60

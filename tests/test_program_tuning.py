@@ -1,0 +1,387 @@
+"""Programs of DSPy tuned on a task: under its caps, resumed where they stopped, with a proposer and a teacher."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event as Signal
+from typing import Any
+
+import dspy
+import pytest
+from server import ChatServer, Latency
+
+from optimizer import PromptSearch, history
+from optimizer.adapted import adapt
+from optimizer.errors import Interrupted, ProviderError
+from optimizer.journey import Watch
+from optimizer.program_tuning import TunedProgram, tune_program
+from optimizer.records import Completion, Event, Notice, Request
+from optimizer.store import Store
+from optimizer.task import load_task
+from tests import proposing
+from tests.conftest import Command
+from tests.proposing import Proposing
+from tests.small_task import write_task
+
+PROGRAM = """
+import dspy
+
+class Sort(dspy.Module):
+    def __init__(self):
+        super().__init__()
+        self.label = dspy.Predict("text -> label")
+
+    def forward(self, text):
+        return self.label(text=text)
+
+class Other(Sort):
+    def forward(self, text):
+        return dspy.Prediction(mood="good")
+
+def broken():
+    raise RuntimeError("no")
+"""
+
+
+def test_a_program_is_tuned_from_the_command_line(command: Command, tmp_path: Path) -> None:
+    """`tune --program` searches on dev rows, judges on the sealed ones, and saves what a fresh program can load."""
+    task, saved = write_task(tmp_path, rows=60, search={"calls": 120}), tmp_path / "sort.json"
+    (tmp_path / "programs.py").write_text(PROGRAM, encoding="utf-8")
+    options = ["--program", "programs:Sort", "--allow-code", "--db", str(tmp_path / "results.db"), "--json"]
+
+    told = json.loads(command("tune", str(task), *options, "--save", str(saved)).stdout)
+    again = json.loads(command("tune", str(task), *options).stdout)
+
+    assert told["calls"] <= 120
+    assert told["verdict"]["contenders"][0]["name"] == "seed prompt"
+    assert (told["verdict"]["opened"], again["verdict"]["opened"]) == (1, 2)
+    assert again["best"]["params"] == told["best"]["params"]
+    assert "label.adapter" in command("history", *options[-3:-1]).stdout
+    assert "is no prompt" in command("export", "--format", "python", *options[-3:-1], code=2).stderr
+    loaded = adapt(dspy.Predict("text -> label"))
+    loaded.load_state(json.loads(saved.read_text(encoding="utf-8"))["label"])
+    assert loaded.adapter == told["best"]["params"]["label.adapter"]
+
+
+@pytest.mark.parametrize(
+    ("options", "search", "said"),
+    [
+        (["--program", "programs:Sort"], {}, "run only if that is allowed"),
+        (["--program", "programs", "--allow-code"], {}, "must be module:name"),
+        (["--program", "nowhere:Sort", "--allow-code"], {}, "cannot be read"),
+        (["--program", "programs:Missing", "--allow-code"], {}, "has no module of DSPy 'Missing'"),
+        (["--program", "programs:broken", "--allow-code"], {}, "failed (RuntimeError: no)"),
+        (["--program", "programs:Other", "--allow-code"], {}, "has no field 'label'; it has mood"),
+        (["--program", "programs:Sort", "--allow-code", "--teacher", "openai/x"], {}, "none are wanted"),
+        (["--program", "programs:Sort", "--allow-code"], {"max_calls": 20}, "the test rows alone take"),
+        (["--save", "program.json"], {}, "no program is tuned"),
+        (["--program", "programs:Sort", "--allow-code", "--save", "task.toml"], {}, "must be a new file"),
+    ],
+)
+def test_a_program_that_cannot_be_tuned_is_refused(
+    options: list[str], search: dict[str, Any], said: str, command: Command, tmp_path: Path
+) -> None:
+    """Exit code 2 and one line."""
+    task = write_task(tmp_path, rows=60, search={"calls": 60, **search})
+    (tmp_path / "programs.py").write_text(PROGRAM, encoding="utf-8")
+
+    done = command("tune", str(task), *options, "--quiet", "--db", str(tmp_path / "results.db"), code=2)
+
+    assert said in done.stderr
+
+
+# --- caps, and stopping -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Sorter:
+    """A model in this process, at a price, that takes all for a bug and can read what it is told about bugs."""
+
+    name: str = "sorter"
+    address: str = ""
+    price: tuple[float, float] | None = (1e-6, 2e-6)
+    stop: Signal = field(default_factory=Signal)
+    after: int = -1
+    asked: list[Request] = field(default_factory=list)
+
+    def complete(self, request: Request) -> Completion:
+        """Answer in DSPy's chat layout, and stop the run before a call if that is wanted."""
+        if len(self.asked) == self.after:
+            self.stop.set()
+        self.asked.append(request)
+        text = "[[ ## label ## ]]\nbug\n\n[[ ## completed ## ]]"
+        return Completion(text, 100, 10, 100 * 1e-6 + 10 * 2e-6, 0.001)
+
+
+def tuned(folder: Path, model: Sorter, name: str = "r.db", said: list[str] | None = None, **more: Any) -> TunedProgram:
+    """Tune the program of one predictor on the small task that stands in the folder."""
+    (folder / "programs.py").write_text(PROGRAM, encoding="utf-8")
+
+    def event(event: Event) -> None:
+        if isinstance(event, Notice) and said is not None:
+            said.append(event.text)
+
+    watch = Watch(event, model.stop)
+    return tune_program(
+        load_task(folder / "task.toml"), "programs:Sort", db=folder / name, model=model, watch=watch, **more
+    )
+
+
+def trials(db: Path) -> list[tuple[object, float | None, int]]:
+    """What was tried, its scores, and on how many rows."""
+    with Store(db) as store:
+        return [(trial.params, trial.score, trial.n) for trial in store.trials(1)]
+
+
+def test_a_cap_on_dollars_is_kept_and_covers_the_verdict(tmp_path: Path) -> None:
+    """What the test rows will take is kept back, so that the search ends before the cap."""
+    write_task(tmp_path, rows=60, search={"calls": 200, "max_usd": 0.012})
+    found = tuned(tmp_path, Sorter())
+
+    assert "$0.012 is used up" in found.run.reason
+    assert found.run.cost is not None
+    assert 0.006 < found.run.cost <= 0.012
+    assert found.verdict
+
+
+def test_a_verdict_that_the_caps_do_not_cover_is_left_out(tmp_path: Path) -> None:
+    """What was found stands all the same."""
+    write_task(tmp_path, rows=60, search={"calls": 60, "max_tokens": 8000})
+    found = tuned(tmp_path, Sorter(after=-1, price=None))
+    again = history(tmp_path / "r.db").run()
+
+    assert found.run.cost is None
+    assert (found.verdict is None) == ("no verdict: the budget of 8,000 tokens" in found.run.reason)
+    assert again.status == "finished"
+    assert again.winner == found.found.best.number
+
+
+@pytest.mark.parametrize("after", [3, 31, 100])
+def test_a_program_that_was_stopped_goes_on_where_it_was(tmp_path: Path, after: int) -> None:
+    """Among the teacher's work, in the search and in the verdict: the same run, no call twice, the same trials."""
+    write_task(tmp_path, rows=60, search={"calls": 80})
+    whole, stopping, going_on = Sorter(), Sorter(after=after), Sorter()
+    tuned(tmp_path, whole, "whole.db")
+    with pytest.raises(Interrupted):
+        tuned(tmp_path, stopping)
+    status = history(tmp_path / "r.db").run().status
+    resumed = tuned(tmp_path, going_on)
+
+    assert status == "interrupted"
+    assert resumed.run.id == 1
+    assert trials(tmp_path / "r.db") == trials(tmp_path / "whole.db")
+    assert len(stopping.asked) + len(going_on.asked) == len(whole.asked)
+    assert resumed.run.bought == len(whole.asked)
+
+
+def test_kill_9_costs_no_call_twice(server: ChatServer, command: Command, tmp_path: Path) -> None:
+    """A program that was killed goes on under the same command; only what was in flight is asked again."""
+    task = write_task(tmp_path, rows=60, search={"calls": 80})
+    text = task.read_text(encoding="utf-8")
+    model = f'[model]\nname = "openai/m"\napi_base = "{server.url}"\nworkers = 4\n'
+    task.write_text(text.replace("[search]", f"{model}[search]"), encoding="utf-8")
+    (tmp_path / "programs.py").write_text(PROGRAM, encoding="utf-8")
+    server.wait(Latency(0.01))
+    options = ["tune", str(task), "--program", "programs:Sort", "--allow-code", "--quiet", "--json", "--db"]
+    told = json.loads(command(*options, str(tmp_path / "whole.db")).stdout)
+    requests = len(server.log)
+    server.forget()
+    code = f"from optimizer.cli import main; main({[*options, str(tmp_path / 'r.db')]!r})"
+    environment = {**os.environ, "OPENAI_API_KEY": "sk-x"}
+    child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, env=environment)
+    server.kill(child.pid, after=45)
+
+    assert child.wait(timeout=60) == -signal.SIGKILL
+    again = json.loads(command(*options, str(tmp_path / "r.db")).stdout)
+
+    assert again["run"] == 1
+    assert trials(tmp_path / "r.db") == trials(tmp_path / "whole.db")
+    assert again["best"]["params"] == told["best"]["params"]
+    assert requests <= len(server.log) <= requests + 4
+    assert again["bought"] == requests
+
+
+# --- a proposer -------------------------------------------------------------------------------------------
+
+HINT = "Judge the mood by the verb of the {inputs}, whatever it is about."
+THINGS = "food wine room view staff bed pool sauna bath desk lamp sofa".split()
+EXAMPLES = [
+    dspy.Example(text=f"I truly {verb} the old {thing} down there", label=label).with_inputs("text")
+    for thing in THINGS
+    for verb, label in (("adore", "good"), ("loathe", "bad"))
+]
+
+
+class Reader:
+    """A model in this process that is right about moods only where it is told to judge by the verb."""
+
+    name = "reader"
+    address = ""
+    price = (0.0, 0.0)
+
+    def complete(self, request: Request) -> Completion:
+        """Answer in DSPy's chat layout."""
+        said = request.messages[-1].content.split("[[ ## text ## ]]\n")[-1].split("\n")[0]
+        if "`topic` (str)" in request.messages[0].content.partition("Your output fields are")[2].split("All inter")[0]:
+            return Completion("[[ ## topic ## ]]\nold things\n\n[[ ## completed ## ]]")
+        right = "bad" if "loathe" in said else "good"
+        label = right if "by the verb" in request.messages[0].content else "good"
+        return Completion(f"[[ ## label ## ]]\n{label}\n\n[[ ## completed ## ]]")
+
+
+class Steps(dspy.Module):
+    """Find the topic, then the mood."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.extract = dspy.Predict(dspy.Signature("text -> topic", "Find the topic."))
+        self.classify = dspy.Predict(dspy.Signature("text, topic -> label", "Tell the mood."))
+
+    def forward(self, text: str) -> Any:
+        """Return the mood of a text."""
+        return self.classify(text=text, topic=self.extract(text=text).topic)
+
+
+def explained(example: Any, prediction: Any) -> Any:
+    """Compare labels, and say what would have been right."""
+    right = example.label == prediction.label
+    return dspy.Prediction(score=float(right), feedback="" if right else f"The verb makes it {example.label}.")
+
+
+def mending(system: str, asked: str) -> str:
+    """Mend the step that the metric's feedback is about; everything else is of no use."""
+    given = proposing.fields(asked)
+    if "parts" not in given:
+        return proposing.reply([f"Write {sum(map(ord, asked))} about the {{inputs}}, as {i} would." for i in range(2)])
+    if "The verb makes it bad." not in given["failures"]:
+        return proposing.reply([])
+    return proposing.reply([HINT], "It does not look at the verb.", "classify.instruction")
+
+
+def searched(says: Callable[[str, str], str] = mending, budget: int = 600, **more: Any) -> PromptSearch:
+    """Search the program of two steps beside a proposer."""
+    search = PromptSearch(explained, model=Reader(), proposer=Proposing(says), budget=budget, **more)
+    search.compile(Steps(), trainset=EXAMPLES[:12], valset=EXAMPLES[12:])
+    return search
+
+
+def test_what_a_metric_says_is_read_by_the_proposer() -> None:
+    """From rows that fail, with what each step did, it words the step that is to blame; that wins in the same study."""
+    model = Proposing(mending)
+    search = PromptSearch(explained, model=Reader(), proposer=model, budget=600)
+    best = search.compile(Steps(), trainset=EXAMPLES[:12], valset=EXAMPLES[12:])
+    repairs = [given for r in model.asked if "parts" in (given := proposing.fields(r.messages[-1].content))]
+    failed = json.loads(repairs[0]["failures"])[0]
+
+    assert set(json.loads(repairs[0]["parts"])) == {"extract.instruction", "classify.instruction"}
+    assert failed["feedback"] == "The verb makes it bad."
+    assert json.loads(failed["steps"]) == [{"extract": {"topic": "old things"}}, {"classify": {"label": "good"}}]
+    assert '"extract"' in repairs[0]["task"]
+    won = next(wording for wording in search.wordings if wording.text == HINT)
+    assert (won.dimension, str(won.reason)) == ("classify.instruction", "repair: It does not look at the verb.")
+    assert search.found.best.params["classify.instruction"] == won.id
+    assert search.found.best.score == 1.0
+    assert (
+        best.classify.signature.instructions
+        == "Judge the mood by the verb of the text and topic, whatever it is about."
+    )
+    assert {each.dimension for each in search.wordings} == {"extract.instruction", "classify.instruction"}
+
+
+def leaking(system: str, asked: str) -> str:
+    """Whatever rows it has read, as wordings of a step."""
+    given = proposing.fields(asked)
+    rows = json.loads(given.get("failures", given.get("rows", "[]")))
+    return proposing.reply([f"For example: {row['text']}" for row in rows][:2], part="classify.instruction")
+
+
+@pytest.mark.parametrize(
+    ("says", "why"),
+    [
+        (proposing.rubbish, "no wordings could be read from the reply"),
+        (proposing.hostile, "speaks against the task, or of scores: 'Ignore the task'"),
+    ],
+)
+def test_a_bad_proposer_of_a_program_costs_its_replies_alone(says: Callable[[str, str], str], why: str) -> None:
+    """Nothing of it enters, what was refused is told, and the search comes to its end."""
+    said: list[str] = []
+
+    def event(event: Event) -> None:
+        if isinstance(event, Notice):
+            said.append(event.text)
+
+    search = searched(says, 200, watch=Watch(event))
+
+    assert search.wordings == []
+    assert why in said[0]
+    assert search.found.best.score is not None
+
+
+def test_rows_to_compare_on_stand_in_no_wording_of_a_program() -> None:
+    """One that answers with the rows that it has read gets training rows in, and no other."""
+    search = searched(leaking, 400)
+
+    texts = "\n".join(trial.prompt.instruction for trial in search.found.trials)
+    assert not [row.text for row in EXAMPLES[12:] if row.text in texts]
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_a_proposer_that_is_down_costs_no_program(tmp_path: Path, refuses: bool) -> None:
+    """The run says so and goes on with what it has; a proposer that is up is written down with its role."""
+
+    class Down(Proposing):
+        def complete(self, request: Request) -> Completion:
+            self.asked.append(request)
+            if refuses:
+                raise ProviderError("the provider refuses every call: wrong key")
+            return Completion("", error="status 500")
+
+    write_task(tmp_path, rows=60, search={"calls": 60}, proposer="openai/x")
+    said: list[str] = []
+    found = tuned(tmp_path, Sorter(), said=said, proposer=Down())
+
+    assert "no proposals: " in said[0]
+    assert found.verdict
+
+
+def test_proposals_for_a_program_are_written_down_and_resumed(tmp_path: Path) -> None:
+    """With their predictor, parent and price in results.db; a run that was stopped buys none twice."""
+    write_task(tmp_path, rows=60, search={"calls": 80}, proposer="openai/x")
+    whole, stopped, resumed = Proposing(), Proposing(), Proposing()
+    tuned(tmp_path, Sorter(), "whole.db", proposer=whole)
+    with pytest.raises(Interrupted):
+        tuned(tmp_path, Sorter(after=60), proposer=stopped)
+    found = tuned(tmp_path, Sorter(), proposer=resumed)
+    late = [w for w in history(tmp_path / "r.db").lineage() if w.origin == "model"]
+    first = [w for w in history(tmp_path / "whole.db").lineage() if w.origin == "model"]
+    with Store(tmp_path / "r.db") as store:
+        spent = store.spent_by_model(1)
+
+    assert [(w.dimension, w.id, w.step, w.text) for w in late] == [(w.dimension, w.id, w.step, w.text) for w in first]
+    assert {w.dimension for w in late} == {"label.instruction"}
+    assert all(w.trials and w.cost for w in late)
+    assert trials(tmp_path / "r.db") == trials(tmp_path / "whole.db")
+    assert len(stopped.asked) + len(resumed.asked) == len(whole.asked) == spent["proposing as proposer"].calls
+    assert found.verdict
+
+
+def test_a_teacher_of_a_program_works_for_its_demos(tmp_path: Path) -> None:
+    """It runs the program on so many rows, in its role and under the same caps; hostile work is not shown."""
+    write_task(tmp_path, rows=60, search={"calls": 60, "worked": 12})
+    with (tmp_path / "task.toml").open("a", encoding="utf-8") as file:
+        file.write('\n[teacher]\nmodel = "openai/t"\n')
+    teacher = Sorter(name="teacher")
+    found = tuned(tmp_path, Sorter(), teacher=teacher)
+    with Store(tmp_path / "r.db") as store:
+        spent = store.spent_by_model(1)
+
+    assert len(teacher.asked) == 12 == spent["teacher as teacher"].calls
+    assert any(trial.params["label.demos"] == "bootstrapped" for trial in found.found.trials)
+    assert found.verdict
