@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -42,15 +43,15 @@ def without(task: Task) -> dict[str, Any]:
     return dropped
 
 
-def scores(task: Task, space: dict[str, Any], folder: Path) -> list[float]:
-    """The winner's score on the test rows, for each seed of the search."""
+def scores(task: Task, space: dict[str, Any], folder: Path, beside: Callable[[], dict[str, Any]] = dict) -> list[float]:
+    """The winner's score on the test rows, for each seed of the search; `beside` makes models that are brought."""
     found = []
     for seed in range(SEEDS):
         search = task.search.model_copy(update={"calls": CALLS, "seed": seed})
         baseline = task.baseline.model_copy(update=LIGHT)
         data = task.data.model_copy(update={"ood": "", "slices": []})
         told = task.model_copy(update={"search": search, "baseline": baseline, "space": space, "data": data})
-        verdict = tune(told, db=folder / f"{len(list(folder.iterdir()))}.db").verdict
+        verdict = tune(told, db=folder / f"{len(list(folder.iterdir()))}.db", **beside()).verdict
         assert verdict
         found.append(100 * rivalled(verdict).score)
     return found

@@ -56,11 +56,14 @@ def tell_program(tuned: TunedProgram, save: str | None, *, as_json: bool) -> Non
 
 
 def _json(tuned: TunedProgram) -> None:
+    from dataclasses import asdict
+
     from optimizer.plain import trial_record, verdict_record
 
     best = trial_record(tuned.found.best)
-    spent = {"calls": tuned.calls, "bought": tuned.run.bought, "cost": tuned.run.cost}
-    out_json({"run": tuned.run.id, "best": best, **spent, "verdict": verdict_record(tuned.verdict)})
+    told = {"run": tuned.run.id, "best": best, "verdict": verdict_record(tuned.verdict)}
+    beside = {role: asdict(each) for role, each in tuned.beside.items()}
+    out_json(told | {"calls": tuned.calls, "bought": tuned.run.bought, "cost": tuned.run.cost, "beside": beside})
 
 
 def _text(tuned: TunedProgram) -> None:
@@ -69,6 +72,9 @@ def _text(tuned: TunedProgram) -> None:
     best, seed, run = tuned.found.best, tuned.found.trials[0], tuned.run
     out(f"run {run.id}: {len(tuned.found.trials)} programs tried with {tuned.calls:,} calls; {run.reason}")
     out(f"completions: {run.bought:,} bought, {run.reused:,} reused from the ledger; spent: {dollars(run.cost)}")
+    for role, spent in tuned.beside.items():
+        usd = None if run.cost is None else spent.usd
+        out(f"of these of the {role}: {spent.calls:,} bought, {dollars(usd)}")
     out(
         f"best on dev: trial {best.number}, {percent(best.score)} ({spread(best.interval)}), as it was given "
         f"{percent(seed.score)}; {params_text(best.params)}\n"

@@ -42,7 +42,8 @@ from search_spaces.prompt import digest
 class TunedProgram:
     """What `tune_program` returns: its run in results.db, the program, how it was found, and its verdict.
 
-    `verdict` is None if the budget did not cover it. `calls` are those that programs have made in this process.
+    `verdict` is None if the budget did not cover it. `calls` are those that programs have made in this process, and
+    `beside` is what was spent on models beside the one that answers, by their roles.
     """
 
     run: Run
@@ -50,6 +51,7 @@ class TunedProgram:
     found: search.Found
     calls: int
     verdict: Verdict | None
+    beside: Mapping[str, Spent]
 
 
 def tune_program(  # noqa: PLR0913 - the models that may be brought
@@ -143,7 +145,9 @@ class _Tuning:
                 self._leave("interrupted" if stopped else "failed", str(error) or "stopped")
                 raise
             self._leave("finished", found.reason + (f"; no verdict: {lacking}" if lacking else ""))
-        return TunedProgram(self.store.run(self.id), best, found, calls, ruling)
+        spent = self.store.spent_by_model(self.id)
+        beside = {role: spent.get(self.ledgers[role].buyer, Spent()) for role in self.beside}
+        return TunedProgram(self.store.run(self.id), best, found, calls, ruling, beside)
 
     # --- what it is allowed, and what it goes on with -------------------------------------------------------
 

@@ -3,6 +3,9 @@
 What is asked stands in DSPy signatures, laid out and read by DSPy's adapter; the calls are the ledger's, so that they
 are bought once, under the caps, several at a time. Rows are quoted as data. Knows no score but those it is handed, no
 test row, and asks nobody itself. Checked against DSPy 3.4.
+
+GEPA's proposer (gepa 0.1.4) stands behind no seam here: it asks and scores by itself, past the ledger. Its prompt is
+shorter, 2,900 characters on 8 rows to 5,500 here, but for one wording to two, with rows unquoted, and without braces.
 """
 
 from __future__ import annotations
