@@ -275,7 +275,7 @@ class _Journey:
     def _judge(self, replay: Sequence[Trial]) -> Judge | None:
         """Let the judge buy under the same caps, and remember what it has said."""
         told = self.plan.judging
-        if told is None:
+        if told is None or JUDGE not in self.seconds:
             return None
         judge = Judge(self.seconds[JUDGE], brief(self.plan.task))
         rows = {row.id: row for row in self.plan.data.dev}

@@ -163,12 +163,20 @@ def test_a_verdict_that_the_caps_do_not_cover_is_left_out(tmp_path: Path) -> Non
     assert again.winner == found.found.best.number
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """A run that nobody stops: its results.db, and the calls that it took."""
+    folder, model = tmp_path_factory.mktemp("whole"), Sorter()
+    write_task(folder, rows=60, search={"calls": 80})
+    tuned(folder, model)
+    return folder / "r.db", len(model.asked)
+
+
 @pytest.mark.parametrize("after", [3, 31, 100])
-def test_a_program_that_was_stopped_goes_on_where_it_was(tmp_path: Path, after: int) -> None:
+def test_a_program_that_was_stopped_goes_on_where_it_was(whole: tuple[Path, int], tmp_path: Path, after: int) -> None:
     """Among the teacher's work, in the search and in the verdict: the same run, no call twice, the same trials."""
     write_task(tmp_path, rows=60, search={"calls": 80})
-    whole, stopping, going_on = Sorter(), Sorter(after=after), Sorter()
-    tuned(tmp_path, whole, "whole.db")
+    stopping, going_on = Sorter(after=after), Sorter()
     with pytest.raises(Interrupted):
         tuned(tmp_path, stopping)
     status = history(tmp_path / "r.db").run().status
@@ -176,9 +184,8 @@ def test_a_program_that_was_stopped_goes_on_where_it_was(tmp_path: Path, after: 
 
     assert status == "interrupted"
     assert resumed.run.id == 1
-    assert trials(tmp_path / "r.db") == trials(tmp_path / "whole.db")
-    assert len(stopping.asked) + len(going_on.asked) == len(whole.asked)
-    assert resumed.run.bought == len(whole.asked)
+    assert trials(tmp_path / "r.db") == trials(whole[0])
+    assert len(stopping.asked) + len(going_on.asked) == whole[1] == resumed.run.bought
 
 
 def test_kill_9_costs_no_call_twice(server: ChatServer, command: Command, tmp_path: Path) -> None:

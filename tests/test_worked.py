@@ -10,9 +10,12 @@ from threading import Event as Signal
 import pytest
 from server import ChatServer, status
 
-from optimizer import tune
+from optimizer import tune, worked
 from optimizer.errors import Interrupted, ProviderError, TaskError
+from optimizer.evaluate import Evaluator
+from optimizer.grounding import screen
 from optimizer.journey import Watch
+from optimizer.ledger import Ledger
 from optimizer.preparing import prepare
 from optimizer.prompt_text import as_text
 from optimizer.records import Completion, Event, Notice, Request, Stage
@@ -149,24 +152,36 @@ def taught(folder: Path, teacher: Teacher, db: str = "r.db", model: Answering | 
     return tune(path, db=folder / db, model=model, teacher=teacher, watch=watch), said
 
 
-def test_a_teacher_reasons_in_the_place_of_the_model(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Teacher, Answering, Tuned, list[str]]:
+    """A run with a teacher: where it is, the models that it has asked, what came of it and what was noted."""
+    folder, teacher, model = tmp_path_factory.mktemp("taught"), Teacher(), Answering()
+    return folder, teacher, model, *taught(folder, teacher, model=model)
+
+
+def test_a_teacher_reasons_in_the_place_of_the_model(
+    whole: tuple[Path, Teacher, Answering, Tuned, list[str]],
+) -> None:
     """Its calls are in the ledger in its role, under the same cap, and its thoughts stand beside demos."""
-    teacher, model = Teacher(), Answering()
-    tuned, said = taught(tmp_path, teacher, model=model)
-    again, _ = taught(tmp_path, teacher)
-    with Store(tmp_path / "r.db") as store:
+    folder, teacher, model, tuned, said = whole
+    with Store(folder / "r.db") as store:
         spent = store.spent_by_model(1)
 
     assert len(teacher.asked) == 12 == spent["teacher as teacher"].calls
     assert {request.settings.max_tokens for request in teacher.asked} == {700}
     assert tuned.taught == spent["teacher as teacher"]
-    assert spent["teacher as teacher"].usd == pytest.approx(12 * 2e-4)
-    assert tuned.run.cost == pytest.approx(12 * 2e-4)
+    assert tuned.run.cost == pytest.approx(12 * 2e-4) == spent["teacher as teacher"].usd
     assert sum(each.calls for each in spent.values()) <= 200
-    assert all("It sounds broken" not in m.content for r in model.asked for m in r.messages if m.role == "assistant")
     assert any("It sounds broken" in message.content for request in model.asked for message in request.messages)
     assert said[0].startswith("2 training rows came out right, and may be shown with their reasoning; left out: 10 ")
-    assert again.run.bought == 0
+
+
+def lessons(folder: Path, teacher: Teacher) -> worked.Worked:
+    """Let a teacher work, and nothing else."""
+    plan = prepare(write_task(folder, rows=80, search={"worked": 12}))
+    with Store(folder / "r.db", create=True) as store:
+        evaluate = Evaluator(Ledger(teacher, store, 1, role="teacher"), plan.renderer, plan.metric)
+        return worked.work(worked.lesson(plan.space, 12, 0), evaluate, screen(plan).refuse_thought)
 
 
 @pytest.mark.parametrize(
@@ -180,64 +195,62 @@ def test_a_teacher_reasons_in_the_place_of_the_model(tmp_path: Path) -> None:
 )
 def test_thoughts_that_may_not_be_shown_are_left_out(tmp_path: Path, says: Callable[[int], str], why: str) -> None:
     """The run says so, and goes on with what it has."""
-    tuned, said = taught(tmp_path, Teacher(says))
+    done = lessons(tmp_path, Teacher(says))
 
-    assert said[0].startswith("0 training rows came out right")
-    assert why in said[0]
-    assert tuned.verdict
-    assert not any(demo.reasoning for trial in tuned.trials for demo in trial.prompt.demos)
+    assert done.rows == ()
+    assert done.said.startswith("0 training rows came out right")
+    assert why in done.said
 
 
 def test_a_thought_that_copies_a_dev_row_is_left_out(tmp_path: Path) -> None:
     """Whatever a teacher has learnt elsewhere, rows that prompts are judged by stand in none."""
     dev = max((row.text for row in prepare(write_task(tmp_path, rows=80)).data.dev), key=len)
-    _, said = taught(tmp_path, Teacher(lambda _: f"As in: {dev[:400]}\nAnswer: bug"))
 
-    assert "with a thought that copies " in said[0]
+    assert (
+        "with a thought that copies " in lessons(tmp_path, Teacher(lambda _: f"As in: {dev[:400]}\nAnswer: bug")).said
+    )
+
+
+@dataclass
+class Down(Teacher):
+    """Fails at every call, or refuses all."""
+
+    refuses: bool = False
+
+    def complete(self, request: Request) -> Completion:
+        self.asked.append(request)
+        if self.refuses:
+            raise ProviderError("the provider refuses every call: wrong key")
+        return Completion("", error="status 500")
 
 
 @pytest.mark.parametrize("refuses", [True, False])
 def test_a_teacher_that_is_down_costs_no_run(tmp_path: Path, refuses: bool) -> None:
     """What it cannot answer is left out, and told."""
-
-    class Down(Teacher):
-        def complete(self, request: Request) -> Completion:
-            self.asked.append(request)
-            if refuses:
-                raise ProviderError("the provider refuses every call: wrong key")
-            return Completion("", error="status 500")
-
-    tuned, said = taught(tmp_path, Down())
-
     reason = "the provider refuses every call: wrong key" if refuses else "status 500"
-    assert said[0] == (
+
+    assert lessons(tmp_path, Down(refuses=refuses)).said == (
         f"0 training rows came out right, and may be shown with their reasoning; left out: 12 not answered ({reason})"
     )
-    assert tuned.verdict
 
 
-def test_a_run_that_is_stopped_among_its_lessons_goes_on_with_them(tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_among_its_lessons_goes_on_with_them(
+    whole: tuple[Path, Teacher, Answering, Tuned, list[str]], tmp_path: Path
+) -> None:
     """None is bought twice, and the search that follows is the same."""
     stopping, going_on = Teacher(stop=Signal()), Teacher()
     with pytest.raises(Interrupted):
         taught(tmp_path, stopping)
     resumed, said = taught(tmp_path, going_on)
-    whole, _ = taught(tmp_path, Teacher(), "whole.db")
 
     assert len(stopping.asked) + len(going_on.asked) == 12
     assert resumed.run.id == 1
-    assert [(trial.params, trial.score) for trial in resumed.trials] == [(t.params, t.score) for t in whole.trials]
+    assert [(trial.params, trial.score) for trial in resumed.trials] == [(t.params, t.score) for t in whole[3].trials]
     assert said[0].startswith("2 training rows")
 
 
 def test_a_search_that_had_begun_asks_its_teacher_nothing_more(tmp_path: Path) -> None:
     """What was not answered before it is not shown after it, or trials of one number would be two prompts."""
-
-    class Late(Teacher):
-        def complete(self, request: Request) -> Completion:
-            return replace(super().complete(request), error="status 500")
-
-    model = Answering()
 
     class Stopping(Answering):
         def complete(self, request: Request) -> Completion:
@@ -246,9 +259,9 @@ def test_a_search_that_had_begun_asks_its_teacher_nothing_more(tmp_path: Path) -
             return super().complete(request)
 
     with pytest.raises(Interrupted):
-        taught(tmp_path, Late(), model=Stopping())
+        taught(tmp_path, Down(), model=Stopping())
     up = Teacher()
-    resumed, said = taught(tmp_path, up, model=model)
+    resumed, said = taught(tmp_path, up)
 
     assert up.asked == []
     assert said[0].endswith("left out: 12 not answered")
