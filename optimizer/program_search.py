@@ -24,9 +24,11 @@ from optimizer.screening import Screen, copies
 from search_spaces.opening import tables_of
 from search_spaces.program import Demo, Predictor, ProgramSpace
 from search_spaces.prompt import Example, Prompt
+from search_spaces.space import Space
 
 BOOTSTRAP = 0.15  # share of the budget that goes at most into examples of a teacher's work …
 WORKED = 200  # … and rows that it works on, which are enough to draw from
+LESSONS = 8  # rows at a time: a run that goes on with other workers meets the same
 LEAST_IDS = 4  # kept for proposals of each predictor, however many there are
 MEAN = METRICS["exact_match"]  # what is searched for is the mean of the rows' scores, as it is of this metric
 WORDS = {
@@ -92,7 +94,16 @@ class ProgramSearch:
         A search that had `begun` meets what was bought before it, and nothing is bought.
         """
         self.event(Stage("demos", "letting the teacher work on rows of the training set"))
-        work, runs = self._bootstrap(teaching, begun=begun)
+        try:
+            work, runs = self._bootstrap(teaching, begun=begun)
+        except (BudgetSpent, ProviderError) as error:
+            if teaching.runner is self.runner and isinstance(error, BudgetSpent):
+                raise BudgetSpent(f"{error}: it does not cover the work that demos come from") from None
+            if teaching.runner is self.runner:
+                raise
+            teaching.say(f"the teacher cannot go on: {error}")
+            teaching.runner.asked = 0
+            work, runs = self._bootstrap(teaching, begun=True)  # as a run that is resumed will meet it
         self.each = max(1.0, teaching.runner.spent / max(1, runs))  # calls that a row takes
         self.space = ProgramSpace([self._predictor(name, work) for name in self.names])
         return self.space
@@ -105,15 +116,9 @@ class ProgramSearch:
         rows, runner, runs = self.rows, teaching.runner, 0
         queue = random.Random(f"demos {self.seed}").sample(list(rows.train), len(rows.train))[: teaching.rows or WORKED]
         while queue and (not runs or teaching.rows or runner.spent < BOOTSTRAP * self.budget):
-            block, queue = queue[: runner.workers], queue[runner.workers :]
+            block, queue = queue[:LESSONS], queue[LESSONS:]
             given = [rows.known[row.id] for row in block]
-            try:
-                done = runner.run([(teacher, example) for example in given], recalling=begun)
-            except (BudgetSpent, ProviderError) as error:
-                if runner is self.runner:
-                    raise
-                teaching.say(f"the teacher's work ends after {runs} rows: {error}")
-                break
+            done = runner.run([(teacher, example) for example in given], recalling=begun)
             for example, ran in zip(given, done, strict=True):
                 runs += 1
                 # Of a predictor that worked several times, the first time.
@@ -135,6 +140,10 @@ class ProgramSearch:
         return Predictor(name, told, inputs, outputs, pools, tuple(self.instructions.get(name, ())), kept)
 
     # --- the search ---------------------------------------------------------------------------------------
+
+    def meant(self, replay: Sequence[Trial], space: Space) -> bool:
+        """Whether the parameters of trials mean in a space what they meant when these were run."""
+        return all(space.build(trial.params).digest == trial.prompt.digest for trial in replay)
 
     def search(self, hooks: search.Hooks, replay: Sequence[Trial] = ()) -> search.Found:
         """Search the space that was opened.

@@ -136,6 +136,8 @@ class _Tuning:
             self.ledgers = {role: self._ledger(role, stack) for role in ("", *self.beside)}
             try:
                 asked = self._program(replay)
+                if not asked.meant(replay, wordings.entered(self.store, self.id, asked.space)):
+                    replay = self._anew(asked)
                 found = self._search(asked, replay)
                 calls, best = asked.runner.spent, asked.winner(found.best.prompt)
                 self.store.update_run(self.id, winner=found.best.number, reason=found.reason)
@@ -171,9 +173,25 @@ class _Tuning:
             self.watch.event(Stage("resuming", f"run {unfinished} after {len(replay)} trials"))
             return unfinished, replay
         store.add_examples(plan.data_digest, plan.data)
-        about, metric = plan.task.model_dump(mode="json"), plan.task.metric
-        new = Run(0, plan.task.task.name, about, self.model.name, metric, plan.data_digest, "running", "")
-        return store.start_run(new, self.config), []
+        return self._begin(), []
+
+    def _begin(self) -> int:
+        task, digest_ = self.plan.task, self.plan.data_digest
+        about = task.model_dump(mode="json")
+        return self.store.start_run(
+            Run(0, task.task.name, about, self.model.name, task.metric, digest_, "running", ""), self.config
+        )
+
+    def _anew(self, asked: ProgramSearch) -> list[Trial]:
+        """Leave a run whose trials would be others now, as where the program reads a file that has changed."""
+        said = f"run {self.id} cannot go on: its program is another one than it was. A new run begins."
+        self._notice(said)
+        self._leave("failed", said)
+        self.id = self._begin()
+        for ledger in self.ledgers.values():
+            ledger.run = self.id
+        wordings.begin(self.store, self.id, asked.space)
+        return []
 
     def _ledger(self, role: str, stack: ExitStack) -> Ledger:
         """Let a model buy, all under the same caps."""

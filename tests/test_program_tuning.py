@@ -120,9 +120,16 @@ class Sorter:
         return Completion(text, 100, 10, 100 * 1e-6 + 10 * 2e-6, 0.001)
 
 
-def tuned(folder: Path, model: Sorter, name: str = "r.db", said: list[str] | None = None, **more: Any) -> TunedProgram:
+def tuned(
+    folder: Path,
+    model: Sorter,
+    name: str = "r.db",
+    said: list[str] | None = None,
+    program: str = PROGRAM,
+    **more: Any,
+) -> TunedProgram:
     """Tune the program of one predictor on the small task that stands in the folder."""
-    (folder / "programs.py").write_text(PROGRAM, encoding="utf-8")
+    (folder / "programs.py").write_text(program, encoding="utf-8")
 
     def event(event: Event) -> None:
         if isinstance(event, Notice) and said is not None:
@@ -186,6 +193,24 @@ def test_a_program_that_was_stopped_goes_on_where_it_was(whole: tuple[Path, int]
     assert resumed.run.id == 1
     assert trials(tmp_path / "r.db") == trials(whole[0])
     assert len(stopping.asked) + len(going_on.asked) == whole[1] == resumed.run.bought
+
+
+def test_a_program_that_is_another_one_by_now_begins_anew(tmp_path: Path) -> None:
+    """Where its file is the same, but not what it makes: the trials of the old run stay as they were."""
+    write_task(tmp_path, rows=60, search={"calls": 80})
+    reading = PROGRAM.replace('dspy.Predict("text -> label")', 'dspy.Predict(dspy.Signature("text -> label", told()))')
+    told = "def told():\n    from pathlib import Path\n    return Path(__file__).with_name('told.txt').read_text()\n"
+    said: list[str] = []
+    (tmp_path / "told.txt").write_text("Sort it.", encoding="utf-8")
+    with pytest.raises(Interrupted):
+        tuned(tmp_path, Sorter(after=31), program=reading + told)
+    before = trials(tmp_path / "r.db")
+    (tmp_path / "told.txt").write_text("Sort it well.", encoding="utf-8")
+    found = tuned(tmp_path, Sorter(), said=said, program=reading + told)
+
+    assert found.run.id == 2
+    assert said[0] == "run 1 cannot go on: its program is another one than it was. A new run begins."
+    assert trials(tmp_path / "r.db") == before
 
 
 def test_kill_9_costs_no_call_twice(server: ChatServer, command: Command, tmp_path: Path) -> None:
@@ -391,4 +416,22 @@ def test_a_teacher_of_a_program_works_for_its_demos(tmp_path: Path) -> None:
 
     assert len(teacher.asked) == 12 == spent["teacher as teacher"].calls
     assert any(trial.params["label.demos"] == "bootstrapped" for trial in found.found.trials)
+    assert found.verdict
+
+
+def test_a_teacher_of_a_program_that_is_down_costs_no_run(tmp_path: Path) -> None:
+    """It is told, and the search goes on without its work."""
+
+    class Down(Sorter):
+        def complete(self, request: Request) -> Completion:
+            raise ProviderError("the provider refuses every call: wrong key")
+
+    write_task(tmp_path, rows=60, search={"calls": 60, "worked": 12})
+    with (tmp_path / "task.toml").open("a", encoding="utf-8") as file:
+        file.write('\n[teacher]\nmodel = "openai/t"\n')
+    said: list[str] = []
+    found = tuned(tmp_path, Sorter(), said=said, teacher=Down(name="teacher"))
+
+    assert said == ["the teacher cannot go on: the provider refuses every call: wrong key"]
+    assert not any(trial.params["label.demos"] == "bootstrapped" for trial in found.found.trials)
     assert found.verdict
