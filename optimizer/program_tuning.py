@@ -135,9 +135,7 @@ class _Tuning:
         with ExitStack() as stack:
             self.ledgers = {role: self._ledger(role, stack) for role in ("", *self.beside)}
             try:
-                asked = self._program(replay)
-                if not asked.meant(replay, wordings.entered(self.store, self.id, asked.space)):
-                    replay = self._anew(asked)
+                asked, replay = self._program(replay)
                 found = self._search(asked, replay)
                 calls, best = asked.runner.spent, asked.winner(found.best.prompt)
                 self.store.update_run(self.id, winner=found.best.number, reason=found.reason)
@@ -182,7 +180,7 @@ class _Tuning:
             Run(0, task.task.name, about, self.model.name, task.metric, digest_, "running", ""), self.config
         )
 
-    def _anew(self, asked: ProgramSearch) -> list[Trial]:
+    def _anew(self) -> None:
         """Leave a run whose trials would be others now, as where the program reads a file that has changed."""
         said = f"run {self.id} cannot go on: its program is another one than it was. A new run begins."
         self._notice(said)
@@ -190,8 +188,6 @@ class _Tuning:
         self.id = self._begin()
         for ledger in self.ledgers.values():
             ledger.run = self.id
-        wordings.begin(self.store, self.id, asked.space)
-        return []
 
     def _ledger(self, role: str, stack: ExitStack) -> Ledger:
         """Let a model buy, all under the same caps."""
@@ -206,8 +202,8 @@ class _Tuning:
 
     # --- the search -----------------------------------------------------------------------------------------
 
-    def _program(self, replay: Sequence[Trial]) -> ProgramSearch:
-        """Make the study, and let a teacher work for it."""
+    def _program(self, replay: list[Trial]) -> tuple[ProgramSearch, list[Trial]]:
+        """Make the study, let a teacher work for it, and say which trials it goes on from."""
         options, rows = self.plan.task.search, _rows(self.plan)
         runner, proposed = self._runner("", rows), PROPOSER in self.beside
         budget = min(options.calls, self.budget.caps.calls - self.kept)
@@ -219,9 +215,14 @@ class _Tuning:
             refuse = asked.screen(self._hidden()).refuse_thought
             teaching = Teaching(self.student, self._runner(TEACHER, rows), options.worked, refuse, self._notice)
         asked.open(teaching, begun=bool(replay))
+        if not asked.meant(replay, wordings.entered(self.store, self.id, asked.space)):
+            self._anew()
+            replay, teaching.runner.asked = [], 0
+            asked.open(teaching)
         if not slots.wordings(self.store, self.id):
             wordings.begin(self.store, self.id, asked.space)
-        return asked
+        self.each = asked.each
+        return asked, replay
 
     def _search(self, asked: ProgramSearch, replay: Sequence[Trial]) -> search.Found:
         """Search, or return what the search of a resumed run had found, if it was over."""
@@ -248,8 +249,11 @@ class _Tuning:
     def _hold(self, trials: Sequence[Trial]) -> None:
         """Keep back what the verdict may cost, and count what is bought."""
         self.costs |= {trial.number: per_row(trial) for trial in trials}
-        workers, every = self.ledgers[""].workers, [*self.costs.values()]
-        contenders = [each.times(1, workers) for each in (self.costs.get(0, every[0]), dearest(every))]
+        workers, every, spent = self.ledgers[""].workers, [*self.costs.values()], self.budget.spent
+        # Of what was answered before a run was resumed the price is not known one by one.
+        mean = PerRow(spent.usd, spent.tokens, 0.0).times(self.each / max(1, spent.calls))
+        seed = dearest([mean, self.costs.get(0, mean)])
+        contenders = [each.times(1, workers) for each in (seed, dearest([mean, *every]))]
         keep_back(self.budget, len(self.plan.data.test), contenders)
         self.store.update_run(self.id, **self._totals())
 
