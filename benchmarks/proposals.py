@@ -43,10 +43,12 @@ def without(task: Task) -> dict[str, Any]:
     return dropped
 
 
-def scores(task: Task, space: dict[str, Any], folder: Path, beside: Callable[[], dict[str, Any]] = dict) -> list[float]:
+def scores(
+    task: Task, space: dict[str, Any], folder: Path, beside: Callable[[], dict[str, Any]] = dict, seeds: int = SEEDS
+) -> list[float]:
     """The winner's score on the test rows, for each seed of the search; `beside` makes models that are brought."""
     found = []
-    for seed in range(SEEDS):
+    for seed in range(seeds):
         search = task.search.model_copy(update={"calls": CALLS, "seed": seed})
         baseline = task.baseline.model_copy(update=LIGHT)
         data = task.data.model_copy(update={"ood": "", "slices": []})
