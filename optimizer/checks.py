@@ -32,7 +32,8 @@ from optimizer.owner import alive
 from optimizer.preparing import constraints, context, prepare, task_model
 from optimizer.records import Completion, Request
 from optimizer.stats import smallest_gain
-from optimizer.task import ModelSpec, Task
+from optimizer.task import Task
+from optimizer.task_sections import ModelSpec
 from optimizer.version import __version__
 from search_spaces.prompt import Message, Settings
 

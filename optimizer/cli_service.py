@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from optimizer.models import Model
     from optimizer.planning import Estimate, Probe, Terms
     from optimizer.preparing import Plan
-    from optimizer.task import ModelSpec, Task
+    from optimizer.task import Task
+    from optimizer.task_sections import ModelSpec
 
 
 @click.command()
@@ -112,7 +113,8 @@ def doctor(
 def _checks(task: str | None, db: Path, options: dict[str, Any], *, allow_code: bool) -> Iterator[Check]:
     """Check the machine, then the task, then its model or the one that is named."""
     from optimizer import checks
-    from optimizer.task import ModelSpec, load_task
+    from optimizer.task import load_task
+    from optimizer.task_sections import ModelSpec
 
     yield from checks.machine(db)
     ready = None
@@ -164,7 +166,7 @@ def _say_plan(ready: Plan, model: Model, beside: Mapping[str, Model | None], say
 
 
 def _estimate_text(ready: Plan, shown: Probe, found: Estimate, terms: Terms) -> None:
-    from optimizer.planning import basis, caps_text, estimate_grid, probe_text
+    from optimizer.planning_tables import basis, caps_text, estimate_grid, probe_text
 
     out(f"space: {ready.space.size:,.0f} prompts of {found.prompt.low:,.0f} to {found.prompt.high:,.0f} tokens")
     out(probe_text(shown, terms))

@@ -40,7 +40,8 @@ from optimizer.preparing import (
 from optimizer.prompt_text import prompt_text
 from optimizer.records import Ablation, Decided, Event, Notice, Run, Stage, Trial, Verdict, Wording
 from optimizer.store import Store
-from optimizer.task import ModelSpec, Task
+from optimizer.task import Task
+from optimizer.task_sections import ModelSpec
 from optimizer.tuned import Tuned
 
 WARN_AT = (0.5, 0.8)  # shares of a cap
@@ -271,7 +272,7 @@ class _Journey:
         told = self.plan.judging
         if told is None or self.judging is None:
             return None
-        judge = Judge(self._second(self.judging, told.model, JUDGING), brief(self.plan.task))
+        judge = Judge(self._second(self.judging, told.model, JUDGING), brief(self.plan.task), self.plan.further)
         rows = {row.id: row for row in self.plan.data.dev}
         judge.recall([(rows[o.example_id], o.answer) for trial in replay for o in trial.outcomes])
         return judge

@@ -33,7 +33,7 @@ from optimizer.program_runs import Judged, Runner
 from optimizer.records import Outcome, Stage
 from optimizer.splits import LEAST_ROWS, divide
 from optimizer.store import Store
-from optimizer.task import ModelSpec
+from optimizer.task_sections import ModelSpec
 from search_spaces.program import Demo, Predictor, ProgramSpace
 from search_spaces.prompt import Example, Prompt
 

@@ -30,7 +30,8 @@ from optimizer.provider_tuning import Means, Order, chat_lines, most, tune
 from optimizer.records import Dataset, Event, Run, Stage
 from optimizer.store import Store
 from optimizer.studies import best_hyperparameters
-from optimizer.task import Baseline, Search, Task, load_task
+from optimizer.task import Task, load_task
+from optimizer.task_sections import Baseline, Search
 from search_spaces.prompt import Example
 from tests.conftest import Command
 from tests.small_task import write_task
