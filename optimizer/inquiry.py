@@ -74,7 +74,8 @@ class Inquiry:
         if self.beside and not self.rival.serves:
             self.lacking.append("no cascade and no learning curve: no trained baseline serves, and the judge is spared")
         else:
-            theirs = self._within("cascade", lambda: self._theirs(dev, judge=self.beside))
+            what = f"cascade and no dev score of the {RIVAL}"
+            theirs = self._within(what, lambda: self._theirs(dev, judge=self.beside))
         self.dev = NOBODY if theirs is None else self._answered(dev, ours, theirs)
         self.chosen = None if theirs is None else cascade.choose(self.dev, self.evaluate.metric)
 
