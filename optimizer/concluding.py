@@ -60,8 +60,8 @@ class Conclusion:
         worked = self.evaluate.ledger.budget.worked()
         judged = self.judge.paid if self.judge else 0.0
         known = self.store.ladder(self.run)
-        # A run that is resumed has trained those in the time that it had worked before.
-        searched = worked - sum(rung.trained.seconds for rung in known if rung.trained)
+        # A run that is resumed has trained those in the time that it had worked before, as far as it wrote that down.
+        searched = max(0.0, worked - sum(rung.trained.seconds for rung in known if rung.trained))
         outside = self._outside(ledgers)
         rival = ladder.climb(self.plan.task, self._lesson(), known, outside)
         trials = self._trials(found)

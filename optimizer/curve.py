@@ -263,7 +263,7 @@ def sentence(curve: LearningCurve) -> str:
     counts = [point.rows for point in curve.points]
     if any(more > 2 * fewer for fewer, more in pairwise(counts)):
         listed = f"{', '.join(f'{rows:,}' for rows in counts[:-1])} and {counts[-1]:,}"
-        said += f" Trained on were {listed} rows, and no number between."
+        said += f" Training was tried on {listed} rows, and on no number between."
     if drawn_once(curve.points):
         said += f" {ONCE[0].upper()}{ONCE[1:]}."
     return said

@@ -448,7 +448,10 @@ def test_a_run_with_bought_baselines(command: Command, server: ChatServer, tmp_p
     with Store(tmp_path / "results.db") as opened:
         answered = rival["cost_per_1000"] * 50 / 1000  # the test rows
         assert opened.spent(1).usd == pytest.approx(shown["bills"][1]["finding"] + answered)
-    assert "Trained baselines" in command("report").stdout or (tmp_path / "report.html").exists()
+    command("report")
+    told = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Trained baselines" in told
+    assert "name numbers of them as curve in [baseline.provider]" in told
     assert "which no skops file holds" in command("export", "--format", "skops", code=2).stderr
 
 
@@ -514,12 +517,15 @@ def test_each_size_of_a_curve_is_a_job(command: Command, server: ChatServer, tmp
         jobs = opened.rows("SELECT usd FROM tuning_jobs ORDER BY rowid")
     answered = next(c["cost_per_1000"] for c in shown["contenders"] if c["name"] == RIVAL) * 50 / 1000
     took = spent - shown["bills"][1]["finding"] - answered
-    assert sum(row["usd"] for row in jobs[1:]) < took <= part["usd"][1]
+    paid = sum(row["usd"] for row in jobs[1:])
+    assert paid < took <= part["usd"][1]
+    assert f"Its 2 jobs took ${paid:.4f}." in shown["sentence"]
     assert part["calls"] == [0, 100]
-    assert (
-        "Training overtakes the seed prompt at 20 labelled rows or fewer. Trained on were 20, 60 and 100 rows, and no "
-        "number between. Each number was drawn once: its intervals tell of the test rows, not of the luck of the draw."
-    ) in done.stdout
+    said = (
+        "Training overtakes the seed prompt at 20 labelled rows or fewer. Training was tried on 20, 60 and 100 rows, "
+        "and on no number between. Each number was drawn once: its intervals tell of the test rows, not of the luck of "
+    )
+    assert f"{said}the draw." in done.stdout
     assert "each number was drawn once" in (tmp_path / "report.html").read_text(encoding="utf-8")
     asked = len(server.log)
     command("tune", curved.name)

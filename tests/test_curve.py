@@ -16,7 +16,7 @@ import pytest
 from optimizer import history, tune
 from optimizer.baseline import Budget, Lesson
 from optimizer.contenders import BEST, RIVAL, SEED
-from optimizer.curve import grow, measure, order, sentence, sizes
+from optimizer.curve import Size, grow, measure, order, sentence, sizes
 from optimizer.curve_tables import pays_off
 from optimizer.errors import Interrupted, Upgraded
 from optimizer.journey import Watch
@@ -202,6 +202,40 @@ def test_nothing_is_extrapolated_beyond_ten_times_the_rows() -> None:
     curve = grown({n: 1 - 1.2 * n**-0.1 for n in sizes(256)}, prompt=0.97, n=256)
 
     assert (curve.crossover, curve.extrapolated) == (None, False)
+
+
+def once(law: Callable[[int], float], counts: Sequence[int], *, prompt: float, seed: int) -> LearningCurve:
+    """The curve of a rival that was trained once on each of some numbers of rows, the last of which are all."""
+    rng = np.random.default_rng(seed)
+    verdict = judged(prompt, answers(law(counts[-1]), rng), seed)
+    several = [Size(rows, (entry("", answers(law(rows), rng)).outcomes,)) for rows in counts[:-1]]
+    return measure(several, counts[-1], TEST, ACCURACY, verdict, rng)
+
+
+def test_one_draw_of_far_sizes_claims_no_more_than_it_shows() -> None:
+    """The interval begins right after the size that is not enough: the true crossover, 85 rows, lies in it."""
+    curves = [once(lambda n: 1 - 1.2 * n**-0.5, (16, 256, 1024), prompt=0.87, seed=seed) for seed in range(20)]
+
+    assert sum((curve.interval[0] or 0) <= 85 <= (curve.interval[1] or 10**9) for curve in curves) >= 18
+    assert Counter(curve.interval[0] for curve in curves)[17] >= 15
+    assert {point.repeats for curve in curves for point in curve.points} == {1}
+    assert sentence(curves[0]).endswith(
+        "Training was tried on 16, 256 and 1,024 rows, and on no number between. Each number was drawn once: its "
+        "intervals tell of the test rows, not of the luck of the draw."
+    )
+
+
+def test_nothing_is_extrapolated_from_one_draw_of_each_size() -> None:
+    """A law through four points may be the luck of four draws; with more draws the same law is followed."""
+
+    def law(rows: int) -> float:
+        return 1 - 1.6 * rows**-0.3
+
+    curves = [once(law, (32, 64, 128, 256), prompt=0.75, seed=seed) for seed in range(10)]
+
+    assert not any(curve.extrapolated for curve in curves)
+    assert None in {curve.crossover for curve in curves}
+    assert grown({n: law(n) for n in sizes(256)}, prompt=0.75, n=256, seed=3).extrapolated
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from optimizer import history, tune
+from optimizer.axes import axes_grid
 from optimizer.contenders import CASCADE, RIVAL, SEED
 from optimizer.curve import Size, thinned
 from optimizer.errors import Interrupted
@@ -92,6 +93,7 @@ def test_what_is_free_is_there_and_no_more_is_bought(tmp_path: Path) -> None:
     assert RIVAL not in {each.name for each in found.elsewhere}
     assert found.drifts
     assert (found.cascade, verdict.curve) == (None, None)
+    assert "allow more as further in [judge]" in axes_grid(verdict).rows[1][-1]
     shown = [o for trial in tuned.trials for o in trial.outcomes] + [o for c in verdict.contenders for o in c.outcomes]
     assert len(judge.asked) == len({(o.example_id, o.answer) for o in shown if o.answer is not None})
     assert "no cascade and no dev score of the trained baseline: it takes " in tuned.run.reason
