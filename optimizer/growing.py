@@ -47,7 +47,7 @@ class Growth:
     rival: Rival
     stage: Callable[[str, str], None]
     lacking: list[str] = field(default_factory=list, init=False)
-    paid: float = field(default=0.0, init=False)  # US dollars, for jobs
+    jobs: list[float] = field(default_factory=list, init=False)  # US dollars for each
 
     def measure(self, verdict: Verdict) -> tuple[LearningCurve | None, str]:
         """Measure the learning curve, and say what it shows, or why there is none."""
@@ -66,8 +66,13 @@ class Growth:
             self.lacking.append("no learning curve: the judge gave no score too often")
             return None, ""
         found = curve.measure(grown, len(data.train), data.test, self.evaluate.metric, verdict, rng)
-        took = f" Its {len(grown)} jobs took ${self.paid:.4f}." if self.paid else ""
-        return found, f"{curve.sentence(found)}{took}" if self.rival.serves else ""
+        return found, f"{curve.sentence(found)}{self._took()}" if self.rival.serves else ""
+
+    def _took(self) -> str:
+        """Say what was paid for a curve that was not free."""
+        jobs, usd = len(self.jobs), sum(self.jobs)
+        said = f"{jobs} more fine-tuning job{'s' * (jobs > 1)}{f', ${usd:.4f}' if usd else ''}"
+        return f" It took {said}." if jobs else ""
 
     # --- trained here -----------------------------------------------------------------------------------------
 
@@ -128,7 +133,7 @@ class Growth:
             self.stage("curve", f"a fine-tuning job on {size} rows")
             try:
                 rival = self._tuned([data.train[int(row)] for row in drawn[:size]], verdict)
-                self.paid += rival.trained.cost or 0.0
+                self.jobs.append(rival.trained.cost or 0.0)
                 found.append(Size(size, (rival.outcomes(data.test, metric, self.evaluate.judge),)))
             except BudgetSpent as spent:
                 left = ", ".join(str(more) for more in sizes[place:])

@@ -124,14 +124,14 @@ class Inquiry:
         pupil, test = self.pupil, self.plan.data.test
         if pupil is None:
             return []
-        self.pupil = None
-        if lacking := self.reckoning.lacking(self.reckoning.baseline(test, pupil), self._ood()):
+        if self.beside and (lacking := self.reckoning.lacking(self.reckoning.baseline(test, pupil), self._ood())):
             self.lacking.append(f"no distillation: {lacking}")
-            return []
-        outcomes = self._within("distillation", lambda: self._theirs(test, pupil))
+            outcomes = None
+        else:
+            outcomes = self._within("distillation", lambda: self._theirs(test, pupil))
         if outcomes is None:
+            self.pupil = None
             return []
-        self.pupil = pupil
         detail = f"{self.taught} rows labelled by the {self.prompt}"
         return [Entry(DISTILLED, outcomes, len(self.plan.data.train) + self.taught, detail, pupil.priced)]
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from optimizer import front, ladder, rounds, search, wordings, worked
 from optimizer.ablation import ablate
@@ -39,12 +38,12 @@ from optimizer.preparing import (
 )
 from optimizer.prompt_text import prompt_text
 from optimizer.records import Ablation, Decided, Event, Notice, Run, Stage, Trial, Verdict, Wording
+from optimizer.reserve import Reserve
 from optimizer.store import Store
 from optimizer.task import Task
 from optimizer.task_sections import ModelSpec
 from optimizer.tuned import Tuned
 
-WARN_AT = (0.5, 0.8)  # shares of a cap
 AHEAD = 1  # decisions taken while answers from outside this process are waited for
 LEAVING = 0.5  # seconds that a user who has stopped a run waits for Optuna's tables: they are completed later
 
@@ -164,9 +163,7 @@ class _Journey:
         self.proposer = self._second(model, told, rounds.ROLE) if told and model else None
         self.evaluate = Evaluator(self.ledger, plan.renderer, plan.metric, judge=self.judge)
         self.evaluate.recall(replay)  # a resumed search calibrates on the same rows
-        self.costs: dict[int, _PerCall] = {}
-        self.warned: set[float] = set()
-        self.asked: set[int] = set()
+        self.reserve = Reserve(plan, self.ledger, self.judge, self._notice)
         try:
             self._work()
             found = self._found(replay) or self._search(replay)
@@ -237,7 +234,8 @@ class _Journey:
         run = self.store.run(self.id)
         if run.winner is None:
             return None
-        self.costs |= {trial.number: _per_call(trial) for trial in replay}
+        for trial in replay:
+            self.reserve.learn(trial)
         worth = tuple(self.store.importances(self.id))
         return search.Found(tuple(replay), replay[run.winner], run.reason, importances=worth)
 
@@ -334,42 +332,15 @@ class _Journey:
 
     def _event(self, event: Event) -> None:
         if isinstance(event, Decided):
-            self._hold({event.best, *self.asked})
-            self._warn()
+            self.reserve.hold({event.best, *self.reserve.asked})
+            self.reserve.warn()
         self.watch.event(event)
-
-    def _warn(self) -> None:
-        """Say when half and four fifths of a cap are spent."""
-        share = self.ledger.budget.share()
-        passed = [mark for mark in WARN_AT if share >= mark and mark not in self.warned]
-        if passed:
-            self.warned |= set(passed)
-            spent = self.ledger.budget.spent
-            cost = f"${spent.usd:.4g}" if self.model.price else "dollars unknown"
-            self._notice(f"{share:.0%} of the budget is spent: {spent.calls:,} calls, {spent.tokens:,} tokens, {cost}")
-
-    def _hold(self, winners: Collection[int]) -> None:
-        """Keep back what the verdict may cost: sealed rows at the mean prices of the seed prompt and the dearest."""
-        seed, rows, budget = self.costs[0], self.plan.sealed, self.ledger.budget
-        every = [self.costs[number] for number in winners]
-        usd = seed.usd + max(cost.usd for cost in every)
-        tokens = seed.tokens + max(cost.tokens for cost in every)
-        spare = 1.2 * rows  # rows differ in length
-        seconds = (seed.seconds + max(cost.seconds for cost in every)) / _workers(self.ledger)
-        if self.judge:  # of both prompts and of the rival
-            reply = self.judge.mean
-            usd, tokens = usd + 3 * reply.cost, tokens + 3 * (reply.prompt_tokens + reply.completion_tokens)
-            seconds += 3 * reply.seconds / _workers(self.judge.ledger)
-        budget.held = Spent(budget.held.calls, usd * spare, int(tokens * spare))
-        budget.held_minutes = seconds * spare / 60
 
     def _keep(self, trials: Sequence[Trial]) -> None:
         """Write trials down as they stand, together."""
         with self.store.together():
             for trial in trials:
-                self.costs[trial.number] = _per_call(trial)
-                if len(trial.outcomes) >= self.plan.task.search.block:  # after another it may lead
-                    self.asked.add(trial.number)
+                self.reserve.learn(trial)
                 self.store.save_trial(self.id, trial, prompt_text(self.plan.renderer, trial))
             self.store.update_run(self.id, **self._totals())
 
@@ -379,7 +350,7 @@ class _Journey:
         if not options.ablate:
             return (), ""
         self._stage("ablation", "the winner without each of its ingredients")
-        self._hold({best.number})
+        self.reserve.hold({best.number})
         space = wordings.entered(self.store, self.id, plan.space)
         ablations, lacking = ablate(space, best, self.evaluate, plan.data.dev, options.seed)
         self.store.save_worth(self.id, ablations)
@@ -414,21 +385,3 @@ class _Journey:
 
     def _text(self, trial: Trial) -> str:
         return self.store.prompt_text(self.id, trial.number)
-
-
-def _workers(ledger: Ledger) -> int:
-    return ledger.pace.workers if ledger.pace else 1
-
-
-class _PerCall(NamedTuple):
-    """What a call of a trial took on average."""
-
-    usd: float
-    tokens: float
-    seconds: float
-
-
-def _per_call(trial: Trial) -> _PerCall:
-    n, outcomes = max(1, len(trial.outcomes)), trial.outcomes
-    sums = (sum(o.cost for o in outcomes), sum(o.tokens for o in outcomes), sum(o.seconds for o in outcomes))
-    return _PerCall(*(each / n for each in sums))

@@ -519,7 +519,7 @@ def test_each_size_of_a_curve_is_a_job(command: Command, server: ChatServer, tmp
     took = spent - shown["bills"][1]["finding"] - answered
     paid = sum(row["usd"] for row in jobs[1:])
     assert paid < took <= part["usd"][1]
-    assert f"Its 2 jobs took ${paid:.4f}." in shown["sentence"]
+    assert f" It took 2 more fine-tuning jobs, ${paid:.4f}." in shown["sentence"]
     assert part["calls"] == [0, 100]
     said = (
         "Training overtakes the seed prompt at 20 labelled rows or fewer. Training was tried on 20, 60 and 100 rows, "

@@ -17,7 +17,7 @@ import pytest
 
 from optimizer import history, tune
 from optimizer.axes import axes_grid
-from optimizer.contenders import CASCADE, RIVAL, SEED
+from optimizer.contenders import CASCADE, DISTILLED, RIVAL, SEED
 from optimizer.curve import Size, thinned
 from optimizer.errors import Interrupted
 from optimizer.journey import Watch
@@ -275,3 +275,25 @@ def test_a_run_stopped_in_its_curve_finds_the_same_room(tmp_path: Path) -> None:
     assert (same.curve, same.sentence) == (verdict.curve, verdict.sentence)
     assert max((judged(stopping) + judged(rest)).values()) == 1
     assert resumed.run.bought == whole.run.bought <= 370
+
+
+# --- a pupil ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("most", "left_out"), [(0, False), (308, True)])
+def test_a_baseline_that_learns_from_the_winner_is_judged_too(tmp_path: Path, most: int, left_out: bool) -> None:
+    """It stands in the verdict if the caps cover its labels and its judgement, and is told of if they do not."""
+    path = task(tmp_path, further=0, search=f"max_calls = {most}")
+    with (BUNDLED / "support.csv").open(encoding="utf-8", newline="") as file:
+        texts = [row["text"] for row in csv.DictReader(file)][300:330]
+    with (tmp_path / "more.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text",), *((text,) for text in texts)])
+    said = path.read_text(encoding="utf-8").replace("slices =", 'unlabelled = "more.csv"\nslices =')
+    path.write_text(said, encoding="utf-8")
+
+    tuned, verdict, judge = ran(path)
+
+    assert (DISTILLED not in {contender.name for contender in verdict.contenders}) == left_out
+    assert ("no distillation: it takes " in tuned.run.reason) == left_out
+    assert max(judged(judge).values()) == 1
+    assert not most or tuned.run.bought <= most
