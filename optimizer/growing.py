@@ -96,7 +96,7 @@ class Growth:
                 continue
             if why:
                 draws = max(len(size.draws) for size in kept)
-                self.lacking.append(f"learning curve of {len(kept)} sizes in {draws} draws alone: for all {why}")
+                self.lacking.append(f"learning curve of {len(kept)} sizes in {draws} draws alone: as a whole {why}")
             return found
         self.lacking.append(f"no learning curve: {why}")
         return None

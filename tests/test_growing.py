@@ -133,7 +133,7 @@ def test_a_judge_is_asked_half_as_often_as_the_search_looks(tmp_path: Path) -> N
     assert prepare(path).further == 75
     assert 2 <= drawn(verdict.curve)[0][1] < 5
     assert "learning curve of 3 sizes in " in tuned.run.reason
-    assert " draws alone: for all it takes " in tuned.run.reason
+    assert " draws alone: as a whole it takes " in tuned.run.reason
     assert len(judge.asked) <= 150 + 3 * 30 + 75
 
 
