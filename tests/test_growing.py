@@ -173,6 +173,24 @@ def test_what_was_named_is_judged_too(tmp_path: Path) -> None:
     assert tuned.judged.calls == len(judge.asked)
 
 
+def test_where_no_baseline_serves_the_judge_is_spared(tmp_path: Path) -> None:
+    """A curve of answers that are no better than any row's would be money for nothing."""
+    path = task(tmp_path, further=2000)
+    words = np.random.default_rng(0).permutation([f"word{i}" for i in range(120)])
+    with (tmp_path / "rows.csv").open(encoding="utf-8", newline="") as file:
+        rows = [*csv.DictReader(file)]
+    with (tmp_path / "rows.csv").open("w", encoding="utf-8", newline="") as file:
+        lines = [(row["text"], word, row["channel"]) for row, word in zip(rows, words, strict=True)]
+        csv.writer(file).writerows([("text", "reply", "channel"), *lines])
+
+    tuned, verdict, judge = ran(path)
+
+    assert "No trained baseline serves this task" in verdict.sentence
+    assert verdict.curve is None
+    assert "no cascade and no learning curve: no trained baseline serves, and the judge is spared" in tuned.run.reason
+    assert len(judge.asked) <= 80 + 3 * 30
+
+
 # --- caps -------------------------------------------------------------------------------------------------
 
 
