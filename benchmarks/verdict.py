@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from optimizer.baseline import Lesson
 from optimizer.contenders import RIVAL, SEED
-from optimizer.curve import measure, sentence
+from optimizer.curve import grow, measure, sentence
 from optimizer.linear import Refit, train
 from optimizer.records import LearningCurve, Outcome
 from optimizer.scoring import METRICS, Metric, score
@@ -33,11 +34,15 @@ def read(folder: Path, split: str) -> list[Example]:
     return [Example(row["id"], (("text", row["text"]),), (row["label"],)) for row in rows]
 
 
+def scored(answers: Sequence[str], rows: Sequence[Example], metric: Metric) -> tuple[Outcome, ...]:
+    """Score answers to rows."""
+    return tuple(Outcome(row.id, *score(metric, given, row), given) for row, given in zip(rows, answers, strict=True))
+
+
 def prompted(rows: list[Example], metric: Metric, share: float) -> tuple[Outcome, ...]:
     """Stand in for a prompt that is right on a share of the rows."""
     right = np.random.default_rng(0).random(len(rows)) < share
-    answers = [row.target if hit else "another" for row, hit in zip(rows, right, strict=True)]
-    return tuple(Outcome(row.id, *score(metric, given, row), given) for row, given in zip(rows, answers, strict=True))
+    return scored([row.target if hit else "another" for row, hit in zip(rows, right, strict=True)], rows, metric)
 
 
 class Clock:
@@ -64,8 +69,9 @@ def verdict(folder: Path, metric: Metric, share: float) -> tuple[list[str], Lear
     ]
     judged = decide(entries, test, metric, opened=1, seed=0)
     cells.append(clock.lap())
-    refit = Refit(rows, test, rival.trained, 0)
-    grown = measure(refit, [row.target for row in rows], test, metric, judged, np.random.default_rng(0))
+    refit, rng = Refit(rows, test, rival.trained, 0), np.random.default_rng(0)
+    several = grow(lambda part: scored(refit(part), test, metric), [row.target for row in rows], rng)
+    grown = measure(several, len(rows), test, metric, judged, rng)
     return [*cells, clock.lap()], grown
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 import optimizer
-from optimizer import schema, task
+from optimizer import schema, task, task_sections
 from optimizer.cli import main
 
 PLACE = "<!-- made -->"
@@ -82,7 +82,7 @@ def task_file() -> str:
         homes.setdefault(name, path)  # a judge is a model like another
     parts = []
     for name, path in homes.items():
-        model = getattr(task, name)
+        model = getattr(task_sections, name)
         said = inspect.cleandoc(model.__doc__).partition(": ")[2]
         rows = _keys(whole["$defs"][name], explained(model), homes)
         parts += [

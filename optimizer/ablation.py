@@ -19,8 +19,6 @@ from optimizer.scoring import compare
 from search_spaces.prompt import Example, Prompt
 from search_spaces.space import Space, Value
 
-ROOM = 1.2  # prompts differ in length: so much more than the winner's calls did cost must be left
-
 
 @dataclass(frozen=True, slots=True)
 class Variant:
@@ -59,9 +57,8 @@ def ablate(
     left = variants(space, winner)
     if not left:
         return (), ""
-    needed = evaluate.missing([(prompt, row) for prompt in (winner.prompt, *(v.prompt for v in left)) for row in rows])
-    price = ROOM * sum(outcome.cost for outcome in winner.outcomes) / max(1, len(winner.outcomes))
-    if lacking := evaluate.ledger.budget.lacking(needed, needed * price):
+    cells = [(prompt, row) for prompt in (winner.prompt, *(v.prompt for v in left)) for row in rows]
+    if lacking := evaluate.ledger.budget.lacking(evaluate.reckon(cells, winner.outcomes)):
         return (), lacking
     examples = {row.id: row for row in rows}
     found: list[Ablation] = []

@@ -365,8 +365,8 @@ def export(  # noqa: PLR0913 - each names one thing
     records = History(db)
     told, linted = looked_over(records.handover(trial, run), records.splits(run), mask=mask, allow=allow_findings)
     if rows is not None:
-        from optimizer.preparing import new_rows
         from optimizer.task import Task
+        from optimizer.task_rows import new_rows
 
         told = given(told, new_rows(Path(rows), Task.model_validate(told.run.task)))
     target = Target(Path(folder), name, force)

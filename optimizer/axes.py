@@ -13,6 +13,7 @@ from optimizer.findings import Elsewhere, Findings, GroupGap, Steadiness
 from optimizer.money import break_even
 from optimizer.records import Bill, Contender, Kind, Verdict
 from optimizer.report import Grid, dollars, percent, spread
+from optimizer.rungs import best_on_dev
 
 UNKNOWN = "not measured"
 
@@ -86,7 +87,10 @@ def _focused(verdict: Verdict) -> str:
 def _crossover(verdict: Verdict) -> str:
     curve = verdict.curve
     if curve is None:
-        return UNKNOWN
+        best = best_on_dev(verdict.ladder)
+        if best and best.kind == "provider":
+            return "with fewer rows: name numbers of them as curve in [baseline.provider]"
+        return "with fewer rows: allow more as further in [judge]" if verdict.metric == "judge" else UNKNOWN
     if curve.crossover is None:
         return f"training is not ahead with the {curve.points[-1].rows:,} rows there are"
     return f"training is ahead from about {curve.crossover:,} rows on{' (extrapolated)' if curve.extrapolated else ''}"

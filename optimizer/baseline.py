@@ -141,6 +141,9 @@ class Rival:
         Training rows, and rows to answer -> a rival trained anew on parts of the former; None if that costs too much.
     draws
         How often it may be trained anew on as many rows, at most, where that takes long.
+    anew
+        Training rows, and dev rows to watch -> a rival tuned anew on the former for money, with the hyperparameters
+        that were found; None if it costs none.
     priced
         Whether the price of its answers is known.
     retrain
@@ -156,6 +159,7 @@ class Rival:
     paid: Callable[[Texts], list[tuple[float, float]]] | None = None
     refit: Callable[[Sequence[Example], Sequence[Example]], Refit] | None = None
     draws: int = 5
+    anew: Callable[[Sequence[Example], Sequence[Example]], Rival] | None = None
     priced: bool = True
     retrain: Callable[[Lesson], Rival] | None = None
     kin: Callable[[Sequence[Example], Texts], tuple[Floats, Floats]] | None = None

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from optimizer.errors import BudgetSpent
 from optimizer.records import Request
 
+ROOM = 1.2  # prompts and rows differ in length: so much more than like calls did cost must be left
+
 
 @dataclass(frozen=True, slots=True)
 class Caps:
@@ -38,6 +40,14 @@ class Spent:
 
     def __sub__(self, other: Spent) -> Spent:
         return Spent(self.calls - other.calls, self.usd - other.usd, self.tokens - other.tokens)
+
+    def __mul__(self, number: int) -> Spent:
+        return Spent(self.calls * number, self.usd * number, self.tokens * number)
+
+    @property
+    def said(self) -> str:
+        """So many calls, and what they cost if that is known."""
+        return f"{self.calls} calls{f' (about ${self.usd:.4f})' if self.usd else ''}"
 
 
 def most(request: Request, price: tuple[float, float] | None) -> Spent:
@@ -105,13 +115,13 @@ class Budget:
             self.reserved -= reserved
             self.spent += spent
 
-    def lacking(self, calls: int, usd: float) -> str:
-        """Say why so many further calls at so much in all are not covered, or nothing if they are."""
+    def lacking(self, more: Spent) -> str:
+        """Say why so much more in calls and dollars is not covered, or nothing if it is."""
         caps, free = self.caps, Spent(self.caps.calls, self.caps.usd) - self.spent - self.held
-        if caps.calls and calls > free.calls:
-            return f"it takes {calls} calls, and the budget has {max(0, free.calls)} left"
-        if caps.usd and usd > free.usd:
-            return f"it takes about ${usd:.4f}, and the budget has ${max(0.0, free.usd):.4f} left"
+        if caps.calls and more.calls > free.calls:
+            return f"it takes {more.said}, and the budget has {max(0, free.calls)} left"
+        if caps.usd and more.usd > free.usd:
+            return f"it takes {more.said}, and the budget has ${max(0.0, free.usd):.4f} left"
         return self.late()
 
     def share(self) -> float:

@@ -25,7 +25,6 @@ from optimizer import front, ledger
 from optimizer.drafting import power, splits
 from optimizer.errors import InputError
 from optimizer.faults import CallFailed, Fate
-from optimizer.model_tables import ModelSpec
 from optimizer.models import LocalModel, Model, RemoteModel, destination
 from optimizer.opening import examine
 from optimizer.overlap import audit
@@ -34,6 +33,7 @@ from optimizer.preparing import constraints, context, prepare, task_model
 from optimizer.records import Completion, Request
 from optimizer.stats import smallest_gain
 from optimizer.task import Task
+from optimizer.task_sections import ModelSpec
 from optimizer.version import __version__
 from search_spaces.prompt import Message, Settings
 

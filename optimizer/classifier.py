@@ -29,12 +29,13 @@ from optimizer.handover import renderer_for
 from optimizer.journey import Watch, walk
 from optimizer.ledger import Ledger
 from optimizer.models import Model
-from optimizer.preparing import context, objective, pace, ready, task_model
+from optimizer.preparing import context, pace, ready, task_model
 from optimizer.prompt_text import prompt_text
 from optimizer.records import Dataset
 from optimizer.splits import LEAST_ROWS, divide
 from optimizer.store import Store
 from optimizer.task import Task, check_task
+from optimizer.task_rows import objective
 from search_spaces.prompt import Example
 
 SHARES = {"train": 2 / 3, "dev": 1 / 3}  # rows that demos are drawn from, and rows that prompts are compared on

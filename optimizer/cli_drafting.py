@@ -39,7 +39,7 @@ def init(file: str, query: str, output: str, force: bool) -> None:
     from optimizer.drafting import Start
     from optimizer.sampling import Draw
     from optimizer.tables import read_table
-    from optimizer.task import MAX_ROWS
+    from optimizer.task_sections import MAX_ROWS
 
     _check_place(output, file)
     table = read_table(Path(file), Draw(MAX_ROWS), query)
@@ -114,9 +114,9 @@ def _write_task(  # noqa: PLR0913
     """Write the task file for the rows of a file, with other files `beside` it, and say what the rows can show."""
     from optimizer.drafting import draft, facts
     from optimizer.exports import Target, write_bytes
-    from optimizer.preparing import read_rows
     from optimizer.scoring import METRICS
     from optimizer.task import parse_task
+    from optimizer.task_rows import read_rows
 
     path = Path(output)
     metrics = [name for name, metric in METRICS.items() if guessed.kind in metric.kinds]

@@ -20,11 +20,11 @@ from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppabl
 
 if TYPE_CHECKING:
     from optimizer.checks import Check
-    from optimizer.model_tables import ModelSpec
     from optimizer.models import Model
     from optimizer.planning import Estimate, Probe, Terms
     from optimizer.preparing import Plan
     from optimizer.task import Task
+    from optimizer.task_sections import ModelSpec
 
 
 @click.command()
@@ -110,8 +110,8 @@ def doctor(
 def _checks(task: str | None, db: Path, options: dict[str, Any], *, allow_code: bool) -> Iterator[Check]:
     """Check the machine, then the task, then its model or the one that is named."""
     from optimizer import checks
-    from optimizer.model_tables import ModelSpec
     from optimizer.task import load_task
+    from optimizer.task_sections import ModelSpec
 
     yield from checks.machine(db)
     ready = None
@@ -165,7 +165,7 @@ def _say_plan(ready: Plan, model: Model, beside: Mapping[str, Model], say: Calla
 
 
 def _estimate_text(ready: Plan, shown: Probe, found: Estimate, terms: Terms) -> None:
-    from optimizer.planning import basis, caps_text, estimate_grid, probe_text
+    from optimizer.planning_tables import basis, caps_text, estimate_grid, probe_text
 
     out(f"space: {ready.space.size:,.0f} prompts of {found.prompt.low:,.0f} to {found.prompt.high:,.0f} tokens")
     out(probe_text(shown, terms))

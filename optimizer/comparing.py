@@ -18,12 +18,12 @@ from optimizer.errors import InputError
 from optimizer.front import Measures, measures
 from optimizer.metrics import METRICS, Metric
 from optimizer.own_metric import is_own
-from optimizer.preparing import labels_of, objective
 from optimizer.records import Comparison, Outcome, Run, Trial
 from optimizer.report import Change, changes
 from optimizer.scoring import compare, interval, summarise
 from optimizer.store import Store
 from optimizer.task import Task
+from optimizer.task_rows import labels_of, objective
 from search_spaces.prompt import Example
 
 LEAST_ROWS = 6  # of fewer no answers show a difference: the least p of the exact test on 5 rows is 0.06

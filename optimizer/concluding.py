@@ -1,6 +1,6 @@
 """After the search: the rival is trained, the sealed rows are opened once, and a verdict is come to.
 
-Hands the parts to each other. What they find is found by `ladder`, `verdict`, `curve`, `money` and `inquiry`.
+Hands the parts to each other. What they find is found by `ladder`, `verdict`, `money`, `inquiry` and `growing`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
-
-from optimizer import curve, ladder, money, search, verdict, wordings
+from optimizer import ladder, money, search, verdict, wordings
 from optimizer.baseline import Budget, Lesson, Rival
 from optimizer.budget import Spent
 from optimizer.contenders import BEST, RIVAL, SEED, rivalled
 from optimizer.errors import BudgetSpent
 from optimizer.evaluate import Evaluator
+from optimizer.growing import Growth
 from optimizer.inquiry import Inquiry
 from optimizer.judge import Judge
 from optimizer.ledger import Ledger
@@ -25,7 +24,6 @@ from optimizer.models import Model
 from optimizer.preparing import Plan, pace
 from optimizer.provider_tuning import Means
 from optimizer.records import Outcome, Trial, Verdict
-from optimizer.scoring import METRICS
 from optimizer.store import Store
 from optimizer.studies import best_hyperparameters
 
@@ -62,16 +60,16 @@ class Conclusion:
         worked = self.evaluate.ledger.budget.worked()
         judged = self.judge.paid if self.judge else 0.0
         known = self.store.ladder(self.run)
-        # A run that is resumed has trained those in the time that it had worked before.
-        searched = worked - sum(rung.trained.seconds for rung in known if rung.trained)
+        # A run that is resumed has trained those in the time that it had worked before, as far as it wrote that down.
+        searched = max(0.0, worked - sum(rung.trained.seconds for rung in known if rung.trained))
         outside = self._outside(ledgers)
         rival = ladder.climb(self.plan.task, self._lesson(), known, outside)
         trials = self._trials(found)
-        inquiry = None if self.judge else self._inquiry(trials, rival)
-        if inquiry and (more := len(self.plan.unlabelled)):
+        inquiry = self._inquiry(trials, rival)
+        if more := len(self.plan.unlabelled):
             self.stage("distillation", f"labelling {more} rows for the baseline")
             inquiry.distil()
-        if inquiry and (calls := self.plan.task.verdict.tuned_search):
+        if calls := self.plan.task.verdict.tuned_search:
             self.stage("tuned search", f"a prompt for the tuned model, by up to {calls:,} answers")
             inquiry.search_again(self._tuned(outside))
         self.stage("verdict", f"opening the {len(self.plan.data.test)} sealed test rows")
@@ -79,17 +77,26 @@ class Conclusion:
             ruling = self._decide(trials, rival, inquiry)
         except BudgetSpent as spent:
             return None, f"{found.reason}; no verdict: {spent}"
-        ruling = replace(self._weigh(ruling, found, rival, (searched, judged)), ladder=self.store.weightless(self.run))
-        lacking = ""
-        if inquiry:
-            self.stage("findings", "looking at other rows, and at what the rows are good for")
-            noted, said, lacking = inquiry.findings(ruling)
-            ruling = replace(ruling, findings=noted, sentence=f"{ruling.sentence} {said}".strip())
+        ruling = replace(self._weigh(ruling, found, (searched, judged)), ladder=self.store.weightless(self.run))
+        ruling, lacking = self._look(ruling, rival, inquiry)
         self.store.save_verdict(self.run, ruling)
-        return ruling, "; ".join(filter(None, [found.reason, lacking]))
+        return ruling, "; ".join([found.reason, *lacking])
+
+    def _look(self, ruling: Verdict, rival: Rival, inquiry: Inquiry) -> tuple[Verdict, list[str]]:
+        """Add what stands beside the scores, and say what of it the budget did not cover.
+
+        What the task has named comes first: the learning curve may take what is left.
+        """
+        self.stage("findings", "looking at other rows, and at what the rows are good for")
+        noted, said = inquiry.findings(ruling)
+        growth = Growth(self.plan, self.evaluate, rival, self.stage)
+        grown, overtakes = growth.measure(ruling)
+        noted = replace(noted, elsewhere=(*noted.elsewhere, *inquiry.learned(ruling)))
+        sentence = " ".join(filter(None, [ruling.sentence, overtakes, said]))
+        return replace(ruling, findings=noted, curve=grown, sentence=sentence), [*inquiry.lacking, *growth.lacking]
 
     def _inquiry(self, trials: dict[str, Trial], rival: Rival) -> Inquiry:
-        """Prepare to look into what stands beside the scores; not under a judge, who would be asked too often."""
+        """Prepare to look into what stands beside the scores."""
         space = wordings.entered(self.store, self.run, self.plan.space)
         return Inquiry(self.plan, self.evaluate, trials, rival, space)
 
@@ -117,17 +124,15 @@ class Conclusion:
         if not tuned:
             return None
         buyer = ladder.tuned_ledgers(self.plan.task, outside)(str(tuned[0].params["tuned"]))
-        return Evaluator(buyer, self.plan.renderer, self.plan.metric)
+        return Evaluator(buyer, self.plan.renderer, self.plan.metric, judge=self.judge)
 
     def _lesson(self) -> Lesson:
         plan, options = self.plan, self.plan.task.baseline
         budget = Budget(options.trials, options.seconds, plan.task.search.seed)
-        # A judge would be asked too often: ROUGE-L stands in while the rival is trained.
-        metric = METRICS["rouge_l"] if self.evaluate.metric.judged else self.evaluate.metric
         rows = (plan.data.train, plan.data.dev)
-        return Lesson(*rows, metric, best_hyperparameters, bool(plan.labels), budget, plan.several)
+        return Lesson(*rows, plan.taught, best_hyperparameters, bool(plan.labels), budget, plan.several)
 
-    def _decide(self, trials: dict[str, Trial], rival: Rival, inquiry: Inquiry | None) -> Verdict:
+    def _decide(self, trials: dict[str, Trial], rival: Rival, inquiry: Inquiry) -> Verdict:
         """Open the test rows once, for all contenders."""
         plan, evaluate, budget = self.plan, self.evaluate, self.evaluate.ledger.budget
         rows, metric = plan.data.test, plan.metric
@@ -139,13 +144,11 @@ class Conclusion:
         answered = rival.outcomes(rows, metric, self.judge)
         rows_used, detail = len(plan.data.train), rival.trained.detail
         entries.append(verdict.Entry(RIVAL, answered, rows_used, detail, priced=rival.priced, note=rival.note))
-        entries += inquiry.entries(entries) if inquiry else []
+        entries += inquiry.entries(entries)
         return verdict.decide(entries, rows, metric, opened=opened, seed=plan.task.search.seed)
 
-    def _weigh(
-        self, ruling: Verdict, found: search.Found, rival: Rival, took_prompt: tuple[float, float | None]
-    ) -> Verdict:
-        """Add from how many labelled rows on training overtakes the prompt, and what both cost to find."""
+    def _weigh(self, ruling: Verdict, found: search.Found, took_prompt: tuple[float, float | None]) -> Verdict:
+        """Add what prompt and rival cost to find and to use."""
         judged = took_prompt[1]
         paid = sum(outcome.cost for trial in found.trials for outcome in trial.outcomes)
         spent = paid + judged if self._priced and judged is not None else None
@@ -166,21 +169,7 @@ class Conclusion:
             for contender in ruling.contenders
             if contender.name in took
         )
-        ruling = replace(ruling, bills=bills)
-        return ruling if self.judge else self._grown(ruling, rival)
-
-    def _grown(self, ruling: Verdict, rival: Rival) -> Verdict:
-        """Add the learning curve; not under a judge, who would be asked thousands of times for it."""
-        if rival.refit is None:
-            kind = rival.trained.kind
-            said = f"How the {kind} baseline grows with its rows was not measured: each size would be a job to pay for."
-            return replace(ruling, sentence=f"{ruling.sentence} {said}")
-        self.stage("curve", "training the rival on fewer rows")
-        data, rng = self.plan.data, np.random.default_rng(self.plan.task.search.seed)
-        refit, targets = rival.refit(data.train, data.test), [row.target for row in data.train]
-        grown = curve.measure(refit, targets, data.test, self.evaluate.metric, ruling, rng, draws=rival.draws)
-        said = f" {curve.sentence(grown)}" if rival.serves else ""
-        return replace(ruling, curve=grown, sentence=ruling.sentence + said)
+        return replace(ruling, bills=bills)
 
     def _entry(self, name: str, trial: Trial, outcomes: tuple[Outcome, ...]) -> verdict.Entry:
         used = len(self.plan.data.train) if "terms" in str(trial.params.get("labels")) else len(trial.prompt.demos)

@@ -2,40 +2,59 @@
 
 The rival is trained on 8, 16, 32, … rows up to all training rows, with the hyperparameters found on all of them, and
 scored on the test rows that a verdict has opened, by the code that scores every contender. Knows neither how the rival
-is trained nor what it costs.
+is trained, nor who scores, nor what either costs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.contenders import RIVAL, rivalled
+from optimizer.curve_tables import ONCE, drawn_once
 from optimizer.records import CurvePoint, LearningCurve, Outcome, Verdict
-from optimizer.scoring import Metric, resampled, score, summarise
+from optimizer.scoring import Metric, resampled, summarise
 from optimizer.stats import crossed_interval
 from search_spaces.prompt import Example
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
+T = TypeVar("T")
 
 SMALLEST = 8  # rows of the first point
 REPEATS = ((256, 5), (2048, 3))  # up to so many rows so many draws of them, and two above: large ones vary little
 RESAMPLES = 500  # of the test rows; the limits of a standard error are then right to 3 %
 TAILS = (0.025, 0.975)
+FEWEST_DRAWS = 2  # of a size that is chosen here: one draw does not show how much luck is in it
+FEWEST_SIZES = 2  # below all rows, of which a curve is worth its price
 FITTED = 4  # last points that a power law is laid through
 DECENT = 0.9  # R² of the power law, below which nothing is said
 FARTHEST = 10  # times the training rows: no power law is believed beyond
+
+
+@dataclass(frozen=True, slots=True)
+class Size(Generic[T]):
+    """One number of training `rows`, and what came of each draw of so many: answers, or their outcomes."""
+
+    rows: int
+    draws: tuple[T, ...]
 
 
 def sizes(n: int) -> list[int]:
     """List the numbers of rows to train on: 8, 16, 32, … below `n`, then `n`."""
     doubled = [SMALLEST << k for k in range(max(1, n).bit_length()) if SMALLEST << k < n]
     return [*doubled, n]
+
+
+def repeats(size: int) -> int:
+    """How often so many rows are drawn."""
+    return next((draws for most, draws in REPEATS if size <= most), FEWEST_DRAWS)
 
 
 def order(targets: Sequence[str], rng: np.random.Generator) -> Codes:
@@ -51,24 +70,63 @@ def order(targets: Sequence[str], rng: np.random.Generator) -> Codes:
     return np.argsort(place)
 
 
-def measure(  # noqa: PLR0913 - each names one thing
-    refit: Callable[[Sequence[int]], list[str]],
-    targets: Sequence[str],
+def grow(
+    refit: Callable[[Sequence[int]], T], targets: Sequence[str], rng: np.random.Generator, *, most: int = REPEATS[0][1]
+) -> list[Size[T]]:
+    """Train on every size but all rows, several times.
+
+    The draws of training rows are nested: the first 8 of a draw are among its first 16.
+
+    Parameters
+    ----------
+    refit
+        Numbers of training rows, shape (n,) -> what comes of the rival trained on them: its answers to the test rows.
+    targets
+        The labels of all training rows.
+    rng
+        Draws the training rows.
+    most
+        How often each size is drawn, at most.
+    """
+    orders = [order(targets, rng) for _ in range(max(repeats for _, repeats in REPEATS))]
+    found = []
+    for size in sizes(len(targets))[:-1]:
+        drawn = orders[: min(most, repeats(size))]
+        found.append(Size(size, tuple(refit([int(row) for row in rows[:size]]) for rows in drawn)))
+    return found
+
+
+def thinned(grown: Sequence[Size[T]]) -> Iterator[list[Size[T]]]:
+    """Leave out more and more of a curve: draws first, then every second size, from the largest down.
+
+    What is left has two draws of each size, and two sizes.
+    """
+    yield list(grown)
+    most = max((len(size.draws) for size in grown), default=0)
+    for draws in range(most - 1, FEWEST_DRAWS - 1, -1):
+        yield [Size(size.rows, size.draws[:draws]) for size in grown]
+    step = 2
+    while len(kept := grown[::-1][::step][::-1]) >= FEWEST_SIZES:
+        yield [Size(size.rows, size.draws[:FEWEST_DRAWS]) for size in kept]
+        step *= 2
+
+
+def measure(
+    grown: Sequence[Size[Sequence[Outcome]]],
+    n: int,
     rows: Sequence[Example],
     metric: Metric,
     verdict: Verdict,
     rng: np.random.Generator,
-    *,
-    draws: int = REPEATS[0][1],
 ) -> LearningCurve:
     """Measure the learning curve, and where it crosses the prompt's score.
 
     Parameters
     ----------
-    refit
-        Numbers of training rows, shape (n,) -> the answers of the rival trained on them to `rows`, shape (m,).
-    targets
-        The labels of all training rows.
+    grown
+        What rivals trained on fewer rows made of `rows`, from the fewest on.
+    n
+        How many training rows there are in all.
     rows
         The test rows, which the verdict has opened.
     metric
@@ -76,65 +134,44 @@ def measure(  # noqa: PLR0913 - each names one thing
     verdict
         Holds what the prompt and the rival answered; the last point is the rival itself.
     rng
-        Draws the training rows, and resamples test rows and draws.
-    draws
-        How often each size is drawn, at most.
+        Resamples test rows and draws.
+
+    Raises
+    ------
+    ValueError
+        If no row has a score throughout.
 
     Notes
     -----
-    The draws of training rows are nested: the first 8 of a draw are among its first 16. A score's interval is that of
-    the mean over test rows and draws, both as samples (`stats.crossed_interval`); the last point, which is of one
-    draw, has the verdict's. It speaks of training rows drawn from those there are, not of the luck of having these.
+    A score's interval is that of the mean over test rows and draws, both as samples (`stats.crossed_interval`); the
+    last point, which is of one draw, has the verdict's. It speaks of training rows drawn from those there are, not of
+    the luck of having these. Where all points are of one draw (each is paid for), no interval can tell of the luck of
+    the draw: they are those over test rows, nothing is extrapolated, and `sentence` says so.
 
     The crossover is the smallest size from which on the mean score is at least the prompt's. Its interval comes from
     the pigeonhole bootstrap (Owen 2007): test rows and draws are resampled, the same for the prompt and all sizes.
     """
     prompt = rivalled(verdict)
     rival = next(c for c in verdict.contenders if c.name == RIVAL)
-    fitted = _fitted(refit, targets, rows, metric, rng, draws)
     examples = {row.id: row for row in rows}
-    every = [prompt.outcomes, *(outcomes for _, given in fitted for outcomes in given), rival.outcomes]
+    every = [prompt.outcomes, *(outcomes for size in grown for outcomes in size.draws), rival.outcomes]
     observed, drawn = resampled(metric, every, examples, rng, resamples=RESAMPLES)
     points, groups, first = [], [], 1
-    for size, given in fitted:
-        own = slice(first, first + len(given))
-        first += len(given)
-        scores = np.array([summarise(metric, outcomes, examples) for outcomes in given], dtype=np.float64)
+    for size in grown:
+        own = slice(first, first + len(size.draws))
+        first = own.stop
+        scores = np.array([summarise(metric, outcomes, examples) for outcomes in size.draws], dtype=np.float64)
         gaps, mean = observed[own] - observed[0], drawn[own].mean(axis=0)
         limits = crossed_interval(scores, mean, len(rows), low=metric.low)
         most = 1 - metric.low
         apart = crossed_interval(gaps, mean - drawn[0], len(rows), low=-most, high=most)
-        points.append(CurvePoint(size, float(scores.mean()), limits, len(given), float(gaps.mean()), apart))
+        points.append(CurvePoint(size.rows, float(scores.mean()), limits, len(scores), float(gaps.mean()), apart))
         groups.append(drawn[own])
     compared = next(c for c in verdict.comparisons if (c.a, c.b) == (prompt.name, RIVAL))
     gap = (-compared.interval[1], -compared.interval[0])
-    points.append(CurvePoint(len(targets), rival.score, rival.interval, 1, 0.0 - compared.difference, gap))
+    points.append(CurvePoint(n, rival.score, rival.interval, 1, 0.0 - compared.difference, gap))
     resamples = _means([*groups, drawn[-1:]], rng)
     return LearningCurve(prompt.name, tuple(points), *_crossover(points, float(observed[0]), resamples, drawn[0]))
-
-
-def _fitted(
-    refit: Callable[[Sequence[int]], list[str]],
-    targets: Sequence[str],
-    rows: Sequence[Example],
-    metric: Metric,
-    rng: np.random.Generator,
-    most_draws: int,
-) -> list[tuple[int, list[tuple[Outcome, ...]]]]:
-    """Train on every size but the last, several times, and score."""
-    orders = [order(targets, rng) for _ in range(max(repeats for _, repeats in REPEATS))]
-    found = []
-    for size in sizes(len(targets))[:-1]:
-        repeats = next((repeats for most, repeats in REPEATS if size <= most), 2)
-        answers = [refit([int(row) for row in drawn[:size]]) for drawn in orders[: min(repeats, most_draws)]]
-        found.append((size, [_outcomes(given, rows, metric) for given in answers]))
-    return found
-
-
-def _outcomes(answers: Sequence[str], rows: Sequence[Example], metric: Metric) -> tuple[Outcome, ...]:
-    return tuple(
-        Outcome(row.id, *score(metric, answer, row), answer) for row, answer in zip(rows, answers, strict=True)
-    )
 
 
 def _means(groups: Sequence[Floats], rng: np.random.Generator) -> Floats:
@@ -152,15 +189,26 @@ def _crossover(
     counts = np.array([point.rows for point in points])
     (found,) = _crossings(counts, np.array([[point.difference] for point in points]))
     low, high = np.quantile(_crossings(counts, resamples - prompts), TAILS, method="nearest")
+    low = _from(counts, min(low, found))
     if math.isfinite(found):
-        return int(found), (int(min(low, found)), _whole(max(high, found))), False
-    beyond = _extrapolated(counts, np.array([[point.difference] for point in points]) + prompt, np.array([prompt]))
+        return int(found), (int(low), _whole(max(high, found))), False
+    beyond = (
+        None
+        if drawn_once(points)
+        else _extrapolated(counts, np.array([[point.difference] for point in points]) + prompt, np.array([prompt]))
+    )
     if beyond is None:
         return None, (_whole(low), None), False
     size = float(beyond[0])
     law = _power_law(counts[-FITTED:], 1 - resamples[-FITTED:])
     low, high = np.quantile(_reached(law, 1 - prompts), TAILS, method="nearest")
     return round(size), (round(max(counts[-1], min(low, size))), _whole(max(high, size))), True
+
+
+def _from(counts: Codes, size: float) -> float:
+    """The least number of rows that a size stands for: itself, or all after the size before, if that is far below."""
+    below = counts[counts < size]
+    return float(below[-1] + 1) if math.isfinite(size) and len(below) and size > 2 * below[-1] else size
 
 
 def _whole(value: float) -> int | None:
@@ -211,6 +259,17 @@ def _extrapolated(counts: Codes, scores: Floats, prompt: Floats) -> Floats | Non
 
 def sentence(curve: LearningCurve) -> str:
     """Say from how many labelled rows on training is at least as good as the prompt."""
+    said = _overtaking(curve)
+    counts = [point.rows for point in curve.points]
+    if any(more > 2 * fewer for fewer, more in pairwise(counts)):
+        listed = f"{', '.join(f'{rows:,}' for rows in counts[:-1])} and {counts[-1]:,}"
+        said += f" Training was tried on {listed} rows, and on no number between."
+    if drawn_once(curve.points):
+        said += f" {ONCE[0].upper()}{ONCE[1:]}."
+    return said
+
+
+def _overtaking(curve: LearningCurve) -> str:
     least, most = curve.points[0].rows, curve.points[-1].rows
     low, high = curve.interval
     upper = f"{high:,}" if high is not None else f"more than {FARTHEST * most if curve.extrapolated else most:,}"

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from optimizer.axes import axes_grid
 from optimizer.money import break_even
-from optimizer.records import Bill, LearningCurve, Verdict
+from optimizer.records import Bill, CurvePoint, LearningCurve, Verdict
 from optimizer.report import Grid, dollars, percent, spread
 from optimizer.rungs import ladder_grid
+
+ONCE = "each number was drawn once: its intervals tell of the test rows, not of the luck of the draw"
+
+
+def drawn_once(points: Sequence[CurvePoint]) -> bool:
+    """Whether a curve has one draw of each number of rows: of all rows there never is another."""
+    return len(points) > 1 and all(point.repeats == 1 for point in points)
 
 
 def curve_grid(curve: LearningCurve, metric: str) -> Grid:
@@ -23,7 +32,8 @@ def curve_grid(curve: LearningCurve, metric: str) -> Grid:
         for point in curve.points
     )
     columns = ("training rows", metric, "95 %", f"points over the {curve.prompt}", "95 %", "draws")
-    return Grid("The trained baseline by its labelled rows (* = overtakes the prompt)", columns, rows)
+    note = f"; {ONCE}" if drawn_once(curve.points) else ""
+    return Grid(f"The trained baseline by its labelled rows (* = overtakes the prompt{note})", columns, rows)
 
 
 def bills_grid(verdict: Verdict) -> Grid:
@@ -53,7 +63,7 @@ def pays_off(verdict: Verdict) -> str:
 
 
 def grids(verdict: Verdict | None) -> list[Grid]:
-    """Show the kinds of rivals, the learning curve (not under a judge), the bills and the axes of a verdict."""
+    """Show the kinds of rivals, the learning curve, the bills and the axes of a verdict."""
     if verdict is None:
         return []
     tried = sum(rung.trained is not None for rung in verdict.ladder)

@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from optimizer.budget import ROOM, Spent
 from optimizer.calibration import Batch, Scores, choose, scores_of, settle
+from optimizer.judge import Judge
 from optimizer.ledger import Ledger
 from optimizer.records import REFUSALS, Completion, Kind, Outcome, Request, Trial
 from optimizer.scoring import Grade, Grader, Metric, grader
@@ -36,7 +38,7 @@ class Evaluator:
     renderer: Renderer
     metric: Metric
     batches: dict[Prompt, Batch] = field(default_factory=dict)
-    judge: Grader | None = None
+    judge: Judge | None = None
     sample: int = 0
 
     def __call__(self, cells: Sequence[Cell]) -> tuple[Outcome, ...]:
@@ -56,8 +58,25 @@ class Evaluator:
         return self([(prompt, example) for example in examples])
 
     def missing(self, cells: Sequence[Cell]) -> int:
-        """Count the calls that scoring these cells would take."""
+        """Count the calls that answering these cells would take."""
         return self.ledger.missing(self._requests(cells))
+
+    def reckon(self, cells: Sequence[Cell], like: Sequence[Outcome], *, judged: bool = True) -> Spent:
+        """Count the calls and US dollars that scoring these cells would take: answers like those, and their judgements.
+
+        A known answer counts with its judgement alone, unless that is known, too: what was bought of a part before a
+        run was interrupted takes nothing from what is left for it.
+        """
+        requests = self._requests(cells)
+        each = Spent(1, ROOM * sum(outcome.cost for outcome in like) / max(1, len(like)))
+        answers = each * self.ledger.missing(requests)
+        if self.judge is None or not judged:
+            return answers
+        keys, known = self.ledger.find(requests)
+        here = [(cell, (key, known[key])) for cell, key in zip(cells, keys, strict=True) if key in known]
+        answered = self._read_all([cell for cell, _ in here], [bought for _, bought in here])
+        rows = [(row, answer) for ((_, row), _), (*_, answer) in zip(here, answered, strict=True)]
+        return answers + self.judge.each * (len(cells) - len(here) + self.judge.missing(rows))
 
     def answer(self, prompt: Prompt, examples: Sequence[Example]) -> list[Answered]:
         """Answer each example with a prompt, in order."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from optimizer.budget import Budget, Spent
+from optimizer.budget import ROOM, Budget, Spent
 from optimizer.records import Trial
-
-SPARE = 1.2  # rows differ in length
 
 
 class PerRow(NamedTuple):
@@ -37,6 +35,6 @@ def dearest(each: Sequence[PerRow]) -> PerRow:
 
 def keep_back(budget: Budget, rows: int, contenders: Sequence[PerRow]) -> None:
     """Keep back what the rows will take these contenders; the calls that are held stay as they are."""
-    usd, tokens, seconds = (SPARE * rows * sum(kind) for kind in zip(*contenders, strict=True))
+    usd, tokens, seconds = (ROOM * rows * sum(kind) for kind in zip(*contenders, strict=True))
     budget.held = Spent(budget.held.calls, usd, int(tokens))
     budget.held_minutes = seconds / 60

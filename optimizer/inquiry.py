@@ -1,7 +1,8 @@
 """What a verdict finds beside the scores: joins `cascade`, `elsewhere`, `quality`, `fairness` and `robustness`.
 
 Buys answers to rows of other files, to rows with swapped terms, under changes, with hints and with picked demos, and
-lets a prompt for a tuned model be searched; everything else was answered already.
+lets a prompt for a tuned model be searched; everything else was answered already. A judge scores these, too, and
+what the baseline answers to dev and training rows, as far as it may be asked for what nobody has named.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import TypeVar
 import numpy as np
 
 from optimizer import cascade, elsewhere, fairness, quality, robustness, together
-from optimizer.ablation import ROOM
 from optimizer.baseline import Rival
+from optimizer.budget import Spent
 from optimizer.cascade import Answered, Chosen
 from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, PICKED, RIVAL, SEED, TUNED
 from optimizer.elsewhere import DEV, OOD, TRAIN
@@ -23,13 +24,17 @@ from optimizer.evaluate import Cell, Evaluator
 from optimizer.findings import Cascade, Changed, Elsewhere, Findings, Flips, Steadiness, Suspect
 from optimizer.overlap import audit
 from optimizer.preparing import Plan
+from optimizer.reckoning import Reckoning
 from optimizer.records import Outcome, Trial, Verdict
+from optimizer.scoring import Grader
 from optimizer.tuned_prompt import TunedPrompt
 from optimizer.verdict import ERRORS, Entry
 from search_spaces.prompt import Example, Prompt
 from search_spaces.space import Space
 
 T = TypeVar("T")
+
+NOBODY = Answered((), (), (), np.zeros(0))
 
 
 @dataclass
@@ -62,10 +67,17 @@ class Inquiry:
         """Choose the cascade's threshold: before a test row is opened."""
         self.prompt = BEST if BEST in self.trials else SEED
         self.rng = np.random.default_rng(self.plan.task.search.seed)
-        dev = self.plan.data.dev
-        theirs = self.rival.outcomes(dev, self.evaluate.metric)
-        self.dev = self._answered(dev, self.trials[self.prompt].outcomes, theirs)
-        self.chosen = cascade.choose(self.dev, self.evaluate.metric)
+        dev, ours = self.plan.data.dev, self.trials[self.prompt].outcomes
+        self.reckoning = Reckoning(self.evaluate, self.rival, dev, ours)
+        self.beside = self.evaluate.judge and self.evaluate.judge.beside
+        theirs = None
+        if self.beside and not self.rival.serves:
+            self.lacking.append("no cascade and no learning curve: no trained baseline serves, and the judge is spared")
+        else:
+            what = f"cascade and no dev score of the {RIVAL}"
+            theirs = self._within(what, lambda: self._theirs(dev, judge=self.beside))
+        self.dev = NOBODY if theirs is None else self._answered(dev, ours, theirs)
+        self.chosen = None if theirs is None else cascade.choose(self.dev, self.evaluate.metric)
 
     def distil(self) -> None:
         """Let the winner label rows for the baseline, if the caps cover that beside the verdict."""
@@ -73,18 +85,21 @@ class Inquiry:
         if self.rival.retrain is None:
             self.lacking.append(f"no distillation: the {self.rival.trained.kind} baseline is not trained again")
             return
-        if lacking := self._lacking([(self._winner(), row) for row in rows], len(rows)):
+        labels = self.reckoning.prompt([(self._winner(), row) for row in rows], judged=False)
+        # The pupil's answers are known when it has learned: until then each may have to be judged.
+        more = self.evaluate.judge.each * len(data.test) if self.evaluate.judge and labels.calls else Spent()
+        if lacking := self.reckoning.lacking(labels, self.reckoning.baseline(rows, judged=False), more):
             self.lacking.append(f"no distillation: {lacking}")
             return
-        seed, metric = self.plan.task.search.seed, self.evaluate.metric
+        seed, metric = self.plan.task.search.seed, self.plan.taught
         try:
             answers = [answer for _, _, answer in self.evaluate.answer(self._winner(), rows)]
-            more = together.labelled(rows, answers, self.plan.labels)
-            self.pupil = together.distil(self.rival, data, more, metric, self.plan.several, seed)
+            new = together.labelled(rows, answers, self.plan.labels)
+            self.pupil = together.distil(self.rival, data, new, metric, self.plan.several, seed)
         except BudgetSpent as spent:
             self.lacking.append(f"no distillation: {spent}")
             return
-        self.taught = len(more)
+        self.taught = len(new)
 
     def search_again(self, tuned: Evaluator | None) -> None:
         """Let a prompt for the tuned model be searched; None if there is no such model."""
@@ -96,12 +111,29 @@ class Inquiry:
 
     def entries(self, entries: Sequence[Entry]) -> list[Entry]:
         """Further contenders on the test rows: those of both together that are wanted, and the cascade."""
-        test, metric, found = self.plan.data.test, self.evaluate.metric, list[Entry]()
-        if self.pupil:
-            detail = f"{self.taught} rows labelled by the {self.prompt}"
-            used = len(self.plan.data.train) + self.taught
-            found.append(Entry(DISTILLED, self.pupil.outcomes(test, metric), used, detail, self.pupil.priced))
-        return [*found, *self._hinted(entries), *self._picked(entries), *self._own(), *self._cascade(entries)]
+        return [
+            *self._distilled(),
+            *self._hinted(entries),
+            *self._picked(entries),
+            *self._own(),
+            *self._cascade(entries),
+        ]
+
+    def _distilled(self) -> list[Entry]:
+        """The baseline that has learned from the winner's labels, if there is one and the caps cover its judgement."""
+        pupil, test = self.pupil, self.plan.data.test
+        if pupil is None:
+            return []
+        if self.beside and (lacking := self.reckoning.lacking(self.reckoning.baseline(test, pupil), self._ood())):
+            self.lacking.append(f"no distillation: {lacking}")
+            outcomes = None
+        else:
+            outcomes = self._within("distillation", lambda: self._theirs(test, pupil))
+        if outcomes is None:
+            self.pupil = None
+            return []
+        detail = f"{self.taught} rows labelled by the {self.prompt}"
+        return [Entry(DISTILLED, outcomes, len(self.plan.data.train) + self.taught, detail, pupil.priced)]
 
     def _hinted(self, entries: Sequence[Entry]) -> list[Entry]:
         """The winner with the baseline's guess beside each input, if that is wanted and the caps cover it."""
@@ -110,6 +142,9 @@ class Inquiry:
         data, given = self.plan.data, {entry.name: entry for entry in entries}
         if self.rival.refit is None:
             self.lacking.append(f"no hint: the {self.rival.trained.kind} baseline is not trained again for the demos")
+            return []
+        if not self.dev.baseline:
+            self.lacking.append("no hint: how often the baseline is right on the dev rows was not judged")
             return []
         right = together.share_right(self.dev.baseline)
         refit = self.rival.refit(data.train, data.train)
@@ -136,7 +171,7 @@ class Inquiry:
         self, name: str, what: str, cells: Sequence[Cell], detail: str, given: Mapping[str, Entry]
     ) -> list[Entry]:
         """The winner with help from the baseline, asked the test rows if the caps cover that."""
-        if lacking := self._lacking([*cells, *self._ood_cells()]):
+        if lacking := self.reckoning.lacking(self.reckoning.prompt(cells), self._ood()):
             self.lacking.append(f"no {what}: {lacking}")
             return []
         outcomes = self._within(what, lambda: self.evaluate(cells))
@@ -156,14 +191,16 @@ class Inquiry:
         """The tuned model with the prompt that was found for it, if one was and the caps cover it."""
         if self.tuned is None:
             return []
-        found, lacking = self.tuned.entry(self.evaluate.missing(self._ood_cells()))
+        found, lacking = self.tuned.entry(self._ood())
         if lacking:
             self.lacking.append(f"no {TUNED}: {lacking}")
         return found
 
-    def _ood_cells(self) -> list[Cell]:
+    def _ood(self) -> Spent:
         """What is still asked after the further contenders, and must be covered beside them."""
-        return [(self.evaluate.settle(trial), row) for trial in self.trials.values() for row in self.plan.ood]
+        rows, rivals = self.plan.ood, [self.rival, *([self.pupil] if self.pupil else [])]
+        cells = [(self.evaluate.settle(trial), row) for trial in self.trials.values() for row in rows]
+        return sum((self.reckoning.baseline(rows, rival) for rival in rivals), self.reckoning.prompt(cells))
 
     def _priced(self, given: Mapping[str, Entry]) -> bool:
         """Whether it is known what prompt and baseline together cost."""
@@ -179,8 +216,8 @@ class Inquiry:
         detail = cascade.detail(self.chosen, test, self.prompt)
         return [Entry(CASCADE, test.mixed(self.chosen.least), used, detail, priced=self._priced(given))]
 
-    def findings(self, verdict: Verdict) -> tuple[Findings, str, str]:
-        """Look for all there is to find; say what matters most, and what the budget did not cover."""
+    def findings(self, verdict: Verdict) -> tuple[Findings, str]:
+        """Look for all there is to find, and say what matters most; `lacking` has what the budget did not cover."""
         data, metric, test = self.plan.data, self.evaluate.metric, self._test(verdict)
         given = {contender.name: contender.outcomes for contender in verdict.contenders}
         found = Findings(
@@ -206,7 +243,7 @@ class Inquiry:
             robustness.sentence(found.steadiness),
             together.sentence(verdict, self.prompt),
         )
-        return found, " ".join(each for each in said if each), "; ".join(self.lacking)
+        return found, " ".join(each for each in said if each)
 
     def _elsewhere(self, verdict: Verdict) -> tuple[Elsewhere, ...]:
         """Score the contenders on train, dev and out-of-domain rows."""
@@ -214,10 +251,11 @@ class Inquiry:
         dev = {name: trial.outcomes for name, trial in self.trials.items()} | {RIVAL: self.dev.baseline}
         if self.chosen:
             dev[CASCADE] = self.chosen.dev.mixed(self.chosen.least)
-        if self.pupil:
-            dev[DISTILLED] = self.pupil.outcomes(data.dev, metric)
-        # Answers to rows that it has learned by heart are not worth their price.
-        train = {} if self.rival.paid else {TRAIN: {RIVAL: self.rival.outcomes(data.train, metric)}}
+        if pupil := self.pupil:
+            found = self._within(f"dev score of the {DISTILLED}", lambda: self._theirs(data.dev, pupil, self.beside))
+            dev[DISTILLED] = found or ()
+        # Answers to rows that it has learned by heart are not worth their price; see `learned`.
+        train = {} if self.rival.paid or self.beside else {TRAIN: {RIVAL: self._theirs(data.train)}}
         given: dict[str, elsewhere.Given] = {**train, DEV: dev}
         near = elsewhere.measure(verdict, given, (*data.train, *data.dev), metric, self.rng)
         try:
@@ -227,6 +265,19 @@ class Inquiry:
             return near
         return *near, *elsewhere.measure(verdict, {OOD: away}, self.plan.ood, metric, self.rng)
 
+    def learned(self, verdict: Verdict) -> tuple[Elsewhere, ...]:
+        """Let a judge score what the baseline answers to training rows, to as many as there are test rows.
+
+        One that retrieves them gives what was wanted: then it shows what the judge gives to that.
+        """
+        data, beside = self.plan.data, self.beside
+        if self.rival.paid or not self.rival.serves or beside is None:
+            return ()
+        some = data.train[: len(data.test)]
+        found = self._within(f"train score of the {RIVAL}", lambda: self._theirs(some, judge=beside))
+        given: dict[str, elsewhere.Given] = {TRAIN: {RIVAL: found or ()}}
+        return elsewhere.measure(verdict, given, some, self.evaluate.metric, self.rng)
+
     def _flips(self, given: Mapping[str, Sequence[Outcome]]) -> tuple[Flips, ...]:
         """Ask prompt and baseline the test rows with terms swapped, if the caps cover that."""
         rows, metric, winner = self.plan.swapped, self.evaluate.metric, self._winner()
@@ -234,12 +285,13 @@ class Inquiry:
             if self.plan.task.verdict.swaps:
                 self.lacking.append("no swapped terms: no test row holds one")
             return ()
-        if lacking := self._lacking([(winner, row) for row in rows], len(rows)):
+        asked = self.reckoning.prompt([(winner, row) for row in rows])
+        if lacking := self.reckoning.lacking(asked, self.reckoning.baseline(rows)):
             self.lacking.append(f"no swapped terms: {lacking}")
             return ()
         after = {
             self.prompt: self.evaluate.rows(winner, rows),
-            RIVAL: self.rival.outcomes(rows, metric),
+            RIVAL: self._theirs(rows),
         }
         turned = (fairness.flips(name, given[name], after[name], rows, metric, self.rng) for name in after)
         return tuple(each for each in turned if each)
@@ -255,13 +307,13 @@ class Inquiry:
         reworked = robustness.reworked(winner, self.trials[self.prompt].params, self.space, rng)
         cells = {change: [(winner, row) for row in changed] for change, changed in noisy.items()}
         cells |= {change: [(prompt, row) for row in rows] for change, prompt in reworked.items()}
-        asked = sum(len(changed) for changed in noisy.values())
-        if lacking := self._lacking([cell for each in cells.values() for cell in each], asked):
+        asked = self.reckoning.prompt([cell for each in cells.values() for cell in each])
+        if lacking := self.reckoning.lacking(asked, *(self.reckoning.baseline(changed) for changed in noisy.values())):
             self.lacking.append(f"no robustness: {lacking}")
             return (), ()
         after = {
             self.prompt: {change: self.evaluate(each) for change, each in cells.items()},
-            RIVAL: {change: self.rival.outcomes(changed, metric) for change, changed in noisy.items()},
+            RIVAL: {change: self._theirs(changed) for change, changed in noisy.items()},
         }
         found = [robustness.measure(name, given[name], after[name], rows, metric, self.rng) for name in after]
         return tuple(c for changed, _ in found for c in changed), tuple(steady for _, steady in found if steady)
@@ -277,29 +329,23 @@ class Inquiry:
     def _winner(self) -> Prompt:
         return self.evaluate.settle(self.trials[self.prompt])
 
-    def _lacking(self, cells: Sequence[Cell], baseline: int = 0) -> str:
-        """Say why the budget does not cover what is asked of the winner or one like it, or nothing if it does.
-
-        `baseline` counts the rows that the trained baseline is asked, too; they count if it answers for money.
-        """
-        needed, done = self.evaluate.missing(cells), self.trials[self.prompt].outcomes
-        dollars = needed * ROOM * sum(outcome.cost for outcome in done) / max(1, len(done))
-        if self.rival.paid:
-            needed += baseline
-            dollars += baseline * ROOM * sum(outcome.cost for outcome in self.dev.baseline) / len(self.dev.baseline)
-        return self.evaluate.ledger.budget.lacking(needed, dollars)
+    def _theirs(
+        self, rows: Sequence[Example], rival: Rival | None = None, judge: Grader | None = None
+    ) -> tuple[Outcome, ...]:
+        """What the baseline, or another in its place, answers to rows, scored as all contenders are."""
+        return (rival or self.rival).outcomes(rows, self.evaluate.metric, judge or self.evaluate.judge)
 
     def _away(self) -> elsewhere.Given:
         """Ask every contender the out-of-domain rows."""
-        rows, metric = self.plan.ood, self.evaluate.metric
+        rows = self.plan.ood
         if not rows:
             return {}
         given: dict[str, Sequence[Outcome]] = {
             name: self.evaluate.rows(self.evaluate.settle(trial), rows) for name, trial in self.trials.items()
         }
-        given[RIVAL] = self.rival.outcomes(rows, metric)
+        given[RIVAL] = self._theirs(rows)
         if self.pupil:
-            given[DISTILLED] = self.pupil.outcomes(rows, metric)
+            given[DISTILLED] = self._theirs(rows, self.pupil)
         if self.chosen:
             answered = self._answered(rows, given[self.prompt], given[RIVAL])
             given[CASCADE] = answered.mixed(self.chosen.least)

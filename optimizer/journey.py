@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,11 +19,9 @@ from optimizer.concluding import Conclusion
 from optimizer.errors import Interrupted
 from optimizer.evaluate import Evaluator
 from optimizer.grounding import failures, grounds, screen
-from optimizer.holding import PerRow, dearest, keep_back, per_row
 from optimizer.judge import Judge, brief
 from optimizer.ledger import Ledger, require_price
 from optimizer.mirror import mirror, study_name
-from optimizer.model_tables import JUDGE, PROPOSER, TEACHER, ModelSpec
 from optimizer.models import Model, destination
 from optimizer.preparing import (
     NOBODY,
@@ -39,11 +37,12 @@ from optimizer.preparing import (
 )
 from optimizer.prompt_text import prompt_text
 from optimizer.records import Ablation, Decided, Destination, Event, Notice, Run, Stage, Trial, Verdict, Wording
+from optimizer.reserve import Reserve
 from optimizer.store import Store
 from optimizer.task import Task
+from optimizer.task_sections import JUDGE, PROPOSER, TEACHER, ModelSpec
 from optimizer.tuned import Tuned
 
-WARN_AT = (0.5, 0.8)  # shares of a cap
 AHEAD = 1  # decisions taken while answers from outside this process are waited for
 LEAVING = 0.5  # seconds that a user who has stopped a run waits for Optuna's tables: they are completed later
 
@@ -166,9 +165,7 @@ class _Journey:
         self.judge = self._judge(replay)
         self.evaluate = Evaluator(self.ledger, plan.renderer, plan.metric, judge=self.judge)
         self.evaluate.recall(replay)  # a resumed search calibrates on the same rows
-        self.costs: dict[int, PerRow] = {}
-        self.warned: set[float] = set()
-        self.asked: set[int] = set()
+        self.reserve = Reserve(plan, self.ledger, self.judge, self._notice)
         try:
             self._work(begun=bool(replay))
             found = self._found(replay) or self._search(replay)
@@ -239,7 +236,8 @@ class _Journey:
         run = self.store.run(self.id)
         if run.winner is None:
             return None
-        self.costs |= {trial.number: per_row(trial) for trial in replay}
+        for trial in replay:
+            self.reserve.learn(trial)
         worth = tuple(self.store.importances(self.id))
         return search.Found(tuple(replay), replay[run.winner], run.reason, importances=worth)
 
@@ -277,7 +275,7 @@ class _Journey:
         told = self.plan.judging
         if told is None or JUDGE not in self.seconds:
             return None
-        judge = Judge(self.seconds[JUDGE], brief(self.plan.task))
+        judge = Judge(self.seconds[JUDGE], brief(self.plan.task), self.plan.further)
         rows = {row.id: row for row in self.plan.data.dev}
         judge.recall([(rows[o.example_id], o.answer) for trial in replay for o in trial.outcomes])
         return judge
@@ -340,37 +338,15 @@ class _Journey:
 
     def _event(self, event: Event) -> None:
         if isinstance(event, Decided):
-            self._hold({event.best, *self.asked})
-            self._warn()
+            self.reserve.hold({event.best, *self.reserve.asked})
+            self.reserve.warn()
         self.watch.event(event)
-
-    def _warn(self) -> None:
-        """Say when half and four fifths of a cap are spent."""
-        share = self.ledger.budget.share()
-        passed = [mark for mark in WARN_AT if share >= mark and mark not in self.warned]
-        if passed:
-            self.warned |= set(passed)
-            spent = self.ledger.budget.spent
-            cost = f"${spent.usd:.4g}" if self.model.price else "dollars unknown"
-            self._notice(f"{share:.0%} of the budget is spent: {spent.calls:,} calls, {spent.tokens:,} tokens, {cost}")
-
-    def _hold(self, winners: Collection[int]) -> None:
-        """Keep back what the verdict may cost: sealed rows at the mean prices of the seed prompt and the dearest."""
-        dear = dearest([self.costs[number] for number in winners])
-        contenders = [each.times(1, self.ledger.workers) for each in (self.costs[0], dear)]
-        if self.judge:  # of both prompts and of the rival
-            reply = self.judge.mean
-            each = PerRow(reply.cost, reply.prompt_tokens + reply.completion_tokens, reply.seconds)
-            contenders.append(each.times(3, self.judge.ledger.workers))
-        keep_back(self.ledger.budget, self.plan.sealed, contenders)
 
     def _keep(self, trials: Sequence[Trial]) -> None:
         """Write trials down as they stand, together."""
         with self.store.together():
             for trial in trials:
-                self.costs[trial.number] = per_row(trial)
-                if len(trial.outcomes) >= self.plan.task.search.block:  # after another it may lead
-                    self.asked.add(trial.number)
+                self.reserve.learn(trial)
                 self.store.save_trial(self.id, trial, prompt_text(self.plan.renderer, trial))
             self.store.update_run(self.id, **self._totals())
 
@@ -380,7 +356,7 @@ class _Journey:
         if not options.ablate:
             return (), ""
         self._stage("ablation", "the winner without each of its ingredients")
-        self._hold({best.number})
+        self.reserve.hold({best.number})
         space = wordings.entered(self.store, self.id, plan.space)
         ablations, lacking = ablate(space, best, self.evaluate, plan.data.dev, options.seed)
         self.store.save_worth(self.id, ablations)

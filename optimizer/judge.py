@@ -11,13 +11,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from optimizer.budget import ROOM, Spent
+from optimizer.errors import BudgetSpent
 from optimizer.ledger import Ledger
 from optimizer.records import REFUSALS, Completion, Kind, Request
 from optimizer.scoring import Grade
 from optimizer.task import Task
 from search_spaces.prompt import Example, Message, Settings
 
-ROOM = 16  # tokens of the reply: a number needs few
+Judged = tuple[Example, str | None]  # a row, and what was read as its answer; None if nothing was
+
+REPLY = 16  # tokens: a number needs few
 RUBRIC = (
     "Judge how well the answer does what was asked. What is accepted shows what is wanted; other words may do as well."
 )
@@ -41,7 +45,7 @@ class Brief:
     rubric: str = ""
     task: str = ""
     scale: tuple[int, int] = (1, 5)
-    max_tokens: int = ROOM
+    max_tokens: int = REPLY
 
     def request(self, example: Example, answer: str) -> Request:
         """Word what is asked about an answer."""
@@ -76,21 +80,23 @@ def brief(task: Task) -> Brief:
     if task.judge is None:
         raise ValueError("the task has no judge")
     low, high = task.judge.scale
-    return Brief(task.judge.rubric, task.task.description, (low, high), task.judge.model.max_tokens or ROOM)
+    return Brief(task.judge.rubric, task.task.description, (low, high), task.judge.model.max_tokens or REPLY)
 
 
 @dataclass
 class Judge:
     """Scores answers. The same answer to the same row is judged once, whoever gave it.
 
-    `ledger` buys its replies, in the role of a judge. `heard` holds every reply that was used, by its key.
+    `ledger` buys its replies, in the role of a judge. `further` is how many it may still give `beside` the scores of a
+    verdict. `heard` holds every reply that was used, by its key.
     """
 
     ledger: Ledger
     brief: Brief
+    further: int = 0
     heard: dict[str, Completion] = field(default_factory=dict)
 
-    def __call__(self, rows: Sequence[tuple[Example, str | None]]) -> list[Grade]:
+    def __call__(self, rows: Sequence[Judged]) -> list[Grade]:
         """Score answers, in order; None is an answer that could not be read. A judge that fails gives no score.
 
         Raises
@@ -98,16 +104,50 @@ class Judge:
         BudgetSpent, Interrupted, ProviderError
             As `Ledger.complete` does.
         """
-        asked = [(example, answer) for example, answer in rows if answer is not None]
-        replies = self.ledger.complete([self.brief.request(example, answer) for example, answer in asked])
+        replies = self.ledger.complete(self._requests(rows))
         self.heard |= {key: reply for key, reply in replies if not reply.error}
         graded = iter([self.brief.grade(reply) for _, reply in replies])
         return [(Kind.UNPARSED, 0.0, "") if answer is None else next(graded) for _, answer in rows]
 
-    def recall(self, rows: Sequence[tuple[Example, str | None]]) -> None:
+    def recall(self, rows: Sequence[Judged]) -> None:
         """Take in what was judged before a run was interrupted, without asking."""
-        requests = [self.brief.request(example, answer) for example, answer in rows if answer is not None]
-        self.heard |= self.ledger.book.find_completions([self.ledger.key(request) for request in requests])
+        self.heard |= self.ledger.find(self._requests(rows))[1]
+
+    def beside(self, rows: Sequence[Judged]) -> list[Grade]:
+        """Score answers for what nobody has asked for by name, if `further` and the budget cover them all.
+
+        Replies that this run has used before count for nothing. Those that are new to it count for `further` though
+        they may have been bought by a run before it: so the same task comes to the same verdict.
+
+        Raises
+        ------
+        BudgetSpent
+            If they are not covered, with what they would take; nothing was bought. Or a cap was met on the way.
+        Interrupted, ProviderError
+            As `Ledger.complete` does.
+        """
+        requests = self._requests(rows)
+        new = len({self.ledger.key(request) for request in requests} - set(self.heard))
+        if new > self.further:
+            raise BudgetSpent(f"it takes {(self.each * new).said}, and `further` in [judge] leaves {self.further}")
+        if lacking := self.ledger.budget.lacking(self.each * self.ledger.missing(requests)):
+            raise BudgetSpent(lacking)
+        graded = self(rows)
+        self.further -= new
+        return graded
+
+    def missing(self, rows: Sequence[Judged]) -> int:
+        """Count the replies that scoring these answers would buy."""
+        return self.ledger.missing(self._requests(rows))
+
+    @property
+    def each(self) -> Spent:
+        """What a further reply may take, by what those before took."""
+        mean = self.mean
+        return Spent(1, ROOM * mean.cost, int(ROOM * (mean.prompt_tokens + mean.completion_tokens)))
+
+    def _requests(self, rows: Sequence[Judged]) -> list[Request]:
+        return [self.brief.request(example, answer) for example, answer in rows if answer is not None]
 
     @property
     def mean(self) -> Completion:

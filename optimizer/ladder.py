@@ -189,7 +189,7 @@ def load(trained: TrainedModel, task: Task, outside: Outside) -> Rival:
         return encoder.load(trained, _embedder(task, outside), task.search.seed)
     if trained.kind == "lora":
         return lora.load(trained, named(trained.kind, task), task.search.seed)
-    return provider_tuning.load(trained, _order(task), tuned_ledgers(task, outside))
+    return provider_tuning.load(trained, _order(task), outside.means, tuned_ledgers(task, outside))
 
 
 def climb(task: Task, lesson: Lesson, known: list[Rung], outside: Outside) -> Rival:

@@ -148,9 +148,7 @@ class Ledger:
         if self.stop.is_set():
             self._guarded(self._drain)
         self._raise_if_stopped()
-        keys = [self.key(request) for request in requests]
-        known = self.book.find_completions(keys)
-        keys = self._fuller(requests, keys, known)
+        keys, known = self.find(requests)
         self.reused += sum(key in known for key in keys)
         missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
         known |= {key: Completion("", error=said) for key, request in missing.items() if (said := self._unfit(request))}
@@ -172,16 +170,20 @@ class Ledger:
 
     def recall(self, requests: Sequence[Request]) -> list[tuple[str, Completion]]:
         """Look up the completions of requests, in order; one that was not bought before is an error, and stays so."""
+        keys, known = self.find(requests)
+        lost = Completion("", error="not bought before")
+        return [(key, known.get(key, lost)) for key in keys]
+
+    def find(self, requests: Sequence[Request]) -> tuple[list[str], dict[str, Completion]]:
+        """Return the keys of requests, in order, and the completions among them that were bought already."""
         keys = [self.key(request) for request in requests]
         known = self.book.find_completions(keys)
-        lost = Completion("", error="not bought before")
-        return [(key, known.get(key, lost)) for key in self._fuller(requests, keys, known)]
+        return self._fuller(requests, keys, known), known
 
     def missing(self, requests: Sequence[Request]) -> int:
         """Count the completions that these requests would buy."""
-        keys = [self.key(request) for request in requests]
-        known = self.book.find_completions(keys)
-        wanted = dict(zip(self._fuller(requests, keys, known), requests, strict=True))
+        keys, known = self.find(requests)
+        wanted = dict(zip(keys, requests, strict=True))
         return sum(key not in known and not self._unfit(request) for key, request in wanted.items())
 
     def _unfit(self, request: Request) -> str:

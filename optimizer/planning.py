@@ -7,26 +7,25 @@ take comes from a few calls that were made, where there are any. Records in, rec
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from optimizer import ladder, robustness
+from optimizer import curve, ladder, robustness
 from optimizer.budget import Spent
 from optimizer.embeddings import BATCH
 from optimizer.gateway import Pace
 from optimizer.grid import Grid as Levels
 from optimizer.grounding import grounds
 from optimizer.judge import brief
-from optimizer.model_tables import JUDGE, PROPOSER, TEACHER
 from optimizer.pooled import PICKS
-from optimizer.preparing import Plan, caps, looks
+from optimizer.preparing import Plan, looks
 from optimizer.propose import INSTRUCTION, MOST_CALLS, drafts
 from optimizer.provider_tuning import KEPT
 from optimizer.records import Completion, Request
-from optimizer.report import Grid
+from optimizer.task_sections import JUDGE, PROPOSER, TEACHER
 from optimizer.worked import lesson
 from search_spaces.prompt import Example, Message, Prompt
 from search_spaces.rendering import Renderer
@@ -142,22 +141,23 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
     parts.extend(_baselines(plan))
     extras = plan.task.verdict
     again = len(plan.data.test) * (extras.hint + extras.picked_demos) + len(plan.swapped)
-    again = 0 if plan.judging else again
     parts.append(_part("verdict", [(Range(test, test), seed), (Range(0, test + again), some)], terms))
-    if plan.unlabelled and not plan.judging:
+    if plan.unlabelled:
         more = len(plan.unlabelled)
         parts.append(_part("distillation", [(Range(more, more), some)], terms))
-    if extras.tuned_search and not plan.judging:
+    if extras.tuned_search:
         reading, writing = ladder.tuning_prices(plan.task)[1]
         price = None if reading is None or writing is None else (reading, writing)
         further = Range(0, extras.tuned_search + len(plan.data.test))
         parts.append(_part("tuned search", [(further, some)], Terms(price, terms.pace), asked))
-    if plan.task.verdict.robustness and not plan.judging:
+    if plan.task.verdict.robustness:
         changes = Range(*robustness.most_calls(len(plan.data.test)))
         parts.append(_part("robustness", [(changes, some)], terms))
-    if judging := terms.beside.get(JUDGE):  # each answer, and those of the baseline
-        judged = _sum([Range(test, test), *(part.calls for part in parts)])
-        parts.append(_part("judge", [(judged, _judgement(plan))], judging))
+    parts.extend(_grown(plan))
+    if judging := terms.beside.get(JUDGE):
+        one = _judgement(plan)
+        parts.append(_part("judge", [(_judgements(plan, parts), one)], judging))
+        parts.append(_part("judge: further", [(Range(0, _further(plan)), one)], judging))
     if proposing := terms.beside.get(PROPOSER):
         asked_for = [ask.request for ask in drafts(grounds(plan), {INSTRUCTION: [*space[INSTRUCTION].texts.values()]})]
         parts.append(_part("proposals", [(Range(len(asked_for), MOST_CALLS), _unprobed(asked_for))], proposing))
@@ -195,6 +195,38 @@ def _baselines(plan: Plan) -> Iterator[Part]:
             each = [_priced(trained, training), _priced(asked, reading), _priced(written, writing)]
             usd = None if None in each else _sum(part for part in each if part)
             yield Part(name, Range(len(later), len(later) + more), _sum([trained, asked]), written, usd, None)
+
+
+def _grown(plan: Plan) -> Iterator[Part]:
+    """What a learning curve takes that is bought of a provider, if its model is the best on dev."""
+    train, test, spec = plan.data.train, plan.data.test, plan.task.baseline.provider
+    if not spec.curve or ladder.choose(plan.task, labelled=bool(plan.labels))["provider"]:
+        return
+    share, models = sum(spec.curve) / len(train), len(spec.curve)
+    epochs = _counted([*(row.text for row in train), *(row.target for row in train)]).high * spec.epochs
+    asked, written = (_counted(each).high * models for each in ([r.text for r in test], [r.target for r in test]))
+    training, (reading, writing) = ladder.tuning_prices(plan.task)
+    tokens = [(epochs * share, training), (asked, reading), (written, writing)]
+    known = [_priced(Range(0, number), price) for number, price in tokens]
+    usd = None if None in known else _sum(part for part in known if part)
+    calls = Range(0, models * len(test))
+    yield Part("learning curve", calls, Range(0, epochs * share + asked), Range(0, written), usd, None)
+
+
+def _judgements(plan: Plan, parts: Sequence[Part]) -> Range:
+    """How often a judge is asked: of each answer that is scored, and of the baseline's to the same rows."""
+    scored = {"search", "ablation", "verdict", "tuned search", "robustness", "learning curve"}
+    extras, test = plan.task.verdict, len(plan.data.test)
+    again = len(plan.swapped) + (robustness.most_calls(test)[0] if extras.robustness else 0)
+    again += plan.sealed if plan.unlabelled else 0
+    return _sum([Range(plan.sealed, plan.sealed + again), *(part.calls for part in parts if part.name in scored)])
+
+
+def _further(plan: Plan) -> int:
+    """How often it may be asked beside that: of the baseline's dev and training rows, and of its learning curve."""
+    data = plan.data
+    draws = sum(curve.repeats(size) for size in curve.sizes(len(data.train))[:-1])
+    return min(plan.further, len(data.dev) + min(len(data.train), len(data.test)) + draws * len(data.test))
 
 
 def _counted(texts: Sequence[str]) -> Range:
@@ -318,115 +350,3 @@ def _times(a: Range, b: Range) -> Range:
 def _sum(ranges: Iterable[Range]) -> Range:
     lows, highs = zip(*ranges, strict=True)
     return Range(sum(lows), sum(highs))
-
-
-# --- in words ---------------------------------------------------------------------------------------------
-
-
-def estimate_grid(found: Estimate) -> Grid:
-    """Show what a run takes."""
-    rows = tuple(
-        (
-            part.name,
-            _range(part.calls, "{:,.0f}".format),
-            _range(part.prompt_tokens, _rough),
-            _range(part.completion_tokens, _rough),
-            _range(part.usd, _dollars),
-            _range(part.seconds, _time),
-        )
-        for part in (*found.parts, found.total)
-    )
-    return Grid("What it takes", ("part", "calls", "prompt tokens", "answer tokens", "dollars", "time"), rows)
-
-
-def probe_text(probe: Probe, terms: Terms) -> str:
-    """Say what the probe has shown, and what it cost."""
-    done, spent = probe.completions, probe.spent
-    if not done and not probe.failed:
-        return f"probe: none ({probe.note or 'no call was made, and none like it before'})"
-    usd = "" if not spent.calls else f", {_dollars(spent.usd)}" if terms.price else ", at an unknown price"
-    said = [f"the seed prompt on {len(done) + probe.failed} training rows: {probe.readable} readable answers"]
-    if done:
-        prompt, written = (
-            sum(each) / len(done) for each in ([c.prompt_tokens for c in done], [c.completion_tokens for c in done])
-        )
-        said.append(
-            f"{prompt:,.0f} + {written:,.0f} tokens and {_second(sum(c.seconds for c in done) / len(done))} a call"
-        )
-    if probe.failed:
-        said.append(f"{probe.failed} failed ({probe.note})")
-    return f"probe: {'; '.join(said)}; {spent.calls} calls were bought for it{usd}"
-
-
-def basis(probe: Probe, terms: Terms) -> list[str]:
-    """Say what the ends of the ranges stand for, and how to learn what is not known."""
-    known = bool(probe.completions)
-    counted = any(completion.prompt_tokens for completion in probe.completions)
-    least, most = ("", "") if counted else (f", {CHARACTERS:g} characters a token", f", {OCTETS:g} bytes a token")
-    least += "; short answers; the probe's quickest call" if known else "; answers of a token"
-    most += "; thinking up to its bound; the probe's slowest call" if known else "; answers up to their bound"
-    said = [
-        f"low:  the search soon finds nothing to gain; short prompts ({100 * TAIL:.0f} % are shorter){least}",
-        f"high: it uses all of its calls; long prompts ({100 * TAIL:.0f} % are longer){most}",
-        "Calls that have to be made again come on top; what results.db holds already is not bought.",
-    ]
-    said += [
-        f"The {role} is not asked before the run: its tokens come from characters, its time is unknown."
-        for role in terms.beside
-    ]
-    if terms.price is None:
-        said.append("The price is not known: give it as price in [model], in US dollars per million tokens.")
-    return said
-
-
-def caps_text(plan: Plan, found: Estimate) -> str:
-    """Say which caps are in force, and which of them may end the run early."""
-    cap, total = caps(plan.task), found.total
-    tokens = _sum([total.prompt_tokens, total.completion_tokens])
-    minutes = Range(*(seconds / 60 for seconds in total.seconds)) if total.seconds else None
-    said = [
-        f"{text}{_reached(most, expected)}"
-        for text, most, expected in (
-            (f"{cap.calls:,} calls", cap.calls, total.calls),
-            (f"${cap.usd:g}", cap.usd, total.usd),
-            (f"{cap.tokens:,} tokens", cap.tokens, tokens),
-            (f"{cap.minutes:g} minutes", cap.minutes, minutes),
-        )
-        if most
-    ]
-    return f"caps: {', '.join(said) or 'none; --max-usd, --max-calls, --max-tokens and --max-minutes set them'}"
-
-
-def _reached(most: float, expected: Range | None) -> str:
-    if expected is None or expected.high <= most:
-        return ""
-    return " (will end it early)" if expected.low > most else " (may end it early)"
-
-
-def _range(found: Range | None, write: Callable[[float], str]) -> str:
-    if found is None:
-        return "unknown"
-    low, high = write(found.low), write(found.high)
-    return low if low == high else f"up to {high}" if not found.low else f"{low}–{high}"
-
-
-def _rough(number: float) -> str:
-    """Write a number with two figures that count."""
-    places = 1 - math.floor(math.log10(number)) if number >= 1 else 0
-    return f"{round(number, min(0, places)):,.0f}"
-
-
-def _dollars(usd: float) -> str:
-    if not usd:
-        return "$0"
-    return f"${usd:,.{min(6, max(2, 1 - math.floor(math.log10(usd))))}f}" if usd < 100 else f"${usd:,.0f}"
-
-
-def _second(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

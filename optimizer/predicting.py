@@ -19,11 +19,12 @@ from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.models import Model, destination
 from optimizer.own_metric import is_own
-from optimizer.preparing import caps, context, labels_of, new_rows, objective, pace, task_model
+from optimizer.preparing import caps, context, pace, task_model
 from optimizer.records import Run
 from optimizer.scoring import METRICS, interval, summarise
 from optimizer.store import Store
 from optimizer.task import Task
+from optimizer.task_rows import labels_of, new_rows, objective
 from search_spaces.prompt import Example
 
 

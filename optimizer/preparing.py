@@ -5,31 +5,25 @@ What `tune`, `predict` and the commands that only look need alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from optimizer import label_sets, own_metric, row_metrics
+from optimizer import own_metric
 from optimizer.budget import Caps
-from optimizer.data import SplitPlan, split, to_examples
-from optimizer.errors import DataError, SpaceError, TaskError, one_of
+from optimizer.errors import SpaceError, TaskError
 from optimizer.front import Constraints, require_labels
 from optimizer.gateway import Pace
-from optimizer.metrics import Metric, get_metric
-from optimizer.model_tables import JUDGE, PROPOSER, ROLES, TEACHER, ModelSpec
-from optimizer.model_tables import Judge as Judging
+from optimizer.metrics import METRICS, Metric
 from optimizer.models import Model, open_model
-from optimizer.oddities import oddities
-from optimizer.overlap import same_inputs
 from optimizer.prices import known_context
 from optimizer.propose import ASKED_AT_ONCE, EACH, INSTRUCTION, KEPT_IDS, MOST_CALLS
 from optimizer.records import Dataset
-from optimizer.sampling import Draw
-from optimizer.scoring import score
-from optimizer.splits import LEAST_ROWS
 from optimizer.swaps import swapped
-from optimizer.tables import Table, drawn, read_table
 from optimizer.task import Task, load_task
+from optimizer.task_rows import objective, other_rows, read_rows, shown_rows
+from optimizer.task_sections import JUDGE, PROPOSER, ROLES, TEACHER, ModelSpec
+from optimizer.task_sections import Judge as Judging
 from optimizer.version import __version__
 from search_spaces.opening import DimensionError, load_space
 from search_spaces.prompt import Example, digest
@@ -64,8 +58,8 @@ class Plan:
 
     @property
     def sealed(self) -> int:
-        """How many rows every contender answers when the search is over; a judge sees the test rows alone."""
-        return len(self.data.test) + (0 if self.judging else len(self.ood))
+        """How many rows every contender answers when the search is over."""
+        return len(self.data.test) + len(self.ood)
 
     @property
     def swapped(self) -> list[Example]:
@@ -99,6 +93,17 @@ class Plan:
         return digest([task, identity, self.data_digest, self.space.digest, __version__, *code, *others, *away])
 
     @property
+    def taught(self) -> Metric:
+        """The metric by which rivals are trained: a judge would be asked too often, and ROUGE-L stands in for it."""
+        return METRICS["rouge_l"] if self.metric.judged else self.metric
+
+    @property
+    def further(self) -> int:
+        """How often a judge may be asked beside the scores of a verdict, for what nobody has named."""
+        told = self.judging
+        return 0 if told is None else self.task.search.calls // 2 if told.further is None else told.further
+
+    @property
     def judging(self) -> Judging | None:
         """Who judges, where the metric is a judge's."""
         return self.task.judge if self.metric.judged else None
@@ -124,8 +129,8 @@ def prepare(task: Task | str | Path, *, allow_code: bool = False) -> Plan:
     own = _own_metric(task, allow_code=allow_code)
     data, named = read_rows(task, own=own)
     plan = ready(task, data, named, own or objective(task, named))
-    away, left_out = _others(task, data, plan.metric, named, task.data.ood)
-    more, seen = _others(task, data, plan.metric, (), task.data.unlabelled, targets=False)
+    away, left_out = other_rows(task, data, plan.metric, named, task.data.ood)
+    more, seen = other_rows(task, data, plan.metric, (), task.data.unlabelled, targets=False)
     noted = replace(plan.data, notes=(*plan.data.notes, *left_out, *seen))
     return replace(plan, data=noted, ood=away, unlabelled=more)
 
@@ -156,7 +161,8 @@ def ready(task: Task, data: Dataset, named: tuple[str, ...], metric: Metric) -> 
         )
     labels, several = ((), named) if task.task.kind == "multilabel" else (named, ())
     require_labels(constraints(task), labels)
-    given, hidden = _given(task, data, named)
+    _require_fewer(task, len(data.train))
+    given, hidden = shown_rows(task, data, named)
     facts = Facts(
         task.task.kind,
         tuple(task.data.inputs),
@@ -180,6 +186,16 @@ def ready(task: Task, data: Dataset, named: tuple[str, ...], metric: Metric) -> 
     return Plan(task, data, labels, space, renderer(space, task), digest(rows), metric, several)
 
 
+def _require_fewer(task: Task, rows: int) -> None:
+    """Refuse a learning curve of jobs on as many rows as there are, or more."""
+    sizes = task.baseline.provider.curve if "provider" in task.baseline.kinds else []
+    if sizes and sizes[-1] >= rows:
+        raise TaskError(
+            f"curve in [baseline.provider] names {sizes[-1]} rows, and there are {rows} training rows, on all of which "
+            "a model is tuned anyway. Name fewer."
+        )
+
+
 def _own_metric(task: Task, *, allow_code: bool) -> Metric | None:
     """Load the metric of the user's own, if the task names one and it may be run."""
     if not own_metric.is_own(task.metric):
@@ -190,156 +206,6 @@ def _own_metric(task: Task, *, allow_code: bool) -> Metric | None:
             "Read it, then give --allow-code (from Python allow_code=True), or name a metric that is built in."
         )
     return own_metric.load(task.metric, task.folder)
-
-
-def objective(task: Task, labels: Sequence[str]) -> Metric:
-    """Get the built-in metric of a task; ordered labels are those declared, or numbers."""
-    numbers = all(row_metrics.placed(())(label) is not None for label in labels)
-    order = labels if task.task.labels or task.task.kind == "multilabel" or numbers else ()
-    return get_metric(task.metric, order, several=task.task.kind == "multilabel")
-
-
-def read_rows(task: Task, table: Table | None = None, *, own: Metric | None = None) -> tuple[Dataset, tuple[str, ...]]:
-    """Read and split the rows of a task; the labels are those declared, else those found; none for open answers.
-
-    Parameters
-    ----------
-    task
-        Whose rows are wanted.
-    table
-        What its data file holds, if that has been read already.
-    own
-        The metric, if it is none of ours.
-    """
-    closed = task.task.kind == "classification"
-    if table is None:
-        label = task.data.target if closed else ""
-        draw = Draw(task.data.max_rows, task.data.seed, task.data.split_column, label)
-        table = drawn(task.rows, draw) if task.rows else read_table(task.data_file, draw, task.data.query)
-    examples = to_examples(
-        table,
-        inputs=task.data.inputs,
-        target=task.data.target,
-        id_column=task.data.id,
-        labels=list(task.task.labels) if closed else [],
-        answers_column=task.data.answers,
-    )
-    shares = {"train": task.data.train, "dev": task.data.dev, "test": task.data.test}
-    plan = SplitPlan(shares, task.data.seed, task.data.split_column, task.data.group, stratify=closed)
-    labels = labels_of(task, examples)
-    if task.task.kind == "multilabel":
-        examples = _label_sets(examples, table, labels)
-    metric = own or objective(task, labels)
-    # A target that the metric cannot read is refused here; of code that may be slow one row is a test.
-    for example in () if metric.judged else examples[:1] if own else examples:
-        score(metric, example.target, example)
-    data = split(examples, table, plan, slices=task.data.slices)
-    left_out = [table.note] if table.note else []
-    return replace(data, notes=(*left_out, *data.notes, *oddities(data, task.data.target, labels))), labels
-
-
-def labels_of(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
-    """The closed list of labels: those declared, else those found; none where answers are open."""
-    if task.task.kind == "multilabel":
-        return tuple(task.task.labels) or tuple(label_sets.found([example.target for example in examples]))
-    closed = task.task.kind == "classification"
-    return tuple(task.task.labels) or tuple(sorted({example.target for example in examples})) if closed else ()
-
-
-def _label_sets(examples: Sequence[Example], table: Table, labels: tuple[str, ...]) -> tuple[Example, ...]:
-    """Write the labels of each row in one way, in the order of the list."""
-    if not label_sets.separator(labels):
-        raise TaskError("the labels hold commas, semicolons and |, so that nothing can stand between two. Rename some.")
-    named = [frozenset(label_sets.pieces(e.target, label_sets.signs(labels))) for e in examples]
-    strange = [row for row, found in enumerate(named) if not found or not found <= set(labels)]
-    if strange:
-        given = min(named[strange[0]] - set(labels), default="")
-        fix = 'Write a comma between two, or a JSON list; for rows without any, declare a label such as "none".'
-        table.refuse(strange, one_of("label", given, list(labels)).rstrip("."), fix)
-    written = [label_sets.write(found, labels) for found in named]
-    return tuple(replace(e, targets=(text,)) for e, text in zip(examples, written, strict=True))
-
-
-def _others(
-    task: Task, data: Dataset, metric: Metric, labels: tuple[str, ...], file: str, *, targets: bool = True
-) -> tuple[tuple[Example, ...], list[str]]:
-    """Read the rows of a second file that a task names, and say which were left out as the run's own rows.
-
-    Parameters
-    ----------
-    task
-        Whose rows are wanted; they have the columns of its data file, but for an id, which they may lack.
-    data
-        The rows of its data file.
-    metric
-        The objective.
-    labels
-        The labels that may stand in them; empty for open answers.
-    file
-        The second file; empty for none.
-    targets
-        Whether the rows have targets; else those that stand there are not read.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be used, or fewer than 4 of its rows are not among those of the data file.
-    """
-    if not file:
-        return (), []
-    table = read_table(task.folder / file, Draw(task.data.max_rows, task.data.seed, "", ""))
-    examples = to_examples(
-        table,
-        inputs=task.data.inputs,
-        target=task.data.target if targets else "",
-        id_column=task.data.id if task.data.id in table.columns else "",
-        labels=labels if task.task.kind == "classification" else (),
-        answers_column=task.data.answers if targets else "",
-        unanswered=not targets,
-    )
-    if targets and task.task.kind == "multilabel":
-        examples = _label_sets(examples, table, labels)
-    known = {same_inputs(row) for row in (*data.train, *data.dev, *data.test)}
-    kept = tuple(row for row in examples if same_inputs(row) not in known)
-    if len(kept) < LEAST_ROWS:
-        raise DataError(
-            f"{table.path}: has {len(kept)} rows that are not in {task.data.file}; at least {LEAST_ROWS} are needed. "
-            f"Add rows, or take the file out of [data]."
-        )
-    for row in kept if targets and not metric.judged and not metric.code else ():
-        score(metric, row.target, row)
-    left_out = len(examples) - len(kept)
-    said = f"{left_out} rows of {file} stand in {task.data.file} too: they were left out of the former."
-    return kept, [said] if left_out else []
-
-
-def _given(task: Task, data: Dataset, labels: tuple[str, ...]) -> tuple[tuple[Example, ...], list[str]]:
-    """Read the examples that a task wants shown as they are; none may be a row that the prompt is judged by.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be used, or nothing of it is left.
-    """
-    if not task.data.demos:
-        return (), []
-    table = read_table(task.folder / task.data.demos)
-    closed = labels if task.task.kind == "classification" else ()
-    examples = to_examples(table, inputs=task.data.inputs, target=task.data.target, labels=closed)
-    if task.task.kind == "multilabel":
-        examples = _label_sets(examples, table, labels)
-    thoughts = (row.get("reasoning", "").strip() for row in table.rows)
-    examples = tuple(
-        replace(e, id=f"given {e.id}", reasoning=thought) for e, thought in zip(examples, thoughts, strict=True)
-    )
-    sealed = {same_inputs(row) for row in (*data.dev, *data.test)}
-    kept = tuple(row for row in examples if same_inputs(row) not in sealed)
-    if not kept:
-        raise DataError(
-            f"{table.path}: all of its rows are dev or test rows too, which no prompt may show. Add others."
-        )
-    said = f"{len(examples) - len(kept)} rows of {task.data.demos} are dev or test rows too: they are not shown."
-    return kept, [said] if len(kept) < len(examples) else []
 
 
 def renderer(space: Space, task: Task) -> Renderer:
@@ -392,18 +258,3 @@ def caps(task: Task) -> Caps:
     """What a run may spend."""
     search = task.search
     return Caps(search.max_calls, search.max_usd, search.max_tokens, search.max_minutes)
-
-
-def new_rows(path: Path, task: Task) -> tuple[Example, ...]:
-    """Read rows to be answered; those that have a wanted answer can be scored."""
-    table = read_table(path)
-    data = task.data
-    known = data.target in table.columns
-    return to_examples(
-        table,
-        inputs=data.inputs,
-        target=data.target if known else "",
-        id_column=data.id if data.id in table.columns else "",
-        answers_column=data.answers if known and data.answers in table.columns else "",
-        unanswered=True,
-    )

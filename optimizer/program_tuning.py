@@ -23,7 +23,6 @@ from optimizer.errors import BudgetSpent, Interrupted, TaskError
 from optimizer.holding import PerRow, dearest, keep_back, per_row
 from optimizer.journey import Watch, announce
 from optimizer.ledger import Ledger
-from optimizer.model_tables import PROPOSER, TEACHER
 from optimizer.models import Model
 from optimizer.preparing import Plan, caps, context, pace, prepare, task_model
 from optimizer.program_keeping import Kept, Proposing
@@ -35,6 +34,7 @@ from optimizer.records import Notice, Run, Stage, Trial, Verdict
 from optimizer.scoring import feedback, score
 from optimizer.store import Store
 from optimizer.task import Task
+from optimizer.task_sections import PROPOSER, TEACHER
 from search_spaces.prompt import digest
 
 

@@ -139,7 +139,11 @@ def tune(rows: Sequence[Example], dev: Sequence[Example], order: Order, means: M
             job = job if job.job else _submit(replace(job, job=calls.find(job.file)), order, calls, means)
             return _follow(job, order, calls, means)
         bound, spent = most(rows, order), Spent()
-        means.budget.reserve(bound)
+        try:
+            means.budget.reserve(bound)
+        except BudgetSpent as lacking:
+            said = f"${bound.usd:.4f}" if bound.usd else f"{bound.tokens:,} tokens"
+            raise BudgetSpent(f"a job on {len(rows)} rows takes up to {said}, and {lacking}") from None
         try:
             job = TuningJob(key, order.service.name, bound.usd, bound.tokens)
             job = replace(job, dev_file=calls.upload("dev", watched), file=calls.upload("train", training))
@@ -311,12 +315,12 @@ def _tuned(lesson: Lesson, order: Order, means: Means, ledger: Callable[[str], L
         earlier = [name for name in calls.checkpoints(job.job) if name != job.tuned]
     earlier = earlier[: min(KEPT, order.epochs - 1)]  # what comes after is the last epoch's, under another name
     for epoch, name in zip(range(order.epochs, 0, -1), [job.tuned, *reversed(earlier)], strict=False):
-        if drafts and means.budget.lacking(len(texts), spent / len(drafts)):
+        if drafts and means.budget.lacking(Spent(len(texts), spent / len(drafts))):
             break
         detail = f"{job.model}, fine-tuned by its provider over {epoch} epochs: {name}"
         params = {"model": job.model, "tuned": name, "job": job.job, "epochs": epoch, "max_tokens": bound}
         params |= {} if order.rate is None else {"learning_rate_multiplier": order.rate}
-        draft = load(TrainedModel(detail, params, (), 0.0, kind="provider"), order, ledger)
+        draft = load(TrainedModel(detail, params, (), 0.0, kind="provider"), order, means, ledger)
         try:
             score = lesson.dev_score(draft.answer(texts))
         except (BudgetSpent, ProviderError):
@@ -333,8 +337,8 @@ def _tuned(lesson: Lesson, order: Order, means: Means, ledger: Callable[[str], L
     return replace(best, trained=trained)
 
 
-def load(trained: TrainedModel, order: Order, ledger: Callable[[str], Ledger]) -> Rival:
-    """Put a tuned model to work; each answer is bought once."""
+def load(trained: TrainedModel, order: Order, means: Means, ledger: Callable[[str], Ledger]) -> Rival:
+    """Put a tuned model to work; each answer is bought once, and so is each job on other rows."""
     buyer = ledger(str(trained.params["tuned"]))
     settings = Settings(0.0, int(trained.params["max_tokens"]), logprobs=True)
     known: dict[str, Completion] = {}
@@ -354,8 +358,18 @@ def load(trained: TrainedModel, order: Order, ledger: Callable[[str], Ledger]) -
             )
         return [known[text] for text in texts]
 
+    def anew(rows: Sequence[Example], dev: Sequence[Example]) -> Rival:
+        params = trained.params
+        same = replace(order, epochs=int(params["epochs"]), rate=params.get("learning_rate_multiplier"))
+        job = tune(rows, dev, same, means)
+        params = {**params, "tuned": job.tuned, "job": job.job}
+        detail = f"{job.model}, fine-tuned by its provider on {len(rows)} rows: {job.tuned}"
+        other = replace(trained, detail=detail, params=params, curve=(), dev_score=0.0, cost=job.usd)
+        return load(replace(other, seconds=job.seconds), order, means, ledger)
+
     return Rival(
         trained,
+        anew=anew,
         answer=lambda texts: [completion.text.strip() for completion in ask(texts)],
         confidence=lambda texts: [_sure(completion) for completion in ask(texts)],
         paid=lambda texts: [(completion.cost, completion.seconds) for completion in ask(texts)],

@@ -336,8 +336,8 @@ class Verdict:
     """The answer: contenders and their comparisons on the sealed test rows, and one plain sentence.
 
     `curve`, `bills` (the prompt's, then the trained rival's) and `findings` are missing from runs of earlier versions;
-    `curve` and `findings` also under a judge, who would have to be asked too often. `ladder` has the kinds of trained
-    rivals, without their weights: the best on dev is the contender.
+    `curve` also where it would have cost more than was allowed. `ladder` has the kinds of trained rivals, without
+    their weights: the best on dev is the contender.
     """
 
     metric: str

@@ -23,10 +23,11 @@ from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.models import Model, destination
 from optimizer.predicting import why_unscored
-from optimizer.preparing import context, labels_of, objective, pace, task_model
+from optimizer.preparing import context, pace, task_model
 from optimizer.scoring import interval, summarise
 from optimizer.store import Store
 from optimizer.task import Task
+from optimizer.task_rows import labels_of, objective
 from search_spaces.prompt import Example, Message, Prompt
 from search_spaces.rendering import Renderer
 

@@ -28,7 +28,8 @@ def ladder_grid(ladder: Sequence[Rung], metric: str) -> Grid:
         for trained in (rung.trained for rung in ladder)
         if trained
     )
-    columns = ("kind", f"dev {metric}", "trials", "s to train", "$ to train", "what it is")
+    shown = "rouge_l" if metric == "judge" else metric  # it stands in for a judge while rivals are trained
+    columns = ("kind", f"dev {shown}", "trials", "s to train", "$ to train", "what it is")
     return Grid("Trained baselines (* = best on dev, the one in the verdict)", columns, rows)
 
 

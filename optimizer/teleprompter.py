@@ -21,7 +21,6 @@ from optimizer.budget import Budget, Caps
 from optimizer.clerk import Clerk
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
-from optimizer.model_tables import PROPOSER, ModelSpec
 from optimizer.models import Model, open_model
 from optimizer.preparing import pace
 from optimizer.program_keeping import Kept, Proposing
@@ -30,6 +29,7 @@ from optimizer.program_runs import Judged, Runner
 from optimizer.program_search import ProgramSearch, Teaching
 from optimizer.records import Outcome, Run
 from optimizer.store import Store
+from optimizer.task_sections import PROPOSER, ModelSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from optimizer.ablation import ROOM
-from optimizer.budget import Spent
+from optimizer.budget import ROOM, Spent
 from optimizer.contenders import TUNED
 from optimizer.errors import BudgetSpent, Interrupted, PhrasetuneError
 from optimizer.evaluate import Evaluator
@@ -43,9 +42,9 @@ class TunedPrompt:
         """Look for a prompt, and say why none was looked for, if so. The calls for the test rows are held back."""
         calls, budget, rows = self.plan.task.verdict.tuned_search, self.evaluate.ledger.budget, len(self.plan.data.test)
         each = self._each()
-        if lacking := budget.lacking(calls + rows, (calls + rows) * each.usd):
+        if lacking := budget.lacking(each * (calls + rows)):
             return lacking
-        held = Spent(rows, rows * each.usd, rows * each.tokens)
+        held = each * rows
         budget.held += held
         try:
             self.found = run(self.plan.space, self.evaluate.begin, self.plan.data.dev, self._options(calls))
@@ -64,20 +63,21 @@ class TunedPrompt:
         return Options(metric, *how, pareto=said.pareto, constraints=constraints(self.plan.task))
 
     def _each(self) -> Spent:
-        """What a call may take, by what one to the run's model took and the tuned model's price."""
+        """What an answer and its judgement may take, by what the run's model took and the tuned model's price."""
         n, (reading, writing) = max(1, len(self.like)), self.evaluate.ledger.model.price or (0.0, 0.0)
         asked = ROOM * sum(outcome.prompt_tokens for outcome in self.like) / n
         written = ROOM * sum(outcome.tokens - outcome.prompt_tokens for outcome in self.like) / n
-        return Spent(1, asked * reading + written * writing, int(asked + written))
+        each = Spent(1, asked * reading + written * writing, int(asked + written))
+        return each + self.evaluate.judge.each if self.evaluate.judge else each
 
-    def entry(self, kept: int) -> tuple[list[Entry], str]:
-        """Ask the test rows if the caps cover that beside so many calls that are `kept`; else say why not."""
+    def entry(self, kept: Spent) -> tuple[list[Entry], str]:
+        """Ask the test rows if the caps cover that beside what is `kept` for others; else say why not."""
         if self.found is None:
             return [], ""
         best, ledger, rows = self.found.best, self.evaluate.ledger, self.plan.data.test
         prompt = self.evaluate.settle(best)
-        needed = self.evaluate.missing([(prompt, row) for row in rows])
-        if lacking := ledger.budget.lacking(needed + kept, needed * ROOM * _mean_cost(best.outcomes)):
+        needed = self.evaluate.reckon([(prompt, row) for row in rows], best.outcomes)
+        if lacking := ledger.budget.lacking(needed + kept):
             return [], lacking
         try:
             outcomes = self.evaluate.rows(prompt, rows)
@@ -91,7 +91,3 @@ class TunedPrompt:
         asked = sum(len(trial.outcomes) for trial in tried)
         detail = f"{ledger.model.name}, trial {best.number} of {len(tried)}, chosen by {asked} answers on dev{took}"
         return [Entry(TUNED, outcomes, len(self.plan.data.train), detail, priced)], ""
-
-
-def _mean_cost(outcomes: Sequence[Outcome]) -> float:
-    return sum(outcome.cost for outcome in outcomes) / max(1, len(outcomes))

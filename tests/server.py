@@ -292,9 +292,12 @@ class ChatServer:
         """Let a function answer, from a body to the body of the answer; named as module:function."""
         self._tell(brain=brain)
 
-    def tune(self, looks: int = 2, end: str = "succeeded", kept: int = 0) -> None:
-        """Let fine-tuning jobs end so after so many looks at them, with so many models of earlier epochs kept."""
-        self._tell(tuning={"looks": looks, "end": end, "kept": kept})
+    def tune(self, looks: int = 2, end: str = "succeeded", kept: int = 0, refused: Sequence[int] = ()) -> None:
+        """Let fine-tuning jobs end so after so many looks at them, with so many models of earlier epochs kept.
+
+        Jobs on so many rows as are `refused` are not taken.
+        """
+        self._tell(tuning={"looks": looks, "end": end, "kept": kept, "refused": list(refused)})
 
     def kill(self, pid: int, after: int, seconds: float = 0.0, number: int = signal.SIGKILL) -> None:
         """Send a signal to a process group so many seconds after so many requests more have arrived."""

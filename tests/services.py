@@ -56,11 +56,15 @@ def overtrained(body: Body) -> Body:
 
 @dataclass
 class Tuning:
-    """Files and jobs. A job runs for `looks` looks at it, and ends with `end`; `kept` checkpoints are there then."""
+    """Files and jobs. A job runs for `looks` looks at it, and ends with `end`; `kept` checkpoints are there then.
+
+    One on so many rows as are `refused` is not taken.
+    """
 
     looks: int = 2
     end: str = "succeeded"
     kept: int = 0
+    refused: list[int] = field(default_factory=list)
     files: dict[str, Body] = field(default_factory=dict)
     jobs: dict[str, Body] = field(default_factory=dict)
 
@@ -101,6 +105,8 @@ class Tuning:
     def _submit(self, body: Body) -> tuple[int, Body]:
         if body["training_file"] not in self.files:
             return 400, {"error": {"message": "no such file"}}
+        if self.files[body["training_file"]]["file"].count("\n") in self.refused:
+            return 400, {"error": {"message": "too few rows"}}
         number = f"ftjob-{len(self.jobs) + 1}"
         job = {
             "id": number,

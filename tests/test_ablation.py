@@ -29,6 +29,7 @@ ROWS = 100
 SEARCH = {"calls": 150, "trials": 15, "ablate": True}
 
 CALLS, DOLLAR = Caps(calls=100), Caps(usd=1.0)
+TAKES = "it takes 21 calls (about $0.2100)"
 
 
 @pytest.fixture(scope="module")
@@ -170,11 +171,19 @@ def test_an_ablation_that_the_caps_do_not_cover_is_left_out_and_said_so(tmp_path
     [
         (Budget(), 10**6, ""),
         (Budget(CALLS, Spent(calls=60), Spent(calls=20)), 20, ""),
-        (Budget(CALLS, Spent(calls=60), Spent(calls=20)), 21, "it takes 21 calls, and the budget has 20 left"),
-        (Budget(DOLLAR, Spent(usd=0.5), Spent(usd=0.3)), 21, "it takes about $0.2100, and the budget has $0.2000 left"),
+        (
+            Budget(CALLS, Spent(calls=60), Spent(calls=20)),
+            21,
+            f"{TAKES}, and the budget has 20 left",
+        ),
+        (
+            Budget(DOLLAR, Spent(usd=0.5), Spent(usd=0.3)),
+            21,
+            f"{TAKES}, and the budget has $0.2000 left",
+        ),
         (Budget(DOLLAR, Spent(usd=0.5), Spent(usd=0.3)), 20, ""),
     ],
 )
 def test_a_budget_says_what_it_lacks(budget: Budget, calls: int, said: str) -> None:
     """What is held back is not there to be spent; a call costs a cent."""
-    assert said == replace(budget).lacking(calls, calls * 0.01 - 1e-9)
+    assert said == replace(budget).lacking(Spent(calls, calls * 0.01 - 1e-9))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -27,10 +28,11 @@ from optimizer.metrics import METRICS
 from optimizer.models import open_model, open_service
 from optimizer.prices import known_price
 from optimizer.provider_tuning import Means, Order, chat_lines, most, tune
-from optimizer.records import Dataset, Event, Run, Stage
+from optimizer.records import Dataset, Event, Notice, Run, Stage
 from optimizer.store import Store
 from optimizer.studies import best_hyperparameters
-from optimizer.task import Baseline, Search, Task, load_task
+from optimizer.task import Task, load_task
+from optimizer.task_sections import Baseline, Search
 from search_spaces.prompt import Example
 from tests.conftest import Command
 from tests.small_task import write_task
@@ -446,7 +448,10 @@ def test_a_run_with_bought_baselines(command: Command, server: ChatServer, tmp_p
     with Store(tmp_path / "results.db") as opened:
         answered = rival["cost_per_1000"] * 50 / 1000  # the test rows
         assert opened.spent(1).usd == pytest.approx(shown["bills"][1]["finding"] + answered)
-    assert "Trained baselines" in command("report").stdout or (tmp_path / "report.html").exists()
+    command("report")
+    told = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Trained baselines" in told
+    assert "name numbers of them as curve in [baseline.provider]" in told
     assert "which no skops file holds" in command("export", "--format", "skops", code=2).stderr
 
 
@@ -475,6 +480,122 @@ def test_a_run_that_is_resumed_buys_no_baseline_twice(
     plain = [messages for messages in asked if messages[0]["role"] == "system" and len(messages[0]["content"]) < 80]
     assert len(asked) == 100  # the test rows, as it was trained and with the prompt
     assert len(plain) == 50
+
+
+# --- its learning curve -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def curved(tuning: Path) -> Path:
+    """The task, whose tuned model is also wanted on 20 and 60 of the 100 training rows; no embeddings."""
+    text = tuning.read_text(encoding="utf-8").replace('["encoder", "provider"]', '["provider"]')
+    tuning.write_text(text.replace("training_price = 5.0", "training_price = 5.0\ncurve = [20, 60]"), encoding="utf-8")
+    return tuning
+
+
+def submitted(server: ChatServer) -> list[int]:
+    """How many rows each job was given, in the order of submission."""
+    files = [request.body for request in server.log if request.path.endswith("/files")]
+    trained = [body["file"].count("\n") for body in files if body["filename"] == "train.jsonl"]
+    assert len(trained) == sum(r.path.endswith("/jobs") and bool(r.body) for r in server.log)
+    return trained
+
+
+def test_each_size_of_a_curve_is_a_job(command: Command, server: ChatServer, tmp_path: Path, curved: Path) -> None:
+    """Planned with its price, paid once, said to be of one draw, and shown wherever a curve is shown."""
+    planned = json.loads(command("plan", curved.name, "--offline", "--json").stdout)
+    done = command("tune", curved.name)
+    shown = json.loads(command("show", "--json").stdout)["verdict"]
+    command("report")
+
+    assert submitted(server) == [100, 20, 60]
+    assert [(p["rows"], p["repeats"]) for p in shown["curve"]["points"]] == [(20, 1), (60, 1), (100, 1)]
+    assert (shown["curve"]["crossover"], shown["curve"]["extrapolated"]) == (20, False)
+    (part,) = (part for part in planned["parts"] if part["name"] == "learning curve")
+    with Store(tmp_path / "results.db") as opened:
+        spent = opened.spent(1).usd
+        jobs = opened.rows("SELECT usd FROM tuning_jobs ORDER BY rowid")
+    answered = next(c["cost_per_1000"] for c in shown["contenders"] if c["name"] == RIVAL) * 50 / 1000
+    took = spent - shown["bills"][1]["finding"] - answered
+    paid = sum(row["usd"] for row in jobs[1:])
+    assert paid < took <= part["usd"][1]
+    assert f" It took 2 more fine-tuning jobs, ${paid:.4f}." in shown["sentence"]
+    assert part["calls"] == [0, 100]
+    said = (
+        "Training overtakes the seed prompt at 20 labelled rows or fewer. Training was tried on 20, 60 and 100 rows, "
+        "and on no number between. Each number was drawn once: its intervals tell of the test rows, not of the luck of "
+    )
+    assert f"{said}the draw." in done.stdout
+    assert "each number was drawn once" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    asked = len(server.log)
+    command("tune", curved.name)
+    assert not any(request.body for request in server.log[asked:])
+
+
+def test_a_curve_that_is_stopped_follows_its_jobs(
+    server: ChatServer, curved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each was submitted once, also the one that was running; the verdict is that of a run that was left alone."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary-0123456789")
+    stop = threading.Event()
+
+    def event(said: Event) -> None:
+        if isinstance(said, Notice) and "ftjob-3 was submitted" in said.text:
+            stop.set()
+
+    server.tune(looks=2)
+    with pytest.raises(Interrupted):
+        tune_task(curved, db=curved.parent / "r.db", watch=Watch(event, stop))
+    with Store(curved.parent / "r.db") as opened:
+        assert opened.spent(1).usd <= 1000
+
+    resumed = tune_task(curved, db=curved.parent / "r.db")
+
+    assert submitted(server) == [100, 20, 60]
+    assert resumed.verdict
+    assert resumed.verdict.curve
+    assert [point.rows for point in resumed.verdict.curve.points] == [20, 60, 100]
+
+
+def test_a_curve_ends_where_the_caps_do(command: Command, server: ChatServer, curved: Path) -> None:
+    """With its answers a job would pass them: it is not submitted, and what it would take is told."""
+    text = curved.read_text(encoding="utf-8").replace("calls = 60", "calls = 60\nmax_calls = 280")
+    curved.write_text(text, encoding="utf-8")
+
+    told = json.loads(command("tune", curved.name, "--json").stdout)
+
+    assert submitted(server) == [100, 20]
+    assert "no learning curve at 60 rows: a job on 60 rows takes up to $0." in told["run"]["reason"]
+    assert [point["rows"] for point in told["verdict"]["curve"]["points"]] == [20, 100]
+    assert told["run"]["bought"] <= 280
+
+
+def test_a_job_that_fails_leaves_its_point_out(command: Command, server: ChatServer, curved: Path) -> None:
+    """The other points stand, and so does the verdict."""
+    server.tune(looks=0, refused=[20])
+
+    told = json.loads(command("tune", curved.name, "--json").stdout)
+
+    assert [point["rows"] for point in told["verdict"]["curve"]["points"]] == [60, 100]
+    assert "no learning curve at 20 rows: " in told["run"]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("curve", "said"),
+    [
+        ("[60, 20]", r"`baseline.provider.curve`: \[60, 20\]; numbers of rows must rise"),
+        ("[4]", r"`baseline.provider.curve"),
+        ("[20, 100]", r"curve in \[baseline.provider\] names 100 rows, and there are 100 training rows"),
+    ],
+)
+def test_a_curve_that_cannot_be_is_refused(
+    command: Command, server: ChatServer, curved: Path, curve: str, said: str
+) -> None:
+    """Before anything is bought."""
+    curved.write_text(curved.read_text(encoding="utf-8").replace("[20, 60]", curve), encoding="utf-8")
+
+    assert re.search(said, command("tune", curved.name, code=2).stderr)
+    assert server.log == []
 
 
 # --- a prompt for the tuned model -------------------------------------------------------------------------

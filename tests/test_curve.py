@@ -6,7 +6,7 @@ import csv
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -16,14 +16,14 @@ import pytest
 from optimizer import history, tune
 from optimizer.baseline import Budget, Lesson
 from optimizer.contenders import BEST, RIVAL, SEED
-from optimizer.curve import measure, order, sentence, sizes
+from optimizer.curve import Size, grow, measure, order, sentence, sizes
 from optimizer.curve_tables import pays_off
 from optimizer.errors import Interrupted, Upgraded
 from optimizer.journey import Watch
 from optimizer.linear import Refit, train
 from optimizer.pages.page import page
 from optimizer.records import CurvePoint, Event, Kind, LearningCurve, Outcome, Stage, Verdict
-from optimizer.scoring import METRICS
+from optimizer.scoring import METRICS, Metric, score
 from optimizer.stats import crossed_interval
 from optimizer.studies import best_hyperparameters
 from optimizer.task import load_task
@@ -63,6 +63,17 @@ def judged(prompt: float, rival: Sequence[str], seed: int = 0) -> Verdict:
     return decide(entries, TEST, ACCURACY, opened=1, seed=0)
 
 
+def measured(
+    refit: Callable[[Sequence[int]], list[str]],
+    targets: Sequence[str],
+    verdict: Verdict,
+    rng: np.random.Generator,
+) -> LearningCurve:
+    """The curve of a rival that answers so."""
+    several = grow(lambda part: entry("", refit(part)).outcomes, targets, rng)
+    return measure(several, len(targets), TEST, ACCURACY, verdict, rng)
+
+
 def grown(law: dict[int, float] | None = None, *, prompt: float, n: int = 1024, seed: int = 0) -> LearningCurve:
     """The curve of a rival whose error falls by a law: here 1.2 / sqrt(rows), if none is given."""
     rng = np.random.default_rng(seed)
@@ -74,7 +85,7 @@ def grown(law: dict[int, float] | None = None, *, prompt: float, n: int = 1024, 
         return answers(share(len(part)), rng)
 
     verdict = judged(prompt, answers(share(n), rng), seed)
-    return measure(refit, ["yes", "no"] * (n // 2), TEST, ACCURACY, verdict, np.random.default_rng(seed))
+    return measured(refit, ["yes", "no"] * (n // 2), verdict, np.random.default_rng(seed))
 
 
 # --- draws of training rows -------------------------------------------------------------------------------
@@ -113,7 +124,7 @@ def test_no_test_row_and_no_other_row_is_trained_on() -> None:
         return answers(0.5, np.random.default_rng(0))
 
     rival = answers(0.9, np.random.default_rng(1))
-    measure(refit, ["yes", "no"] * 50, TEST, ACCURACY, judged(0.7, rival), np.random.default_rng(0))
+    measured(refit, ["yes", "no"] * 50, judged(0.7, rival), np.random.default_rng(0))
 
     assert Counter(map(len, asked)) == {8: 5, 16: 5, 32: 5, 64: 5}
     for smaller, larger in zip(asked, asked[5:], strict=False):
@@ -145,8 +156,8 @@ def test_the_last_point_is_the_verdicts_own() -> None:
     rival = answers(0.9, np.random.default_rng(5))
     verdict = judged(0.7, rival)
 
-    curve = measure(lambda _: answers(0.6, np.random.default_rng(0)), ["yes", "no"] * 30, TEST, ACCURACY, verdict,
-                    np.random.default_rng(0))  # fmt: skip
+    rng = np.random.default_rng(0)
+    curve = measured(lambda _: answers(0.6, np.random.default_rng(0)), ["yes", "no"] * 30, verdict, rng)
 
     judged_rival, last = verdict.contenders[-1], curve.points[-1]
     assert (last.rows, last.score, last.interval) == (60, judged_rival.score, judged_rival.interval)
@@ -160,7 +171,7 @@ def test_without_a_best_prompt_the_seed_prompt_is_overtaken() -> None:
     rival = answers(0.9, rng)
     verdict = decide([entry(SEED, answers(0.6, rng)), entry(RIVAL, rival)], TEST, ACCURACY, opened=1, seed=0)
 
-    curve = measure(lambda _: rival, ["yes", "no"] * 30, TEST, ACCURACY, verdict, np.random.default_rng(0))
+    curve = measured(lambda _: rival, ["yes", "no"] * 30, verdict, np.random.default_rng(0))
 
     assert sentence(curve) == "Training overtakes the seed prompt at 8 labelled rows or fewer."
 
@@ -191,6 +202,40 @@ def test_nothing_is_extrapolated_beyond_ten_times_the_rows() -> None:
     curve = grown({n: 1 - 1.2 * n**-0.1 for n in sizes(256)}, prompt=0.97, n=256)
 
     assert (curve.crossover, curve.extrapolated) == (None, False)
+
+
+def once(law: Callable[[int], float], counts: Sequence[int], *, prompt: float, seed: int) -> LearningCurve:
+    """The curve of a rival that was trained once on each of some numbers of rows, the last of which are all."""
+    rng = np.random.default_rng(seed)
+    verdict = judged(prompt, answers(law(counts[-1]), rng), seed)
+    several = [Size(rows, (entry("", answers(law(rows), rng)).outcomes,)) for rows in counts[:-1]]
+    return measure(several, counts[-1], TEST, ACCURACY, verdict, rng)
+
+
+def test_one_draw_of_far_sizes_claims_no_more_than_it_shows() -> None:
+    """The interval begins right after the size that is not enough: the true crossover, 85 rows, lies in it."""
+    curves = [once(lambda n: 1 - 1.2 * n**-0.5, (16, 256, 1024), prompt=0.87, seed=seed) for seed in range(20)]
+
+    assert sum((curve.interval[0] or 0) <= 85 <= (curve.interval[1] or 10**9) for curve in curves) >= 18
+    assert Counter(curve.interval[0] for curve in curves)[17] >= 15
+    assert {point.repeats for curve in curves for point in curve.points} == {1}
+    assert sentence(curves[0]).endswith(
+        "Training was tried on 16, 256 and 1,024 rows, and on no number between. Each number was drawn once: its "
+        "intervals tell of the test rows, not of the luck of the draw."
+    )
+
+
+def test_nothing_is_extrapolated_from_one_draw_of_each_size() -> None:
+    """A law through four points may be the luck of four draws; with more draws the same law is followed."""
+
+    def law(rows: int) -> float:
+        return 1 - 1.6 * rows**-0.3
+
+    curves = [once(law, (32, 64, 128, 256), prompt=0.75, seed=seed) for seed in range(10)]
+
+    assert not any(curve.extrapolated for curve in curves)
+    assert None in {curve.crossover for curve in curves}
+    assert grown({n: law(n) for n in sizes(256)}, prompt=0.75, n=256, seed=3).extrapolated
 
 
 @pytest.mark.parametrize(
@@ -249,8 +294,13 @@ def test_the_real_rival_grows_with_its_rows(name: str) -> None:
     verdict = decide(entries, test, metric, opened=1, seed=0)
 
     def curve() -> LearningCurve:
-        refit = Refit(training, test, rival.trained, 0)
-        return measure(refit, [row.target for row in training], test, metric, verdict, np.random.default_rng(0))
+        refit, targets = Refit(training, test, rival.trained, 0), [row.target for row in training]
+        rng = np.random.default_rng(0)
+        several = grow(lambda part: scored(metric, refit(part)), targets, rng)
+        return measure(several, len(targets), test, metric, verdict, rng)
+
+    def scored(metric: Metric, given: Sequence[str]) -> list[Outcome]:
+        return [Outcome(row.id, *score(metric, answer, row), answer) for row, answer in zip(test, given, strict=True)]
 
     found = curve()
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from optimizer.columns import Guess, guess
 from optimizer.drafting import draft, facts
-from optimizer.preparing import read_rows
 from optimizer.tables import read_table
 from optimizer.task import parse_task
+from optimizer.task_rows import read_rows
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 names = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=30)

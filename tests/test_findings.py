@@ -283,7 +283,7 @@ def test_a_run_that_is_stopped_at_its_findings_comes_to_the_same(tmp_path: Path)
     task, watch = with_away(tmp_path, search={"calls": 100}), Watch()
 
     def stop(event: Event) -> None:
-        if isinstance(event, Stage) and event.name == "curve":
+        if isinstance(event, Stage) and event.name == "findings":
             watch.stop.set()
 
     watch.event = stop

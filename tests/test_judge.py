@@ -206,8 +206,8 @@ def test_its_spend_is_told_apart_and_counts(tmp_path: Path) -> None:
     assert finding > 20e-6 * len(model.asked)
 
 
-@pytest.mark.parametrize("caps", ["max_calls = 210", "max_usd = 0.02"])
-def test_caps_cover_both_and_leave_room_for_the_verdict(tmp_path: Path, caps: str) -> None:
+@pytest.mark.parametrize(("caps", "calls"), [("max_calls = 210", 210), ("max_usd = 0.02", 10**6)])
+def test_caps_cover_both_and_leave_room_for_the_verdict(tmp_path: Path, caps: str, calls: int) -> None:
     """Answers and judgements together stay below the cap, and a verdict is still come to."""
     model, judge = Answering(), Judging()
     search = f"calls = 200\ntrials = 6\n{caps}"
@@ -215,7 +215,7 @@ def test_caps_cover_both_and_leave_room_for_the_verdict(tmp_path: Path, caps: st
     tuned = tune(write(tmp_path, search=search), db=tmp_path / "r.db", model=model, judge=judge)
 
     assert tuned.verdict
-    assert len(model.asked) + len(judge.asked) <= 210
+    assert len(model.asked) + len(judge.asked) <= calls
     assert tuned.run.cost is not None
     assert tuned.run.cost <= 0.02
 

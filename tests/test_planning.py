@@ -14,10 +14,11 @@ import pytest
 from server import ChatServer, Latency, says, status
 
 from optimizer.gateway import Pace
-from optimizer.planning import Estimate, Probe, Terms, basis, caps_text, estimate, estimate_grid, probe_text
+from optimizer.planning import Estimate, Probe, Terms, estimate
+from optimizer.planning_tables import basis, caps_text, estimate_grid, probe_text
 from optimizer.preparing import Plan, prepare
 from optimizer.records import Completion
-from optimizer.task import Baseline
+from optimizer.task_sections import Baseline
 from tests.conftest import Command
 from tests.small_task import write_task
 

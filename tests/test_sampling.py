@@ -14,10 +14,11 @@ from optimizer import objects, sampling
 from optimizer.cells import LONGEST, MOST_COLUMNS
 from optimizer.cli import main
 from optimizer.errors import DataError
-from optimizer.preparing import prepare, read_rows
+from optimizer.preparing import prepare
 from optimizer.sampling import Draw, Sample
 from optimizer.tables import read_table
 from optimizer.task import load_task
+from optimizer.task_rows import read_rows
 
 
 def drawn(rows: Iterable[Mapping[str, str]], draw: Draw) -> list[int]:

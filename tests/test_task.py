@@ -13,20 +13,22 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from optimizer.errors import TaskError
-from optimizer.model_tables import Judge, ModelSpec, Price, Proposer, Teacher
 from optimizer.scoring import METRICS
-from optimizer.task import (
+from optimizer.task import Task, check_task, load_task
+from optimizer.task_sections import (
     About,
     Baseline,
     Bounds,
     Data,
     EncoderSpec,
+    Judge,
     LoraSpec,
+    ModelSpec,
+    Price,
+    Proposer,
     Search,
-    Task,
+    Teacher,
     TuningSpec,
-    check_task,
-    load_task,
 )
 
 HEAD = '[task]\nname = "support"\n'
@@ -55,7 +57,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
 }
 # A value of a type that no key of this kind takes; every other key is a text.
 WRONG: dict[str, object] = {
-    **dict.fromkeys(["inputs", "slices", "labels", "scale"], 5),
+    **dict.fromkeys(["inputs", "slices", "labels", "scale", "curve"], 5),
     **dict.fromkeys(
         ["train", "dev", "test", "timeout", "seconds", "max_usd", "input", "output", "label_cost", "training_price"],
         "much",
@@ -74,6 +76,7 @@ WRONG: dict[str, object] = {
             "workers",
             "max_tokens",
             "context",
+            "further",
         ],
         1.5,
     ),
@@ -175,7 +178,15 @@ def test_a_minimal_file_loads_with_the_defaults(tmp_path: Path) -> None:
             "label_cost": 0.0,
             "encoder": {"model": "", "api_base": "", "price": None},
             "lora": {"model": ""},
-            "provider": {"model": "", "api_base": "", "epochs": 3, "jobs": 1, "training_price": None, "price": None},
+            "provider": {
+                "model": "",
+                "api_base": "",
+                "epochs": 3,
+                "jobs": 1,
+                "curve": [],
+                "training_price": None,
+                "price": None,
+            },
         },
         "judge": None,
         "proposer": {"model": None},
@@ -260,11 +271,12 @@ def test_a_file_that_says_everything_loads(tmp_path: Path) -> None:
                 "api_base": "http://127.0.0.1:1/v1",
                 "epochs": 2,
                 "jobs": 4,
+                "curve": [64, 256],
                 "training_price": 3.0,
                 "price": {"input": 1, "output": 2.5},
             },
         },
-        "judge": {"rubric": "Be fair.", "scale": [0, 10]},
+        "judge": {"rubric": "Be fair.", "scale": [0, 10], "further": 90},
         "verdict": {
             "hint": True,
             "picked_demos": True,

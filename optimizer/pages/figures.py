@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from optimizer.curve_tables import ONCE, drawn_once
 from optimizer.findings import Cascade
 from optimizer.pages.plot import RIGHT, Figure, Plot, Scale, amounts, round_steps, scores
 from optimizer.pages.story import Story, Walk
@@ -199,6 +200,7 @@ def learning(curve: LearningCurve, verdict: Verdict) -> Figure:
     if curve.crossover is not None:
         plot.dot(curve.crossover, prompt.score, "ring", f"crossover: {curve.crossover:,} rows", 9)
         note += " Ring: where training overtakes it" + (", extrapolated." if curve.extrapolated else ".")
+    note += f" {ONCE[0].upper()}{ONCE[1:]}." if drawn_once(curve.points) else ""
     title = "Score of the trained baseline by its labelled rows"
     return Figure("learning", title, note, BOTTOM + 50, tuple(plot.elements))
 

@@ -1,0 +1,66 @@
+"""What a search must leave: the price of the verdict is kept back while it spends, and a person is told how it goes.
+
+Knows what calls of each trial took, and a budget; not what the verdict does with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from optimizer.holding import PerRow, dearest, keep_back, per_row
+from optimizer.judge import Judge
+from optimizer.ledger import Ledger
+from optimizer.preparing import Plan
+from optimizer.records import Trial
+
+WARN_AT = (0.5, 0.8)  # shares of a cap
+
+
+@dataclass
+class Reserve:
+    """Keeps back from one search what its verdict may cost.
+
+    Parameters
+    ----------
+    plan, ledger
+        The run's own; what is kept back is kept back in the budget of the ledger.
+    judge
+        Who scores, if it is not the metric that does.
+    notice
+        Is told what a person should know.
+    """
+
+    plan: Plan
+    ledger: Ledger
+    judge: Judge | None
+    notice: Callable[[str], None]
+    asked: set[int] = field(default_factory=set, init=False)  # trials that may lead after another block
+    _costs: dict[int, PerRow] = field(default_factory=dict, init=False)
+    _warned: set[float] = field(default_factory=set, init=False)
+
+    def learn(self, trial: Trial) -> None:
+        """Take in what the calls of a trial took."""
+        self._costs[trial.number] = per_row(trial)
+        if len(trial.outcomes) >= self.plan.task.search.block:
+            self.asked.add(trial.number)
+
+    def hold(self, winners: Collection[int]) -> None:
+        """Keep back what the verdict may cost: sealed rows at the mean prices of the seed prompt and the dearest."""
+        dear = dearest([self._costs[number] for number in winners])
+        contenders = [each.times(1, self.ledger.workers) for each in (self._costs[0], dear)]
+        if self.judge:  # of both prompts and of the rival
+            reply = self.judge.mean
+            each = PerRow(reply.cost, reply.prompt_tokens + reply.completion_tokens, reply.seconds)
+            contenders.append(each.times(3, self.judge.ledger.workers))
+        keep_back(self.ledger.budget, self.plan.sealed, contenders)
+
+    def warn(self) -> None:
+        """Say when half and four fifths of a cap are spent."""
+        share = self.ledger.budget.share()
+        passed = [mark for mark in WARN_AT if share >= mark and mark not in self._warned]
+        if passed:
+            self._warned |= set(passed)
+            spent = self.ledger.budget.spent
+            cost = f"${spent.usd:.4g}" if self.ledger.model.price else "dollars unknown"
+            self.notice(f"{share:.0%} of the budget is spent: {spent.calls:,} calls, {spent.tokens:,} tokens, {cost}")

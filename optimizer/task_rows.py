@@ -1,0 +1,189 @@
+"""The rows that a task names: its own, read and split, those from elsewhere, those to show, and new ones to answer.
+
+What they are answered with, and by which metric they are compared; knows no space, no model and no results.db.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from optimizer import label_sets, row_metrics
+from optimizer.data import SplitPlan, split, to_examples
+from optimizer.errors import DataError, TaskError, one_of
+from optimizer.metrics import Metric, get_metric
+from optimizer.oddities import oddities
+from optimizer.overlap import same_inputs
+from optimizer.records import Dataset
+from optimizer.sampling import Draw
+from optimizer.scoring import score
+from optimizer.splits import LEAST_ROWS
+from optimizer.tables import Table, drawn, read_table
+from optimizer.task import Task
+from search_spaces.prompt import Example
+
+
+def objective(task: Task, labels: Sequence[str]) -> Metric:
+    """Get the built-in metric of a task; ordered labels are those declared, or numbers."""
+    numbers = all(row_metrics.placed(())(label) is not None for label in labels)
+    order = labels if task.task.labels or task.task.kind == "multilabel" or numbers else ()
+    return get_metric(task.metric, order, several=task.task.kind == "multilabel")
+
+
+def read_rows(task: Task, table: Table | None = None, *, own: Metric | None = None) -> tuple[Dataset, tuple[str, ...]]:
+    """Read and split the rows of a task; the labels are those declared, else those found; none for open answers.
+
+    Parameters
+    ----------
+    task
+        Whose rows are wanted.
+    table
+        What its data file holds, if that has been read already.
+    own
+        The metric, if it is none of ours.
+    """
+    closed = task.task.kind == "classification"
+    if table is None:
+        label = task.data.target if closed else ""
+        draw = Draw(task.data.max_rows, task.data.seed, task.data.split_column, label)
+        table = drawn(task.rows, draw) if task.rows else read_table(task.data_file, draw, task.data.query)
+    examples = to_examples(
+        table,
+        inputs=task.data.inputs,
+        target=task.data.target,
+        id_column=task.data.id,
+        labels=list(task.task.labels) if closed else [],
+        answers_column=task.data.answers,
+    )
+    shares = {"train": task.data.train, "dev": task.data.dev, "test": task.data.test}
+    plan = SplitPlan(shares, task.data.seed, task.data.split_column, task.data.group, stratify=closed)
+    labels = labels_of(task, examples)
+    if task.task.kind == "multilabel":
+        examples = _label_sets(examples, table, labels)
+    metric = own or objective(task, labels)
+    # A target that the metric cannot read is refused here; of code that may be slow one row is a test.
+    for example in () if metric.judged else examples[:1] if own else examples:
+        score(metric, example.target, example)
+    data = split(examples, table, plan, slices=task.data.slices)
+    left_out = [table.note] if table.note else []
+    return replace(data, notes=(*left_out, *data.notes, *oddities(data, task.data.target, labels))), labels
+
+
+def labels_of(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
+    """The closed list of labels: those declared, else those found; none where answers are open."""
+    if task.task.kind == "multilabel":
+        return tuple(task.task.labels) or tuple(label_sets.found([example.target for example in examples]))
+    closed = task.task.kind == "classification"
+    return tuple(task.task.labels) or tuple(sorted({example.target for example in examples})) if closed else ()
+
+
+def _label_sets(examples: Sequence[Example], table: Table, labels: tuple[str, ...]) -> tuple[Example, ...]:
+    """Write the labels of each row in one way, in the order of the list."""
+    if not label_sets.separator(labels):
+        raise TaskError("the labels hold commas, semicolons and |, so that nothing can stand between two. Rename some.")
+    named = [frozenset(label_sets.pieces(e.target, label_sets.signs(labels))) for e in examples]
+    strange = [row for row, found in enumerate(named) if not found or not found <= set(labels)]
+    if strange:
+        given = min(named[strange[0]] - set(labels), default="")
+        fix = 'Write a comma between two, or a JSON list; for rows without any, declare a label such as "none".'
+        table.refuse(strange, one_of("label", given, list(labels)).rstrip("."), fix)
+    written = [label_sets.write(found, labels) for found in named]
+    return tuple(replace(e, targets=(text,)) for e, text in zip(examples, written, strict=True))
+
+
+def other_rows(
+    task: Task, data: Dataset, metric: Metric, labels: tuple[str, ...], file: str, *, targets: bool = True
+) -> tuple[tuple[Example, ...], list[str]]:
+    """Read the rows of a second file that a task names, and say which were left out as the run's own rows.
+
+    Parameters
+    ----------
+    task
+        Whose rows are wanted; they have the columns of its data file, but for an id, which they may lack.
+    data
+        The rows of its data file.
+    metric
+        The objective.
+    labels
+        The labels that may stand in them; empty for open answers.
+    file
+        The second file; empty for none.
+    targets
+        Whether the rows have targets; else those that stand there are not read.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be used, or fewer than 4 of its rows are not among those of the data file.
+    """
+    if not file:
+        return (), []
+    table = read_table(task.folder / file, Draw(task.data.max_rows, task.data.seed, "", ""))
+    examples = to_examples(
+        table,
+        inputs=task.data.inputs,
+        target=task.data.target if targets else "",
+        id_column=task.data.id if task.data.id in table.columns else "",
+        labels=labels if task.task.kind == "classification" else (),
+        answers_column=task.data.answers if targets else "",
+        unanswered=not targets,
+    )
+    if targets and task.task.kind == "multilabel":
+        examples = _label_sets(examples, table, labels)
+    known = {same_inputs(row) for row in (*data.train, *data.dev, *data.test)}
+    kept = tuple(row for row in examples if same_inputs(row) not in known)
+    if len(kept) < LEAST_ROWS:
+        raise DataError(
+            f"{table.path}: has {len(kept)} rows that are not in {task.data.file}; at least {LEAST_ROWS} are needed. "
+            f"Add rows, or take the file out of [data]."
+        )
+    for row in kept if targets and not metric.judged and not metric.code else ():
+        score(metric, row.target, row)
+    left_out = len(examples) - len(kept)
+    said = f"{left_out} rows of {file} stand in {task.data.file} too: they were left out of the former."
+    return kept, [said] if left_out else []
+
+
+def shown_rows(task: Task, data: Dataset, labels: tuple[str, ...]) -> tuple[tuple[Example, ...], list[str]]:
+    """Read the examples that a task wants shown as they are; none may be a row that the prompt is judged by.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be used, or nothing of it is left.
+    """
+    if not task.data.demos:
+        return (), []
+    table = read_table(task.folder / task.data.demos)
+    closed = labels if task.task.kind == "classification" else ()
+    examples = to_examples(table, inputs=task.data.inputs, target=task.data.target, labels=closed)
+    if task.task.kind == "multilabel":
+        examples = _label_sets(examples, table, labels)
+    thoughts = (row.get("reasoning", "").strip() for row in table.rows)
+    examples = tuple(
+        replace(e, id=f"given {e.id}", reasoning=thought) for e, thought in zip(examples, thoughts, strict=True)
+    )
+    sealed = {same_inputs(row) for row in (*data.dev, *data.test)}
+    kept = tuple(row for row in examples if same_inputs(row) not in sealed)
+    if not kept:
+        raise DataError(
+            f"{table.path}: all of its rows are dev or test rows too, which no prompt may show. Add others."
+        )
+    said = f"{len(examples) - len(kept)} rows of {task.data.demos} are dev or test rows too: they are not shown."
+    return kept, [said] if len(kept) < len(examples) else []
+
+
+def new_rows(path: Path, task: Task) -> tuple[Example, ...]:
+    """Read rows to be answered; those that have a wanted answer can be scored."""
+    table = read_table(path)
+    data = task.data
+    known = data.target in table.columns
+    return to_examples(
+        table,
+        inputs=data.inputs,
+        target=data.target if known else "",
+        id_column=data.id if data.id in table.columns else "",
+        answers_column=data.answers if known and data.answers in table.columns else "",
+        unanswered=True,
+    )
