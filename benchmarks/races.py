@@ -77,6 +77,13 @@ class Result:
         """Points that the recommended prompt lies below the best after so many calls."""
         return next((regret for n, regret in reversed(self.curve) if n <= calls), self.start)
 
+    def reached(self, bound: float) -> float:
+        """Calls after which the regret is below a bound for the first time; infinite if it never is.
+
+        As with `settled`, an arrival before there were calls for one prompt on all rows counts as after so many.
+        """
+        return next((max(self.rows, calls) for calls, regret in self.curve if regret < bound), math.inf)
+
     def settled(self, bound: float, horizons: Sequence[int]) -> float:
         """Calls after which the regret stays below a bound up to a horizon, the first that it does; else infinite.
 

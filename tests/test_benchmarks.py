@@ -10,7 +10,7 @@ import pytest
 from benchmarks import bookkeeping, races, replays, rivals
 from benchmarks.landscapes import FAMILIES, landscape
 from benchmarks.problems import Params, Problem
-from benchmarks.search_efficiency import Bar, Line, log, render
+from benchmarks.search_efficiency import Bar, Line, floors, log, render
 from search_spaces.space import Dimension
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "tabular"
@@ -125,7 +125,18 @@ def test_a_race_settles_when_its_regret_stays_small() -> None:
     assert result.settled(5, (600, 1000)) == 400
     assert result.settled(2, (1000,)) == math.inf
     assert races.Result(((5, 1.0),), 20.0, 200, 950, 0.1).settled(5, (1000,)) == 200
+    assert [result.reached(bound) for bound in (9, 5, 4, 1)] == [200, 200, 200, math.inf]
+    assert races.Result(((300, 8.0), (400, 4.0), (700, 6.0)), 20.0, 200, 950, 0.1).reached(5) == 400
     assert [result.regret(n) for n in (0, 299, 300, 5000)] == [20.0, 1.0, 8.0, 3.0]
+
+
+def test_the_floor_of_a_table_is_what_the_dev_rows_would_choose() -> None:
+    """Of three prompts the second has the best dev mean, and the third is the best."""
+    right = np.arange(60) < np.array([6, 50, 40])[:, None]
+    listing = replays._List("tiny", ("a", "b", "c"), right, _rows(60), np.array([10.0, 80.0, 87.0]))
+    table = replays._table("tiny", "list", listing.truth, listing.whole)
+
+    assert "1 lists, spread > 3: 7.0 in the mean, 2 or more on 1 of them" in floors([table], 2)
 
 
 def test_a_bar_compares_with_the_best_that_arrives() -> None:
