@@ -22,7 +22,7 @@ from optimizer.grid import Codes, Floats, Grid
 
 CONSTANT = 4.0  # variance of the mean logit: from 2 % to 98 % right
 PAIRS = 0.25  # share of the prior variance that products of two dimensions have
-PRIOR = 0.15  # observations that the priors of the variances weigh
+PRIOR = 1.0  # observations that the priors of the variances weigh: with less they vanish where cells are few
 COMMON = 0.3  # kernels that the belief weighs that effects are of typical size at all
 TYPICAL = 0.6  # prior variance of f, in logits, shared among the dimensions: a spread of about 12 points
 RESIDUAL = 0.1  # prior variance of what a prompt has of its own
