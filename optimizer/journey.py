@@ -18,6 +18,7 @@ from optimizer.budget import Budget, Caps, Spent
 from optimizer.concluding import Conclusion
 from optimizer.errors import Interrupted
 from optimizer.evaluate import Evaluator
+from optimizer.events import Decided, Destination, Event, Notice, Stage
 from optimizer.grounding import failures, grounds, screen
 from optimizer.judge import Judge, brief
 from optimizer.ledger import Ledger, require_price
@@ -36,7 +37,7 @@ from optimizer.preparing import (
     task_model,
 )
 from optimizer.prompt_text import prompt_text
-from optimizer.records import Ablation, Decided, Destination, Event, Notice, Run, Stage, Trial, Verdict, Wording
+from optimizer.records import Ablation, Run, Trial, Verdict, Wording
 from optimizer.reserve import Reserve
 from optimizer.store import Store
 from optimizer.task import Task

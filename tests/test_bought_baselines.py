@@ -20,6 +20,7 @@ from optimizer.budget import Budget, Caps, Spent
 from optimizer.contenders import CASCADE, RIVAL, TUNED
 from optimizer.embeddings import BATCH, BoughtVectors, EmbeddingModel
 from optimizer.errors import BudgetSpent, Interrupted, ModelError, ProviderError
+from optimizer.events import Event, Notice, Stage
 from optimizer.gateway import Pace
 from optimizer.journey import Watch
 from optimizer.ladder import choose, reach
@@ -28,7 +29,7 @@ from optimizer.metrics import METRICS
 from optimizer.models import open_model, open_service
 from optimizer.prices import known_price
 from optimizer.provider_tuning import Means, Order, chat_lines, most, tune
-from optimizer.records import Dataset, Event, Notice, Run, Stage
+from optimizer.records import Dataset, Run
 from optimizer.store import Store
 from optimizer.studies import best_hyperparameters
 from optimizer.task import Task, load_task

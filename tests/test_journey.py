@@ -21,10 +21,11 @@ import pytest
 from optimizer import history, tune
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, Interrupted, ModelError, StoreError
+from optimizer.events import Event, Stage
 from optimizer.journey import Watch
 from optimizer.predicting import predict_file
 from optimizer.preparing import prepare
-from optimizer.records import Completion, Event, Request, Stage, State, Trial
+from optimizer.records import Completion, Request, State, Trial
 from optimizer.store import Store
 from optimizer.task import load_task
 from tests.small_task import write_task

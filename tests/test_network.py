@@ -15,8 +15,9 @@ from server import ChatServer, Fault
 
 from optimizer.direct import Direct, Endpoint
 from optimizer.errors import ProviderError
+from optimizer.events import Destination
 from optimizer.models import open_model
-from optimizer.records import Destination, Request
+from optimizer.records import Request
 from search_spaces.prompt import Message, Settings
 from tests.asking import landed
 from tests.small_task import write_task
