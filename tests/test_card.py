@@ -20,10 +20,10 @@ from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, TaskError
 from optimizer.findings import Changed, Findings, GroupGap, GroupScore, Steadiness, Suspect
 from optimizer.pages.page import page
+from optimizer.power import smallest_gain
 from optimizer.preparing import prepare
 from optimizer.records import Completion, Request
 from optimizer.report import percent, spread
-from optimizer.stats import smallest_gain
 from optimizer.task import load_task
 from tests.conftest import Command
 from tests.small_task import write_task
