@@ -20,6 +20,11 @@ settings.register_profile("untimed", settings.default, deadline=None)  # machine
 settings.load_profile("untimed")
 
 
+# The processes that run tests fill the cores: threads of linear algebra beside them would spin, waiting for each other.
+# Inherited by those processes, and by the commands that tests start.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
 LONG = ("test_commands_and_examples_run_in_order",)  # minutes: others fill the time beside them
 
 
