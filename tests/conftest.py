@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,6 +48,20 @@ def server(running_server: ChatServer) -> ChatServer:
     return running_server
 
 
+@pytest.fixture(scope="session")
+def running_stranger() -> Iterator[ChatServer]:
+    """Another server for the whole session; tests take `stranger`."""
+    with ChatServer() as server:
+        yield server
+
+
+@pytest.fixture
+def stranger(running_stranger: ChatServer) -> ChatServer:
+    """A server at an address that nobody was told of: what reaches it has gone astray."""
+    running_stranger.forget()
+    return running_stranger
+
+
 CANARY = "sk-canary-0123456789"
 Command = Callable[..., Result]
 
@@ -77,3 +92,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     tune(write_task(folder), db=folder / "results.db")
     return folder / "results.db"
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """The same, with its task and its rows, to change."""
+    for name in ("task.toml", "rows.csv", "results.db"):
+        shutil.copy(finished.parent / name, tmp_path / name)
+    return tmp_path / "results.db"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -45,13 +44,6 @@ SIGNS = [
 def made(finished: Path) -> Card:
     """The card of the finished run of the small task."""
     return history(finished).card()
-
-
-@pytest.fixture
-def copied(finished: Path, tmp_path: Path) -> Path:
-    """A results.db of its own, to change."""
-    shutil.copy(finished, tmp_path / "results.db")
-    return tmp_path / "results.db"
 
 
 def change(db: Path, *statements: str) -> None:

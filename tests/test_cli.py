@@ -41,14 +41,6 @@ def cli(tmp_path: Path) -> Run:
     return run
 
 
-@pytest.fixture
-def results(tmp_path: Path, finished: Path) -> Path:
-    """A copy of the finished run's database as results.db, with its task beside it."""
-    for name in ("results.db", "task.toml", "rows.csv"):
-        shutil.copy(finished.parent / name, tmp_path / name)
-    return tmp_path / "results.db"
-
-
 def test_version_and_help(cli: Run) -> None:
     """The version is the package's; the help names every command."""
     assert re.fullmatch(r"phrasetune, version \d+\.\d+\.\d+\n", cli("--version").stdout)
@@ -205,7 +197,7 @@ def _wait_for_trials(path: Path, n: int) -> None:
     raise AssertionError("the run did not begin")
 
 
-def test_history_lists_runs_and_trials(cli: Run, results: Path) -> None:
+def test_history_lists_runs_and_trials(cli: Run, copied: Path) -> None:
     """Runs, trials with score, n, interval, cost, state and reason, and the verdict."""
     said = cli("history").stdout
 
@@ -228,7 +220,7 @@ def test_history_lists_runs_and_trials(cli: Run, results: Path) -> None:
         ["card", "-o", "card.md"],
     ],
 )
-def test_every_output_ends_with_the_next_command(cli: Run, results: Path, command: list[str]) -> None:
+def test_every_output_ends_with_the_next_command(cli: Run, copied: Path, command: list[str]) -> None:
     """What is printed for a person closes with what to do next."""
     said = cli(*command).stdout
 
@@ -236,7 +228,7 @@ def test_every_output_ends_with_the_next_command(cli: Run, results: Path, comman
     assert said.rsplit("\nNext: ", 1)[1].count("\n") <= 3
 
 
-def test_history_filters_sorts_and_limits(cli: Run, results: Path) -> None:
+def test_history_filters_sorts_and_limits(cli: Run, copied: Path) -> None:
     """The filters hold for JSON and CSV alike."""
     found = json.loads(cli("history", "--json", "--state", "complete", "--sort", "score").stdout)
     rows = list(csv.DictReader(io.StringIO(cli("history", "--csv", "--state", "complete", "--limit", "1").stdout)))
@@ -249,9 +241,9 @@ def test_history_filters_sorts_and_limits(cli: Run, results: Path) -> None:
     assert json.loads(cli("history", "--json", "--state", "complete", "--min-score", "1").stdout)["trials"] == []
 
 
-def test_history_lists_the_best_first_and_says_what_it_leaves_out(cli: Run, results: Path) -> None:
+def test_history_lists_the_best_first_and_says_what_it_leaves_out(cli: Run, copied: Path) -> None:
     """Thirty trials unless more are asked for, fully scored ones first, by score; JSON and CSV have them all."""
-    with sqlite3.connect(results) as db:
+    with sqlite3.connect(copied) as db:
         first = db.execute("SELECT trial FROM best_trials LIMIT 1").fetchone()[0]
         trials = db.execute("SELECT COUNT(*) FROM prompt_trials").fetchone()[0]
         for number in range(trials, 34):
@@ -274,9 +266,9 @@ def test_history_lists_the_best_first_and_says_what_it_leaves_out(cli: Run, resu
     assert states == sorted(states, key=lambda state: state != "complete")
 
 
-def test_history_tells_estimates(cli: Run, results: Path) -> None:
+def test_history_tells_estimates(cli: Run, copied: Path) -> None:
     """What a trial is estimated at stands beside its score, everywhere; a control's trials have none."""
-    with sqlite3.connect(results) as db:
+    with sqlite3.connect(copied) as db:
         db.execute("UPDATE prompt_trials SET estimate = 0.625, estimate_low = 0.5, estimate_high = 0.75")
         db.execute("UPDATE prompt_trials SET estimate = NULL WHERE number = 1")
 
@@ -291,7 +283,7 @@ def test_history_tells_estimates(cli: Run, results: Path) -> None:
     assert table["1"]["estimate"] == ""
 
 
-def test_show_tells_a_prompt_and_its_rows(cli: Run, results: Path) -> None:
+def test_show_tells_a_prompt_and_its_rows(cli: Run, copied: Path) -> None:
     """The prompt as text, the difference to the seed prompt, and the rows fixed and broken."""
     said = cli("show").stdout
     machine = json.loads(cli("show", "--json").stdout)
@@ -303,7 +295,7 @@ def test_show_tells_a_prompt_and_its_rows(cli: Run, results: Path) -> None:
     assert machine["fixed"]
 
 
-def test_the_front_is_listed_and_shown(cli: Run, results: Path) -> None:
+def test_the_front_is_listed_and_shown(cli: Run, copied: Path) -> None:
     """`history --front` lists what no other prompt beats, as a table and as JSON; `show` says where a prompt stands."""
     listed = cli("history", "--front").stdout
     machine = json.loads(cli("history", "--front", "--json").stdout)["front"]
@@ -338,7 +330,7 @@ def test_aims_that_cannot_be_are_refused(cli: Run, tmp_path: Path, options: tupl
     assert complaint in said
 
 
-def test_export_writes_predict_answers_report_draws(cli: Run, results: Path, tmp_path: Path) -> None:
+def test_export_writes_predict_answers_report_draws(cli: Run, copied: Path, tmp_path: Path) -> None:
     """The winner leaves the house as a module, answers rows, and is drawn as a page."""
     assert "prompt.py: written, loaded back: exact" in cli("export", "--format", "python").stdout
     assert "baseline.skops: written" in cli("export", "--format", "skops").stdout
@@ -352,9 +344,9 @@ def test_export_writes_predict_answers_report_draws(cli: Run, results: Path, tmp
     assert "Content-Security-Policy" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-def test_the_documented_questions_are_answered(results: Path) -> None:
+def test_the_documented_questions_are_answered(copied: Path) -> None:
     """The three views answer with plain SQL: best trials, cost per trial, rows the winner broke."""
-    with sqlite3.connect(results) as db:
+    with sqlite3.connect(copied) as db:
         best = db.execute("SELECT trial, score, state FROM best_trials WHERE run = 1 LIMIT 1").fetchone()
         winner = db.execute("SELECT winner FROM runs").fetchone()[0]
         costs = db.execute("SELECT trial, calls FROM cost_per_trial ORDER BY trial LIMIT 1").fetchone()
