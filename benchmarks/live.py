@@ -39,11 +39,12 @@ from optimizer import search
 from optimizer.budget import Budget, Caps, Spent
 from optimizer.calibration import beginnings
 from optimizer.evaluate import Evaluator
+from optimizer.events import Decided, Event
 from optimizer.gateway import Pace
 from optimizer.ledger import Ledger
 from optimizer.models import Model, open_model
 from optimizer.preparing import Plan, prepare
-from optimizer.records import Completion, Decided, Event, Failure, Request
+from optimizer.records import Completion, Failure, Request
 from optimizer.scoring import METRICS
 from optimizer.task import check_task
 from search_spaces.prompt import Prompt

@@ -24,7 +24,7 @@ from benchmarks.landscapes import FAMILIES, landscape
 from benchmarks.problems import Params, Problem
 from benchmarks.replays import Table, tables
 from optimizer import search
-from optimizer.records import Decided, Event
+from optimizer.events import Decided, Event
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS = "ours"

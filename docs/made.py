@@ -25,7 +25,7 @@ LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at mos
 
 # What the docstrings of these modules call by name: the nouns of a prompt, and those of a run.
 NOUNS = ("search_spaces.prompt", "search_spaces.templates", "search_spaces.rendering", "search_spaces.space")
-RECORDS = ("optimizer.records", "optimizer.findings", "optimizer.errors")
+RECORDS = ("optimizer.records", "optimizer.events", "optimizer.findings", "optimizer.errors")
 
 
 def filled(page: str, source: str) -> str:

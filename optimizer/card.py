@@ -109,7 +109,7 @@ def make(
     verdict
         The verdict, if the run has come to one.
     """
-    from optimizer.stats import smallest_gain
+    from optimizer.power import smallest_gain
 
     about, data = run.task["task"], run.task["data"]
     judge = run.task["judge"]["model"]["name"] if about["metric"] == "judge" else ""

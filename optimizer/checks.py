@@ -29,9 +29,9 @@ from optimizer.models import LocalModel, Model, RemoteModel, destination
 from optimizer.opening import examine
 from optimizer.overlap import audit
 from optimizer.owner import alive
+from optimizer.power import smallest_gain
 from optimizer.preparing import constraints, context, prepare, task_model
 from optimizer.records import Completion, Request
-from optimizer.stats import smallest_gain
 from optimizer.task import Task
 from optimizer.task_sections import ModelSpec
 from optimizer.version import __version__

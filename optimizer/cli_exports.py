@@ -114,8 +114,8 @@ def _verify(done: Exported, told: Handover) -> None:
 
 
 def _rescore(done: Exported, told: Handover, db: str, max_calls: int) -> None:
+    from optimizer.events import Destination
     from optimizer.journey import Watch
-    from optimizer.records import Destination
     from optimizer.report import percent, spread
     from optimizer.rescoring import rescore
 

@@ -102,11 +102,11 @@ def _findings_text(verdict: Verdict, texts: Mapping[str, str], rows: int) -> Non
 def predict(file: str, run: int | None, db: str, output: str | None, force: bool) -> None:
     """Apply the winner to the rows in FILE; a CSV of ids and answers, and the score where the rows have a target."""
     from optimizer.archive import History
+    from optimizer.events import Destination
     from optimizer.exports import Target, write_bytes
     from optimizer.journey import Watch
     from optimizer.plain import answers_csv
     from optimizer.predicting import predict_file
-    from optimizer.records import Destination
     from optimizer.report import percent, spread
 
     target = Target(Path(output).parent, Path(output).name, force) if output else None

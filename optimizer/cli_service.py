@@ -181,8 +181,8 @@ def _plan_record(ready: Plan, model: Model, shown: Probe, found: Estimate) -> di
     from dataclasses import asdict
 
     from optimizer.models import destination
+    from optimizer.power import smallest_gain
     from optimizer.preparing import caps
-    from optimizer.stats import smallest_gain
 
     place, data, done = destination(model), ready.data, shown.completions
     rows = {"train": len(data.train), "dev": len(data.dev), "test": len(data.test)}

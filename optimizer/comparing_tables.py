@@ -8,8 +8,8 @@ from typing import Any
 
 from optimizer.comparing import Compared, Side
 from optimizer.contenders import LEVEL
+from optimizer.power import smallest_gain
 from optimizer.report import Change, Grid, changes_grid, comparison_row, dollars, percent, prompt_diff, spread
-from optimizer.stats import smallest_gain
 from optimizer.verdict import figures
 
 

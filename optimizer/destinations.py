@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from optimizer.records import Destination
+from optimizer.events import Destination
 
 # Providers whose address is in no variable, and not in LiteLLM's answer about them either.
 USUAL = {

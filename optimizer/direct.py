@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from optimizer.answers import Alternatives, read
+from optimizer.events import Destination
 from optimizer.faults import CallFailed, Fate, classify, one_line, seconds_to_wait
-from optimizer.records import Completion, Destination, Request
+from optimizer.records import Completion, Request
 
 if TYPE_CHECKING:
     import aiohttp

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from optimizer import label_sets
 from optimizer.columns import Guess
 from optimizer.overlap import audit
+from optimizer.power import smallest_gain
 from optimizer.records import Dataset
-from optimizer.stats import smallest_gain
 
 SHOWN_LABELS = 12
 SHOWN_LEAKS = 5

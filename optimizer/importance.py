@@ -7,11 +7,13 @@ the search liked it or not. Reads a fitted surrogate; knows no board, no languag
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from optimizer.grid import Codes, Floats, Grid
 from optimizer.records import Importance
-from optimizer.surrogate import Draw, Surrogate, onehot
+from optimizer.surrogate import Draw, Surrogate
 
 DRAWS = 64  # the ends of a 95 % interval are then the second draw from either side
 PROMPTS = 256  # a share's error by chance is then about a point, less than what the draws differ by
@@ -32,13 +34,12 @@ def importances(model: Surrogate, rng: np.random.Generator) -> tuple[Importance,
         return ()
     codes = grid.filled(grid.random(PROMPTS, rng), rng)
     seed = grid.encode({dimension.name: dimension.seed for dimension in grid.dimensions})
-    alone, total = np.zeros((2, DRAWS, len(grid.dimensions)))
-    gains = np.zeros((DRAWS, grid.width))
-    for i in range(DRAWS):
-        draw = model.draw(rng, 1.0)
-        varied = profiles(grid, draw, codes)
-        alone[i], total[i] = shares(varied)
-        gains[i] = _gains(model, [values + draw.mean for values in varied], codes, seed)
+    draws = [model.draw(rng, 1.0) for _ in range(DRAWS)]
+    varied = profiles(grid, draws, codes)
+    alone, total = shares(varied)
+    gains = np.stack(
+        [_gains(model, [values[i] + draw.mean for values in varied], codes, seed) for i, draw in enumerate(draws)]
+    )
     found = []
     for place, (dimension, block) in enumerate(zip(grid.dimensions, grid.blocks, strict=True)):
         level = int(gains[:, block].mean(axis=0).argmax())
@@ -50,37 +51,32 @@ def importances(model: Surrogate, rng: np.random.Generator) -> tuple[Importance,
     return tuple(sorted(found, key=lambda importance: -importance.share))
 
 
-def profiles(grid: Grid, draw: Draw, codes: Codes) -> list[Floats]:
-    """Vary each dimension in turn: the function at prompts [n, dimensions] with each of its levels, [n, levels]."""
-    masked = grid.masked(codes)
-    here = grid.value(draw.single, draw.pair, codes)
-    effects = draw.single + onehot(masked, grid.width) @ draw.pair  # what a level adds beside a prompt's others
+def profiles(grid: Grid, draws: Sequence[Draw], codes: Codes) -> list[Floats]:
+    """Vary each dimension in turn: functions at prompts [n, dimensions] with each of its levels, [draws, n, levels]."""
+    singles, pairs = np.stack([draw.single for draw in draws]), np.stack([draw.pair for draw in draws])
     found = []
     for place, block in enumerate(grid.blocks):
-        if place in grid.deciding:  # other dimensions come and go with it
-            options = np.repeat(codes[:, None, :], block.stop - block.start, axis=1)
-            options[:, :, place] = np.arange(block.start, block.stop)
-            found.append(grid.value(draw.single, draw.pair, options))
-        else:
-            own = np.take_along_axis(effects, codes[:, [place]], axis=1)
-            found.append(here[:, None] + (masked[:, [place]] >= 0) * (effects[:, block] - own))
+        options = np.repeat(codes[:, None, :], block.stop - block.start, axis=1)
+        options[:, :, place] = np.arange(block.start, block.stop)
+        found.append(grid.values(singles, pairs, options))
     return found
 
 
 def shares(varied: list[Floats]) -> tuple[Floats, Floats]:
-    """The share of the variance that each dimension explains alone, and with all that it takes part in.
+    """The share of the variance that each dimension explains alone, and with all it takes part in [draws, dimensions].
 
     First-order and total index (Sobol 1993; Homma and Saltelli 1996); all levels of a dimension are gone through, so
     that only the other dimensions are sampled.
     """
-    alone, total = np.zeros((2, len(varied)))
-    for place, values in enumerate(varied):
-        n, variance = len(values), max(float(values.var()), 1e-12)
-        with_others = float(values.var(axis=1).mean())
+    alone, total = [], []
+    for values in varied:
+        n, variance = values.shape[1], np.maximum(values.var(axis=(1, 2)), 1e-12)
+        with_others = values.var(axis=2).mean(axis=1)
         # The mean over n prompts still holds 1/n of the interactions' variance, which is not the dimension's own.
-        own = (n * float(values.mean(axis=0).var()) - with_others) / (n - 1)
-        alone[place], total[place] = max(0.0, own) / variance, with_others / variance
-    return alone, total
+        own = (n * values.mean(axis=1).var(axis=1) - with_others) / (n - 1)
+        alone.append(np.maximum(0.0, own) / variance)
+        total.append(with_others / variance)
+    return np.stack(alone, axis=1), np.stack(total, axis=1)
 
 
 def _gains(model: Surrogate, varied: list[Floats], codes: Codes, seed: Codes) -> Floats:

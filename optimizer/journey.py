@@ -5,7 +5,6 @@ data -> splits -> space -> search -> verdict, with every completion in the ledge
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,10 +17,10 @@ from optimizer.budget import Budget, Caps, Spent
 from optimizer.concluding import Conclusion
 from optimizer.errors import Interrupted
 from optimizer.evaluate import Evaluator
+from optimizer.events import Decided, Destination, Event, Notice, Stage
 from optimizer.grounding import failures, grounds, screen
 from optimizer.judge import Judge, brief
 from optimizer.ledger import Ledger, require_price
-from optimizer.mirror import mirror, study_name
 from optimizer.models import Model, destination
 from optimizer.preparing import (
     NOBODY,
@@ -36,7 +35,7 @@ from optimizer.preparing import (
     task_model,
 )
 from optimizer.prompt_text import prompt_text
-from optimizer.records import Ablation, Decided, Destination, Event, Notice, Run, Stage, Trial, Verdict, Wording
+from optimizer.records import Ablation, Run, Trial, Verdict, Wording
 from optimizer.reserve import Reserve
 from optimizer.store import Store
 from optimizer.task import Task
@@ -44,7 +43,6 @@ from optimizer.task_sections import JUDGE, PROPOSER, TEACHER, ModelSpec
 from optimizer.tuned import Tuned
 
 AHEAD = 1  # decisions taken while answers from outside this process are waited for
-LEAVING = 0.5  # seconds that a user who has stopped a run waits for Optuna's tables: they are completed later
 
 
 @dataclass
@@ -376,16 +374,18 @@ class _Journey:
         if self.store.run(self.id).winner is None:  # else the reason is why the search ended
             self.store.update_run(self.id, reason=reason or "stopped")
         if status == "interrupted":
-            self._mirror(self.store.trials(self.id, outcomes=False), LEAVING)
+            self._mirror(self.store.trials(self.id, outcomes=False))
 
-    def _mirror(self, trials: Sequence[Trial], seconds: float = math.inf) -> None:
+    def _mirror(self, trials: Sequence[Trial]) -> None:
         """Copy the trials for Optuna's tools; a copy that fails must not cost the result."""
         if not self.kept:
             return
+        from optimizer.mirror import mirror, study_name  # SQLAlchemy
+
         name = study_name(self.plan.task.task.name, self.id)
         self.watch.event(Stage("mirror", "copying the trials into Optuna's tables"))
         try:
-            mirror(self.store.path, name, self.plan.space, trials, text=self._text, seconds=seconds)
+            mirror(self.store.path, name, self.plan.space, trials, text=self._text)
         except Exception as error:  # noqa: BLE001 - whatever Optuna's storage raises
             self.watch.event(Stage("mirror", f"Optuna's tables could not be written: {error}"))
 

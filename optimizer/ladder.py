@@ -15,11 +15,12 @@ from optimizer import encoder, linear, lora, provider_tuning
 from optimizer.baseline import Lesson, Rival
 from optimizer.embeddings import BoughtVectors, EmbeddingModel
 from optimizer.errors import InputError, Interrupted, ModelError, PhrasetuneError
+from optimizer.events import Destination
 from optimizer.ledger import Ledger, require_price
 from optimizer.models import Model, open_model, open_service
 from optimizer.prices import known_mode, known_price
 from optimizer.provider_tuning import Means
-from optimizer.records import Destination, Rung, TrainedModel
+from optimizer.records import Rung, TrainedModel
 from optimizer.rungs import best_on_dev
 from optimizer.task import Task
 

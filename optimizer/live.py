@@ -14,7 +14,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from optimizer.records import BlockScored, Decided, Destination, Event, Notice, Stage, State, Trial, TrialEnded
+from optimizer.events import BlockScored, Decided, Destination, Event, Notice, Stage, TrialEnded
+from optimizer.records import State, Trial
 from optimizer.report import dollars, params_text, percent, spread, visible
 
 SHOWN = 8  # ended trials in view

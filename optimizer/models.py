@@ -22,9 +22,10 @@ from optimizer.answers import Alternatives, read
 from optimizer.direct import Direct, Endpoint
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, ModelError
+from optimizer.events import Destination
 from optimizer.faults import CallFailed, Fate, classify, one_line, seconds_to_wait, unfit_address
 from optimizer.prices import known_price
-from optimizer.records import Completion, Destination, Request
+from optimizer.records import Completion, Request
 
 # Providers whose endpoints speak the OpenAI protocol, and to which LiteLLM sends what it is given.
 LONG = 600.0  # seconds; the gateway ends a call at its own deadline

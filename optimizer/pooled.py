@@ -19,13 +19,13 @@ import numpy as np
 from optimizer.aims import Aims
 from optimizer.arrivals import Swapped
 from optimizer.board import Board, Limits, Pick
+from optimizer.distributions import critical
 from optimizer.grid import Codes, Floats, Grid
 from optimizer.importance import importances
 from optimizer.knowledge import most_telling
 from optimizer.records import Importance, State
 from optimizer.scoring import weights
 from optimizer.selection import corrected
-from optimizer.stats import critical
 from optimizer.surrogate import Draw, Surrogate
 from search_spaces.space import Value
 

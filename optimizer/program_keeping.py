@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from optimizer import search
+from optimizer.events import Event, Notice, Stage
 from optimizer.ledger import Ledger
 from optimizer.program_search import ProgramSearch
 from optimizer.propose import ROOM
-from optimizer.records import Event, Notice, Stage, Trial, Wording
+from optimizer.records import Trial, Wording
 from optimizer.rounds import Rounds
 from optimizer.store import Store
 from optimizer.wordings import Arrivals

@@ -15,11 +15,12 @@ import dspy
 from optimizer import search
 from optimizer.adapted import AdaptedPredict, adapt
 from optimizer.errors import BudgetSpent, InputError, ProviderError
+from optimizer.events import Event, Stage
 from optimizer.metrics import METRICS
 from optimizer.program_rows import Rows
 from optimizer.program_runs import Ran, Runner
 from optimizer.propose import CUT, INSTRUCTION, MOST_PROPOSED, ROOM, Failure, Ground, quoted
-from optimizer.records import Event, Outcome, Stage, Trial
+from optimizer.records import Outcome, Trial
 from optimizer.screening import Screen, copies
 from search_spaces.opening import tables_of
 from search_spaces.program import Demo, Predictor, ProgramSpace

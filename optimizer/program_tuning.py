@@ -20,6 +20,7 @@ from optimizer.budget import Budget, Caps, Spent
 from optimizer.clerk import Clerk
 from optimizer.contenders import BEST, SEED
 from optimizer.errors import BudgetSpent, Interrupted, TaskError
+from optimizer.events import Notice, Stage
 from optimizer.holding import PerRow, dearest, keep_back, per_row
 from optimizer.journey import Watch, announce
 from optimizer.ledger import Ledger
@@ -30,7 +31,7 @@ from optimizer.program_rows import Rows
 from optimizer.program_runs import Judged, Runner
 from optimizer.program_search import ProgramSearch, Teaching
 from optimizer.propose import MOST_CALLS, ROOM
-from optimizer.records import Notice, Run, Stage, Trial, Verdict
+from optimizer.records import Run, Trial, Verdict
 from optimizer.scoring import feedback, score
 from optimizer.store import Store
 from optimizer.task import Task

@@ -12,10 +12,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from optimizer.distributions import critical
 from optimizer.findings import Changed, Steadiness
 from optimizer.records import Outcome
 from optimizer.scoring import Metric, compare, interval, resampled, summarise
-from optimizer.stats import critical, crossed_interval
+from optimizer.stats import crossed_interval
 from search_spaces.prompt import Example, Prompt
 from search_spaces.space import Space, Value
 

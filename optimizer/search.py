@@ -20,8 +20,9 @@ from optimizer.aims import Aims
 from optimizer.arrivals import View, first_looks, spare
 from optimizer.board import Board, Card, Limits, Pick
 from optimizer.errors import BudgetSpent, InputError, one_of
+from optimizer.events import BlockScored, Decided, Event, TrialEnded
 from optimizer.front import Constraints
-from optimizer.records import BlockScored, Decided, Event, Importance, Kind, Outcome, State, Trial, TrialEnded, Wording
+from optimizer.records import Importance, Kind, Outcome, State, Trial, Wording
 from optimizer.scoring import METRICS, Metric
 from optimizer.stats import wilson
 from search_spaces.prompt import Example, Prompt

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from optimizer.stats import critical
+from optimizer.distributions import critical
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from optimizer.distributions import NORMAL, critical, half_tail, last, student, student_critical
 
 Interval = tuple[float, float]
 Floats = NDArray[np.float64]
@@ -24,8 +25,6 @@ PERMUTATIONS = 9999  # the error of a p-value near 0.05 is then 0.002
 EXACT_ROWS = 12  # 4,096 ways to swap: fewer than PERMUTATIONS, so exactness is also cheaper
 BATCH = 2**20  # numbers held at once: 8 MB an array whatever the number of rows
 TINY = 1e-9  # two means of the same scores in another order may differ by rounding
-
-_NORMAL = NormalDist()
 
 
 # --- one contender ----------------------------------------------------------------------------------------
@@ -143,8 +142,7 @@ def crossed_interval(
         least, most = wilson(n * (observed - low) / (high - low), n, level=level)
         return (low + least * (high - low), low + most * (high - low))
     freedom = (rows + models) ** 2 / (rows**2 / max(1, n - 1) + models**2 / max(1, r - 1))
-    tail = (1 + level) / 2
-    half = math.sqrt(rows + models) * _last(lambda t: _student(t, max(1, int(freedom))) < tail, 0.0, 1e4)
+    half = student_critical(level, max(1, int(freedom))) * math.sqrt(rows + models)
     return (max(low, observed - half), min(high, observed + half))
 
 
@@ -196,7 +194,7 @@ def mcnemar(a: ArrayLike, b: ArrayLike) -> float:
     """Two-sided p of equal shares, 0/1 scores [n] of the same rows: McNemar (1947), exact; 1 if no row differs."""
     differences = _differences(a, b)
     gains, losses = int((differences > 0).sum()), int((differences < 0).sum())
-    return min(1.0, 2 * _half_tail(max(gains, losses), gains + losses))
+    return min(1.0, 2 * half_tail(max(gains, losses), gains + losses))
 
 
 def paired_permutation(a: ArrayLike, b: ArrayLike, rng: np.random.Generator, *, resamples: int = PERMUTATIONS) -> float:
@@ -256,73 +254,17 @@ def worse_than(differences: ArrayLike) -> float:
     differences = np.asarray(differences, dtype=np.float64)
     losses, unequal = int((differences < 0).sum()), int(np.count_nonzero(differences))
     if _signs_only(differences):
-        return _half_tail(losses, unequal)
+        return half_tail(losses, unequal)
     # No test of flipped signs could say less: without it two equal small losses would be proof.
     least = 0.5**unequal
     deviation = float(differences.std(ddof=1)) if len(differences) > 1 else 0.0
     if deviation < TINY:
         return least if losses else 1.0
     t = float(differences.mean()) / deviation * math.sqrt(len(differences))
-    return max(least, _student(t, len(differences) - 1))
-
-
-# --- before anything is bought ----------------------------------------------------------------------------
-
-
-def smallest_gain(n: int, *, flips: float = 0.25, power: float = 0.8, level: float = 0.95) -> float:
-    """Smallest gain in accuracy that `n` paired rows show with this power; 1 if they show none.
-
-    Parameters
-    ----------
-    n
-        Number of rows that both prompts answer.
-    flips
-        Share of rows on which exactly one of the two prompts is right; at least the gain itself.
-    power
-        Probability that the test finds the gain.
-    level
-        1 - the two-sided error rate of the test.
-
-    Returns
-    -------
-    float
-        A difference of shares in (0, 1].
-
-    Notes
-    -----
-    Connor (1987), solved for the difference instead of n. We add half a row, because the exact test rejects less
-    often than the paper's normal one. Its exact power is then 0.79 to 0.87 where 0.8 is asked (0.75 to 0.79
-    without), for 20 to 1,000 rows and flips of 0.05 to 0.4.
-    """
-
-    def hidden(gain: float) -> bool:
-        unequal = n * max(flips, gain)
-        return n * gain < 0.5 + critical(level) * math.sqrt(unequal) + _NORMAL.inv_cdf(power) * math.sqrt(
-            unequal - n * gain * gain
-        )
-
-    return _last(hidden, 0.0, 1.0)
-
-
-def rows_needed(gain: float, *, flips: float = 0.25, power: float = 0.8, level: float = 0.95) -> int:
-    """Count the paired rows that show a gain in accuracy with this power: the inverse of `smallest_gain`.
-
-    Parameters as there; `gain` is a difference of shares in (0, 1].
-    """
-    if not 0 < gain <= 1:
-        raise ValueError(f"a gain lies above 0 and is at most 1, not {gain}")
-    unequal = max(flips, gain)
-    root = critical(level) * math.sqrt(unequal) + _NORMAL.inv_cdf(power) * math.sqrt(unequal - gain * gain)
-    # n gain - root sqrt(n) - 1/2 = 0 is a parabola in sqrt(n).
-    return math.ceil(((root + math.sqrt(root * root + 2 * gain)) / (2 * gain)) ** 2 - TINY)
+    return max(least, student(t, len(differences) - 1))
 
 
 # --- parts ------------------------------------------------------------------------------------------------
-
-
-def critical(level: float) -> float:
-    """Normal quantile of a two-sided interval at this level: 1.96 at 0.95."""
-    return _NORMAL.inv_cdf((1 + level) / 2)
 
 
 def _differences(a: ArrayLike, b: ArrayLike) -> Floats:
@@ -335,14 +277,6 @@ def _differences(a: ArrayLike, b: ArrayLike) -> Floats:
 
 def _signs_only(differences: Floats) -> bool:
     return bool((differences == np.sign(differences)).all())
-
-
-def _last(holds: Callable[[float], bool], inside: float, outside: float) -> float:
-    """Bisect to the last point on the way from `inside` to `outside` at which `holds`."""
-    for _ in range(50):
-        middle = (inside + outside) / 2
-        inside, outside = (middle, outside) if holds(middle) else (inside, middle)
-    return (inside + outside) / 2
 
 
 def _tango(gains: float, losses: float, n: int, level: float) -> Interval:
@@ -359,38 +293,12 @@ def _tango(gains: float, losses: float, n: int, level: float) -> Interval:
         return bool((gains - losses - n * delta) ** 2 <= z**2 * n * (2 * q + delta * (1 - delta)))
 
     observed = (gains - losses) / n
-    return (_last(within, observed, -1.0), _last(within, observed, 1.0))
-
-
-def _half_tail(k: int, n: int) -> float:
-    """P(X >= k) for X ~ Binomial(n, 1/2), exact."""
-    ways = math.comb(n, k)
-    total = 0
-    for i in range(k, n + 1):
-        total += ways
-        ways = ways * (n - i) // (i + 1)
-    return total / (1 << n)
-
-
-def _student(t: float, freedom: int) -> float:
-    """P(T <= t): the finite series of Abramowitz and Stegun, 26.7.3 and 26.7.4; from 200 on, 26.7.8."""
-    if freedom > 200:
-        return _NORMAL.cdf(t * (1 - 1 / (4 * freedom)) / math.sqrt(1 + t * t / (2 * freedom)))
-    angle = math.atan(t / math.sqrt(freedom))
-    odd = freedom % 2
-    term = math.cos(angle) if odd else 1.0
-    total = 0.0
-    for i in range(2 + odd, freedom + 1, 2):
-        total += term
-        term *= math.cos(angle) ** 2 * (i - 1) / i
-    inner = math.sin(angle) * total
-    return 0.5 + (angle + inner) / math.pi if odd else 0.5 + inner / 2
+    return (last(within, observed, -1.0), last(within, observed, 1.0))
 
 
 def _symmetric(observed: float, error: float, n: int, level: float, most: float = 1.0) -> Interval:
     """Student's limits in [-most, most] around a difference with a standard error from `n` rows."""
-    tail = (1 + level) / 2
-    half = error * _last(lambda t: _student(t, n - 1) < tail, 0.0, 1e4)
+    half = student_critical(level, n - 1) * error
     return (max(-most, observed - half), min(most, observed + half))
 
 
@@ -416,9 +324,9 @@ def _bca(observed: float, resampled: Floats, left_out: Floats, level: float) -> 
     pull = left_out.mean() - left_out
     squares = float((pull**2).sum())
     if 0 < below < 1 and squares > 0:
-        bias, acceleration = _NORMAL.inv_cdf(below), float((pull**3).sum()) / (6 * squares**1.5)
-        shifted = [bias + _NORMAL.inv_cdf(tail) for tail in tails]
+        bias, acceleration = NORMAL.inv_cdf(below), float((pull**3).sum()) / (6 * squares**1.5)
+        shifted = [bias + NORMAL.inv_cdf(tail) for tail in tails]
         if all(acceleration * z < 1 for z in shifted):
-            tails = [_NORMAL.cdf(bias + z / (1 - acceleration * z)) for z in shifted]
+            tails = [NORMAL.cdf(bias + z / (1 - acceleration * z)) for z in shifted]
     low, high = np.quantile(resampled, tails)
     return (min(float(low), observed), max(float(high), observed))

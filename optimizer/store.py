@@ -158,9 +158,11 @@ class Store(Rulings):
     @reads
     def _prompt(self, text: str) -> Prompt:
         data = json.loads(text)
-        if pool := data.pop("pool", None):
-            data["demos"] = json.loads(self.rows("SELECT json FROM pools WHERE digest = ?", pool)[0]["json"])
-        return Prompt.from_dict(data)
+        pool = data.pop("pool", None)
+        prompt = Prompt.from_dict({"demos": (), **data})
+        if pool is None:
+            return prompt
+        return replace(prompt, demos=_pool(self.rows("SELECT json FROM pools WHERE digest = ?", pool)[0]["json"]))
 
     @reads
     def trials(self, run: int, *, outcomes: bool = True) -> list[Trial]:
@@ -291,6 +293,12 @@ _ADD_UP = """UPDATE prompt_trials AS t SET (calls, cost, prompt_tokens, completi
 def _digest(prompt: Prompt) -> str:
     """A prompt's digest: a trial is written down after each of its blocks, and a pool of demos may be long."""
     return prompt.digest
+
+
+@lru_cache(maxsize=8)
+def _pool(text: str) -> tuple[Example, ...]:
+    """A pool of demos, which most trials of a run may share."""
+    return tuple(map(Example.from_dict, json.loads(text)))
 
 
 def _searched(outcome: Outcome) -> tuple[int, str]:

@@ -12,9 +12,9 @@ import numpy as np
 
 from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, LEVEL, PICKED, RIVAL, SEED, TUNED
 from optimizer.errors import ProviderError
+from optimizer.power import smallest_gain
 from optimizer.records import Comparison, Contender, Outcome, Verdict
 from optimizer.scoring import Metric, compare, interval, summarise
-from optimizer.stats import smallest_gain
 from search_spaces.prompt import Example
 
 ERRORS = 0.2  # with a larger share of failed calls a contender is not judged

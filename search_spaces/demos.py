@@ -10,7 +10,7 @@ import math
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 from search_spaces.prompt import Example
@@ -53,11 +53,16 @@ class TextIndex:
 
     def rank(self, text: str, k: int) -> list[int]:
         """Positions of the `k` most similar documents, best first; ties go to the earlier one."""
+        scores = self.likeness(self._weigh(Counter(terms(text))))
+        return sorted(range(len(scores)), key=scores.__getitem__, reverse=True)[:k]
+
+    def likeness(self, vector: Mapping[str, float]) -> list[float]:
+        """Cosine of a vector with every document's."""
         scores = [0.0] * len(self.vectors)
-        for term, weight in self._weigh(Counter(terms(text))).items():
+        for term, weight in vector.items():
             for position, other in self._postings[term]:
                 scores[position] += weight * other
-        return sorted(range(len(scores)), key=lambda i: (-scores[i], i))[:k]
+        return scores
 
 
 class DemoPool:
@@ -121,10 +126,7 @@ def _diverse(pool: DemoPool, k: int, rng: random.Random) -> tuple[Example, ...]:
     taken = [rng.randrange(len(vectors))]
     closest = [0.0] * len(vectors)
     while len(taken) < k:
-        last = vectors[taken[-1]]
-        for position, vector in enumerate(vectors):
-            similarity = sum(weight * vector.get(term, 0.0) for term, weight in last.items())
-            closest[position] = max(closest[position], similarity)
+        closest = list(map(max, closest, pool.index.likeness(vectors[taken[-1]])))
         left = [p for p in range(len(vectors)) if p not in taken]
         taken.append(min(left, key=lambda p: (closest[p], p)))
     return tuple(pool.examples[p] for p in taken)

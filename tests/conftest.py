@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,11 @@ from tests.small_task import write_task
 settings.register_profile("untimed", settings.default, deadline=None)  # machines are shared, and no test is timed
 settings.load_profile("untimed")
 
+
+# The processes that run tests fill the cores: threads of linear algebra beside them would spin, waiting for each other.
+# Inherited by those processes, and by the commands that tests start.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 LONG = ("test_commands_and_examples_run_in_order",)  # minutes: others fill the time beside them
 
@@ -40,6 +46,20 @@ def server(running_server: ChatServer) -> ChatServer:
     """A chat-completions server on loopback with an empty log and no faults."""
     running_server.forget()
     return running_server
+
+
+@pytest.fixture(scope="session")
+def running_stranger() -> Iterator[ChatServer]:
+    """Another server for the whole session; tests take `stranger`."""
+    with ChatServer() as server:
+        yield server
+
+
+@pytest.fixture
+def stranger(running_stranger: ChatServer) -> ChatServer:
+    """A server at an address that nobody was told of: what reaches it has gone astray."""
+    running_stranger.forget()
+    return running_stranger
 
 
 CANARY = "sk-canary-0123456789"
@@ -72,3 +92,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     tune(write_task(folder), db=folder / "results.db")
     return folder / "results.db"
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """The same, with its task and its rows, to change."""
+    for name in ("task.toml", "rows.csv", "results.db"):
+        shutil.copy(finished.parent / name, tmp_path / name)
+    return tmp_path / "results.db"

@@ -20,6 +20,7 @@ from optimizer.budget import Budget, Caps, Spent
 from optimizer.contenders import CASCADE, RIVAL, TUNED
 from optimizer.embeddings import BATCH, BoughtVectors, EmbeddingModel
 from optimizer.errors import BudgetSpent, Interrupted, ModelError, ProviderError
+from optimizer.events import Event, Notice, Stage
 from optimizer.gateway import Pace
 from optimizer.journey import Watch
 from optimizer.ladder import choose, reach
@@ -28,7 +29,7 @@ from optimizer.metrics import METRICS
 from optimizer.models import open_model, open_service
 from optimizer.prices import known_price
 from optimizer.provider_tuning import Means, Order, chat_lines, most, tune
-from optimizer.records import Dataset, Event, Notice, Run, Stage
+from optimizer.records import Dataset, Run
 from optimizer.store import Store
 from optimizer.studies import best_hyperparameters
 from optimizer.task import Task, load_task
@@ -273,27 +274,27 @@ def test_a_refusal_costs_nothing(server: ChatServer, store: Store) -> None:
 
 
 @pytest.mark.parametrize("code", [302, 307])
-def test_rows_are_not_sent_elsewhere(server: ChatServer, store: Store, code: int) -> None:
+def test_rows_are_not_sent_elsewhere(server: ChatServer, stranger: ChatServer, store: Store, code: int) -> None:
     """No redirect is followed."""
-    with ChatServer() as attacker:
-        server.misbehave(Fault(code, {"error": {}}, {"Location": f"{attacker.url}/files"}))
-        with pytest.raises(ProviderError, match="leads elsewhere"):
-            tune(ROWS, ROWS[:2], order(server), means(store))
+    server.misbehave(Fault(code, {"error": {}}, {"Location": f"{stranger.url}/files"}))
+    with pytest.raises(ProviderError, match="leads elsewhere"):
+        tune(ROWS, ROWS[:2], order(server), means(store))
 
-        assert attacker.log == []
+    assert stranger.log == []
 
 
-def test_a_proxy_sees_no_rows_without_tls(server: ChatServer, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_sees_no_rows_without_tls(
+    server: ChatServer, stranger: ChatServer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The endpoint is called itself."""
-    with ChatServer() as attacker:
-        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-            monkeypatch.setenv(name, attacker.url.removesuffix("/v1"))
-        monkeypatch.delenv("no_proxy", raising=False)
-        monkeypatch.delenv("NO_PROXY", raising=False)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, stranger.url.removesuffix("/v1"))
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
 
-        assert tune(ROWS, ROWS[:2], order(server), means(store)).tuned
-        assert vectors(server, store)(["a"]).size
-        assert attacker.log == []
+    assert tune(ROWS, ROWS[:2], order(server), means(store)).tuned
+    assert vectors(server, store)(["a"]).size
+    assert stranger.log == []
 
 
 def trained(server: ChatServer, store: Store, budget: Budget, jobs: int = 1) -> Rival:

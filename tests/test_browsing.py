@@ -17,7 +17,6 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from optimizer import history
 from optimizer.pages.page import page
-from tests.small_task import write_task
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine: apt-get install chromium")
@@ -143,21 +142,16 @@ def test_a_printed_report_shows_what_is_folded(browser: Browser, report: str) ->
 
 
 @pytest.fixture
-def live(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+def live(copied: Path) -> Iterator[tuple[str, Path]]:
     """A dashboard over a results.db in which a first run has ended, and the folder of both."""
-    command = [sys.executable, "-m", "optimizer.cli"]
-    write_task(tmp_path, search={"calls": 60})
-    tune = [*command, "tune", "task.toml", "--quiet"]
-    subprocess.run(tune, cwd=tmp_path, check=True, capture_output=True, timeout=120)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    serving = subprocess.Popen(
-        [*command, "dashboard", "--port", str(port)], cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-m", "optimizer.cli", "dashboard", "--port", str(port)]
+    serving = subprocess.Popen(command, cwd=copied.parent, stdout=subprocess.PIPE, text=True)
     assert serving.stdout
     assert f"http://127.0.0.1:{port}" in serving.stdout.readline()
-    yield f"http://127.0.0.1:{port}", tmp_path
+    yield f"http://127.0.0.1:{port}", copied.parent
     serving.terminate()
     serving.communicate(timeout=20)
 
@@ -165,7 +159,7 @@ def live(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 def test_a_run_is_followed_while_it_goes_on(browser: Browser, live: tuple[str, Path]) -> None:
     """A second run appears in the list; its page fills by itself, asks nobody else, and ends with the verdict."""
     address, folder = live
-    text = (folder / "task.toml").read_text(encoding="utf-8").replace("calls = 60", "calls = 400")
+    text = (folder / "task.toml").read_text(encoding="utf-8").replace("calls = 250", "calls = 400")
     (folder / "second.toml").write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "optimizer.cli", "tune", "second.toml", "--quiet", "--seed", "1"]
     running = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

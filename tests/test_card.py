@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,10 +19,10 @@ from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, TaskError
 from optimizer.findings import Changed, Findings, GroupGap, GroupScore, Steadiness, Suspect
 from optimizer.pages.page import page
+from optimizer.power import smallest_gain
 from optimizer.preparing import prepare
 from optimizer.records import Completion, Request
 from optimizer.report import percent, spread
-from optimizer.stats import smallest_gain
 from optimizer.task import load_task
 from tests.conftest import Command
 from tests.small_task import write_task
@@ -45,13 +44,6 @@ SIGNS = [
 def made(finished: Path) -> Card:
     """The card of the finished run of the small task."""
     return history(finished).card()
-
-
-@pytest.fixture
-def copied(finished: Path, tmp_path: Path) -> Path:
-    """A results.db of its own, to change."""
-    shutil.copy(finished, tmp_path / "results.db")
-    return tmp_path / "results.db"
 
 
 def change(db: Path, *statements: str) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Command
 from tests.small_task import write_task
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,7 +27,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Run:
-    """Run phrasetune in an empty folder, as a user would."""
+    """Run phrasetune in an empty folder, in a process of its own, as a user would; `command` takes less time."""
 
     def run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "optimizer.cli", *arguments]
@@ -39,14 +40,6 @@ def cli(tmp_path: Path) -> Run:
         return done
 
     return run
-
-
-@pytest.fixture
-def results(tmp_path: Path, finished: Path) -> Path:
-    """A copy of the finished run's database as results.db, with its task beside it."""
-    for name in ("results.db", "task.toml", "rows.csv"):
-        shutil.copy(finished.parent / name, tmp_path / name)
-    return tmp_path / "results.db"
 
 
 def test_version_and_help(cli: Run) -> None:
@@ -75,12 +68,12 @@ def test_version_and_help(cli: Run) -> None:
         assert f"\n  {command} " in helped
 
 
-def test_init_says_what_the_rows_hold_and_can_show(cli: Run, tmp_path: Path) -> None:
+def test_init_says_what_the_rows_hold_and_can_show(command: Command, tmp_path: Path) -> None:
     """Splits, duplicates, leaks, balance and power are printed, and the task file can be used as it is."""
     write_task(tmp_path)
     (tmp_path / "task.toml").unlink()
 
-    said = cli("init", "rows.csv").stdout
+    said = command("init", "rows.csv").stdout
 
     for fact in (
         "task.toml: classification of text -> label, judged by accuracy",
@@ -92,7 +85,7 @@ def test_init_says_what_the_rows_hold_and_can_show(cli: Run, tmp_path: Path) -> 
         "Next: edit task.toml",
     ):
         assert fact in said
-    assert "prompts." in cli("space", "task.toml").stdout
+    assert "prompts." in command("space", "task.toml").stdout
 
 
 @pytest.mark.parametrize(
@@ -106,16 +99,16 @@ def test_init_says_what_the_rows_hold_and_can_show(cli: Run, tmp_path: Path) -> 
         ("rows.json", json.dumps([{"text": f"row {i}", "label": "ab"[i % 2]} for i in range(40)])),
     ],
 )
-def test_init_reads_every_format(cli: Run, tmp_path: Path, name: str, content: str) -> None:
+def test_init_reads_every_format(command: Command, tmp_path: Path, name: str, content: str) -> None:
     """TSV, JSONL and JSON lead to a task file that `space` accepts."""
     (tmp_path / name).write_text(content, encoding="utf-8")
 
-    cli("init", name)
+    command("init", name)
 
-    assert "Search space" in cli("space", "task.toml").stdout
+    assert "Search space" in command("space", "task.toml").stdout
 
 
-def test_init_reads_parquet(cli: Run, tmp_path: Path) -> None:
+def test_init_reads_parquet(command: Command, tmp_path: Path) -> None:
     """A Parquet file is read with the extra."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -124,28 +117,28 @@ def test_init_reads_parquet(cli: Run, tmp_path: Path) -> None:
         pa.table({"text": [f"row {i}" for i in range(40)], "label": ["a", "b"] * 20}), tmp_path / "rows.parquet"
     )
 
-    assert "rows: 20 train, 10 dev, 10 test" in cli("init", "rows.parquet").stdout
+    assert "rows: 20 train, 10 dev, 10 test" in command("init", "rows.parquet").stdout
 
 
-def test_init_warns_of_rows_that_would_leak(cli: Run, tmp_path: Path) -> None:
+def test_init_warns_of_rows_that_would_leak(command: Command, tmp_path: Path) -> None:
     """Near-duplicates that stand in two splits are named."""
     rows = [f"the quick brown fox number {i // 2} jumps over the very lazy dog today{'!' * (i % 2)}" for i in range(80)]
     lines = "".join(f"{text},{'ab'[i % 3 == 0]}\n" for i, text in enumerate(rows))
     (tmp_path / "rows.csv").write_text("text,label\n" + lines, encoding="utf-8")
 
-    said = cli("init", "rows.csv").stdout
+    said = command("init", "rows.csv").stdout
 
     assert re.search(r"near-duplicates: [1-9]\d* pairs; [1-9]\d* of them stand in two different splits", said)
 
 
-def test_space_prints_the_space_and_a_rendered_prompt(cli: Run, tmp_path: Path) -> None:
+def test_space_prints_the_space_and_a_rendered_prompt(command: Command, tmp_path: Path) -> None:
     """The dimensions, the size, and the seed prompt with a row in it."""
     write_task(tmp_path)
 
-    said, machine = cli("space", "task.toml").stdout, json.loads(cli("space", "task.toml", "--json").stdout)
+    said, machine = command("space", "task.toml").stdout, json.loads(command("space", "task.toml", "--json").stdout)
 
     assert "template" in said
-    assert "caution = literal: Use only an answer that is listed" in cli("space", "task.toml", "--wordings").stdout
+    assert "caution = literal: Use only an answer that is listed" in command("space", "task.toml", "--wordings").stdout
     assert "Route the message to the team that should handle it." in said
     assert f"{machine['size']:,} prompts" in said
     assert machine["dimensions"]["template"] == ["plain", "markdown", "xml", "chat"]
@@ -165,11 +158,11 @@ def test_tune_prints_a_verdict_and_what_to_do_next(cli: Run, tmp_path: Path) -> 
     assert done.stderr == ""
 
 
-def test_tune_speaks_json(cli: Run, tmp_path: Path) -> None:
+def test_tune_speaks_json(command: Command, tmp_path: Path) -> None:
     """With --json stdout is one JSON document: run, best trial, verdict."""
     write_task(tmp_path)
 
-    found = json.loads(cli("tune", "task.toml", "--json").stdout)
+    found = json.loads(command("tune", "task.toml", "--json").stdout)
 
     assert found["run"]["status"] == "finished"
     assert {"seed prompt", "trained baseline"} <= {c["name"] for c in found["verdict"]["contenders"]}
@@ -205,16 +198,16 @@ def _wait_for_trials(path: Path, n: int) -> None:
     raise AssertionError("the run did not begin")
 
 
-def test_history_lists_runs_and_trials(cli: Run, results: Path) -> None:
+def test_history_lists_runs_and_trials(command: Command, copied: Path) -> None:
     """Runs, trials with score, n, interval, cost, state and reason, and the verdict."""
-    said = cli("history").stdout
+    said = command("history").stdout
 
     for fact in ("Runs", "small", "embedded", "complete", "pruned", "scored on all 50 dev rows", "Verdict: ", "Next: "):
         assert fact in said
 
 
 @pytest.mark.parametrize(
-    "command",
+    "arguments",
     [
         ["space", "task.toml"],
         ["history"],
@@ -228,30 +221,30 @@ def test_history_lists_runs_and_trials(cli: Run, results: Path) -> None:
         ["card", "-o", "card.md"],
     ],
 )
-def test_every_output_ends_with_the_next_command(cli: Run, results: Path, command: list[str]) -> None:
+def test_every_output_ends_with_the_next_command(command: Command, copied: Path, arguments: list[str]) -> None:
     """What is printed for a person closes with what to do next."""
-    said = cli(*command).stdout
+    said = command(*arguments).stdout
 
     assert "\nNext: " in said
     assert said.rsplit("\nNext: ", 1)[1].count("\n") <= 3
 
 
-def test_history_filters_sorts_and_limits(cli: Run, results: Path) -> None:
+def test_history_filters_sorts_and_limits(command: Command, copied: Path) -> None:
     """The filters hold for JSON and CSV alike."""
-    found = json.loads(cli("history", "--json", "--state", "complete", "--sort", "score").stdout)
-    rows = list(csv.DictReader(io.StringIO(cli("history", "--csv", "--state", "complete", "--limit", "1").stdout)))
+    found = json.loads(command("history", "--json", "--state", "complete", "--sort", "score").stdout)
+    rows = list(csv.DictReader(io.StringIO(command("history", "--csv", "--state", "complete", "--limit", "1").stdout)))
     scores = [trial["score"] for trial in found["trials"]]
 
     assert sorted(scores, reverse=True) == scores
     assert {"complete"} == {trial["state"] for trial in found["trials"]}
     assert len(rows) == 1
     assert rows[0]["state"] == "complete"
-    assert json.loads(cli("history", "--json", "--state", "complete", "--min-score", "1").stdout)["trials"] == []
+    assert json.loads(command("history", "--json", "--state", "complete", "--min-score", "1").stdout)["trials"] == []
 
 
-def test_history_lists_the_best_first_and_says_what_it_leaves_out(cli: Run, results: Path) -> None:
+def test_history_lists_the_best_first_and_says_what_it_leaves_out(command: Command, copied: Path) -> None:
     """Thirty trials unless more are asked for, fully scored ones first, by score; JSON and CSV have them all."""
-    with sqlite3.connect(results) as db:
+    with sqlite3.connect(copied) as db:
         first = db.execute("SELECT trial FROM best_trials LIMIT 1").fetchone()[0]
         trials = db.execute("SELECT COUNT(*) FROM prompt_trials").fetchone()[0]
         for number in range(trials, 34):
@@ -261,9 +254,9 @@ def test_history_lists_the_best_first_and_says_what_it_leaves_out(cli: Run, resu
             db.execute("DROP TABLE copy")
     every = max(trials, 34)
 
-    said, more = cli("history", "--run", "1").stdout, cli("history", "--run", "1", "--limit", str(every)).stdout
-    machine = json.loads(cli("history", "--json").stdout)["trials"]
-    table = list(csv.DictReader(io.StringIO(cli("history", "--csv").stdout)))
+    said, more = command("history", "--run", "1").stdout, command("history", "--run", "1", "--limit", str(every)).stdout
+    machine = json.loads(command("history", "--json").stdout)["trials"]
+    table = list(csv.DictReader(io.StringIO(command("history", "--csv").stdout)))
 
     numbers = [int(line.split()[0]) for line in said.splitlines() if re.match(r"^\d+ ", line)]
     assert (numbers[0], len(numbers)) == (first, 30)
@@ -274,27 +267,27 @@ def test_history_lists_the_best_first_and_says_what_it_leaves_out(cli: Run, resu
     assert states == sorted(states, key=lambda state: state != "complete")
 
 
-def test_history_tells_estimates(cli: Run, results: Path) -> None:
+def test_history_tells_estimates(command: Command, copied: Path) -> None:
     """What a trial is estimated at stands beside its score, everywhere; a control's trials have none."""
-    with sqlite3.connect(results) as db:
+    with sqlite3.connect(copied) as db:
         db.execute("UPDATE prompt_trials SET estimate = 0.625, estimate_low = 0.5, estimate_high = 0.75")
         db.execute("UPDATE prompt_trials SET estimate = NULL WHERE number = 1")
 
-    machine = {trial["trial"]: trial for trial in json.loads(cli("history", "--json").stdout)["trials"]}
-    table = {row["trial"]: row for row in csv.DictReader(io.StringIO(cli("history", "--csv").stdout))}
+    machine = {trial["trial"]: trial for trial in json.loads(command("history", "--json").stdout)["trials"]}
+    table = {row["trial"]: row for row in csv.DictReader(io.StringIO(command("history", "--csv").stdout))}
 
-    assert "62.5 % (50.0–75.0)" in cli("history").stdout
-    assert "estimated at 62.5 % (50.0–75.0)" in cli("show").stdout
+    assert "62.5 % (50.0–75.0)" in command("history").stdout
+    assert "estimated at 62.5 % (50.0–75.0)" in command("show").stdout
     assert [machine[0][key] for key in ("estimate", "estimate_low", "estimate_high")] == [0.625, 0.5, 0.75]
     assert machine[1]["estimate"] is None
     assert [table["0"][key] for key in ("estimate", "estimate_low", "estimate_high")] == ["0.625", "0.5", "0.75"]
     assert table["1"]["estimate"] == ""
 
 
-def test_show_tells_a_prompt_and_its_rows(cli: Run, results: Path) -> None:
+def test_show_tells_a_prompt_and_its_rows(command: Command, copied: Path) -> None:
     """The prompt as text, the difference to the seed prompt, and the rows fixed and broken."""
-    said = cli("show").stdout
-    machine = json.loads(cli("show", "--json").stdout)
+    said = command("show").stdout
+    machine = json.loads(command("show", "--json").stdout)
 
     assert machine["prompt"] in said
     assert "--- seed prompt" in said
@@ -303,18 +296,18 @@ def test_show_tells_a_prompt_and_its_rows(cli: Run, results: Path) -> None:
     assert machine["fixed"]
 
 
-def test_the_front_is_listed_and_shown(cli: Run, results: Path) -> None:
+def test_the_front_is_listed_and_shown(command: Command, copied: Path) -> None:
     """`history --front` lists what no other prompt beats, as a table and as JSON; `show` says where a prompt stands."""
-    listed = cli("history", "--front").stdout
-    machine = json.loads(cli("history", "--front", "--json").stdout)["front"]
-    winner = json.loads(cli("show", "--json").stdout)
+    listed = command("history", "--front").stdout
+    machine = json.loads(command("history", "--front", "--json").stdout)["front"]
+    winner = json.loads(command("show", "--json").stdout)
 
     assert "tokens / 1,000" in listed
     assert len(machine) == sum(line[:1].isdigit() for line in listed.splitlines())  # long parameters fold
     assert all(entry["tokens"] > 0 for entry in machine)
     assert winner["trial"] in [entry["trial"] for entry in machine]
     assert winner["standing"].startswith("on the front")
-    assert "\non the front" in cli("show").stdout
+    assert "\non the front" in command("show").stdout
 
 
 @pytest.mark.parametrize(
@@ -329,22 +322,24 @@ def test_the_front_is_listed_and_shown(cli: Run, results: Path) -> None:
         (("--pareto", "--sampler", "tpe"), "pareto is allowed with: pooled"),
     ],
 )
-def test_aims_that_cannot_be_are_refused(cli: Run, tmp_path: Path, options: tuple[str, ...], complaint: str) -> None:
+def test_aims_that_cannot_be_are_refused(
+    command: Command, tmp_path: Path, options: tuple[str, ...], complaint: str
+) -> None:
     """A label that is not there, a recall that is none, and a control that knows no cost: one clear error each."""
     write_task(tmp_path)
 
-    said = cli("tune", "task.toml", *options, code=2).stderr
+    said = command("tune", "task.toml", *options, code=2).stderr
 
     assert complaint in said
 
 
-def test_export_writes_predict_answers_report_draws(cli: Run, results: Path, tmp_path: Path) -> None:
+def test_export_writes_predict_answers_report_draws(command: Command, copied: Path, tmp_path: Path) -> None:
     """The winner leaves the house as a module, answers rows, and is drawn as a page."""
-    assert "prompt.py: written, loaded back: exact" in cli("export", "--format", "python").stdout
-    assert "baseline.skops: written" in cli("export", "--format", "skops").stdout
-    assert "python" in cli("export", "--list").stdout
-    said = cli("predict", "rows.csv", "-o", "answers.csv").stderr
-    cli("report")
+    assert "prompt.py: written, loaded back: exact" in command("export", "--format", "python").stdout
+    assert "baseline.skops: written" in command("export", "--format", "skops").stdout
+    assert "python" in command("export", "--list").stdout
+    said = command("predict", "rows.csv", "-o", "answers.csv").stderr
+    command("report")
 
     answers = list(csv.DictReader(io.StringIO((tmp_path / "answers.csv").read_text(encoding="utf-8"))))
     assert len(answers) == 200
@@ -352,9 +347,9 @@ def test_export_writes_predict_answers_report_draws(cli: Run, results: Path, tmp
     assert "Content-Security-Policy" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-def test_the_documented_questions_are_answered(results: Path) -> None:
+def test_the_documented_questions_are_answered(copied: Path) -> None:
     """The three views answer with plain SQL: best trials, cost per trial, rows the winner broke."""
-    with sqlite3.connect(results) as db:
+    with sqlite3.connect(copied) as db:
         best = db.execute("SELECT trial, score, state FROM best_trials WHERE run = 1 LIMIT 1").fetchone()
         winner = db.execute("SELECT winner FROM runs").fetchone()[0]
         costs = db.execute("SELECT trial, calls FROM cost_per_trial ORDER BY trial LIMIT 1").fetchone()
@@ -403,14 +398,14 @@ BAD_INPUT = [
 
 @pytest.mark.parametrize(("arguments", "given", "allowed"), BAD_INPUT, ids=[" ".join(case[0]) for case in BAD_INPUT])
 def test_bad_input_gets_one_clear_error(
-    cli: Run, tmp_path: Path, finished: Path, arguments: list[str], given: str, allowed: str
+    command: Command, tmp_path: Path, finished: Path, arguments: list[str], given: str, allowed: str
 ) -> None:
     """Exit code 2, a message that names what was given and what is allowed, and no file touched."""
     _lay_traps(tmp_path)
     shutil.copy(finished, tmp_path / "mine.db")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
-    said = cli(
+    said = command(
         *arguments, *(["-o", "new.toml"] if arguments[0] == "init" and "-o" not in arguments else []), code=2
     ).stderr
 
@@ -418,6 +413,15 @@ def test_bad_input_gets_one_clear_error(
     assert given in said
     assert allowed in said
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def test_a_process_ends_as_the_command_does(cli: Run) -> None:
+    """With the same code, and the message on stderr alone."""
+    done = cli("tune", "missing.toml", code=2)
+
+    assert done.stderr.startswith("phrasetune: ")
+    assert "phrasetune init" in done.stderr
+    assert done.stdout == ""
 
 
 def _lay_traps(folder: Path) -> None:

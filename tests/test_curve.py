@@ -19,10 +19,11 @@ from optimizer.contenders import BEST, RIVAL, SEED
 from optimizer.curve import Size, grow, measure, order, sentence, sizes
 from optimizer.curve_tables import pays_off
 from optimizer.errors import Interrupted, Upgraded
+from optimizer.events import Event, Stage
 from optimizer.journey import Watch
 from optimizer.linear import Refit, train
 from optimizer.pages.page import page
-from optimizer.records import CurvePoint, Event, Kind, LearningCurve, Outcome, Stage, Verdict
+from optimizer.records import CurvePoint, Kind, LearningCurve, Outcome, Verdict
 from optimizer.scoring import METRICS, Metric, score
 from optimizer.stats import crossed_interval
 from optimizer.studies import best_hyperparameters

@@ -17,10 +17,11 @@ from asking import landed
 from server import ChatServer, status
 
 from optimizer.destinations import USUAL, destination, redirected
+from optimizer.events import Destination
 from optimizer.faults import CallFailed
 from optimizer.models import RemoteModel, open_model
 from optimizer.models import destination as model_destination
-from optimizer.records import Destination, Request
+from optimizer.records import Request
 from search_spaces.prompt import Message, Settings
 from tests.small_task import write_task
 

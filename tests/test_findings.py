@@ -16,6 +16,7 @@ from optimizer.data import audit
 from optimizer.elsewhere import measure
 from optimizer.elsewhere import sentence as away_sentence
 from optimizer.errors import BudgetSpent, DataError, Interrupted
+from optimizer.events import Event, Stage
 from optimizer.findings import Duplicates, Findings, Suspect
 from optimizer.findings_tables import grids, surer, to_look_at
 from optimizer.inquiry import Inquiry
@@ -27,7 +28,7 @@ from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import looks, prepare
 from optimizer.quality import drifts, duplicates, informed, ranked, suspects
 from optimizer.quality import sentence as drift_sentence
-from optimizer.records import Dataset, Event, Kind, Outcome, Stage, Verdict
+from optimizer.records import Dataset, Kind, Outcome, Verdict
 from optimizer.verdict import Entry, decide
 from search_spaces.prompt import Example
 from tests.conftest import Command

@@ -20,10 +20,11 @@ from optimizer.axes import axes_grid
 from optimizer.contenders import CASCADE, DISTILLED, RIVAL, SEED
 from optimizer.curve import Size, thinned
 from optimizer.errors import Interrupted
+from optimizer.events import Event, Stage
 from optimizer.journey import Watch
 from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import prepare
-from optimizer.records import Completion, Event, LearningCurve, Request, Stage, Verdict
+from optimizer.records import Completion, LearningCurve, Request, Verdict
 from optimizer.store import Store
 from optimizer.task import load_task
 from optimizer.tuned import Tuned

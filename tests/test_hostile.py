@@ -24,13 +24,14 @@ from server import Body, ChatServer, merge
 from optimizer.answers import read
 from optimizer.cli import main
 from optimizer.evaluate import Evaluator
+from optimizer.events import BlockScored, Notice, Stage, TrialEnded
 from optimizer.faults import CallFailed, Fate
 from optimizer.ledger import Ledger
 from optimizer.live import LiveView
 from optimizer.models import open_model
 from optimizer.oddities import oddities
 from optimizer.programs import adapter_templates
-from optimizer.records import BlockScored, Dataset, Notice, Request, Run, Stage, State, Trial, TrialEnded
+from optimizer.records import Dataset, Request, Run, State, Trial
 from optimizer.scoring import get_metric
 from optimizer.serving import respond
 from optimizer.store import Store

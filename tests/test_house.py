@@ -64,7 +64,10 @@ APART = {
     },
     **{f"optimizer.{room}": OUTSIDE for room in ("search", "board", "grid", "surrogate", "pooled", "controls")},
     **{f"optimizer.{room}": {"store", "archive", "journey"} for room in ("report", "plain", "card")},
-    "optimizer.stats": {"records", "models", "store", "scoring", "task", "journey"},
+    **{
+        f"optimizer.{room}": {"records", "models", "store", "scoring", "task", "journey"}
+        for room in ("stats", "power", "distributions")
+    },
     **{f"optimizer.{room}": {"search", "store", "models", "evaluate"} for room in ("baseline", "linear", "encoder")},
     **{f"optimizer.{room}": {*OUTSIDE, "search"} for room in ("propose", "screening", "arrivals")},
     "optimizer.lora": {"search", "store", "models", "evaluate"},

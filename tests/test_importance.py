@@ -54,7 +54,7 @@ def test_a_sum_is_taken_apart_exactly() -> None:
     grid = Grid(FLAT)
     known = draw(grid, {("a", "y"): 3.0, ("b", 1): 2.0}, {})
 
-    alone, total = shares(profiles(grid, known, everything(grid, 40)))
+    (alone,), (total,) = shares(profiles(grid, [known], everything(grid, 40)))
 
     # 3 in a third of the prompts: variance 2; 2 in half of them: variance 1.
     assert alone == pytest.approx([2 / 3, 1 / 3, 0.0])
@@ -66,7 +66,7 @@ def test_an_interaction_belongs_to_nobody_alone() -> None:
     grid = Grid(FLAT)
     equal = {frozenset({("b", i), ("c", i)}): 1.0 for i in (0, 1)}
 
-    alone, total = shares(profiles(grid, draw(grid, {}, equal), everything(grid, 40)))
+    (alone,), (total,) = shares(profiles(grid, [draw(grid, {}, equal)], everything(grid, 40)))
 
     assert alone == pytest.approx([0.0, 0.0, 0.0])
     assert total == pytest.approx([0.0, 1.0, 1.0])
@@ -76,7 +76,7 @@ def test_a_dimension_that_applies_only_sometimes_explains_only_so_much() -> None
     """What k does counts where k applies; what comes and goes with the deciding dimension counts for both."""
     grid = Grid(NESTED)
 
-    alone, total = shares(profiles(grid, draw(grid, {("k", 2): 1.0}, {}), everything(grid, 400)))
+    (alone,), (total,) = shares(profiles(grid, [draw(grid, {("k", 2): 1.0}, {})], everything(grid, 400)))
 
     # f is 1 in a quarter of the prompts: variance 3/16. Its mean is 0 or 1/2 by either dimension: variance 1/16.
     assert alone == pytest.approx([1 / 3, 1 / 3], abs=0.01)

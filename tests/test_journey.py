@@ -21,12 +21,14 @@ import pytest
 from optimizer import history, tune
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, Interrupted, ModelError, StoreError
+from optimizer.events import Event, Stage
 from optimizer.journey import Watch
 from optimizer.predicting import predict_file
 from optimizer.preparing import prepare
-from optimizer.records import Completion, Event, Request, Stage, State, Trial
+from optimizer.records import Completion, Request, State, Trial
 from optimizer.store import Store
 from optimizer.task import load_task
+from optimizer.tuned import Tuned
 from tests.small_task import write_task
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,6 +59,13 @@ def facts(trials: tuple[Trial, ...] | list[Trial]) -> list[tuple[object, ...]]:
     ]
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+    """A run of the small task that was left alone."""
+    folder = tmp_path_factory.mktemp("whole")
+    return tune(write_task(folder), db=folder / "whole.db", model=Watched())
+
+
 def test_the_journey_ends_with_a_verdict_on_the_same_rows(tmp_path: Path) -> None:
     """Seed prompt, best prompt and baseline are judged on exactly the sealed test rows."""
     task = write_task(tmp_path)
@@ -84,18 +93,19 @@ def test_a_constraint_is_kept_and_the_front_is_told(tmp_path: Path) -> None:
     assert [t.number for t in tuned.front] == [t.number for t in history(tmp_path / "r.db").front()]
 
 
-def test_a_second_run_buys_nothing(tmp_path: Path) -> None:
+def test_a_second_run_buys_nothing(copied: Path) -> None:
     """The same task on the same database finds every completion in the ledger, and comes to the same end."""
-    task = write_task(tmp_path)
+    first = history(copied)
 
-    first, second = (tune(task, db=tmp_path / "r.db") for _ in range(2))
+    second = tune(copied.parent / "task.toml", db=copied)
 
     assert second.run.bought == 0
-    assert facts(first.trials) == facts(second.trials)
-    assert first.verdict
+    assert facts(first.trials(1)) == facts(second.trials)
+    verdict = first.verdict(1)
+    assert verdict
     assert second.verdict
-    assert first.verdict.sentence == second.verdict.sentence
-    assert (first.verdict.opened, second.verdict.opened) == (1, 2)
+    assert verdict.sentence == second.verdict.sentence
+    assert (verdict.opened, second.verdict.opened) == (1, 2)
 
 
 def test_no_test_row_is_sent_before_the_verdict(tmp_path: Path) -> None:
@@ -121,10 +131,9 @@ def test_no_test_row_is_sent_before_the_verdict(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("after", [3, 100, 290])
-def test_a_stopped_run_is_resumed_to_the_same_end(tmp_path: Path, after: int) -> None:
+def test_a_stopped_run_is_resumed_to_the_same_end(whole: Tuned, tmp_path: Path, after: int) -> None:
     """A run stopped after some calls and started again equals one that was left alone, call for call."""
     task = write_task(tmp_path)
-    whole = tune(task, db=tmp_path / "whole.db", model=Watched())
 
     @dataclass
     class Stopping(Watched):
@@ -168,10 +177,9 @@ tune(Path(sys.argv[1]), db=Path(sys.argv[2]), model=Logged())
 
 
 @pytest.mark.parametrize("after", [20, 150])
-def test_a_killed_run_loses_at_most_what_was_in_flight(tmp_path: Path, after: int) -> None:
+def test_a_killed_run_loses_at_most_what_was_in_flight(whole: Tuned, tmp_path: Path, after: int) -> None:
     """After kill -9, at most the calls in flight are bought again, and the run comes to the same end."""
     task = write_task(tmp_path)
-    whole = tune(task, db=tmp_path / "whole.db", model=Watched())
     log, db = tmp_path / "calls.log", tmp_path / "r.db"
     command = [sys.executable, "-c", KILLED, str(task), str(db), str(log)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"}
@@ -241,18 +249,25 @@ def test_other_rows_are_another_run(tmp_path: Path) -> None:
     assert [run.status for run in history(tmp_path / "r.db").runs()] == ["finished", "interrupted"]
 
 
-def test_optuna_reads_the_trials(tmp_path: Path) -> None:
-    """Every finished trial stands in Optuna's own tables, with its value, state and steps."""
-    tuned = tune(write_task(tmp_path), db=tmp_path / "r.db")
+def test_optuna_reads_the_trials(finished: Path) -> None:
+    """Every finished trial stands in Optuna's own tables, with its value, parameters, state and steps."""
+    records = history(finished)
+    trials, winner = records.trials(), records.run().winner
+    assert winner is not None
 
-    study = optuna.load_study(study_name="small-1", storage=f"sqlite:///{tmp_path / 'r.db'}")
+    study = optuna.load_study(study_name="small-1", storage=f"sqlite:///{finished}")
 
-    assert len(tuned.trials) == len(study.trials)
-    assert tuned.best.score == study.best_value
+    assert len(trials) == len(study.trials)
+    assert trials[winner].score == study.best_value
+    assert [trial.number for trial in study.trials] == list(range(len(study.trials)))
     mirrored = {trial.user_attrs["trial"]: trial for trial in study.trials}
-    for trial in tuned.trials:
-        assert trial.state.value.upper() == mirrored[trial.number].state.name
-        assert dict(trial.steps) == mirrored[trial.number].intermediate_values
+    for trial in trials:
+        theirs = mirrored[trial.number]
+        assert trial.state.value.upper() == theirs.state.name
+        assert (trial.score if trial.state is State.COMPLETE else None) == theirs.value
+        assert dict(trial.steps) == theirs.intermediate_values
+        assert theirs.params.items() <= trial.params.items()
+        assert theirs.params
 
 
 def test_optuna_gets_trials_when_they_have_ended(tmp_path: Path) -> None:
@@ -272,17 +287,16 @@ def test_optuna_gets_trials_when_they_have_ended(tmp_path: Path) -> None:
     assert sorted(trial.user_attrs["trial"] for trial in after) == list(range(len(tuned.trials)))
 
 
-def test_the_winner_answers_new_rows(tmp_path: Path) -> None:
+def test_the_winner_answers_new_rows(copied: Path, tmp_path: Path) -> None:
     """New rows get an answer each, and a score where they have a target; asking again buys nothing."""
-    tune(write_task(tmp_path), db=tmp_path / "r.db")
-    run = history(tmp_path / "r.db").run()
+    run = history(copied).run()
     new = tmp_path / "new.csv"
     new.write_text("text,label\nI was charged twice,billing\nThe app crashes,bug\n", encoding="utf-8")
     bare = tmp_path / "bare.csv"
     bare.write_text("text\nplease cancel my plan\n", encoding="utf-8")
 
-    first, again = (predict_file(new, run, db=tmp_path / "r.db") for _ in range(2))
-    without = predict_file(bare, run, db=tmp_path / "r.db")
+    first, again = (predict_file(new, run, db=copied) for _ in range(2))
+    without = predict_file(bare, run, db=copied)
 
     labels = set(prepare(tmp_path / "task.toml").labels)
     assert set(first.answers) <= labels
@@ -292,14 +306,13 @@ def test_the_winner_answers_new_rows(tmp_path: Path) -> None:
     assert len(without.answers) == 1
 
 
-def test_rows_without_the_prompts_input_are_refused(tmp_path: Path) -> None:
+def test_rows_without_the_prompts_input_are_refused(copied: Path, tmp_path: Path) -> None:
     """A file that lacks the input column gets one clear error."""
-    tune(write_task(tmp_path), db=tmp_path / "r.db")
     new = tmp_path / "new.csv"
     new.write_text("message\nhello\n", encoding="utf-8")
 
     with pytest.raises(InputError, match="text"):
-        predict_file(new, history(tmp_path / "r.db").run(), db=tmp_path / "r.db")
+        predict_file(new, history(copied).run(), db=copied)
 
 
 def test_open_answers_get_a_rival_that_says_what_it_is(tmp_path: Path) -> None:
@@ -420,15 +433,14 @@ def test_a_run_that_another_process_works_on_is_left_to_it(tmp_path: Path) -> No
     assert tune(task, db=tmp_path / "r.db").run.id == 1
 
 
-def test_rows_without_a_wanted_answer_are_answered_too(tmp_path: Path) -> None:
+def test_rows_without_a_wanted_answer_are_answered_too(copied: Path, tmp_path: Path) -> None:
     """An empty target column is no error in rows to be answered; rows from the run's own data are counted."""
-    tune(write_task(tmp_path), db=tmp_path / "r.db")
-    run = history(tmp_path / "r.db").run()
+    run = history(copied).run()
     new = tmp_path / "new.csv"
     new.write_text("text,label\nI was charged twice,billing\nno answer yet,\n", encoding="utf-8")
 
-    done = predict_file(new, run, db=tmp_path / "r.db")
-    own = predict_file(tmp_path / "rows.csv", run, db=tmp_path / "r.db")
+    done = predict_file(new, run, db=copied)
+    own = predict_file(tmp_path / "rows.csv", run, db=copied)
 
     assert len(done.answers) == 2
     assert (done.seen, own.seen) == (0, 200)

@@ -14,10 +14,11 @@ from server import ChatServer
 from optimizer import history, tune
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import Interrupted, PhrasetuneError, TaskError
+from optimizer.events import Event, Stage
 from optimizer.journey import Watch
 from optimizer.judge import Brief
 from optimizer.metrics import METRICS
-from optimizer.records import Completion, Event, Kind, Request, Stage
+from optimizer.records import Completion, Kind, Request
 from optimizer.row_metrics import token_f1
 from optimizer.scoring import summarise
 from optimizer.store import Store

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,8 +15,9 @@ from server import ChatServer, Fault
 
 from optimizer.direct import Direct, Endpoint
 from optimizer.errors import ProviderError
+from optimizer.events import Destination
 from optimizer.models import open_model
-from optimizer.records import Destination, Request
+from optimizer.records import Request
 from search_spaces.prompt import Message, Settings
 from tests.asking import landed
 from tests.small_task import write_task
@@ -30,13 +31,12 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY"
 
 
 @pytest.fixture
-def attacker(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
+def attacker(stranger: ChatServer, monkeypatch: pytest.MonkeyPatch) -> ChatServer:
     """Another server, which must never hear of anything; and keys that it would like to have."""
     for name in LANES:
         monkeypatch.setenv(f"{name.split('/')[0].upper()}_API_KEY", KEY)
     monkeypatch.setenv("AZURE_API_VERSION", "2024-10-21")
-    with ChatServer() as server:
-        yield server
+    return stranger
 
 
 def proxies(server: ChatServer) -> Mapping[str, str]:

@@ -20,9 +20,10 @@ from server import ChatServer, Latency
 from optimizer import PromptSearch, history
 from optimizer.adapted import adapt
 from optimizer.errors import Interrupted, ProviderError
+from optimizer.events import Event, Notice
 from optimizer.journey import Watch
 from optimizer.program_tuning import TunedProgram, tune_program
-from optimizer.records import Completion, Event, Notice, Request
+from optimizer.records import Completion, Request
 from optimizer.store import Store
 from optimizer.task import load_task
 from tests import proposing

@@ -15,12 +15,13 @@ from server import ChatServer, status
 from optimizer import history, propose, rounds, slots, tune, wordings
 from optimizer.arrivals import View
 from optimizer.errors import InputError, Interrupted, ProviderError
+from optimizer.events import Event, Notice, Stage
 from optimizer.grounding import grounds, screen
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.preparing import prepare
 from optimizer.propose import CAUTION, INSTRUCTION, LABELS, Failure, Ground, Leading, drafts, read, reflections
-from optimizer.records import Completion, Event, Kind, Notice, Outcome, Request, Run, Stage, State, Trial
+from optimizer.records import Completion, Kind, Outcome, Request, Run, State, Trial
 from optimizer.screening import LONGEST, Screen, copies
 from optimizer.slots import Lineage, Round
 from optimizer.store import Store

@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.errors import BudgetSpent, InputError
-from optimizer.records import BlockScored, Decided, Event, Kind, Outcome, Run, State, Trial, TrialEnded
+from optimizer.events import BlockScored, Decided, Event, TrialEnded
+from optimizer.records import Kind, Outcome, Run, State, Trial
 from optimizer.scoring import METRICS
 from optimizer.search import Cell, Found, Hooks, Options, run
 from optimizer.store import Store

@@ -14,13 +14,14 @@ from optimizer import history, linear, together, tune
 from optimizer.baseline import Budget, Lesson, Rival
 from optimizer.cascade import Answered, Chosen, choose, detail, front, sentence
 from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, PICKED, RIVAL, SEED
+from optimizer.events import Event, Stage
 from optimizer.findings import Cascade
 from optimizer.journey import Watch
 from optimizer.metrics import METRICS
 from optimizer.pages.figures import cascade as draw_cascade
 from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import prepare
-from optimizer.records import Dataset, Event, Kind, Outcome, Stage, Verdict
+from optimizer.records import Dataset, Kind, Outcome, Verdict
 from optimizer.report import percent
 from optimizer.store import Store
 from optimizer.studies import best_hyperparameters

@@ -18,7 +18,8 @@ from click.testing import CliRunner
 from optimizer import Tuned, Watch, add_wording, export, history, tune
 from optimizer.cli import main
 from optimizer.errors import InputError, Interrupted
-from optimizer.records import Decided, Event, Stage, State, Trial, Wording
+from optimizer.events import Decided, Event, Stage
+from optimizer.records import State, Trial, Wording
 from optimizer.search import Found, Hooks, Options, run
 from optimizer.store import Store
 from optimizer.studies import Declared, distribution

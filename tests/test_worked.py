@@ -13,12 +13,13 @@ from server import ChatServer, status
 from optimizer import tune, worked
 from optimizer.errors import Interrupted, ProviderError, TaskError
 from optimizer.evaluate import Evaluator
+from optimizer.events import Event, Notice, Stage
 from optimizer.grounding import screen
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.preparing import prepare
 from optimizer.prompt_text import as_text
-from optimizer.records import Completion, Event, Notice, Request, Stage
+from optimizer.records import Completion, Request
 from optimizer.store import Store
 from optimizer.task import load_task
 from optimizer.tuned import Tuned

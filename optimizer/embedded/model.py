@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain, pairwise
+from operator import mul
 
 from optimizer.embedded.copying import carry_over, shows_spans
 from optimizer.embedded.forms import Form, find_form, find_labels, letters, split_answer
@@ -201,6 +202,11 @@ def _features(text: str) -> dict[str, float]:
     return {feature: math.log1p(n) for feature, n in counts.items()}
 
 
+@lru_cache(maxsize=2048)
+def _squares(text: str) -> tuple[float, ...]:
+    return tuple(v * v for v in _features(text).values())
+
+
 @lru_cache(maxsize=64)
 def _shelf(texts: tuple[str, ...]) -> tuple[dict[str, float], tuple[float, ...], Mapping[str, int]]:
     """Weigh features by their rarity in these texts alone; the texts' lengths under that weight; the counts."""
@@ -209,7 +215,7 @@ def _shelf(texts: tuple[str, ...]) -> tuple[dict[str, float], tuple[float, ...],
     squared = [math.log1p(n / max(df, 1)) ** 2 for df in range(n + 1)]
     rarity = {feature: squared[df] for feature, df in frequency.items()}
     norms = tuple(
-        math.sqrt(sum(v * v * rarity[feature] for feature, v in _features(text).items())) or 1.0 for text in texts
+        math.sqrt(sum(map(mul, _squares(text), map(rarity.__getitem__, _features(text))))) or 1.0 for text in texts
     )
     return rarity, norms, frequency
 

@@ -92,9 +92,11 @@ def _mlflow_read(path: Path, draft: Draft) -> Render:
     ]
 
 
-def _each(template: Sequence[Mapping[str, str]], names: Mapping[str, str]) -> Render:
+def _each(template: Sequence[Mapping[str, str]], names: Mapping[str, str], *, but: str = "") -> Render:
+    """Render every message, but those of one role, which stay as they are."""
     return lambda inputs: [
-        {"role": message["role"], "content": rendered(message["content"], inputs, names)} for message in template
+        {"role": role, "content": text if role == but else rendered(text, inputs, names)}
+        for role, text in ((message["role"], message["content"]) for message in template)
     ]
 
 
@@ -153,17 +155,11 @@ def _said(turn: Turn) -> str:
 
 def _haystack_read(path: Path, draft: Draft) -> Render:
     builder = read_yaml(path.read_bytes().decode())["components"]["prompt_builder"]
-    names = slot_names(draft.prompt.inputs)
-    said: list[dict[str, Any]] = [
+    said = [
         {"role": message["role"], "content": message["content"][0]["text"]}
         for message in builder["init_parameters"]["template"]
     ]
-    return lambda inputs: [
-        message
-        if message["role"] == "assistant"
-        else {"role": message["role"], "content": rendered(message["content"], inputs, names)}
-        for message in said
-    ]
+    return _each(said, slot_names(draft.prompt.inputs), but="assistant")
 
 
 HAYSTACK = Exporter(

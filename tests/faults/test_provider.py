@@ -32,9 +32,10 @@ from server import (
 
 from optimizer.direct import Direct, Endpoint
 from optimizer.errors import ProviderError
+from optimizer.events import Destination
 from optimizer.gateway import Pace
 from optimizer.ledger import Ledger
-from optimizer.records import Destination, Request
+from optimizer.records import Request
 from optimizer.store import Store
 from search_spaces.prompt import Message, Settings
 

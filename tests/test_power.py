@@ -1,0 +1,72 @@
+"""What a number of rows can show is what the exact test finds on so many, and the other way round."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optimizer.power import rows_needed, smallest_gain
+
+# --- smallest_gain ----------------------------------------------------------------------------------------
+
+
+def power_of_mcnemar(n: int, flips: float, gain: float) -> float:
+    """The exact power of the exact test, summed over the number of unequal rows and their split."""
+    power, flips = 0.0, max(flips, gain)
+    for unequal in range(n + 1):
+        weight = scipy.stats.binom.pmf(unequal, n, flips)
+        splits = np.arange(unequal + 1)
+        p = np.minimum(1, 2 * scipy.stats.binom.cdf(np.minimum(splits, unequal - splits), unequal, 0.5))
+        power += weight * scipy.stats.binom.pmf(splits, unequal, (flips + gain) / (2 * flips))[p <= 0.05].sum()
+    return power
+
+
+@pytest.mark.parametrize(("n", "flips"), [(20, 0.25), (50, 0.25), (100, 0.1), (200, 0.25), (200, 0.4), (500, 0.25)])
+def test_smallest_gain_is_found_four_times_in_five(n: int, flips: float) -> None:
+    """The exact test finds the gain with a power of 0.75 to 0.87."""
+    assert 0.75 <= power_of_mcnemar(n, flips, smallest_gain(n, flips=flips)) <= 0.87
+
+
+def test_smallest_gain_shrinks_with_rows_and_grows_with_flips_and_power() -> None:
+    """More rows show smaller gains; prompts that differ more, and more power, need larger ones."""
+    by_rows = [smallest_gain(n) for n in (10, 30, 100, 300, 1000)]
+
+    assert by_rows == sorted(by_rows, reverse=True)
+    assert smallest_gain(200, flips=0.1) < smallest_gain(200, flips=0.4)
+    assert smallest_gain(200, power=0.8) < smallest_gain(200, power=0.9)
+    assert smallest_gain(200, level=0.9) < smallest_gain(200, level=0.99)
+
+
+@pytest.mark.parametrize("n", [0, 1, 4])
+def test_few_rows_show_no_gain(n: int) -> None:
+    """Four rows show not even the step from all wrong to all right."""
+    assert pytest.approx(1.0) == smallest_gain(n)
+
+
+# --- rows_needed ------------------------------------------------------------------------------------------
+
+
+@given(st.floats(0.01, 1), st.floats(0.02, 1), st.sampled_from([0.5, 0.8, 0.95]), st.sampled_from([0.9, 0.95, 0.99]))
+@settings(deadline=None)
+def test_rows_needed_is_the_inverse_of_smallest_gain(gain: float, flips: float, power: float, level: float) -> None:
+    """That many rows show the gain, and one row less does not."""
+    n = rows_needed(gain, flips=flips, power=power, level=level)
+
+    assert smallest_gain(n, flips=flips, power=power, level=level) <= gain + 1e-6
+    assert smallest_gain(n - 1, flips=flips, power=power, level=level) >= gain - 1e-6
+
+
+@pytest.mark.parametrize(("gain", "flips"), [(0.05, 0.1), (0.05, 0.25), (0.1, 0.25), (0.2, 0.4)])
+def test_rows_needed_find_the_gain_four_times_in_five(gain: float, flips: float) -> None:
+    """On that many rows the exact test has a power of 0.78 to 0.83."""
+    assert 0.78 <= power_of_mcnemar(rows_needed(gain, flips=flips), flips, gain) <= 0.83
+
+
+@pytest.mark.parametrize("gain", [0.0, -0.1, 1.1])
+def test_no_rows_show_what_is_no_gain(gain: float) -> None:
+    """Only a gain above 0 can be shown, and none above 1 exists."""
+    with pytest.raises(ValueError, match=f"at most 1, not {gain}"):
+        rows_needed(gain)
