@@ -19,6 +19,7 @@ from optimizer.errors import BudgetSpent, ProviderError
 from optimizer.ledger import Ledger
 from optimizer.propose import (
     ASKED_AT_ONCE,
+    EACH,
     LABELS,
     MOST_PROPOSED,
     ROWS,
@@ -133,12 +134,13 @@ class Rounds:
         return [made for made in self.made if made.kept or made.refused]
 
     def _lack(self, view: View) -> None:
-        """Say once that there are too few calls for a first round; the search may still come to spare some."""
+        """Say once that there are too few calls for any, and about how many a round takes; some may be spared yet."""
         if not self.made and not self.lacked:
-            self.lacked, need = True, view.planned - view.room
+            self.lacked = True
+            enough = view.planned - view.room + EACH * ASKED_AT_ONCE * self.block / SHARE
             self.say(
                 f"no proposals so far: of {view.planned:,} calls none can be spared beside what seed prompt and leader "
-                f"need on {len(self.rows):,} dev rows; give more than {need:,} calls, or fewer dev rows"
+                f"need on {len(self.rows):,} dev rows; give about {enough:,.0f} calls, or fewer dev rows"
             )
 
     # --- whether it pays ----------------------------------------------------------------------------------

@@ -441,13 +441,13 @@ def test_too_few_calls_for_any_are_told_with_how_many_it_takes(tmp_path: Path) -
     found = searched(small(tmp_path, calls=40), "few.db", Proposing())
 
     (said,) = [text for text in found.said if "proposals" in text]
-    told = re.fullmatch(r"no proposals so far: of 40 calls none .* on 25 dev rows; give more than (\d+) .*", said)
+    told = re.fullmatch(r"no proposals so far: of 40 calls none .* on 25 dev rows; give about (\d+) .*", said)
     assert found.model.asked == []
     assert told
 
-    more = searched(small(tmp_path, calls=int(told[1]) + 1), "more.db", Proposing())
+    more = searched(small(tmp_path, calls=int(told[1])), "more.db", Proposing())
 
-    assert more.model.asked
+    assert len(more.model.asked) >= 3
     assert not [text for text in more.said if "so far" in text]
 
 
