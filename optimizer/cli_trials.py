@@ -119,6 +119,9 @@ def _trials(records: History, run: Run, form: str, asked: Mapping[str, Any], *, 
         out(f"… and {len(trials) - len(shown)} more: --limit {len(trials)}")
     if found := records.verdict(run.id):
         out(f"\nVerdict: {found.sentence}")
+    if not every:
+        next_step("phrasetune tune TASK")
+        return
     best = run.winner if run.winner is not None else 0
     next_step(f"phrasetune show {best} --run {run.id}" + _where(records))
 

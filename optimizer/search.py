@@ -210,7 +210,7 @@ def _look(play: _Play, known: Mapping[tuple[str, str], Outcome], evaluate: Evalu
                 play.enter(then, entered, list(answers))
         except BudgetSpent as spent:
             if not board.calls:
-                raise BudgetSpent(f"{spent}: it does not cover a first look at the seed prompt") from None
+                raise BudgetSpent(f"{spent}: it does not cover a first look at the seed prompt. Raise it.") from None
             board.awaited[:] = False  # what was asked for beyond it is not looked at
             return str(spent)
     return ""
