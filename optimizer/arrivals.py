@@ -19,10 +19,10 @@ from search_spaces.space import Space, Value
 class View:
     """How a search stands, for whoever proposes wordings.
 
-    `calls` of `planned` answers were looked at, and `room` more may be spared. `leader` is the leading prompt as it
-    stands, `seed` the one that it began with. `levels` gives, for a dimension, what the
-    leading prompt is thought to score with each of its values, as (mean, standard deviation); nothing from a searcher
-    that has no model of it.
+    `calls` of `planned` answers were looked at, and `room` more may be spared: none if it is below 1. `leader` is the
+    leading prompt as it stands, `seed` the one that it began with. `levels` gives, for a dimension, what the leading
+    prompt is thought to score with each of its values, as (mean, standard deviation); nothing from a searcher that has
+    no model of it.
     """
 
     calls: int

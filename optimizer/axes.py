@@ -145,4 +145,4 @@ def _bill(verdict: Verdict, name: str) -> Bill | None:
 
 
 def _points(difference: float) -> str:
-    return f"{100 * difference:+.1f} points"
+    return f"{100 * difference:+z.1f} points"

@@ -209,7 +209,8 @@ def _tuned_text(tuned: Tuned) -> None:
         f"{percent(tuned.trials[0].score)}; {params_text(best.params)}"
     )
     out()
-    out_grid(front_grid(run, tuned.trials, tuned.trials[0].params))
+    front = front_grid(run, tuned.trials, tuned.trials[0].params)
+    out_grid(front) if front.rows else out("No front: too few calls to score a prompt on all dev rows.")
     out()
     if tuned.verdict is None:
         out("no verdict: the budget did not cover the sealed test rows")

@@ -29,6 +29,8 @@ def tune_program(
         )
     if save and (Path(save).exists() or Path(save).suffix != ".json"):
         raise InputError(f"--save {save}: must be a new file that ends in .json. Name another.")
+    if save and not Path(save).parent.is_dir():
+        raise InputError(f"--save {save}: no such folder. Make it, or name another.")
     from optimizer.journey import Watch
     from optimizer.live import LiveView
     from optimizer.program_tuning import tune_program as run_tune

@@ -37,6 +37,7 @@ def show(trial: int | None, run: int | None, db: str, rows: int, as_json: bool) 
     from optimizer.front_tables import standing
     from optimizer.plain import trial_record, verdict_record
     from optimizer.report import changes_grid, estimated, params_text, percent, prompt_diff, spread, worth_grids
+    from search_spaces.program import PROGRAM
 
     records = History(db)
     shown = records.show(trial, run)
@@ -78,7 +79,10 @@ def show(trial: int | None, run: int | None, db: str, rows: int, as_json: bool) 
             out_grid(grid) if grid.rows else out(grid.title)
             out()
     where = "" if db == "results.db" else f" --db {db}"
-    next_step(f"phrasetune export --format python --trial {t.number} --run {shown.run.id}{where}")
+    if t.prompt.template == PROGRAM:  # which no format of prompts can hold
+        next_step(f"phrasetune report --run {shown.run.id}{where}")
+    else:
+        next_step(f"phrasetune export --format python --trial {t.number} --run {shown.run.id}{where}")
 
 
 def _findings_text(verdict: Verdict, texts: Mapping[str, str], rows: int) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from optimizer.archive import History
     from optimizer.records import Run, Trial
     from optimizer.report import Grid
+    from optimizer.slots import Lineage
 
 SHOWN = 30  # trials that `history` lists: most of a search were looked at for a few rows only
 SORTS = ("number", "score", "estimate", "rows", "calls", "cost", "seconds")
@@ -118,6 +119,9 @@ def _trials(records: History, run: Run, form: str, asked: Mapping[str, Any], *, 
         out(f"… and {len(trials) - len(shown)} more: --limit {len(trials)}")
     if found := records.verdict(run.id):
         out(f"\nVerdict: {found.sentence}")
+    if not every:
+        next_step("phrasetune tune TASK")
+        return
     best = run.winner if run.winner is not None else 0
     next_step(f"phrasetune show {best} --run {run.id}" + _where(records))
 
@@ -214,7 +218,7 @@ def wordings(run: int | None, db: str, dimension: str | None, as_json: bool) -> 
             w.dimension,
             w.id,
             w.origin + (f", from {w.parent}" if w.parent else ""),
-            "–" if w.arrived is None else f"{w.arrived[:16].replace('T', ' ')}, {_entered(w.step)}",
+            _arrived(w, over=chosen.winner is not None),
             str(w.trials),
             "–" if w.best is None else f"{percent(w.score)} on {w.rows} rows (trial {w.best})",
             w.reason or "–",
@@ -228,8 +232,11 @@ def wordings(run: int | None, db: str, dimension: str | None, as_json: bool) -> 
     next_step(f"phrasetune history --run {chosen.id}" + _where(records))
 
 
-def _entered(step: int | None) -> str:
-    return "waits" if step is None else f"step {step}"
+def _arrived(wording: Lineage, *, over: bool) -> str:
+    if wording.arrived is None:
+        return "–"
+    entered = f"step {wording.step}" if wording.step is not None else "never tried" if over else "waits"
+    return f"{wording.arrived[:16].replace('T', ' ')}, {entered}"
 
 
 @click.command()

@@ -75,8 +75,8 @@ def renderer_for(trial: Trial, task: Mapping[str, Any]) -> Renderer:
     """
     if trial.prompt.template == PROGRAM:
         raise ExportError(
-            "a program of several prompts is no prompt; its configuration stands in the trial. Save the program that "
-            "`PromptSearch.compile` returned, with its own `save`."
+            "a program of several prompts is no prompt; its configuration stands in the trial. Give the "
+            "`phrasetune tune` that tuned it --save FILE; in Python, save what `PromptSearch.compile` returned."
         )
     if not trial.prompt.template.startswith("dspy-"):
         own = task.get("templates", {})

@@ -195,10 +195,11 @@ class _Journey:
         return Conclusion(self.plan, self.evaluate, self.store, self.id, self._stage, self.judge).reach(found)
 
     def _notes(self) -> list[str]:
-        """What was odd in the calls of this run."""
+        """What was odd in the calls of this run, and what it had none for."""
         versions = self.store.versions(self.id, self.model.name)
         changed = f"the provider's model changed during the run: {', then '.join(versions)}" if versions[1:] else ""
-        return [note for note in (self._doubtful(self.id), changed) if note]
+        kept_out = wordings.kept_out(self.store, self.id)
+        return [note for note in (self._doubtful(self.id), changed, kept_out) if note]
 
     def _doubtful(self, run: int) -> str:
         """Say how many calls nobody knows to have been paid."""

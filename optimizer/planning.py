@@ -160,7 +160,9 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
         parts.append(_part("judge: further", [(Range(0, _further(plan)), one)], judging))
     if proposing := terms.beside.get(PROPOSER):
         asked_for = [ask.request for ask in drafts(grounds(plan), {INSTRUCTION: [*space[INSTRUCTION].texts.values()]})]
-        parts.append(_part("proposals", [(Range(len(asked_for), MOST_CALLS), _unprobed(asked_for))], proposing))
+        spare = looks(plan) > 2 * dev  # beside seed prompt and leader on all dev rows; else there may be no proposals
+        rounds = Range(len(asked_for) if spare else 0, MOST_CALLS)
+        parts.append(_part("proposals", [(rounds, _unprobed(asked_for))], proposing))
     if options.worked:
         parts.insert(0, _part("worked demos", [_lesson(plan)], terms.beside.get(TEACHER, terms)))
     return Estimate(tuple(parts), _together(parts), some.prompt)

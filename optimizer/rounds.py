@@ -19,6 +19,7 @@ from optimizer.errors import BudgetSpent, ProviderError
 from optimizer.ledger import Ledger
 from optimizer.propose import (
     ASKED_AT_ONCE,
+    EACH,
     LABELS,
     MOST_PROPOSED,
     ROWS,
@@ -82,6 +83,7 @@ class Rounds:
     say: Callable[[str], None]
     failure: Callable[[Trial, Outcome], Failure] | None = None
     made: list[Round] = field(default_factory=list)
+    lacked: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.made = slots.rounds(self.store, self.run)
@@ -91,13 +93,16 @@ class Rounds:
         """Make a round before a step of the search, if one is due."""
         if step <= self.replayed or any(step <= made.step for made in self.made) or not self._due(view):
             return
+        if view.room <= 0:
+            self._lack(view)
+            return
         parts = self._parts(view)
         mains = [part for part in parts if is_instruction(part)] or parts
         part = mains[len(self.made) % len(mains)]  # they take turns
         levels = {str(value): level for value, level in view.levels(part).items()}
         level = levels[str(view.leader().params[part])][0] if levels else None
         begun = Round(step, view.calls, level, 0, (), open=True, said="")
-        waits = self._waits(begun, view, levels) if self.made else None
+        waits = self._waits(begun, view, levels) if self._asked() else None
         if waits:
             self._write(waits, [])
         else:
@@ -124,6 +129,20 @@ class Rounds:
         vacant = sum(slots.vacant(self.store, self.run, part) for part in self._parts(view))
         return min(left, vacant, max(1, int(SHARE * view.room / self.block)))
 
+    def _asked(self) -> list[Round]:
+        """List the rounds that brought something; none did where a leading prompt had failed on nothing."""
+        return [made for made in self.made if made.kept or made.refused]
+
+    def _lack(self, view: View) -> None:
+        """Say once that there are too few calls for any, and about how many a round takes; some may be spared yet."""
+        if not self.made and not self.lacked:
+            self.lacked = True
+            enough = view.planned - view.room + EACH * ASKED_AT_ONCE * self.block / SHARE
+            self.say(
+                f"no proposals so far: of {view.planned:,} calls none can be spared beside what seed prompt and leader "
+                f"need on {len(self.rows):,} dev rows; give about {enough:,.0f} calls, or fewer dev rows"
+            )
+
     # --- whether it pays ----------------------------------------------------------------------------------
 
     def _waits(self, begun: Round, view: View, levels: Mapping[str, tuple[float, float]]) -> Round | None:
@@ -135,8 +154,7 @@ class Rounds:
         """
         if begun.level is None:
             return replace(begun, open=False, said="no further proposals: a control does not say what they might bring")
-        asked = [made for made in self.made if made.kept or made.refused]
-        count = min(self._room(view), max(1, round(fmean(made.kept for made in asked))))
+        count = min(self._room(view), max(1, round(fmean(made.kept for made in self._asked()))))
         means = [mean for mean, _ in levels.values()]
         gain = lead(fmean(means), max(SPREAD, pstdev(means)), count, begun.level)
         calls = count * self.block + ASKED_AT_ONCE

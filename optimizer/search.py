@@ -66,7 +66,7 @@ class Hooks:
 
     `arrivals` is what the outside tells: asked at every step but the first, while calls can be spared, it says which
     wordings enter then. A resumed search must be told the same at the same step. Before that `propose` is told how the
-    search stands, so that there may be some.
+    search stands, so that there may be some; it is told as well where no calls can be spared.
     """
 
     event: Callable[[Event], None] = lambda _: None
@@ -211,7 +211,7 @@ def _look(play: _Play, known: Mapping[tuple[str, str], Outcome], evaluate: Evalu
                 play.enter(then, entered, list(answers))
         except BudgetSpent as spent:
             if not board.calls:
-                raise BudgetSpent(f"{spent}: it does not cover a first look at the seed prompt") from None
+                raise BudgetSpent(f"{spent}: it does not cover a first look at the seed prompt. Raise it.") from None
             board.awaited[:] = False  # what was asked for beyond it is not looked at
             return str(spent)
     return ""
@@ -258,13 +258,13 @@ class _Play:
     def welcome(self, step: int) -> list[Pick]:
         """Let wordings enter that have arrived, and say which cells to ask for a first look at them."""
         board, leader = self.board, self.searcher.leader if self.board.calls else 0
-        room = spare(board, leader, self.options.calls) if board.calls else 0
-        if room <= 0:
+        if not board.calls:
             return []
+        room = spare(board, leader, self.options.calls)
         stand = partial(board.trial, leader), partial(board.trial, 0)
         view = View(board.calls, self.options.calls, room, *stand, board.space, self.searcher.levels)
         self.hooks.propose(step, view)
-        arrived = self.hooks.arrivals(step)
+        arrived = self.hooks.arrivals(step) if room > 0 else ()
         if not arrived:
             return []
         for wording in arrived:

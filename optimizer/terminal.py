@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import click
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from optimizer.report import Grid
 
 SHORT = 10  # a column of shorter cells is never folded: the long ones make room
+GAP = 2  # columns between two columns of a table
 PIPED = 160  # columns where there is no terminal whose width would count
 
 
@@ -47,21 +49,28 @@ def out_data(text: str) -> None:
 
 
 def out_grid(grid: Grid) -> None:
-    """Draw a table to the width of the terminal."""
+    """Draw a table to the width of the terminal; where it does not fit, heads are folded before short cells are."""
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    title = Text(grid.title, style="bold")
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
-    for position, name in enumerate(grid.columns):
-        widest = max((len(row[position]) for row in grid.rows), default=0)
-        table.add_column(name, overflow="fold", no_wrap=widest <= SHORT)
-    for row in grid.rows:
-        table.add_row(*(Text(visible(cell)) for cell in row))
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, PIPED)
+    rows = [[visible(cell) for cell in row] for row in grid.rows]
+    widths = [max((cell_len(row[at]) for row in rows), default=0) for at in range(len(grid.columns))]
+    room = console.width - GAP * (len(widths) - 1)
+    wide = sum(max(width, cell_len(name)) for width, name in zip(widths, grid.columns, strict=True)) > room
+    tight = sum(min(width, SHORT) for width in widths) > room
+    title = Text(grid.title, style="bold")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    for name, width in zip(grid.columns, widths, strict=True):
+        short = width <= SHORT
+        head = fill(name, max(width, SHORT), break_long_words=False) if wide and short else name
+        table.add_column(head, overflow="fold", no_wrap=short and not tight)
+    for row in rows:
+        table.add_row(*map(Text, row))
     console.print(table)
 
 

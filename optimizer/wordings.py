@@ -78,6 +78,12 @@ def begin(store: Store, run: int, space: Space) -> None:
     slots.begin(store, run, known, [(d.name, id_) for d in worded for id_ in d.slots])
 
 
+def kept_out(store: Store, run: int) -> str:
+    """Say which late wordings have not entered a run; nothing if all have."""
+    waiting = [f"{w.dimension} = {w.id}" for w in slots.wordings(store, run, late=True) if w.step is None]
+    return f"never tried, since no calls could be spared for them: {', '.join(waiting)}" if waiting else ""
+
+
 def entered(store: Store, run: int, space: Space) -> Space:
     """Return a run's space with the late wordings that its search has taken in."""
     for wording in slots.wordings(store, run, late=True):

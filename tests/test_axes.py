@@ -87,7 +87,12 @@ def test_findings_fill_the_cells() -> None:
         return Steadiness(name, 5, 0.7, (0, 1), -0.01, (-1, 1), "typos", 0.6, worst, (-1, 1))
 
     findings = Findings(
-        elsewhere=(at(BEST, "dev", 0.84, 0.04), at(BEST, "ood", 0.7, -0.1), at(RIVAL, "ood", 0.4, -0.3)),
+        elsewhere=(
+            at(BEST, "dev", 0.84, 0.04),
+            at(RIVAL, "dev", 0.6, 0.0),
+            at(BEST, "ood", 0.7, -0.1),
+            at(RIVAL, "ood", 0.4, -0.3),
+        ),
         gaps=(GroupGap(BEST, "channel", "chat", "mail", 3, 0.2, (0.1, 0.3), 0.01),),
         steadiness=(steady(BEST, -0.02), steady(RIVAL, -0.2)),
     )
@@ -96,6 +101,7 @@ def test_findings_fill_the_cells() -> None:
     found = cells(both)
 
     assert found["focus"][BEST] == "80.0 % (70.0–90.0), -4.0 points"
+    assert found["focus"][RIVAL].endswith(", +0.0 points")
     assert found["control"][BEST] == "90.0 %; -2.0 points (typos)"
     assert found["control"]["reading"] == "best prompt loses least at its worst, of 5 changes"
     assert found["applicability"][BEST] == "70.0 %, -10.0 points; 20.0 points by channel"

@@ -158,6 +158,18 @@ def test_tune_prints_a_verdict_and_what_to_do_next(cli: Run, tmp_path: Path) -> 
     assert done.stderr == ""
 
 
+def test_too_few_calls_say_what_is_lacking(command: Command, tmp_path: Path) -> None:
+    """No trial is named that is not there, and no table is drawn that holds nothing."""
+    write_task(tmp_path, rows=60)
+
+    refused, listed = command("tune", "task.toml", "--max-calls", "3", code=1), command("history")
+    few = command("tune", "task.toml", "--calls", "5")
+
+    assert "does not cover a first look at the seed prompt. Raise it." in refused.stderr
+    assert listed.stdout.endswith("\nNext: phrasetune tune TASK\n")
+    assert "\nNo front: too few calls to score a prompt on all dev rows.\n" in few.stdout
+
+
 def test_tune_speaks_json(command: Command, tmp_path: Path) -> None:
     """With --json stdout is one JSON document: run, best trial, verdict."""
     write_task(tmp_path)

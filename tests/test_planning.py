@@ -18,7 +18,7 @@ from optimizer.planning import Estimate, Probe, Terms, estimate
 from optimizer.planning_tables import basis, caps_text, estimate_grid, probe_text
 from optimizer.preparing import Plan, prepare
 from optimizer.records import Completion
-from optimizer.task_sections import Baseline
+from optimizer.task_sections import PROPOSER, Baseline
 from tests.conftest import Command
 from tests.small_task import write_task
 
@@ -54,6 +54,15 @@ def test_the_parts_and_their_sum(tmp_path: Path) -> None:
     ablated = of(planned(tmp_path, calls=250, ablate=True))
     assert "ablation" in [part.name for part in ablated.parts]
     assert ablated.total.calls.high > found.total.calls.high
+
+
+@pytest.mark.parametrize(("calls", "low"), [(100, 0), (250, 3)])
+def test_proposals_may_never_be_asked_for_where_no_calls_are_to_spare(tmp_path: Path, calls: int, low: int) -> None:
+    """Seed prompt and leader on 50 dev rows each come first."""
+    plan = prepare(write_task(tmp_path, search={"calls": calls}, proposer="openai/x"))
+    found = of(plan, terms=replace(REMOTE, beside={PROPOSER: REMOTE}))
+
+    assert {part.name: part.calls for part in found.parts}["proposals"] == (low, 15)
 
 
 def test_baselines_that_are_bought_are_planned(tmp_path: Path) -> None:

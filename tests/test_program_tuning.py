@@ -66,6 +66,7 @@ def test_a_program_is_tuned_from_the_command_line(command: Command, tmp_path: Pa
     assert again["best"]["params"] == told["best"]["params"]
     assert "label.adapter" in command("history", *options[-3:-1]).stdout
     assert "is no prompt" in command("export", "--format", "python", *options[-3:-1], code=2).stderr
+    assert "Next: phrasetune report" in command("show", *options[-3:-1]).stdout
     loaded = adapt(dspy.Predict("text -> label"))
     loaded.load_state(json.loads(saved.read_text(encoding="utf-8"))["label"])
     assert loaded.adapter == told["best"]["params"]["label.adapter"]
@@ -84,6 +85,7 @@ def test_a_program_is_tuned_from_the_command_line(command: Command, tmp_path: Pa
         (["--program", "programs:Sort", "--allow-code"], {"max_calls": 20}, "the test rows alone take"),
         (["--save", "program.json"], {}, "no program is tuned"),
         (["--program", "programs:Sort", "--allow-code", "--save", "task.toml"], {}, "must be a new file"),
+        (["--program", "programs:Sort", "--allow-code", "--save", "no/p.json"], {}, "no such folder"),
     ],
 )
 def test_a_program_that_cannot_be_tuned_is_refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -20,7 +21,7 @@ from optimizer.grounding import grounds, screen
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.preparing import prepare
-from optimizer.propose import CAUTION, INSTRUCTION, LABELS, Failure, Ground, Leading, drafts, read, reflections
+from optimizer.propose import CAUTION, INSTRUCTION, LABELS, PARTS, Failure, Ground, Leading, drafts, read, reflections
 from optimizer.records import Completion, Kind, Outcome, Request, Run, State, Trial
 from optimizer.screening import LONGEST, Screen, copies
 from optimizer.slots import Lineage, Round
@@ -434,6 +435,36 @@ def test_rounds_end_when_nothing_more_can_be_hoped_for(beginning: tuple[rounds.R
     assert [each.step for each in made.made] == [1, 9]
     assert made.made[1].said.startswith("no further proposals: ")
     assert made.made[1].said.endswith("less than dev rows can tell")
+
+
+def test_too_few_calls_for_any_are_told_with_how_many_it_takes(tmp_path: Path) -> None:
+    """Nobody is asked where the calls cover no more than two prompts on the dev rows, and the run says so once."""
+    found = searched(small(tmp_path, calls=40), "few.db", Proposing())
+
+    (said,) = [text for text in found.said if "proposals" in text]
+    told = re.fullmatch(r"no proposals so far: of 40 calls none .* on 25 dev rows; give about (\d+) .*", said)
+    assert found.model.asked == []
+    assert told
+
+    more = searched(small(tmp_path, calls=int(told[1])), "more.db", Proposing())
+
+    assert len(more.model.asked) >= 3
+    assert not [text for text in more.said if "so far" in text]
+
+
+def test_a_leader_that_has_failed_on_nothing_is_looked_at_again(
+    beginning: tuple[rounds.Rounds, Callable[..., View]],
+) -> None:
+    """Where instructions are locked, cautions come from failures alone: the first round waits for one."""
+    made, view = beginning
+    made.ground = replace(made.ground, parts={CAUTION: PARTS[CAUTION]})
+    right = replace(view(20).leader(), outcomes=())
+    levels = {right.params[CAUTION]: (0.5, 0.01)}
+    made(1, replace(view(20), leader=lambda: right, levels=lambda _: levels))
+    made(9, replace(view(80), levels=lambda _: levels))
+
+    assert made.made[0].said == "no proposals now: the leading prompt has failed on nothing"
+    assert made.made[1].kept or made.made[1].refused
 
 
 def test_a_control_is_given_drafts_and_no_more(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from optimizer.studies import Declared, distribution
 from search_spaces.opening import DimensionError
 from search_spaces.prompt import Prompt
 from search_spaces.space import Space
+from tests.conftest import Command
 from tests.landscape import DEV, Landscape, smooth, space
 from tests.small_task import write_task
 
@@ -364,6 +365,19 @@ def test_another_process_adds_one_before_a_run_is_resumed(tmp_path: Path) -> Non
     (added,) = [w for w in history(db).wordings() if w.origin == "user"]
     assert added.step == replayed + 1
     assert min(o.step for t in late(tuned.trials) for o in t.outcomes) == added.step
+
+
+def test_one_that_no_call_could_be_spared_for_is_told(command: Command, tmp_path: Path) -> None:
+    """It waited in vain: the run says so at its end, and it is no longer said to wait."""
+    db, task = tmp_path / "results.db", small(tmp_path)
+    task.write_text(task.read_text(encoding="utf-8").replace("calls = 150", "calls = 60"), encoding="utf-8")
+
+    tuned = tune(task, db=db, watch=Adding(db, 1).watch)
+    listed = command("wordings", "--dimension", "instruction").output
+
+    assert "never tried, since no calls could be spared for them: instruction = late1" in tuned.notes
+    assert ", never tried" in listed
+    assert ", waits" not in listed
 
 
 @pytest.fixture(scope="module")
