@@ -23,8 +23,8 @@ def sides_grid(found: Compared) -> Grid:
             percent(side.score),
             spread(side.interval),
             dollars(_cost(side)),
-            f"{side.measures.tokens:,.0f}",
-            f"{side.measures.ms_per_1000:,.0f}",
+            f"{side.measures.tokens:,.0f}" if side.measures.known else "–",
+            f"{side.measures.ms_per_1000:,.0f}" if side.measures.known else "–",
         )
         for letter, side in (("a", found.a), ("b", found.b))
     )
@@ -101,7 +101,7 @@ def _changes(rows: Sequence[Change]) -> list[dict[str, str]]:
 
 
 def _cost(side: Side) -> float | None:
-    return None if side.run.cost is None else side.measures.cost_per_1000
+    return side.measures.cost_per_1000 if side.measures.known and side.run.cost is not None else None
 
 
 def _value(value: object) -> str:

@@ -19,7 +19,8 @@ from search_spaces.prompt import Example
 class Measures:
     """What a prompt takes, over the rows that it answered: a failed call says nothing about it.
 
-    `tokens` are those of a call, prompt and answer together. `cost_per_1000` is 0 where the price is not known.
+    `tokens` are those of a call, prompt and answer together. `cost_per_1000` is 0 where the price is not known. All are
+    0 of a program that is read back: which calls a row took is not written down.
     """
 
     rows: int
@@ -27,6 +28,11 @@ class Measures:
     ms_per_1000: float
     tokens: float
     prompt_tokens: float
+
+    @property
+    def known(self) -> bool:
+        """Whether anything was measured: no call takes no time."""
+        return self.ms_per_1000 > 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ def front_grid(run: Run, trials: Sequence[Trial], seed: Mapping[str, Any]) -> Gr
                 f"{trial.number}{' *' if trial.number == run.winner else ''}",
                 percent(trial.score),
                 spread(trial.interval),
-                dollars(m.cost_per_1000) if priced else f"{1000 * m.tokens:,.0f}",
-                f"{m.ms_per_1000:,.0f}",
+                "–" if not m.known else dollars(m.cost_per_1000) if priced else f"{1000 * m.tokens:,.0f}",
+                f"{m.ms_per_1000:,.0f}" if m.known else "–",
                 params_text(unlike) if trial.number else "(seed prompt)",
             )
         )
@@ -50,6 +50,8 @@ def standing(trial: Trial, trials: Sequence[Trial]) -> str:
     """Say where a trial stands among those scored in full, which are given with their outcomes."""
     if trial.state is not State.COMPLETE:
         return "not compared by cost and latency: it was not scored in full"
+    if not any(measures(each.outcomes).known for each in trials if each.number == trial.number):
+        return "not compared by cost and latency: nobody knows what a row of it took"
     beaten = dominated_by(trial, trials)
     if beaten is None:
         return "on the front: no other prompt scores as well for less"

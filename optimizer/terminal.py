@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from optimizer.report import Grid
 
 SHORT = 10  # a column of shorter cells is never folded: the long ones make room
+FOLDED = 30  # columns that the cells of a longer one are left, before heads are folded to make room
 GAP = 2  # columns between two columns of a table
 PIPED = 160  # columns where there is no terminal whose width would count
 
@@ -61,7 +62,9 @@ def out_grid(grid: Grid) -> None:
     rows = [[visible(cell) for cell in row] for row in grid.rows]
     widths = [max((cell_len(row[at]) for row in rows), default=0) for at in range(len(grid.columns))]
     room = console.width - GAP * (len(widths) - 1)
-    wide = sum(max(width, cell_len(name)) for width, name in zip(widths, grid.columns, strict=True)) > room
+    heads = [cell_len(name) for name in grid.columns]
+    least = [max(each) if each[0] <= SHORT else min(each[0], FOLDED) for each in zip(widths, heads, strict=True)]
+    wide = sum(least) > room
     tight = sum(min(width, SHORT) for width in widths) > room
     title = Text(grid.title, style="bold")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")

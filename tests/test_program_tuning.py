@@ -66,7 +66,11 @@ def test_a_program_is_tuned_from_the_command_line(command: Command, tmp_path: Pa
     assert again["best"]["params"] == told["best"]["params"]
     assert "label.adapter" in command("history", *options[-3:-1]).stdout
     assert "is no prompt" in command("export", "--format", "python", *options[-3:-1], code=2).stderr
-    assert "Next: phrasetune report" in command("show", *options[-3:-1]).stdout
+    shown = command("show", *options[-3:-1]).stdout
+    assert "Next: phrasetune report" in shown
+    assert "nobody knows what a row of it took" in shown
+    sides = [line.split() for line in command("compare", "1:0", "1", *options[-3:-1]).stdout.splitlines()[2:4]]
+    assert [side[-3:] for side in sides] == [["unknown", "–", "–"]] * 2
     loaded = adapt(dspy.Predict("text -> label"))
     loaded.load_state(json.loads(saved.read_text(encoding="utf-8"))["label"])
     assert loaded.adapter == told["best"]["params"]["label.adapter"]
