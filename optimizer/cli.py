@@ -32,7 +32,7 @@ from optimizer.options import (
     run_option,
     tune_options,
 )
-from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable
+from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable, where
 from optimizer.version import __version__
 
 if TYPE_CHECKING:
@@ -152,11 +152,9 @@ def tune(task: str, db: str, allow_code: bool, as_json: bool, quiet: bool, **cha
         _tuned_json(tuned)
         return
     _tuned_text(tuned)
-    where = "" if db == "results.db" else f" --db {db}"
+    at = where(db)
     number = tuned.best.number
-    next_step(
-        f"phrasetune show {number}{where}", f"phrasetune export --format python{where}", f"phrasetune report{where}"
-    )
+    next_step(f"phrasetune show {number}{at}", f"phrasetune export --format python{at}", f"phrasetune report{at}")
 
 
 def _tune(task: Task, db: str, *, quiet: bool, allow_code: bool = False) -> Tuned:
@@ -270,7 +268,7 @@ def add_wording(text: str, dimension: str, run: int | None, db: str, as_json: bo
         out_json(asdict(added))
         return
     out(f"{added.dimension} = {added.id}: the search takes it in at its next decision")
-    next_step("phrasetune history" + ("" if db == "results.db" else f" --db {db}"))
+    next_step(f"phrasetune history{where(db)}")
 
 
 @main.command()
@@ -300,8 +298,8 @@ def demo(folder: str, db: str, quiet: bool) -> None:
     written = write_export("python", run=tuned.run.id, db=db, folder=place, force=True)
     say_written(written)
     write_report(db, tuned.run.id, place / "report.html", force=True)
-    where = "" if db == "results.db" else f" --db {db}"
-    next_step(f"phrasetune history{where}", f"phrasetune show {tuned.best.number}{where}", f"open {place}/report.html")
+    at = where(db)
+    next_step(f"phrasetune history{at}", f"phrasetune show {tuned.best.number}{at}", f"open {place}/report.html")
 
 
 LOOKING = (history, show, wordings, compare, assert_, recheck, export, predict, report, card, schema)

@@ -13,7 +13,7 @@ import click
 
 from optimizer.errors import ExportError
 from optimizer.options import db_option, env_option, run_option
-from optimizer.terminal import err, next_step, out, stoppable
+from optimizer.terminal import err, next_step, out, stoppable, where
 
 if TYPE_CHECKING:
     from optimizer.exports import Exported
@@ -51,18 +51,19 @@ def export(format_name: str | None, listing: bool, trial: int | None, run: int |
     from optimizer.archive import export as write_export
     from optimizer.exports import FORMATS
 
+    at = where(given["db"], run)
     if listing or format_name is None:
         for name, entry in FORMATS.items():
             out(f"{name:10} {entry.usual_name:20} {entry.about}; {entry.fidelity}")
         out(f"{'skops':10} {'baseline.skops':20} {SKOPS}")
-        next_step("phrasetune export --format python")
+        next_step(f"phrasetune export --format python{at}")
         if listing:
             return
         raise ExportError(f"no format was named; allowed: {', '.join([*FORMATS, 'skops'])}. Name one with --format.")
     place = {"folder": Path(given["folder"]), "name": given["output"], "force": given["force"]}
     if format_name == "skops":
         _baseline(History(given["db"]), run, **place)
-        next_step("phrasetune report")
+        next_step(f"phrasetune report{at}")
         return
     lint = {"mask": given["mask"], "allow_findings": given["allow_findings"]}
     done = write_export(format_name, trial=trial, run=run, db=given["db"], rows=given["rows"], **place, **lint)
@@ -73,7 +74,7 @@ def export(format_name: str | None, listing: bool, trial: int | None, run: int |
             _verify(done, told)
         if given["rescore"]:
             _rescore(done, told, given["db"], given["max_calls"])
-    next_step("phrasetune predict NEW_ROWS.csv" if trial is None else "phrasetune report")
+    next_step(f"phrasetune {'predict NEW_ROWS.csv' if trial is None else 'report'}{at}")
 
 
 def _baseline(records: Any, run: int | None, *, folder: Path, name: str, force: bool) -> None:  # noqa: ANN401

@@ -12,7 +12,7 @@ import click
 
 from optimizer.errors import ExportError, InputError
 from optimizer.options import db_option, env_option, json_option, run_option
-from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable
+from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable, where
 
 if TYPE_CHECKING:
     from optimizer.assertions import Assertion
@@ -45,8 +45,7 @@ def compare(a: str, b: str, run: int | None, db: str, rows: int, as_json: bool) 
         out()
     out(f"Difference of the prompts:\n\n{diff(found) or '(none in the text)'}\n")
     out(sentence(found))
-    where = "" if db == "results.db" else f" --db {db}"
-    next_step(f"phrasetune show {found.b.trial.number} --run {found.b.run.id}{where}")
+    next_step(f"phrasetune show {found.b.trial.number}{where(db, found.b.run.id)}")
 
 
 @click.command("assert")
@@ -166,5 +165,4 @@ def recheck(run: int | None, rows: int, max_calls: int, max_usd: float, db: str,
     out(f"run {chosen.id}, trial {chosen.winner} on {chosen.model}: {found.bought} completions bought")
     out_grid(trend_grid(found.all, chosen.metric))
     out("\n" + "\n".join(sentences(found)))
-    where = "" if db == "results.db" else f" --db {db}"
-    next_step(f"phrasetune show {chosen.winner} --run {chosen.id}{where}")
+    next_step(f"phrasetune show {chosen.winner}{where(db, chosen.id)}")

@@ -15,7 +15,7 @@ import click
 
 from optimizer.errors import InputError
 from optimizer.options import db_option, env_option, json_option, run_option
-from optimizer.terminal import err, next_step, out, out_data, out_grid, out_json, stoppable
+from optimizer.terminal import err, next_step, out, out_data, out_grid, out_json, stoppable, where
 
 if TYPE_CHECKING:
     from optimizer.records import Verdict
@@ -78,11 +78,11 @@ def show(trial: int | None, run: int | None, db: str, rows: int, as_json: bool) 
             grid = changes_grid(title, changed_rows, rows)
             out_grid(grid) if grid.rows else out(grid.title)
             out()
-    where = "" if db == "results.db" else f" --db {db}"
+    at = where(db, shown.run.id)
     if t.prompt.template == PROGRAM:  # which no format of prompts can hold
-        next_step(f"phrasetune report --run {shown.run.id}{where}")
+        next_step(f"phrasetune report{at}")
     else:
-        next_step(f"phrasetune export --format python --trial {t.number} --run {shown.run.id}{where}")
+        next_step(f"phrasetune export --format python --trial {t.number}{at}")
 
 
 def _findings_text(verdict: Verdict, texts: Mapping[str, str], rows: int) -> None:
@@ -132,7 +132,7 @@ def predict(file: str, run: int | None, db: str, output: str | None, force: bool
     else:
         out_data(text)
     if target:
-        next_step("phrasetune report")
+        next_step(f"phrasetune report{where(db, run)}")
     missing = sum(answer is None for answer in done.answers)
     bought = f"{done.bought} completions bought, {done.reused} reused"
     err(f"{len(done.rows)} rows, {missing} without a readable answer; {bought}")
@@ -156,7 +156,7 @@ def report(run: int | None, db: str, output: str, static: str | None, force: boo
         _write_pictures(db, run, Path(output).parent, static, force=force)
         return
     write_report(db, run, Path(output), force=force)
-    next_step(f"open {output}", "phrasetune dashboard")
+    next_step(f"open {output}", f"phrasetune dashboard{where(db)}")
 
 
 def _write_pictures(db: str, run: int | None, folder: Path, form: str, *, force: bool) -> None:
@@ -200,4 +200,4 @@ def card(run: int | None, db: str, as_json: bool, output: str | None, force: boo
     text = json.dumps(record(made), ensure_ascii=False, indent=2) + "\n" if as_json else markdown(made)
     path = Path(output)
     out(f"{write_bytes(text.encode(), Target(path.parent, path.name, force))}: written")
-    next_step("phrasetune report" + ("" if db == "results.db" else f" --db {db}"))
+    next_step(f"phrasetune report{where(db)}")

@@ -12,7 +12,7 @@ import click
 
 from optimizer.errors import InputError, one_of
 from optimizer.options import db_option, json_option, run_option
-from optimizer.terminal import next_step, out, out_csv, out_data, out_grid, out_json
+from optimizer.terminal import next_step, out, out_csv, out_data, out_grid, out_json, where
 
 if TYPE_CHECKING:
     from optimizer.archive import History
@@ -59,7 +59,7 @@ def history(db: str, run: int | None, everything: bool, **asked: Any) -> None:  
             return
         _draw(runs_grid(runs), form)
         if form == "text":
-            next_step("phrasetune history --run N" if runs else "phrasetune tune TASK")
+            next_step(f"phrasetune history --run N{where(db)}" if runs else "phrasetune tune TASK")
         return
     chosen = records.run(run)
     if asked["front"]:
@@ -123,7 +123,7 @@ def _trials(records: History, run: Run, form: str, asked: Mapping[str, Any], *, 
         next_step("phrasetune tune TASK")
         return
     best = run.winner if run.winner is not None else 0
-    next_step(f"phrasetune show {best} --run {run.id}" + _where(records))
+    next_step(f"phrasetune show {best}" + where(str(records.path), run.id))
 
 
 def _columns(records: History, run: Run, form: str, asked: Mapping[str, Any]) -> None:
@@ -187,10 +187,6 @@ def _chosen(records: History, run: Run, trials: Sequence[Trial], asked: Mapping[
     return sorted(chosen, key=measures[by], reverse=True)
 
 
-def _where(records: History) -> str:
-    return "" if str(records.path) == "results.db" else f" --db {records.path}"
-
-
 @click.command()
 @run_option
 @db_option
@@ -229,7 +225,7 @@ def wordings(run: int | None, db: str, dimension: str | None, as_json: bool) -> 
     )
     columns = ("dimension", "id", "origin", "arrived (UTC)", "trials", f"best {chosen.metric}", "why", "cost", "text")
     out_grid(Grid(f"Wordings of run {chosen.id}: {chosen.name} on {chosen.model}", columns, rows))
-    next_step(f"phrasetune history --run {chosen.id}" + _where(records))
+    next_step("phrasetune history" + where(str(records.path), chosen.id))
 
 
 def _arrived(wording: Lineage, *, over: bool) -> str:

@@ -6,6 +6,7 @@ Control characters that come with the data are made visible, so that no row can 
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import sys
 import threading
@@ -85,6 +86,12 @@ def out_csv(grid: Grid) -> None:
 def next_step(*commands: str) -> None:
     """End an output with what to do next."""
     out("\nNext: " + "\n      ".join(commands))
+
+
+def where(db: str, run: int | None = None) -> str:
+    """Write the options by which a next command looks at the same run; the usual database needs none."""
+    chosen = "" if run is None else f" --run {run}"
+    return chosen if db == "results.db" else f"{chosen} --db {shlex.quote(db)}"
 
 
 @contextmanager

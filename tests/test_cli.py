@@ -241,6 +241,27 @@ def test_every_output_ends_with_the_next_command(command: Command, copied: Path,
     assert said.rsplit("\nNext: ", 1)[1].count("\n") <= 3
 
 
+@pytest.mark.parametrize(
+    ("arguments", "then"),
+    [
+        (["export", "--format", "python", "--run", "1"], "predict NEW_ROWS.csv --run 1"),
+        (["export", "--format", "skops"], "report"),
+        (["predict", "rows.csv", "-o", "answers.csv"], "report"),
+        (["report"], "dashboard"),
+        (["history", "--all"], "history --run N"),
+    ],
+)
+def test_the_next_command_reads_the_same_database(
+    command: Command, copied: Path, arguments: list[str], then: str
+) -> None:
+    """Its name stands in the line, quoted for a shell, where it is not the usual one."""
+    copied.rename(copied.parent / "my results.db")
+
+    said = command(*arguments, "--db", "my results.db").stdout
+
+    assert said.endswith(f"phrasetune {then} --db 'my results.db'\n")
+
+
 def test_history_filters_sorts_and_limits(command: Command, copied: Path) -> None:
     """The filters hold for JSON and CSV alike."""
     found = json.loads(command("history", "--json", "--state", "complete", "--sort", "score").stdout)
