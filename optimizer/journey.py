@@ -32,6 +32,7 @@ from optimizer.preparing import (
     looks,
     pace,
     prepare,
+    require_calls,
     task_model,
 )
 from optimizer.prompt_text import prompt_text
@@ -121,6 +122,7 @@ def walk(
     `beside` are the models that the plan wants beside the one that answers, by their roles.
     What is only for those who look into results.db later is left out if it is not `kept`. Raises what `tune` does.
     """
+    require_calls(plan)
     places = ladder.reach(plan.task, labelled=bool(plan.labels))
     paid = announce(plan, model, beside, watch, places)
     with Store(db, create=True, paid=paid) as store:

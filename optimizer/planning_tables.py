@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from optimizer.planning import CHARACTERS, OCTETS, TAIL, Estimate, Probe, Range, Terms
-from optimizer.preparing import Plan, caps
+from optimizer.preparing import Plan, caps, held_calls
 from optimizer.report import Grid
 
 
@@ -70,17 +70,19 @@ def caps_text(plan: Plan, found: Estimate) -> str:
     """Say which caps are in force, and which of them may end the run early."""
     cap, total = caps(plan.task), found.total
     tokens = Range(*map(sum, zip(total.prompt_tokens, total.completion_tokens, strict=True)))
-    minutes = Range(*(seconds / 60 for seconds in total.seconds)) if total.seconds else None
+    minutes, held = Range(*(seconds / 60 for seconds in total.seconds)) if total.seconds else None, held_calls(plan)
     said = [
         f"{text}{_reached(most, expected)}"
         for text, most, expected in (
-            (f"{cap.calls:,} calls", cap.calls, total.calls),
+            (f"{cap.calls:,} calls", cap.calls, total.calls if cap.calls > held else None),
             (f"${cap.usd:g}", cap.usd, total.usd),
             (f"{cap.tokens:,} tokens", cap.tokens, tokens),
             (f"{cap.minutes:g} minutes", cap.minutes, minutes),
         )
         if most
     ]
+    if said and 0 < cap.calls <= held:
+        said[0] += f" (no search begins: {held:,} are kept for the verdict)"
     return f"caps: {', '.join(said) or 'none; --max-usd, --max-calls, --max-tokens and --max-minutes set them'}"
 
 

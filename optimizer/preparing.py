@@ -254,6 +254,13 @@ def held_calls(plan: Plan) -> int:
     return (5 if plan.judging else 2) * plan.sealed
 
 
+def require_calls(plan: Plan) -> None:
+    """Raise TaskError if a cap on calls leaves the search none beside what is kept for the verdict."""
+    most, held = plan.task.search.max_calls, held_calls(plan)
+    if most and most <= held:
+        raise TaskError(f"max_calls = {most:,}: {held:,} are kept for the verdict on the sealed test rows. Allow more.")
+
+
 def caps(task: Task) -> Caps:
     """What a run may spend."""
     search = task.search

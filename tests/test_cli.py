@@ -162,12 +162,22 @@ def test_too_few_calls_say_what_is_lacking(command: Command, tmp_path: Path) -> 
     """No trial is named that is not there, and no table is drawn that holds nothing."""
     write_task(tmp_path, rows=60)
 
-    refused, listed = command("tune", "task.toml", "--max-calls", "3", code=1), command("history")
+    refused, listed = command("tune", "task.toml", "--max-tokens", "9", code=1), command("history")
     few = command("tune", "task.toml", "--calls", "5")
 
     assert "does not cover a first look at the seed prompt. Raise it." in refused.stderr
     assert listed.stdout.endswith("\nNext: phrasetune tune TASK\n")
     assert "\nNo front: too few calls to score a prompt on all dev rows.\n" in few.stdout
+
+
+def test_a_cap_that_the_verdict_uses_up_is_refused(command: Command, tmp_path: Path) -> None:
+    """Before anything is bought or written: two prompts' answers to 15 test rows are kept back."""
+    write_task(tmp_path, rows=60)
+
+    refused = command("tune", "task.toml", "--max-calls", "30", code=2)
+
+    assert "max_calls = 30: 30 are kept for the verdict on the sealed test rows. Allow more." in refused.stderr
+    assert not (tmp_path / "results.db").exists()
 
 
 def test_tune_speaks_json(command: Command, tmp_path: Path) -> None:

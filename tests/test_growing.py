@@ -27,6 +27,7 @@ from optimizer.preparing import prepare
 from optimizer.records import Completion, LearningCurve, Request, Verdict
 from optimizer.store import Store
 from optimizer.task import load_task
+from optimizer.task_sections import JUDGE
 from optimizer.tuned import Tuned
 from tests.small_task import BUNDLED
 from tests.test_judge import Answering, Judging, write
@@ -165,7 +166,7 @@ def test_what_was_named_is_judged_too(tmp_path: Path) -> None:
     assert {"hinted prompt", "prompt with picked demos"} <= {contender.name for contender in verdict.contenders}
     assert max(judged(judge).values()) == 1
     plan = prepare(path)
-    terms = Terms((1e-6, 2e-6), None, Terms((1e-6, 2e-6), None))
+    terms = Terms((1e-6, 2e-6), None, {JUDGE: Terms((1e-6, 2e-6), None)})
     parts = {part.name: part for part in estimate(plan, Probe(), terms, np.random.default_rng(0)).parts}
     calls = parts["judge"].calls, parts["judge: further"].calls
     assert calls[1] == (0, 100)

@@ -243,7 +243,7 @@ def test_a_probe_stays_within_the_caps(server: ChatServer, run: Command, tmp_pat
 
     assert len(server.log) == 2
     assert "on 2 training rows" in said
-    assert "caps: 2 calls (will end it early)" in said
+    assert "caps: 2 calls (no search begins: 100 are kept for the verdict)" in said
 
 
 @pytest.mark.parametrize(
