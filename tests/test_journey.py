@@ -202,14 +202,14 @@ def test_a_killed_run_loses_at_most_what_was_in_flight(whole: Tuned, tmp_path: P
 
 def test_a_cap_on_calls_is_kept_and_leaves_enough_for_the_verdict(tmp_path: Path) -> None:
     """The search ends early, so that the test rows can still be scored within the cap."""
-    task = write_task(tmp_path, search={"max_calls": 400, "calls": 2000})
+    task = write_task(tmp_path, search={"max_calls": 300, "calls": 2000})
     model = Watched()
 
     tuned = tune(task, db=tmp_path / "r.db", model=model)
 
-    assert len(model.asked) <= 400
+    assert len(model.asked) <= 300
     assert tuned.verdict
-    assert tuned.run.reason == "300 answers were looked at"
+    assert tuned.run.reason == "200 answers were looked at"
 
 
 def test_a_cap_on_dollars_is_kept(tmp_path: Path) -> None:
