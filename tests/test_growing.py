@@ -266,7 +266,7 @@ def test_a_run_killed_in_its_curve_buys_no_judgement_twice(covered: tuple[Path, 
 
     workers = load_task(path).model.workers
     assert max(asked.values()) == 1
-    assert 0 < len(rest.asked) < 60 + workers
+    assert 0 < len(rest.asked) <= 60 + workers  # those in flight may have given no answer
     assert len(rest.asked) + sum(key.startswith("j") for key in asked) <= len(judge.asked) + workers
     assert (same.curve, same.sentence) == (verdict.curve, verdict.sentence)
 
