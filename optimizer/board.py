@@ -22,6 +22,8 @@ from search_spaces.space import Space, Value
 
 ERRORS = 0.2  # a trial with a larger share of failed calls is not scored at all
 FEW = 5  # failed calls that are needed for that: a fault that has passed should not cost a prompt
+CALLS_A_ROW = 8  # calls of a search for each dev row that it looks at …
+FEWEST_ROWS = 20  # … of which this many are always used, if there are so many
 ATTEMPTS = 2  # a row whose call failed is asked once more: a fault that has passed should not cost a row
 
 
@@ -201,6 +203,17 @@ class Board:
             estimate=card.estimate,
             credible=card.credible,
         )
+
+
+def searched(rows: Sequence[Example], calls: int, seed: int) -> list[Example]:
+    """Take as many of the dev rows as a search of so many calls can use, of each target its share, in the same order.
+
+    The seed prompt and the winner answer all of them: with many rows and few calls hardly another prompt would be tried
+    (benchmarks/LOG.md).
+    """
+    most = max(FEWEST_ROWS, calls // CALLS_A_ROW)
+    taken = {row.id for row in in_turn(rows, seed)[:most]} if len(rows) > most else set()
+    return [row for row in rows if not taken or row.id in taken]
 
 
 def in_turn(rows: Sequence[Example], seed: int) -> list[Example]:

@@ -117,13 +117,14 @@ def rows(task: Task, *, allow_code: bool = False) -> Iterator[Check]:
     data, labels = ready.data, ready.labels
     said = [splits(data).removeprefix("rows: "), *([f"{len(labels)} labels"] if labels else []), *data.notes]
     yield Check("data", ok=True, said="; ".join(said))
-    shown = {target for row in data.train for target in row.targets}
-    if lacking := [label for label in labels if label not in shown]:
+    given = {target for row in data.train for target in row.targets}
+    if lacking := [label for label in labels if label not in given]:
         fix = "Add some, or take the label out of [task.labels]."
         yield Check("labels", ok=False, said=f"no training row is labelled {', '.join(lacking)}. {fix}")
     few = min(len(data.dev), len(data.test))
     enough = smallest_gain(few) <= FLIPPED
-    yield Check("power", enough, power(data).removeprefix("power: ") + ("" if enough else ". Add rows."))
+    shown = power(len(data.dev), len(data.test)).removeprefix("power: ")
+    yield Check("power", enough, shown + ("" if enough else ". Add rows."))
     leaks = audit(data).leaks
     pairs = (
         f"{len(leaks)} pairs of nearly equal rows stand in two splits, such as {leaks[0][0]} and {leaks[0][1]}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from optimizer.errors import ExportError
+from optimizer.errors import ExportError, one_of
 from optimizer.options import db_option, env_option, run_option
 from optimizer.terminal import err, next_step, out, stoppable, where
 
@@ -60,6 +60,8 @@ def export(format_name: str | None, listing: bool, trial: int | None, run: int |
         if listing:
             return
         raise ExportError(f"no format was named; allowed: {', '.join([*FORMATS, 'skops'])}. Name one with --format.")
+    if format_name not in [*FORMATS, "skops"]:
+        raise ExportError(one_of("export format", format_name, [*FORMATS, "skops"]))
     place = {"folder": Path(given["folder"]), "name": given["output"], "force": given["force"]}
     if format_name == "skops":
         _baseline(History(given["db"]), run, **place)

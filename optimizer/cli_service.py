@@ -153,6 +153,7 @@ def _say_plan(ready: Plan, model: Model, beside: Mapping[str, Model], say: Calla
     """Say what is known before anything is sent, and where it would be sent."""
     from optimizer.drafting import power, splits
     from optimizer.models import destination
+    from optimizer.preparing import dev_rows, looks
 
     place = destination(model)
     say(f"{ready.task.task.name} on {model.name}, judged by {ready.task.metric}")
@@ -161,7 +162,10 @@ def _say_plan(ready: Plan, model: Model, beside: Mapping[str, Model], say: Calla
         place = destination(other)
         say(f"the {role} is {other.name}; its calls {f'go to {place}' if place else 'do not leave this process'}")
     say(splits(ready.data))
-    say(power(ready.data))
+    rows = dev_rows(ready)
+    if len(rows) < len(ready.data.dev):
+        say(f"the search looks at {len(rows):,} of the dev rows, an eighth of its {looks(ready):,} calls")
+    say(power(len(rows), len(ready.data.test)))
 
 
 def _estimate_text(ready: Plan, shown: Probe, found: Estimate, terms: Terms) -> None:
@@ -182,10 +186,11 @@ def _plan_record(ready: Plan, model: Model, shown: Probe, found: Estimate) -> di
 
     from optimizer.models import destination
     from optimizer.power import smallest_gain
-    from optimizer.preparing import caps
+    from optimizer.preparing import caps, dev_rows
 
     place, data, done = destination(model), ready.data, shown.completions
     rows = {"train": len(data.train), "dev": len(data.dev), "test": len(data.test)}
+    used = {"dev": len(dev_rows(ready)), "test": len(data.test)}
     return {
         "task": ready.task.task.name,
         "model": model.name,
@@ -193,7 +198,8 @@ def _plan_record(ready: Plan, model: Model, shown: Probe, found: Estimate) -> di
         "key": place and place.key,
         "price": model.price and [1e6 * each for each in model.price],
         "rows": rows,
-        "smallest_gain": {name: smallest_gain(rows[name]) for name in ("dev", "test")},
+        "searched": used["dev"],
+        "smallest_gain": {name: smallest_gain(n) for name, n in used.items()},
         "space": ready.space.size if ready.space.size != float("inf") else None,
         "prompt_tokens": found.prompt,
         "probe": {

@@ -200,7 +200,7 @@ def facts(data: Dataset, labels: Sequence[str]) -> list[str]:
     said += [f"  {one} ~ {other} ({100 * likeness:.0f} % alike)" for one, other, likeness in found.leaks[:SHOWN_LEAKS]]
     if labels:
         said.append(_balance(data, labels))
-    return [*said, power(data)]
+    return [*said, power(len(data.dev), len(data.test))]
 
 
 def splits(data: Dataset) -> str:
@@ -208,9 +208,9 @@ def splits(data: Dataset) -> str:
     return f"rows: {len(data.train)} train, {len(data.dev)} dev, {len(data.test)} test (sealed until the verdict)"
 
 
-def power(data: Dataset) -> str:
-    """Say how small a gain the rows can show."""
-    shown = [f"{len(rows)} {name} rows {_power(len(rows))}" for name, rows in (("dev", data.dev), ("test", data.test))]
+def power(dev: int, test: int) -> str:
+    """Say how small a gain so many rows can show."""
+    shown = [f"{n} {name} rows {_power(n)}" for name, n in (("dev", dev), ("test", test))]
     return f"power: {', '.join(shown)} (80 % power, for two prompts that disagree on a quarter of the rows)"
 
 

@@ -28,6 +28,7 @@ from optimizer.preparing import (
     caps,
     constraints,
     context,
+    dev_rows,
     held_calls,
     looks,
     pace,
@@ -296,7 +297,9 @@ class _Journey:
         options = self.plan.task.search
         space = self.plan.space
         arrivals = wordings.Arrivals(self.store, self.id, replay, self._arrived)
-        self._stage("search", f"{space.size:,.0f} prompts, {len(self.plan.data.dev)} dev rows")
+        rows, dev = len(dev_rows(self.plan)), len(self.plan.data.dev)
+        those = f"{dev:,} dev rows" if rows == dev else f"{rows:,} of {dev:,} dev rows, an eighth of the calls"
+        self._stage("search", f"{space.size:,.0f} prompts, {those}")
         return search.run(
             space,
             self.evaluate.begin,
@@ -324,7 +327,7 @@ class _Journey:
         proposer = self.seconds.get(PROPOSER)
         if proposer is None:
             return lambda *_: None
-        shown, rows, block = (grounds(plan), screen(plan)), plan.data.dev, options.block
+        shown, rows, block = (grounds(plan), screen(plan)), dev_rows(plan), options.block
         return rounds.Rounds(proposer, self.store, self.id, *shown, rows, block, replayed, self._notice, failures(plan))
 
     def _stage(self, name: str, detail: str) -> None:
@@ -359,7 +362,7 @@ class _Journey:
         self._stage("ablation", "the winner without each of its ingredients")
         self.reserve.hold({best.number})
         space = wordings.entered(self.store, self.id, plan.space)
-        ablations, lacking = ablate(space, best, self.evaluate, plan.data.dev, options.seed)
+        ablations, lacking = ablate(space, best, self.evaluate, dev_rows(plan), options.seed)
         self.store.save_worth(self.id, ablations)
         return ablations, lacking
 

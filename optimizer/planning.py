@@ -21,7 +21,7 @@ from optimizer.grid import Grid as Levels
 from optimizer.grounding import grounds
 from optimizer.judge import brief
 from optimizer.pooled import PICKS
-from optimizer.preparing import Plan, looks
+from optimizer.preparing import Plan, dev_rows, looks
 from optimizer.propose import INSTRUCTION, MOST_CALLS, drafts
 from optimizer.provider_tuning import KEPT
 from optimizer.records import Completion, Request
@@ -128,7 +128,7 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
     rows = plan.data.train[:SHOWN_ROWS]
     seed = _call(space.build(space.seed()), plan.renderer, rows, probe)
     some = _span([_call(space.build(params), plan.renderer, rows, probe) for params in drawn])
-    dev, test = len(plan.data.dev), plan.sealed
+    dev, test = len(dev_rows(plan)), plan.sealed
     most = min(looks(plan), dev * min(space.size, options.trials))
     asked = PICKS * options.block  # at a time
     # The least is a search that finds nothing to gain: the seed prompt and the leader on all dev rows.

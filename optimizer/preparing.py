@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from optimizer import own_metric
+from optimizer.board import searched
 from optimizer.budget import Caps
 from optimizer.errors import SpaceError, TaskError
 from optimizer.front import Constraints, require_labels
@@ -247,6 +248,11 @@ def looks(plan: Plan) -> int:
     first = (MOST_CALLS if plan.task.proposing else 0) + min(options.worked, len(plan.data.train))
     left = (options.max_calls - held_calls(plan) - first) // each
     return min(options.calls, max(1, left)) if options.max_calls else options.calls
+
+
+def dev_rows(plan: Plan) -> list[Example]:
+    """List the dev rows that the search looks at."""
+    return searched(plan.data.dev, looks(plan), plan.task.search.seed)
 
 
 def held_calls(plan: Plan) -> int:

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from optimizer.aims import Aims
 from optimizer.arrivals import View, first_looks, spare
-from optimizer.board import Board, Card, Limits, Pick
+from optimizer.board import Board, Card, Limits, Pick, searched
 from optimizer.errors import BudgetSpent, InputError, one_of
 from optimizer.events import BlockScored, Decided, Event, TrialEnded
 from optimizer.front import Constraints
@@ -143,7 +143,7 @@ def run(
         Cells (prompt, row) -> one outcome each, in order; what it returns may wait for them as it is iterated over. It
         may raise `BudgetSpent` to end the search.
     rows
-        The dev rows.
+        The dev rows. If they are more than the calls can use, those that `board.searched` takes are looked at.
     options
         What to maximize and how to look.
     replay
@@ -158,7 +158,7 @@ def run(
     InputError
         If the sampler is not known, or no row of the seed prompt could be scored.
     """
-    board = Board(space, rows, options.metric, options.seed)
+    board = Board(space, searched(rows, options.calls, options.seed), options.metric, options.seed)
     aims = Aims(board, pareto=options.pareto, constraints=options.constraints)
     searcher = _searcher(board, options, aims)
     known = {(t.prompt.digest, o.example_id): o for t in replay for o in t.outcomes}

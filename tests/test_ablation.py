@@ -17,7 +17,7 @@ from optimizer.cli import main
 from optimizer.embedded import EmbeddedModel
 from optimizer.evaluate import Evaluator
 from optimizer.ledger import Ledger
-from optimizer.preparing import prepare
+from optimizer.preparing import dev_rows, prepare
 from optimizer.records import State, Trial
 from optimizer.scoring import get_metric
 from optimizer.store import Store
@@ -107,9 +107,9 @@ def test_an_ablation_is_the_difference_on_the_same_dev_rows(ablated: tuple[Path,
     with Store(folder / "r.db") as store:
         ledger = Ledger(EmbeddedModel(), store, tuned.run.id)
         evaluate = Evaluator(ledger, plan.renderer, get_metric("accuracy"))
-        whole = [outcome.score or 0.0 for outcome in evaluate.rows(tuned.best.prompt, plan.data.dev)]
+        whole = [outcome.score or 0.0 for outcome in evaluate.rows(tuned.best.prompt, dev_rows(plan))]
         for variant in variants(plan.space, tuned.best):
-            scores = [outcome.score or 0.0 for outcome in evaluate.rows(variant.prompt, plan.data.dev)]
+            scores = [outcome.score or 0.0 for outcome in evaluate.rows(variant.prompt, dev_rows(plan))]
 
             assert (sum(whole) - sum(scores)) / len(scores) == pytest.approx(ablations[variant.dimension].difference)
     assert ledger.bought == 0

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from optimizer.board import Board, Pick, in_turn
+from optimizer.board import CALLS_A_ROW, FEWEST_ROWS, Board, Pick, in_turn, searched
 from optimizer.records import Kind, Outcome, State
 from optimizer.scoring import METRICS
 from search_spaces.prompt import Example
@@ -65,6 +65,20 @@ def test_rows_of_targets_of_their_own_are_shuffled_too() -> None:
     rows = [Example(f"d{i}", (("text", str(i)),), (f"answer {i}",)) for i in range(30)]
 
     assert in_turn(rows, 0) != rows
+
+
+@pytest.mark.parametrize("calls", [1, CALLS_A_ROW * 24, CALLS_A_ROW * 80, CALLS_A_ROW * 96, 5000])
+def test_a_search_looks_at_no_more_rows_than_its_calls_can_use(calls: int) -> None:
+    """Of each answer its share, in the order of the file; the same for the same seed, and of those it took again."""
+    rows = [Example(f"d{i}", (("text", str(i)),), ("rare" if i < 24 else "common",)) for i in range(96)]
+
+    taken = searched(rows, calls, 3)
+
+    assert len(taken) == min(96, max(FEWEST_ROWS, calls // CALLS_A_ROW))
+    assert abs(sum(row.target == "rare" for row in taken) - len(taken) / 4) <= 1
+    assert taken == [row for row in rows if row in taken]
+    assert taken == searched(rows, calls, 3) == searched(taken, calls, 3)
+    assert len(taken) == 96 or taken != searched(rows, calls, 4)
 
 
 def test_a_prompt_is_opened_once(board: Board) -> None:

@@ -273,7 +273,7 @@ def test_a_run_killed_in_its_curve_buys_no_judgement_twice(covered: tuple[Path, 
 
 def test_a_run_stopped_in_its_curve_finds_the_same_room(tmp_path: Path) -> None:
     """What it had bought of the curve is not counted again: it has as many draws, within the same cap."""
-    path = task(tmp_path, further=2000, search="max_calls = 370")
+    path = task(tmp_path, further=2000, search="max_calls = 340")
     whole, verdict, judge = ran(path, db="whole.db")
 
     @dataclass
@@ -294,7 +294,7 @@ def test_a_run_stopped_in_its_curve_finds_the_same_room(tmp_path: Path) -> None:
     assert drawn(verdict.curve)[0][1] < 5
     assert (same.curve, same.sentence) == (verdict.curve, verdict.sentence)
     assert max((judged(stopping) + judged(rest)).values()) == 1
-    assert resumed.run.bought == whole.run.bought <= 370
+    assert resumed.run.bought == whole.run.bought <= 340
 
 
 # --- a pupil ----------------------------------------------------------------------------------------------

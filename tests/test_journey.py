@@ -45,7 +45,7 @@ class Watched:
 
     def complete(self, request: Request) -> Completion:
         """Answer as the embedded model does, and charge for it."""
-        self.asked.append("\n".join(message.content for message in request.messages))
+        self.asked.append("\n".join([str(request.settings), *(message.content for message in request.messages)]))
         done = EmbeddedModel().complete(request)
         cost = done.prompt_tokens * 1e-6 + done.completion_tokens * 2e-6
         return Completion(done.text, done.prompt_tokens, done.completion_tokens, cost, 0.001)
@@ -76,7 +76,7 @@ def test_the_journey_ends_with_a_verdict_on_the_same_rows(tmp_path: Path) -> Non
     assert tuned.verdict
     assert [c.name for c in tuned.verdict.contenders] == ["seed prompt", "best prompt", "trained baseline", "cascade"]
     assert all({outcome.example_id for outcome in c.outcomes} == test for c in tuned.verdict.contenders)
-    assert [(t.state, t.n) for t in (tuned.trials[0], tuned.best)] == [(State.COMPLETE, 50)] * 2
+    assert [(t.state, t.n) for t in (tuned.trials[0], tuned.best)] == [(State.COMPLETE, 31)] * 2
     assert tuned.run.status == "finished"
     assert tuned.run.bought > 0
 

@@ -44,7 +44,7 @@ def test_a_terminal_shows_the_course_of_the_run(tmp_path: Path) -> None:
 
     assert code == 0
     assert "Verdict: " in printed
-    for fact in ("search: ", "leader: trial ", " of 250 answers looked at; they cost $0", "scored on all 50 dev rows"):
+    for fact in ("search: ", "leader: trial ", " of 250 answers looked at; they cost $0", "scored on all 31 dev rows"):
         assert fact in seen
     assert "given up: " in seen or "not the best when the search ended" in seen
 

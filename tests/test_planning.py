@@ -39,26 +39,26 @@ def of(plan: Plan, probe: Probe = PROBED, terms: Terms = REMOTE) -> Estimate:
 
 def test_the_parts_and_their_sum(tmp_path: Path) -> None:
     """Search, baseline and verdict; an ablation only where it is wanted."""
-    plan = planned(tmp_path, calls=250)
+    plan = planned(tmp_path, calls=400)
     found = of(plan)
 
     assert [part.name for part in found.parts] == ["search", "baseline", "verdict"]
-    assert found.parts[0].calls == (100, 250)  # two prompts on 50 dev rows, at least
+    assert found.parts[0].calls == (100, 400)  # two prompts on 50 dev rows, at least
     assert found.parts[2].calls == (50, 100)  # the seed prompt alone, or the best as well
-    assert found.total.calls == (150, 350)
+    assert found.total.calls == (150, 500)
     for name in ("prompt_tokens", "completion_tokens", "usd", "seconds"):
         low, high = getattr(found.total, name)
         assert 0 < low < high
         assert low == pytest.approx(sum(getattr(part, name)[0] for part in found.parts))
         assert high == pytest.approx(sum(getattr(part, name)[1] for part in found.parts))
-    ablated = of(planned(tmp_path, calls=250, ablate=True))
+    ablated = of(planned(tmp_path, calls=400, ablate=True))
     assert "ablation" in [part.name for part in ablated.parts]
     assert ablated.total.calls.high > found.total.calls.high
 
 
-@pytest.mark.parametrize(("calls", "low"), [(100, 0), (250, 3)])
+@pytest.mark.parametrize(("calls", "low"), [(30, 0), (100, 3)])
 def test_proposals_may_never_be_asked_for_where_no_calls_are_to_spare(tmp_path: Path, calls: int, low: int) -> None:
-    """Seed prompt and leader on 50 dev rows each come first."""
+    """Seed prompt and leader on 20 dev rows each come first."""
     plan = prepare(write_task(tmp_path, search={"calls": calls}, proposer="openai/x"))
     found = of(plan, terms=replace(REMOTE, beside={PROPOSER: REMOTE}))
 
@@ -198,10 +198,11 @@ def test_plan_measures_with_five_calls_and_buys_them_once(server: ChatServer, ru
         "small on openai/test-model, judged by accuracy",
         f"calls go to {server.url} (key: OPENAI_API_KEY)",
         "rows: 100 train, 50 dev, 50 test",
-        "power: 50 dev rows show gains from about",
+        "the search looks at 31 of the dev rows",
+        "power: 31 dev rows are too few to show any gain, 50 test rows show gains from about",
         "probe: the seed prompt on 5 training rows: 5 readable answers; ",
         "5 calls were bought for it, $0.00",
-        "150–350",
+        "112–350",
         "caps: $1",
         f"Next: phrasetune tune task.toml --model openai/test-model --api-base {server.url} --max-usd 1",
     ):
@@ -211,7 +212,7 @@ def test_plan_measures_with_five_calls_and_buys_them_once(server: ChatServer, ru
     assert known["probe"]["calls"] == 5
     assert known["total"] == unbought["total"]
     assert known["total"]["usd"][0] > 0
-    assert known["total"]["seconds"][0] >= 150 * 0.05 / 8
+    assert known["total"]["seconds"][0] >= 112 * 0.05 / 8
     assert (known["key"], unbought["key"]) == ("OPENAI_API_KEY", "")
     assert f"calls go to {server.url}" in again.stderr
 
@@ -224,6 +225,19 @@ def test_plan_offline_sends_nothing_and_writes_nothing(server: ChatServer, run: 
     assert "probe: none" in said
     assert not (tmp_path / "results.db").exists()
     assert server.log == []
+
+
+def test_plan_says_how_many_dev_rows_the_calls_can_use(run: Command) -> None:
+    """The search looks at an eighth of its calls' number, and what it can show follows from that."""
+    few = ["plan", "task.toml", "--model", "embedded", "--offline", "--calls", "250"]
+
+    said = run(*few).stdout
+    known, all_of_them = (json.loads(run(*few[:-1], calls, "--json").stdout) for calls in ("250", "400"))
+
+    assert "the search looks at 31 of the dev rows, an eighth of its 250 calls\npower: 31 dev rows are too few" in said
+    assert (known["rows"]["dev"], known["searched"], all_of_them["searched"]) == (50, 31, 50)
+    assert known["smallest_gain"]["dev"] > all_of_them["smallest_gain"]["dev"]
+    assert known["parts"][0]["calls"] == [62, 250]
 
 
 def test_plan_says_how_many_answers_could_be_read(server: ChatServer, run: Command, tmp_path: Path) -> None:

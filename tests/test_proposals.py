@@ -439,10 +439,10 @@ def test_rounds_end_when_nothing_more_can_be_hoped_for(beginning: tuple[rounds.R
 
 def test_too_few_calls_for_any_are_told_with_how_many_it_takes(tmp_path: Path) -> None:
     """Nobody is asked where the calls cover no more than two prompts on the dev rows, and the run says so once."""
-    found = searched(small(tmp_path, calls=40), "few.db", Proposing())
+    found = searched(small(tmp_path, calls=30), "few.db", Proposing())
 
     (said,) = [text for text in found.said if "proposals" in text]
-    told = re.fullmatch(r"no proposals so far: of 40 calls none .* on 25 dev rows; give about (\d+) .*", said)
+    told = re.fullmatch(r"no proposals so far: of 30 calls none .* on 20 dev rows; give about (\d+) .*", said)
     assert found.model.asked == []
     assert told
 

@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from optimizer import Tuned, Watch, add_wording, export, history, tune
+from optimizer.board import searched as searched_rows
 from optimizer.cli import main
 from optimizer.errors import InputError, Interrupted
 from optimizer.events import Decided, Event, Stage
@@ -206,7 +207,7 @@ def test_the_calls_are_kept_whenever_one_comes(sampler: str) -> None:
         found = searched(sampler, at(step, seen=seen), calls=120, landscape=landscape)
 
         assert landscape.calls <= 120
-        assert found.trials[0].n == len(FEW)
+        assert found.trials[0].n == len(searched_rows(FEW, 120, 0))
         assert min(seen) == 1
         assert bool(late(found.trials)) == (step in seen)
 
@@ -370,7 +371,7 @@ def test_another_process_adds_one_before_a_run_is_resumed(tmp_path: Path) -> Non
 def test_one_that_no_call_could_be_spared_for_is_told(command: Command, tmp_path: Path) -> None:
     """It waited in vain: the run says so at its end, and it is no longer said to wait."""
     db, task = tmp_path / "results.db", small(tmp_path)
-    task.write_text(task.read_text(encoding="utf-8").replace("calls = 150", "calls = 60"), encoding="utf-8")
+    task.write_text(task.read_text(encoding="utf-8").replace("calls = 150", "calls = 30"), encoding="utf-8")
 
     tuned = tune(task, db=db, watch=Adding(db, 1).watch)
     listed = command("wordings", "--dimension", "instruction").output
