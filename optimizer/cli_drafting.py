@@ -122,7 +122,7 @@ def _write_task(  # noqa: PLR0913
     metrics = [name for name, metric in METRICS.items() if guessed.kind in metric.kinds]
     name = re.sub(r"[^\w.-]+", "-", file.stem.removesuffix(".rows")).strip("-") or "task"
     relative = Path(os.path.relpath(os.path.realpath(file), Path(os.path.realpath(path)).parent)).as_posix()
-    text = draft(guessed, file=relative, path=output, name=name[:80], metrics=metrics, start=start)
+    text = draft(guessed, len(table.rows), file=relative, path=output, name=name[:80], metrics=metrics, start=start)
     try:
         drafted = parse_task(text, path)
     except TaskError as error:

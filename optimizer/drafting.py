@@ -62,6 +62,10 @@ INGREDIENTS = """\
 """
 
 
+MOST_DEV = 500  # of a large file: more than the search looks at with 4,000 calls …
+MOST_TEST = 1000  # … and enough to show 5 points; the verdict asks each of them twice
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """What is known of a task beside its rows.
@@ -93,13 +97,17 @@ class Start:
 NOTHING = Start()
 
 
-def draft(guess: Guess, *, file: str, path: str, name: str, metrics: Sequence[str], start: Start = NOTHING) -> str:
+def draft(  # noqa: PLR0913
+    guess: Guess, rows: int, *, file: str, path: str, name: str, metrics: Sequence[str], start: Start = NOTHING
+) -> str:
     """Write a commented task file.
 
     Parameters
     ----------
     guess
         What the columns seem to mean.
+    rows
+        How many the data file has.
     file, path
         The data file as the task file should name it, and the task file itself.
     name
@@ -119,7 +127,6 @@ def draft(guess: Guess, *, file: str, path: str, name: str, metrics: Sequence[st
     lines = [f"{_pad(key, _text(column))}# {about}\n" for key, column, about in roles if column]
     if guess.slices:
         lines.append(f"{_pad('slices', _list(guess.slices))}# columns to report the scores by\n")
-    shares = "train = 0.5\ndev = 0.25\ntest = 0.25                  # sealed until the verdict\n"
     return TEMPLATE.format(
         file=_line(file),
         path=_line(path),
@@ -136,8 +143,15 @@ def draft(guess: Guess, *, file: str, path: str, name: str, metrics: Sequence[st
         inputs=_pad("inputs", _list(guess.inputs)),
         target=_pad("target", _text(guess.target)),
         roles="".join(lines),
-        shares="" if guess.split_column else shares,
+        shares="" if guess.split_column else _shares(rows),
     )
+
+
+def _shares(rows: int) -> str:
+    """Half of the rows to learn from, a quarter each to choose and to judge by; of many rows no more than helps."""
+    dev, test = (max(0.01, min(0.25, round(most / rows, 2))) for most in (MOST_DEV, MOST_TEST))
+    train = f"train = {1 - dev - test:.4g}\ndev = {dev:.4g}\n"
+    return train + _pad("test", f"{test:.4g}") + "# sealed until the verdict, which asks two prompts all of them\n"
 
 
 def _ingredients(start: Start) -> str:

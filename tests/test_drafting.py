@@ -27,7 +27,7 @@ def test_a_draft_is_a_valid_task_file(names: list[str], labels: list[str]) -> No
         (names[0],), names[1], names[2], "", "", tuple(names[3:]), "classification", tuple(labels), "accuracy", ""
     )
 
-    text = draft(guessed, file="rows.csv", path="task.toml", name="x", metrics=["accuracy", "macro_f1"])
+    text = draft(guessed, 200, file="rows.csv", path="task.toml", name="x", metrics=["accuracy", "macro_f1"])
 
     task = parse_task(text, Path("task.toml"))
     assert [names[0]] == task.data.inputs
@@ -40,14 +40,33 @@ def test_a_draft_is_a_valid_task_file(names: list[str], labels: list[str]) -> No
 def test_real_data_sets_lead_to_task_files_that_work(name: str, tmp_path: Path) -> None:
     """From a real file to its splits without a word from the user, and with facts about the rows."""
     path = SHARED / name / "train.jsonl"
-    guessed = guess(read_table(path))
-    text = draft(guessed, file=str(path), path="task.toml", name=name, metrics=[])
+    table = read_table(path)
+    text = draft(guess(table), len(table.rows), file=str(path), path="task.toml", name=name, metrics=[])
 
     data, labels = read_rows(parse_task(text, tmp_path / "task.toml"))
 
     said = "\n".join(facts(data, labels))
     assert f"rows: {len(data.train)} train" in said
     assert "power: " in said
+
+
+@pytest.mark.parametrize(
+    ("rows", "shares"),
+    [
+        (12, (0.5, 0.25, 0.25)),
+        (2000, (0.5, 0.25, 0.25)),
+        (3500, (0.61, 0.14, 0.25)),
+        (10_000, (0.85, 0.05, 0.1)),
+        (1_000_000, (0.98, 0.01, 0.01)),
+    ],
+)
+def test_a_large_file_is_not_spent_on_judging(rows: int, shares: tuple[float, float, float]) -> None:
+    """The verdict asks two prompts all test rows: of many, a thousand are enough, and the others are learnt from."""
+    guessed = Guess(("text",), "label", "", "", "", (), "classification", ("a", "b"), "accuracy", "")
+
+    data = parse_task(draft(guessed, rows, file="r.csv", path="t.toml", name="x", metrics=[]), Path("t.toml")).data
+
+    assert (data.train, data.dev, data.test) == pytest.approx(shares)
 
 
 def test_facts_count_duplicates_and_disagreements(tmp_path: Path) -> None:
@@ -57,7 +76,7 @@ def test_facts_count_duplicates_and_disagreements(tmp_path: Path) -> None:
     with (tmp_path / "rows.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("text", "label"), *rows])
     guessed = guess(read_table(tmp_path / "rows.csv"))
-    text = draft(guessed, file="rows.csv", path="task.toml", name="x", metrics=[])
+    text = draft(guessed, 42, file="rows.csv", path="task.toml", name="x", metrics=[])
 
     said = facts(*read_rows(parse_task(text, tmp_path / "task.toml")))
 
