@@ -198,7 +198,8 @@ def _tuned_text(tuned: Tuned) -> None:
     run, best = tuned.run, tuned.best
     for note in tuned.notes:
         out(f"note: {note}")
-    out(f"run {run.id}: {run.name} on {run.model}, {len(tuned.trials)} trials; {run.reason}")
+    trials = f"{len(tuned.trials)} trials" if len(tuned.trials) > 1 else "1 trial"
+    out(f"run {run.id}: {run.name} on {run.model}, {trials}; {run.reason}")
     out(f"completions: {run.bought:,} bought, {run.reused:,} reused from the ledger; spent: {dollars(run.cost)}")
     for line in _beside(tuned):
         out(line)

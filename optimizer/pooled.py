@@ -282,7 +282,7 @@ class Pooled:
         finals = [len(self.board.left(number)) for number in {seed, leader}]
         if not any(finals) or left <= 0:
             done = "every prompt that might be the best has answered all dev rows"
-            self.reason = self.futility or (f"{self.limits.calls} answers were looked at" if left <= 0 else done)
+            self.reason = self.futility or (self._spent() if left <= 0 else done)
             return []
         # Whoever leads in the end must be scored in full, and may have answered no more rows than a leader needs.
         most = len(self.board.rows) - LEAST_BLOCKS * self.limits.block
@@ -302,6 +302,12 @@ class Pooled:
         rows = [(seed, row) for row in self.board.left(seed)]
         rows += [(leader, row) for row in self.board.left(leader) if leader != seed]
         return _merged([Pick(number, (row,)) for number, row in rows[:left]])
+
+    def _spent(self) -> str:
+        calls = self.limits.calls
+        looked = f"{calls} answers were looked at" if calls > 1 else "1 answer was looked at"
+        alone = len(self.board.cards) == 1 < self.board.space.size
+        return f"{looked}: too few to try another prompt than the seed prompt" if alone else looked
 
     def _front(self, draws: Floats, able: Sequence[int]) -> int | None:
         """Find the prompt on the front that lacks the fewest rows; after those by their means, those that may be."""
