@@ -164,7 +164,7 @@ def _say_plan(ready: Plan, model: Model, beside: Mapping[str, Model], say: Calla
     say(splits(ready.data))
     rows = dev_rows(ready)
     if len(rows) < len(ready.data.dev):
-        say(f"the search looks at {len(rows):,} of the dev rows, an eighth of its {looks(ready):,} calls")
+        say(f"the search looks at {len(rows):,} of the dev rows, as many as {looks(ready):,} calls can use")
     say(power(len(rows), len(ready.data.test)))
 
 

@@ -62,7 +62,7 @@ INGREDIENTS = """\
 """
 
 
-MOST_DEV = 500  # of a large file: more than the search looks at with 4,000 calls …
+MOST_DEV = 500  # of a large file: as many as 4,000 calls of a search can use …
 MOST_TEST = 1000  # … and enough to show 5 points; the verdict asks each of them twice
 
 

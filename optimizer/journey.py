@@ -298,7 +298,8 @@ class _Journey:
         space = self.plan.space
         arrivals = wordings.Arrivals(self.store, self.id, replay, self._arrived)
         rows, dev = len(dev_rows(self.plan)), len(self.plan.data.dev)
-        those = f"{dev:,} dev rows" if rows == dev else f"{rows:,} of {dev:,} dev rows, an eighth of the calls"
+        most = f"{rows:,} of {dev:,} dev rows, as many as {looks(self.plan):,} calls can use"
+        those = f"{dev:,} dev rows" if rows == dev else most
         self._stage("search", f"{space.size:,.0f} prompts, {those}")
         return search.run(
             space,
