@@ -234,7 +234,9 @@ def test_plan_says_how_many_dev_rows_the_calls_can_use(run: Command) -> None:
     said = run(*few).stdout
     known, all_of_them = (json.loads(run(*few[:-1], calls, "--json").stdout) for calls in ("250", "400"))
 
-    assert "the search looks at 31 of the dev rows, as many as 250 calls can use\npower: 31 dev rows are too few" in said
+    assert (
+        "the search looks at 31 of the dev rows, as many as 250 calls can use\npower: 31 dev rows are too few" in said
+    )
     assert (known["rows"]["dev"], known["searched"], all_of_them["searched"]) == (50, 31, 50)
     assert known["smallest_gain"]["dev"] > all_of_them["smallest_gain"]["dev"]
     assert known["parts"][0]["calls"] == [62, 250]
