@@ -222,7 +222,7 @@ def _about(card: Card) -> tuple[tuple[str, str], ...]:
         ("responsible", card.responsible or UNKNOWN),
         ("objective", card.metric + judged),
         ("run", f"{card.run}, trial {card.winner.number}"),
-        ("prompts tried", f"{card.tried:,}, of which {card.scored:,} on all dev rows"),
+        ("prompts tried", f"{card.tried:,}, of which {card.scored:,} on all dev rows that the search looked at"),
     )
 
 

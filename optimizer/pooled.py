@@ -281,7 +281,7 @@ class Pooled:
         seed, leader = 0, self.leader
         finals = [len(self.board.left(number)) for number in {seed, leader}]
         if not any(finals) or left <= 0:
-            done = "every prompt that might be the best has answered all dev rows"
+            done = f"every prompt that might be the best has answered all {len(self.board.rows)} dev rows"
             self.reason = self.futility or (self._spent() if left <= 0 else done)
             return []
         # Whoever leads in the end must be scored in full, and may have answered no more rows than a leader needs.

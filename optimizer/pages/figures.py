@@ -68,8 +68,9 @@ def search(walk: Walk, control: Walk | None) -> Figure:
         plot.dot(calls, point.value, look, point.said, radius)
     _draw_steps(plot, beside, last, "other line dash", "")
     note = (
-        "A point is a prompt, where it was first tried, at what is known of it in the end: its score on all dev rows, "
-        "or (pale) what all answers together say of it. Line: the best prompt tried so far, with its interval."
+        "A point is a prompt, where it was first tried, at what is known of it in the end: its score on all dev rows "
+        "that the search looked at, or (pale) what all answers together say of it. Line: the best prompt tried so far, "
+        "with its interval."
     )
     if control:
         note += f" Dashed: the same of run {control.run.id}, a random search of the same rows with the same model."
