@@ -10,7 +10,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from textwrap import fill
 from typing import TYPE_CHECKING
@@ -21,11 +21,14 @@ from optimizer.plain import as_csv
 from optimizer.report import CONTROL, visible
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from optimizer.report import Grid
 
 SHORT = 10  # a column of shorter cells is never folded: the long ones make room
 FOLDED = 30  # columns that the cells of a longer one are left, before heads are folded to make room
 GAP = 2  # columns between two columns of a table
+INDENT = 4  # columns by which cells that stand below their row are moved in
 PIPED = 160  # columns where there is no terminal whose width would count
 
 
@@ -51,7 +54,11 @@ def out_data(text: str) -> None:
 
 
 def out_grid(grid: Grid) -> None:
-    """Draw a table to the width of the terminal; where it does not fit, heads are folded before short cells are."""
+    """Draw a table to the width of the terminal.
+
+    Where it does not fit, heads are folded before short cells are; and where long cells would have too little room,
+    they stand below their row, each after the name of its column.
+    """
     from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
@@ -63,19 +70,57 @@ def out_grid(grid: Grid) -> None:
     rows = [[visible(cell) for cell in row] for row in grid.rows]
     widths = [max((cell_len(row[at]) for row in rows), default=0) for at in range(len(grid.columns))]
     room = console.width - GAP * (len(widths) - 1)
-    heads = [cell_len(name) for name in grid.columns]
-    least = [max(each) if each[0] <= SHORT else min(each[0], FOLDED) for each in zip(widths, heads, strict=True)]
+    names = [cell_len(name) for name in grid.columns]
+    least = [max(each) if each[0] <= SHORT else min(each[0], FOLDED) for each in zip(widths, names, strict=True)]
     wide = sum(least) > room
     tight = sum(min(width, SHORT) for width in widths) > room
-    title = Text(grid.title, style="bold")
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    console.print(Text(grid.title, style="bold"))
+    if wide and _out_stacked(console, grid.columns, rows, widths):
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
     for name, width in zip(grid.columns, widths, strict=True):
         short = width <= SHORT
-        head = fill(name, max(width, SHORT), break_long_words=False) if wide and short else name
-        table.add_column(head, overflow="fold", no_wrap=short and not tight)
+        table.add_column(_folded(name, width) if wide and short else name, overflow="fold", no_wrap=short and not tight)
     for row in rows:
         table.add_row(*map(Text, row))
     console.print(table)
+
+
+def _folded(head: str, width: int) -> str:
+    """Fold a head to the width of its column's cells."""
+    return fill(head, max(width, SHORT), break_long_words=False)
+
+
+def _out_stacked(
+    console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]
+) -> bool:
+    """Draw rows with their long cells below them, if the others fit beside each other; say whether."""
+    from rich.cells import cell_len
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    below = [at for at, width in enumerate(widths) if at and width > FOLDED]
+    beside = [at for at in range(len(widths)) if at not in below]
+    heads = [_folded(columns[at], widths[at]) for at in beside]
+    sizes = [max(widths[at], *map(cell_len, head.splitlines())) for at, head in zip(beside, heads, strict=True)]
+    if not below or sum(sizes) + GAP * (len(sizes) - 1) > console.width:
+        return False
+
+    def line(cells: Sequence[str], style: str = "") -> Table:
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for size in sizes:
+            table.add_column(width=size, style=style)
+        table.add_row(*map(Text, cells))
+        return table
+
+    console.print(line(heads, "dim"))
+    for row in rows:
+        console.print(line([row[at] for at in beside]))
+        for at in below:
+            cell = Text.assemble((f"{columns[at]}: ", "dim"), row[at], overflow="fold")
+            console.print(Padding(cell, (0, 0, 0, INDENT)))
+    return True
 
 
 def out_csv(grid: Grid) -> None:
