@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from optimizer.errors import ExportError, one_of
-from optimizer.options import db_option, env_option, run_option
+from optimizer.options import db_option, env_option, run_option, trial_of
 from optimizer.terminal import err, next_step, out, stoppable, where
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ SKOPS = "the trained baseline of the run, as a skops file"
 @click.command()
 @click.option("--format", "format_name", help="The format; see --list.")
 @click.option("--list", "listing", is_flag=True, help="List the formats.")
-@click.option("--trial", type=int, help="Number of the trial; the winner by default.")
+@click.option("--trial", help="TRIAL, or RUN:TRIAL; the winner by default.")
 @run_option
 @db_option
 @env_option
@@ -42,7 +42,7 @@ SKOPS = "the trained baseline of the run, as a skops file"
 @click.option(
     "--max-calls", type=click.IntRange(0), default=1000, show_default=True, help="Of --rescore, the most; 0 is no cap."
 )
-def export(format_name: str | None, listing: bool, trial: int | None, run: int | None, **given: Any) -> None:  # noqa: ANN401
+def export(format_name: str | None, listing: bool, trial: str | None, run: int | None, **given: Any) -> None:  # noqa: ANN401
     """Write the winner, or TRIAL, for other tools; each file is loaded back and compared byte for byte.
 
     The format `skops` writes the trained baseline instead.
@@ -51,6 +51,7 @@ def export(format_name: str | None, listing: bool, trial: int | None, run: int |
     from optimizer.archive import export as write_export
     from optimizer.exports import FORMATS
 
+    number, run = trial_of(trial, run)
     at = where(given["db"], run)
     if listing or format_name is None:
         for name, entry in FORMATS.items():
@@ -68,15 +69,15 @@ def export(format_name: str | None, listing: bool, trial: int | None, run: int |
         next_step(f"phrasetune report{at}")
         return
     lint = {"mask": given["mask"], "allow_findings": given["allow_findings"]}
-    done = write_export(format_name, trial=trial, run=run, db=given["db"], rows=given["rows"], **place, **lint)
+    done = write_export(format_name, trial=number, run=run, db=given["db"], rows=given["rows"], **place, **lint)
     say_written(done)
     if given["verify"] or given["rescore"]:
-        told = History(given["db"]).handover(trial, run)
+        told = History(given["db"]).handover(number, run)
         if given["verify"]:
             _verify(done, told)
         if given["rescore"]:
             _rescore(done, told, given["db"], given["max_calls"])
-    next_step(f"phrasetune {'predict NEW_ROWS.csv' if trial is None else 'report'}{at}")
+    next_step(f"phrasetune {'predict NEW_ROWS.csv' if number is None else 'report'}{at}")
 
 
 def _baseline(records: Any, run: int | None, *, folder: Path, name: str, force: bool) -> None:  # noqa: ANN401

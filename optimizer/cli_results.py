@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from optimizer.errors import InputError
-from optimizer.options import db_option, env_option, json_option, run_option
+from optimizer.options import db_option, env_option, json_option, run_option, trial_of
 from optimizer.terminal import err, next_step, out, out_data, out_grid, out_json, stoppable, where
 
 if TYPE_CHECKING:
@@ -22,25 +22,29 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("trial", type=int, required=False)
+@click.argument("trial", required=False)
 @run_option
 @db_option
 @click.option(
     "--rows", default=5, show_default=True, type=click.IntRange(0), help="Rows fixed, broken or doubtful to list."
 )
 @json_option
-def show(trial: int | None, run: int | None, db: str, rows: int, as_json: bool) -> None:
-    """Show TRIAL (the winner by default): its prompt, how it differs from the seed prompt, rows fixed and broken."""
+def show(trial: str | None, run: int | None, db: str, rows: int, as_json: bool) -> None:
+    """Show TRIAL (the winner by default): its prompt, how it differs from the seed prompt, rows fixed and broken.
+
+    `show 12` is a trial of the latest run or of --run, `show 2:12` one of run 2.
+    """
     from dataclasses import asdict
 
     from optimizer.archive import History
     from optimizer.front_tables import standing
+    from optimizer.phrases import counted
     from optimizer.plain import trial_record, verdict_record
     from optimizer.report import changes_grid, estimated, params_text, percent, prompt_diff, spread, worth_grids
     from search_spaces.program import PROGRAM
 
     records = History(db)
-    shown = records.show(trial, run)
+    shown = records.show(*trial_of(trial, run))
     t = shown.trial
     stands = standing(t, records.complete(shown.run.id))
     won = t.number == shown.run.winner
@@ -55,7 +59,7 @@ def show(trial: int | None, run: int | None, db: str, rows: int, as_json: bool) 
         said = {**trial_record(t, cost), "standing": stands, "prompt": shown.prompt}
         out_json({"run": shown.run.id, **said, **changed, **worth, "verdict": verdict_record(verdict)})
         return
-    score = f"{shown.run.metric} {percent(t.score)} ({spread(t.interval)}) on {t.n} dev rows"
+    score = f"{shown.run.metric} {percent(t.score)} ({spread(t.interval)}) on {counted(t.n, 'dev row')}"
     estimate = "" if t.estimate is None else f"; estimated at {estimated(t)} on all of them"
     out(f"run {shown.run.id}, trial {t.number}: {score}{estimate}")
     out(f"{t.state.value}: {t.reason}")

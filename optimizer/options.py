@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,25 @@ def db_option(command: Command) -> Command:
 def run_option(command: Command) -> Command:
     """Take --run."""
     return click.option("--run", type=int, help="Number of the run; the latest by default.")(command)
+
+
+def trial_of(text: str | None, run: int | None) -> tuple[int | None, int | None]:
+    """Read TRIAL or RUN:TRIAL, beside what --run says -> the trial, the run.
+
+    Raises
+    ------
+    InputError
+        If it is neither, or names another run than --run.
+    """
+    if text is None:
+        return None, run
+    found = re.fullmatch(r"(?:(\d{1,9}):)?(\d{1,9})", text, re.ASCII)
+    if found is None:
+        raise InputError(f"{text!r} names no trial; allowed: TRIAL or RUN:TRIAL, such as 17 or 2:17. See `history`.")
+    named = run if found[1] is None else int(found[1])
+    if run not in (None, named):
+        raise InputError(f"{text} is a trial of run {named}, but --run is {run}. Leave one of them out.")
+    return int(found[2]), named
 
 
 def env_option(command: Command) -> Command:

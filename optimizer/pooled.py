@@ -18,11 +18,12 @@ import numpy as np
 
 from optimizer.aims import Aims
 from optimizer.arrivals import Swapped
-from optimizer.board import Board, Limits, Pick
+from optimizer.board import Board, Card, Limits, Pick
 from optimizer.distributions import critical
 from optimizer.grid import Codes, Floats, Grid
 from optimizer.importance import importances
 from optimizer.knowledge import most_telling
+from optimizer.phrases import counted
 from optimizer.records import Importance, State
 from optimizer.scoring import weights
 from optimizer.selection import corrected
@@ -113,9 +114,7 @@ class Pooled:
         self._give_up(rng)
         for card in self.board.cards:
             if card.open:
-                self.board.close(
-                    card.number, State.PRUNED, f"not the best when the search ended, after {len(card.answers)} rows"
-                )
+                self._prune(card, "not the best when the search ended,")
         self._correct()
         able = [card.number for card in self.board.cards if card.state is State.COMPLETE]
         if len(able) < 2:
@@ -337,10 +336,13 @@ class Pooled:
             elif not card.number or len(card.answers) < self.limits.block:
                 continue
             elif self.aims.hopeless(card) and card.number not in able:
-                self.board.close(card.number, State.PRUNED, f"breaks a constraint after {len(card.answers)} rows")
+                self._prune(card, "breaks a constraint")
             elif near[card.number] < HOPELESS:
-                chance = f"P(within a point of the best) = {near[card.number]:.3f}"
-                self.board.close(card.number, State.PRUNED, f"given up: {chance} after {len(card.answers)} rows")
+                self._prune(card, f"given up: P(within a point of the best) = {near[card.number]:.3f}")
+
+    def _prune(self, card: Card, why: str) -> None:
+        """Close a prompt before it has answered all rows."""
+        self.board.close(card.number, State.PRUNED, f"{why} after {counted(len(card.answers), 'row')}")
 
     # --- rows ---------------------------------------------------------------------------------------------
 

@@ -272,6 +272,29 @@ def test_the_next_command_reads_the_same_database(
     assert said.endswith(f"phrasetune {then} --db 'my results.db'\n")
 
 
+def test_a_trial_is_named_with_its_run_or_without(command: Command, copied: Path) -> None:
+    """`show` and `export` take what `compare` takes; 0 is the seed prompt."""
+    assert command("show", "1:0").stdout == command("show", "0", "--run", "1").stdout
+    command("export", "--format", "text", "--trial", "1:0", "-o", "seed.txt")
+    command("export", "--format", "text", "--trial", "0", "-o", "same.txt")
+    assert (copied.parent / "seed.txt").read_bytes() == (copied.parent / "same.txt").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["show", "best"], "'best' names no trial; allowed: TRIAL or RUN:TRIAL"),
+        (["show", "1:0", "--run", "2"], "1:0 is a trial of run 1, but --run is 2."),
+        (["export", "--format", "text", "--trial", "2:0"], "results.db: has no run 2; allowed: 1."),
+    ],
+)
+def test_a_trial_that_is_none_is_refused(command: Command, copied: Path, arguments: list[str], said: str) -> None:
+    """With what is allowed."""
+    refused = command(*arguments, code=2)
+
+    assert said in refused.stderr
+
+
 def test_history_filters_sorts_and_limits(command: Command, copied: Path) -> None:
     """The filters hold for JSON and CSV alike."""
     found = json.loads(command("history", "--json", "--state", "complete", "--sort", "score").stdout)

@@ -13,8 +13,9 @@ from itertools import takewhile
 from pathlib import Path
 
 from optimizer.errors import DataError
-from optimizer.imports.found import Found, Row, counted
+from optimizer.imports.found import Found, Row
 from optimizer.objects import json_lines
+from optimizer.phrases import counted
 
 SYSTEM = ("system", "developer")
 # How Evals marks examples within system messages.

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from optimizer.errors import DataError, one_of
-from optimizer.imports.found import Found, Row, counted
+from optimizer.imports.found import Found, Row
+from optimizer.phrases import counted
 
 THOUGHTS = ("reasoning", "rationale")
 LISTED = "one of: "  # how our own exports describe an answer field

@@ -61,8 +61,3 @@ def as_csv(rows: Sequence[Row]) -> bytes:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()
-
-
-def counted(n: int, what: str) -> str:
-    """Say how many: "1 row", "2 rows"."""
-    return f"{n:,} {what}{'' if n == 1 else 's'}"

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from optimizer.errors import DataError
-from optimizer.imports.found import Found, Row, columns, counted
+from optimizer.imports.found import Found, Row, columns
+from optimizer.phrases import counted
 
 WANTED, ANSWERS = "wanted", "answers"  # columns beside the variables
 KNOWN = {"prompts", "providers", "targets", "tests", "defaultTest"}
