@@ -27,6 +27,7 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 SWEEPS = 25  # most Newton steps of a fit; seven suffice for a full table, twenty for a sparse one
+LEAST = 0.05  # smallest dispersion of graded scores: prompts that answer alike are hardly independent evidence
 CLOSE = 0.01  # a step smaller than this, in logits, is the last: a fifth of a point
 LEAP = 2.0  # longest Newton step, in logits; beyond, the parabola is no guide
 LEVELS, ROWS = 0.5, 2.0  # first guesses of the variances of f and b; the fit replaces them
@@ -72,7 +73,8 @@ class Corrected:
 class _Fit:
     """Levels `f` [prompts], difficulties `b` [rows] and their variance; `dispersion` is 1 for right or wrong.
 
-    `means` are the prompts' mean scores over all rows, `errors` their standard errors [prompts].
+    `means` are the prompts' mean scores over all rows, `errors` their standard errors, and `shared` those of how hard
+    the rows are that they saw [prompts].
     """
 
     f: Floats
@@ -81,6 +83,7 @@ class _Fit:
     dispersion: float
     means: Floats
     errors: Floats
+    shared: Floats
 
 
 def corrected(
@@ -111,7 +114,7 @@ def corrected(
     On 25 tables of real models' answers, judged by rows kept aside: +3.4 raw, +0.6 corrected, 94 % held. A prompt that
     stands alone far above a close crowd is drawn too far towards it.
 
-    Takes about 10 ms for 50 prompts and 30 ms for 300 on 200 rows.
+    Takes about 6 ms for 50 prompts and 36 ms for 300 on 200 rows.
     """
     scores = np.asarray(scores, dtype=np.float64)
     found = Corrected(*(np.full((len(scores), *shape), np.nan) for shape in ((), (2,), (), (2,))))
@@ -128,7 +131,7 @@ def corrected(
     estimates, limits = posterior @ grid, _limits(posterior, grid, level)
     # Errors of independent parts add up, on each side by themselves: Zou and Donner (2008), eq. 3.
     below, above = estimates - limits[:, 0], limits[:, 1] - estimates
-    sampled = critical(level) * np.sqrt(_row_variance(estimates, fit) / cells.shape[1])
+    sampled = critical(level) * np.sqrt(_row_variance(estimates, fit) / cells.shape[1] + fit.shared**2)
     found.scores[known] = estimates
     found.limits[known, 0] = np.maximum(0.0, estimates - np.hypot(below, sampled))
     found.limits[known, 1] = np.minimum(1.0, estimates + np.hypot(above, sampled))
@@ -145,39 +148,50 @@ def corrected(
 
 
 def _fit(cells: Floats, among: Flags) -> _Fit:
-    """Find levels and difficulties by Newton steps in turn; the variances follow as in EM (Dempster et al. 1977)."""
+    """Find levels and difficulties by Newton steps on both; the variances follow as in EM (Dempster et al. 1977).
+
+    In turn they would stand still too soon: where many prompts saw the same few rows, all levels and these rows'
+    difficulties can move against each other at hardly any loss.
+    """
     seen = ~np.isnan(cells)
     y = np.where(seen, cells, 0.0)
     n = seen.sum(axis=1)
     share = (y.sum(axis=1) + 0.5) / (n + 1)
     f, b = np.log(share / (1 - share)), np.zeros(cells.shape[1])
-    mean, levels, variance = float(f.mean()), LEVELS, ROWS
+    levels, variance, dispersion = LEVELS, ROWS, 1.0
     for _ in range(SWEEPS):
-        prior = np.where(among, 1 / levels, 1 / LOOSE)
-        slope, information = _slopes(y, seen, f[:, None] + b, axis=1)
-        step = np.clip((slope - (f - mean) * prior) / (information + prior), -LEAP, LEAP)
-        f = f + step
-        slope, at_rows = _slopes(y, seen, f[:, None] + b, axis=0)
-        shift = np.clip((slope - b / variance) / (at_rows + 1 / variance), -LEAP, LEAP)
-        b = b + shift
+        p = _logistic(f[:, None] + b)
+        weights, rest = seen * p * (1 - p) / dispersion, seen * (y - p) / dispersion
+        information, at_rows = weights.sum(axis=1), weights.sum(axis=0) + 1 / variance
+        prior, shared, down = _prior(among, levels), weights / at_rows, rest.sum(axis=0) - b / variance
+        hessian = np.diag(information) + prior - shared @ weights.T
+        step = np.linalg.solve(hessian, rest.sum(axis=1) - prior @ f - shared @ down)
+        shift = down / at_rows - shared.T @ step
+        size = float(max(np.abs(step).max(), np.abs(shift).max()))
+        damping = min(1.0, LEAP / max(size, CLOSE))
+        f, b = f + damping * step, b + damping * shift
         if among.any():
-            mean = float(f[among].mean())
-            levels = max(1e-3, float(np.mean((f - mean)[among] ** 2 + 1 / (information + prior)[among])))
-        variance = float(np.mean(b**2 + 1 / (at_rows + 1 / variance)))
-        if max(np.abs(step).max(), np.abs(shift).max()) < CLOSE:
+            spread = (f[among] - f[among].mean()) ** 2 + 1 / (information[among] + 1 / levels)
+            levels = max(1e-3, float(spread.mean()))
+        variance = float(np.mean(b**2 + 1 / at_rows))
+        free = seen.sum() - len(f) - float((1 - 1 / (variance * at_rows)).sum())
+        dispersion = _dispersion(y, seen, _logistic(f[:, None] + b), free)
+        if size < CLOSE:
             break
     p = _logistic(f[:, None] + b)
-    free = seen.sum() - len(f) - float((at_rows / (at_rows + 1 / variance)).sum())
-    dispersion = _dispersion(y, seen, p, free)
+    # What is not known of the rows that a prompt saw, and so not by its own scores: the marginal variance's excess.
+    excess = np.diag(np.linalg.inv(hessian)) - 1 / (information + np.diag(prior))
+    slope = (p * (1 - p)).mean(axis=1)
     # Two floors: the information of one even chance, and half a score, where all scores are equal.
-    errors = (p * (1 - p)).mean(axis=1) * np.sqrt(dispersion / (information + 0.25))
-    return _Fit(f, b, variance, dispersion, p.mean(axis=1), np.maximum(errors, 0.5 / (n + 1)))
+    errors = np.maximum(slope / np.sqrt(information + 0.25 / dispersion), 0.5 / (n + 1))
+    return _Fit(f, b, variance, dispersion, p.mean(axis=1), errors, slope * np.sqrt(np.maximum(excess, 0.0)))
 
 
-def _slopes(y: Floats, seen: Flags, logits: Floats, axis: int) -> tuple[Floats, Floats]:
-    """Slope of the log-likelihood and its information, along one axis."""
-    p = seen * _logistic(logits)
-    return (y - p).sum(axis=axis), (p * (1 - p)).sum(axis=axis)
+def _prior(among: Flags, levels: float) -> Floats:
+    """Precision of the levels [prompts, prompts]: the candidates share a mean, of which hardly anything is known."""
+    prior = np.diag(np.where(among, 1 / levels, 1 / LOOSE))
+    prior[np.ix_(among, among)] -= levels**-2 / (among.sum() / levels + 1 / LOOSE)
+    return prior
 
 
 def _dispersion(y: Floats, seen: Flags, p: Floats, free: float) -> float:
@@ -185,7 +199,7 @@ def _dispersion(y: Floats, seen: Flags, p: Floats, free: float) -> float:
     if np.isin(y, (0.0, 1.0)).all():
         return 1.0
     expected = float((seen * p * (1 - p)).sum()) * max(1.0, free) / float(seen.sum())
-    return min(1.0, max(0.01, float((seen * (y - p) ** 2).sum()) / expected))
+    return min(1.0, max(LEAST, float((seen * (y - p) ** 2).sum()) / expected))
 
 
 def _row_variance(estimates: Floats, fit: _Fit) -> Floats:

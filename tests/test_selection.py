@@ -258,3 +258,21 @@ def test_perfection_is_no_certainty() -> None:
     assert (told.limits[:, 0] < 0.995).all()
     assert (told.scores < 1).all()
     assert (told.gain_limits[1:, 0] < 0).all()
+
+
+def test_few_rows_that_all_saw_do_not_pass_for_all_rows() -> None:
+    """Prompts that answered the ten easiest rows alone are compared by them, not by the ease that they have in common.
+
+    Graded scores, as F1 gives them; seed prompt and winner have answered every row, as in a search.
+    """
+    rng = np.random.default_rng(0)
+    hard = np.sort(0.7 * rng.standard_normal(150))[::-1]
+    chances = logistic(np.array([-3.5, *[-2.0] * 100])[:, None] + hard)
+    scores = np.clip(chances + 0.03 * rng.standard_normal(chances.shape), 0, 1)
+    truth = chances.mean(axis=1)
+    scores[2:, 10:] = np.nan
+
+    found = corrected(scores)
+
+    assert (np.nanmean(scores[2:], axis=1) - truth[2:]).min() > 0.14  # what their own rows say
+    assert np.abs(found.scores - truth).max() < 0.04
