@@ -1,6 +1,6 @@
 """How many dev rows should a search look at that has few calls? On landscapes whose truth is known.
 
-    python benchmarks/dev_rows.py --seeds 16 --jobs 2
+    python benchmarks/dev_rows.py --seeds 16 --jobs 2 --calls 100 250 500 1000
 
 Each search is repeated with another least number of calls for each dev row, `board.CALLS_A_ROW`: with 1 it looks at as
 many rows as there are, up to its calls. Prints, for each number of calls, the mean regret of the winner in points of
@@ -45,12 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--seeds", type=int, default=16, help="searches of each family")
+    parser.add_argument("--calls", type=int, nargs="+", default=CALLS, help="calls of a search")
+    parser.add_argument("--each", type=int, nargs="+", default=EACH, help="calls for each dev row, at least")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     args = parser.parse_args(arguments)
     print("| calls | calls a row | rows | regret | gain shown |\n|---|---|---|---|---|")
     with get_context("spawn").Pool(args.jobs) as pool:
-        for calls in CALLS:
-            for each in EACH:
+        for calls in args.calls:
+            for each in args.each:
                 settings = [Setting(family, seed, calls, each) for family in STEEP for seed in range(args.seeds)]
                 found = pool.map(search, settings)
                 regrets = [regret for regret, _ in found]

@@ -157,8 +157,12 @@ class Pooled:
     @property
     def leader(self) -> int:
         """The prompt that would be recommended now: the highest posterior mean of those that were asked twice."""
-        able, enough = self._able(), LEAST_BLOCKS * self.limits.block
-        tried = [number for number in able if len(self.board.cards[number].answers) >= enough]
+        able, tried = self._able(), list[int]()
+        for blocks in range(LEAST_BLOCKS, 0, -1):
+            enough = blocks * self.limits.block
+            tried = [number for number in able if len(self.board.cards[number].answers) >= enough]
+            if any(tried):  # another than the seed prompt
+                break
         return max(tried or able, key=lambda number: (self.model.f[number], -number))
 
     def _able(self) -> list[int]:
@@ -277,29 +281,35 @@ class Pooled:
 
     def _race(self, rng: np.random.Generator, left: int) -> list[Pick]:
         """Full dev scores for the seed prompt and for those that may be the best."""
-        seed, leader = 0, self.leader
-        finals = [len(self.board.left(number)) for number in {seed, leader}]
-        if not any(finals) or left <= 0:
-            done = f"every prompt that might be the best has answered all {len(self.board.rows)} dev rows"
-            self.reason = self.futility or (self._spent() if left <= 0 else done)
+        if left <= 0:
+            self.reason = self.futility or self._spent()
             return []
+        seed, leader = 0, self.leader
+        draws, able = self.model.samples(rng, JUDGED), self._able()
+        askable = set(self.board.askable())
         # Whoever leads in the end must be scored in full, and may have answered no more rows than a leader needs.
         most = len(self.board.rows) - LEAST_BLOCKS * self.limits.block
         if self.aims.pareto:  # members of the front are completed one by one, the leader among them
             most = len(self.board.left(leader))
         spare = 0 if self.futility else left - len(self.board.left(seed)) - most
-        if spare >= self.limits.block:
-            draws, able = self.model.samples(rng, JUDGED), self._able()
-            if self.aims.pareto and (number := self._front(draws, able)) is not None:
-                return self._blocks([number] * (PICKS + 1), spare)
-            best = np.bincount(draws[:, able].argmax(axis=1), minlength=len(able)) / JUDGED
-            order = [able[i] for i in np.argsort(-best) if best[i] > 1 - SURE]
-            askable = set(self.board.askable())
-            chosen = [number for number in order if number in askable]
-            if chosen and best.max() < SURE:
-                return self._blocks(chosen[: PICKS + 1], spare)
-        rows = [(seed, row) for row in self.board.left(seed)]
-        rows += [(leader, row) for row in self.board.left(leader) if leader != seed]
+        if self.aims.pareto and spare >= self.limits.block and (number := self._front(draws, able)) is not None:
+            return self._blocks([number] * (PICKS + 1), spare)
+        best = np.bincount(draws[:, able].argmax(axis=1), minlength=len(able)) / JUDGED
+        rivals = {able[i]: best[i] for i in np.argsort(-best, kind="stable") if best[i] and able[i] in askable}
+        if sum(rivals.values()) <= 1 - SURE or self.futility:
+            rivals = {}
+        if rivals and spare >= self.limits.block:
+            return self._blocks(list(rivals)[: PICKS + 1], spare)
+        finals = {seed, leader}
+        room = left - sum(len(self.board.left(number)) for number in finals)
+        if not self.board.left(leader):
+            finals.update([number for number in rivals if len(self.board.left(number)) <= room][:1])
+        rows = [(number, row) for number in sorted(finals) for row in self.board.left(number)]
+        if not rows:
+            every = f"all {len(self.board.rows)} dev rows"
+            few = f"the {counted(left, 'call')} left cannot score another prompt on {every}"
+            done = f"every prompt that might be the best has answered {every}"
+            self.reason = self.futility or (few if rivals else done)
         return _merged([Pick(number, (row,)) for number, row in rows[:left]])
 
     def _spent(self) -> str:
