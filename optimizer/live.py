@@ -72,7 +72,7 @@ class LiveView:
     def tell(self, text: str) -> None:
         """Write what a person should know, above the view or where there is none."""
         if not self._quiet:
-            self._console.print(Text(visible(f"note: {text}")))
+            self._console.print(Text(visible(f"note: {text}")), soft_wrap=not self._console.is_terminal)
 
     def say(self, text: str) -> None:
         """Write a line above the view; to a terminal only."""
@@ -107,10 +107,11 @@ class LiveView:
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False, header_style="dim")
-        for name in ("trial", "score", "rows", "state", "why"):
+        for name in ("trial", "score", "rows", "state"):
             table.add_column(name, no_wrap=True)
+        table.add_column("why")  # the one column that may give way: rich takes the room from what could be wrapped
         for trial in self._ended:
             style = "green" if trial is self._best else "" if trial.state is State.COMPLETE else "dim"
             cells = (str(trial.number), percent(trial.score), str(trial.n), trial.state.value, trial.reason)
-            table.add_row(*(Text(visible(cell)) for cell in cells), style=style)
+            table.add_row(*(Text(visible(cell), no_wrap=True, overflow="ellipsis") for cell in cells), style=style)
         return table
