@@ -7,7 +7,7 @@ heavy package unless a prompt must be rendered.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -44,8 +44,8 @@ class Shown:
     trial: Trial
     prompt: str
     seed_prompt: str
-    fixed: Sequence[Change]
-    broken: Sequence[Change]
+    fixed: Sequence[Change] = field(repr=False)
+    broken: Sequence[Change] = field(repr=False)
     late: Sequence[Wording] = ()
 
 

@@ -123,13 +123,13 @@ class Trial:
 
     number: int
     params: Mapping[str, Any]
-    prompt: Prompt
+    prompt: Prompt = field(repr=False)  # it may hold all training rows, to choose examples from
     state: State
     score: float | None = None
     interval: tuple[float, float] | None = None
     n: int = 0
     steps: Mapping[int, float] = field(default_factory=dict)
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[Outcome, ...] = field(default=(), repr=False)
     reason: str = ""
     seconds: float = 0.0
     estimate: float | None = None
@@ -161,7 +161,7 @@ class Run:
 
     id: int
     name: str
-    task: Mapping[str, Any]
+    task: Mapping[str, Any] = field(repr=False)
     model: str
     metric: str
     data: str
@@ -234,7 +234,7 @@ class Contender:
     score: float
     interval: tuple[float, float]
     n: int
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[Outcome, ...] = field(repr=False)
     cost_per_1000: float | None
     ms_per_1000: float
     train_rows: int

@@ -50,7 +50,7 @@ class Task(Section):
     space: dict[str, Any] = Field(default_factory=dict)  #: dimension -> what it is locked to, narrowed to, extended by
     seed: dict[str, Any] = Field(default_factory=dict)  #: dimension -> value of the seed prompt
     folder: Path = Field(default=Path(), exclude=True)
-    rows: SkipJsonSchema[SkipValidation[Table | None]] = Field(default=None, exclude=True)
+    rows: SkipJsonSchema[SkipValidation[Table | None]] = Field(default=None, exclude=True, repr=False)
 
     @field_validator("templates")
     @classmethod

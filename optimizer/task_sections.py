@@ -5,7 +5,8 @@ What `#:` says of a key stands in the reference. Knows no section but its own; `
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -40,6 +41,10 @@ class Section(BaseModel):
     """What all have in common: no key but their own, and no value of another type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Show what was given; the rest is as the reference says."""
+        return [(name, value) for name, value in super().__repr_args__() if name in self.model_fields_set]
 
 
 def _listed(value: object) -> object:

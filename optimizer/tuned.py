@@ -8,11 +8,12 @@ from typing import Any
 from optimizer import front
 from optimizer.budget import Spent
 from optimizer.records import Ablation, Importance, Run, Trial, Verdict
+from optimizer.report import percent
 
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What `tune` returns: the run as results.db has it, its trials, the winner and the verdict.
+    """What `tune` returns: the run as results.db has it, its trials, the winner and the verdict; printed, it is short.
 
     `verdict` is None if the budget did not cover it; `notes` say what was odd in the rows; `judged`, `proposed` and
     `taught` are what the run has spent on its judge, on proposals of wordings and on a teacher, if it has any.
@@ -28,6 +29,13 @@ class Tuned:
     judged: Spent | None = None
     proposed: Spent | None = None
     taught: Spent | None = None
+
+    def __repr__(self) -> str:
+        """Say what came of the run; its trials would fill the screen."""
+        run, best = self.run, self.best
+        verdict = self.verdict.sentence if self.verdict else "No verdict."
+        found = f"best on dev: trial {best.number} of {len(self.trials)}, {run.metric} {percent(best.score)}"
+        return f"<Tuned: run {run.id}, {run.name} on {run.model}; {found}. {verdict}>"
 
     @property
     def front(self) -> list[Trial]:

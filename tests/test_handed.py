@@ -47,6 +47,15 @@ def test_a_task_file_takes_rows_in_the_place_of_its_file(tmp_path: Path) -> None
     assert from_file == prepare(load_task(path, rows=ROWS)).config(model)
 
 
+def test_a_task_shows_what_was_given_and_no_rows(tmp_path: Path) -> None:
+    """Printed, it fits on a few lines, whatever number of rows it holds; what nobody gave is not repeated."""
+    said = repr(make_task(ROWS, search={"calls": 7}))
+
+    assert "search=Search(calls=7)" in said
+    assert len(said) < 500
+    assert len(repr(load_task(write_task(tmp_path), rows=ROWS))) < 1_000
+
+
 def test_what_is_left_out_is_guessed_as_init_does() -> None:
     """Columns, kind and metric are found; what is given goes before, and no metric is guessed for another kind."""
     guessed = make_task(ROWS)

@@ -81,6 +81,19 @@ def test_the_journey_ends_with_a_verdict_on_the_same_rows(tmp_path: Path) -> Non
     assert tuned.run.bought > 0
 
 
+def test_what_comes_of_a_run_is_short_when_printed(whole: Tuned) -> None:
+    """Run, winner and the verdict's sentence; no rows or outcomes, nor in a trial or the verdict."""
+    said, sentence = repr(whole), whole.verdict.sentence if whole.verdict else "no verdict"
+
+    assert f"run {whole.run.id}, small" in said
+    assert f"trial {whole.best.number} of {len(whole.trials)}" in said
+    assert sentence in said
+    assert len(said) < 1_000
+    assert "Outcome(" not in repr((*whole.trials, whole.verdict))
+    assert "Example(" not in repr(whole.trials)
+    assert len(repr(whole.run)) < 500
+
+
 def test_a_constraint_is_kept_and_the_front_is_told(tmp_path: Path) -> None:
     """With `pareto` and a limit on tokens the winner keeps the limit, and the front is the same from results.db."""
     search = {"calls": 400, "trials": 40, "pareto": True, "constraints.max_prompt_tokens": 150}
