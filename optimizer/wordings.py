@@ -14,8 +14,10 @@ from optimizer import slots
 from optimizer.errors import InputError
 from optimizer.records import Run, Trial, Wording
 from optimizer.store import Store
-from search_spaces.instructions import described_labels
+from search_spaces.instructions import FOUND_WORDS, TASK_WORDS, complaint, described_labels
 from search_spaces.space import Space
+
+STEP_WORDS = ("own", "inputs", "output")  # what stands in the braces where a wording is a step's of a program
 
 
 def add_wording(
@@ -39,12 +41,14 @@ def add_wording(
     ------
     InputError
         If there is no such run or its search is over, the dimension has no wordings or was locked, the text is empty
-        or there already, or all ids kept for late wordings are taken.
+        or there already or holds a name in braces that stands for nothing, or all ids kept for late wordings are taken.
     """
     with Store(db) as store:
         found = _searching(store, run)
         if dimension == "labels":
             _require_labels(store, found, text)
+        elif said := complaint(text, STEP_WORDS if "." in dimension else (*TASK_WORDS, *FOUND_WORDS)):
+            raise InputError(said)
     with Store(db, create=True) as store:
         return slots.fill(store, found, dimension, text.strip())
 

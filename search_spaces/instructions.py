@@ -1,7 +1,8 @@
 """Wordings: filling in the task's own words, and describing labels from the data.
 
 A wording is a text with an id. Its `{description}`, `{inputs}`, `{output}` and `{labels}`, and what was found in the
-training rows, such as `{terms}` or `{length}`, are replaced in one pass; any other brace is just a brace.
+training rows, such as `{terms}` or `{length}`, are replaced in one pass; any other brace is just a brace. Since a name
+that is misspelled would be one, `complaint` is asked before a person's wording is taken.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
 from itertools import zip_longest
 
 from search_spaces.prompt import Example
@@ -42,6 +44,19 @@ def fill_wording(text: str, words: Mapping[str, str]) -> str:
 def names_in(text: str) -> frozenset[str]:
     """List the `{names}` that stand in a wording."""
     return frozenset(re.findall(r"\{(\w+)\}", text))
+
+
+def complaint(text: str, names: Collection[str]) -> str:
+    """Say what in a wording's braces stands for nothing, and what may stand there; nothing if nothing is wrong."""
+    strange = next((name for name in re.findall(r"\{(\w+)\}", text) if name not in names), "")
+    if not strange:
+        return ""
+    allowed, close = ", ".join(f"{{{name}}}" for name in names), get_close_matches(strange, names, n=1)
+    meant = f" Did you mean {{{close[0]}}}?" if close else ""
+    return (
+        f"{text!r} holds {{{strange}}}, which stands for nothing; allowed: {allowed}.{meant} The inputs themselves are "
+        f"put in by the template. For braces as they are write {{ {strange} }}, with spaces."
+    )
 
 
 def task_words(description: str, inputs: Sequence[str], output: str, labels: Sequence[str]) -> dict[str, str]:

@@ -6,12 +6,12 @@ Knows which values a dimension may take, and words what it may not.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from typing import Any
 
-from search_spaces.instructions import FOUND_WORDS, NOTE_TERMS, many, names_in, telling_terms
+from search_spaces.instructions import FOUND_WORDS, NOTE_TERMS, complaint, many, names_in, telling_terms
 from search_spaces.space import Dimension, Facts, Space, Value, words_of
 
 RESERVED = 8  # more wordings than a person thinks of during one run; each costs the search nothing until it is used
@@ -54,14 +54,16 @@ def load_space(
         If a name or a value is not one of those allowed.
     """
     tables = {**tables_of("every_kind"), **tables_of(facts.kind)}
-    without = _unsaid(facts)
+    terms = telling_terms(facts.train, facts.labels, NOTE_TERMS + 1) if facts.labels else {}
+    words = words_of(facts, terms)
+    without = _unsaid(facts, words, terms)
     declared = {name: _fit(as_dimension(name, table), without) for name, table in tables.items()}
     layout = declared["template"]
     declared["template"] = replace(layout, choices=(*layout.choices, *templates))
     for name, change in (changes or {}).items():
         if name not in declared:
             raise DimensionError(f"[space] has no dimension {name!r}; allowed: {', '.join(declared)}")
-        declared[name] = _change(declared[name], change)
+        declared[name] = _change(declared[name], change, tuple(words))
     declared = {name: _reserve(dimension, (changes or {}).get(name)) for name, dimension in declared.items()}
     for name, count in proposed.items():
         if name in declared and (declared[name].slots or (name == "labels" and not declared[name].locked)):
@@ -91,10 +93,8 @@ def as_dimension(name: str, table: Mapping[str, Any]) -> Dimension:
     return Dimension(name, table["about"], seed, choices, texts, table.get("low"), table.get("high"), when)
 
 
-def _unsaid(facts: Facts) -> frozenset[str]:
+def _unsaid(facts: Facts, words: Mapping[str, str], terms: Mapping[str, Sequence[str]]) -> frozenset[str]:
     """List what the task has no words for: `{names}` of wordings, and ways to list its labels."""
-    terms = telling_terms(facts.train, facts.labels, NOTE_TERMS + 1) if facts.labels else {}
-    words = words_of(facts, terms)
     unsaid = {name for name in ("description", *FOUND_WORDS) if not words.get(name)}
     if not facts.given:
         unsaid |= {"given"}
@@ -120,7 +120,7 @@ def _fit(dimension: Dimension, unsaid: frozenset[str]) -> Dimension:
     return _narrow(dimension, [choice for choice in dimension.choices if choice not in without])
 
 
-def _change(dimension: Dimension, change: Any) -> Dimension:  # noqa: ANN401 - it comes from a TOML file
+def _change(dimension: Dimension, change: Any, names: Sequence[str]) -> Dimension:  # noqa: ANN401 - it comes from a TOML file
     if not isinstance(change, Mapping):
         return _only(dimension, _listed(change))
     if unknown := set(change) - {"only", "drop", "add", "low", "high", "reserved"}:
@@ -138,7 +138,7 @@ def _change(dimension: Dimension, change: Any) -> Dimension:  # noqa: ANN401 - i
     dropped = _listed(change.get("drop", []))
     _check(dimension, dropped)
     if "add" in change:  # before the dropping, so that one's own wordings may be all that is left
-        dimension = _add(dimension, change["add"])
+        dimension = _add(dimension, change["add"], names)
     return _narrow(dimension, [c for c in dimension.choices if c not in dropped]) if dropped else dimension
 
 
@@ -196,7 +196,7 @@ def _narrow(dimension: Dimension, choices: list[Value]) -> Dimension:
     return replace(dimension, choices=tuple(choices), seed=seed)
 
 
-def _add(dimension: Dimension, added: Any) -> Dimension:  # noqa: ANN401
+def _add(dimension: Dimension, added: Any, names: Sequence[str]) -> Dimension:  # noqa: ANN401
     if _numeric(dimension):
         numbers = _checked_numbers(dimension, _listed(added))
         return replace(dimension, choices=tuple(dict.fromkeys([*dimension.choices, *numbers])))
@@ -208,6 +208,8 @@ def _add(dimension: Dimension, added: Any) -> Dimension:  # noqa: ANN401
         raise DimensionError(f"[space.{dimension.name}] add must be texts, or a table of ids and texts")
     if taken := set(added) & set(dimension.texts):
         raise DimensionError(f"[space.{dimension.name}] add: the id {min(taken)!r} is taken; choose another")
+    if said := next(filter(None, (complaint(text, names) for text in added.values())), ""):
+        raise DimensionError(f"[space.{dimension.name}] add: {said}")
     return replace(dimension, choices=(*dimension.choices, *added), texts={**dimension.texts, **added})
 
 

@@ -319,6 +319,10 @@ GOOD: Mapping[str, Any] = {"prompts": ["Say {{a}}"], "tests": [equals("x", a="1"
         ({"prompts": ["{{ a | upper }}"]}, "holds '{{ a | upper }}'"),
         ({"prompts": ["{{ a.b }}"]}, "holds '{{ a.b }}'"),
         ({"prompts": ["Say {labels} {{a}}"]}, "holds {labels}, which phrasetune would fill in"),
+        (
+            {"prompts": ["Say {x} {{a}}"]},
+            "holds {x}, which phrasetune would fill in. Write it otherwise, or with spaces.",
+        ),
         ({"prompts": [json.dumps([said("assistant", "x")])]}, "more than texts of system and user"),
         ({"prompts": ["Say {{b}}"]}, "shows {{b}}, which no test has"),
         ({"tests": []}, "no test has vars and an assertion of type equals"),

@@ -596,6 +596,29 @@ def test_own_wordings_are_added(added: Any, ids: tuple[str, str]) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Choose one of {lables}.", r"holds \{lables\}, which stands .*, \{labels\},.* Did you mean \{labels\}\?"),
+        ("Read {text}: {labels}?", r"\{text\}, which stands for nothing; .* put in by the template.*write \{ text \}"),
+        ("Read {{text}}.", r"holds \{text\}"),
+        ("Answer in {length}.", r"holds \{length\}"),  # labels have no usual length
+    ],
+)
+def test_a_wording_with_a_name_that_stands_for_nothing_is_refused(text: str, said: str) -> None:
+    """It would be sent with its braces, and bought; the line says what may stand in them."""
+    with pytest.raises(DimensionError, match=said):
+        load_space(facts(), {"instruction": {"add": [text]}})
+
+
+def test_braces_that_hold_no_name_stay_as_they_are() -> None:
+    """As in JSON, or with spaces."""
+    text = 'Answer {"label": ...} or { label }.'
+    space = load_space(facts(), {"instruction": {"add": [text]}})
+
+    assert space.build(space.choose(Wish(space, {"instruction": "own1"}))).instruction == text
+
+
 def test_parts_of_the_instruction_are_joined() -> None:
     """Persona, wording and caution stand behind each other; what is empty leaves no gap."""
     space = load_space(

@@ -400,6 +400,12 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("Classify the {inputs} by {output}. ", "instruction", "has this wording already: instruction = direct"),
         ("x", "instructions", "unknown dimension with wordings 'instructions'; allowed: persona, instruction, caution"),
         ("x", "template", "unknown dimension with wordings 'template'"),
+        (
+            "Say {lables}.",
+            "instruction",
+            "'Say {lables}.' holds {lables}, which stands for nothing; allowed: {description},",
+        ),
+        ("Read {{text}}.", "instruction", "For braces as they are write { text }, with spaces."),
         ("x", "persona", "persona of run 1 takes no further wordings: it is locked"),
     ],
 )

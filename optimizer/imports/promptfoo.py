@@ -42,7 +42,7 @@ SHOWN = re.compile(r"\s*(?:[^:\n{}]{0,40}:)?[\s\"'`<>(\[]*(?:\{\{[^{}]*\}\}[\s\"
 ENDS = re.compile(r":[\s\"'`]*(?:\{\{[^{}]*\}\}[\s\"'`]*?)+$", re.MULTILINE)  # "Translate this to French: {{text}}"
 FENCE = re.compile(r"\s*(?:</?[\w-]+>|```\w*|\"\"\"|---+)\s*\Z")
 CUE = re.compile(r"\s*[^:\n]{1,40}:\s*\Z")
-OURS = re.compile(r"\{(?:description|inputs|output|labels)\}")  # what a wording of ours would have filled
+OURS = re.compile(r"(?<!\{)\{\w+\}(?!\})")  # what a wording of ours would have filled
 
 
 def is_configuration(content: object) -> bool:
@@ -139,7 +139,9 @@ def _messages(where: str, text: str) -> Iterator[str]:
 def _wording(path: Path, text: str) -> tuple[str, str]:
     """Take out the lines that show inputs, and say which; call an input within a sentence by its name."""
     if ours := OURS.search(text):
-        raise DataError(f"{path}: a prompt holds {ours[0]}, which phrasetune would fill in. Write it otherwise.")
+        raise DataError(
+            f"{path}: a prompt holds {ours[0]}, which phrasetune would fill in. Write it otherwise, or with spaces."
+        )
     lines = text.split("\n")
     shown = {n for n, line in enumerate(lines) if VARIABLE.search(line) and SHOWN.fullmatch(line)}
     fences = {n for n, line in enumerate(lines) if FENCE.fullmatch(line) and shown & {n - 1, n + 1}}
