@@ -5,8 +5,6 @@ Nothing heavy is imported before a command needs it: `--help` and `history` star
 
 from __future__ import annotations
 
-import shlex
-import sys
 import threading
 import warnings
 from pathlib import Path
@@ -21,7 +19,7 @@ from optimizer.cli_programs import tell_program, tune_program
 from optimizer.cli_results import card, predict, report, show, write_report
 from optimizer.cli_service import dashboard, doctor, plan, serve_embedded
 from optimizer.cli_trials import history, schema, wordings
-from optimizer.errors import InputError, Interrupted, PhrasetuneError, Upgraded
+from optimizer.errors import InputError, Interrupted, PhrasetuneError, ProviderError, Upgraded
 from optimizer.options import (
     changed,
     code_option,
@@ -32,7 +30,7 @@ from optimizer.options import (
     run_option,
     tune_options,
 )
-from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable, where
+from optimizer.terminal import err, next_step, out, out_grid, out_json, same_again, stoppable, where
 from optimizer.version import __version__
 
 if TYPE_CHECKING:
@@ -57,6 +55,8 @@ class Group(click.Group):
                 return super().invoke(ctx)
         except PhrasetuneError as error:
             err(f"phrasetune: {error}")
+            if isinstance(error, ProviderError):
+                err(f"Resume with: {same_again()}")
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             err("phrasetune: stopped")
@@ -168,8 +168,7 @@ def _tune(task: Task, db: str, *, quiet: bool, allow_code: bool = False) -> Tune
         try:
             return run_tune(task, db=db, watch=Watch(view, stop), allow_code=allow_code)
         except Interrupted:
-            again = shlex.join(["phrasetune", *sys.argv[1:]])  # with its options: they are part of what is resumed
-            raise Interrupted(f"stopped; everything bought is in {db}. Resume with: {again}") from None
+            raise Interrupted(f"stopped; everything bought is in {db}. Resume with: {same_again()}") from None
 
 
 def _beside(tuned: Tuned) -> list[str]:

@@ -147,7 +147,7 @@ def recheck(run: int | None, rows: int, max_calls: int, max_usd: float, db: str,
 
     from optimizer.archive import History
     from optimizer.budget import Caps
-    from optimizer.events import Destination
+    from optimizer.events import Destination, Notice
     from optimizer.journey import Watch
     from optimizer.rechecking import recheck as ask_again
     from optimizer.rechecking_tables import record, sentences, trend_grid
@@ -155,6 +155,8 @@ def recheck(run: int | None, rows: int, max_calls: int, max_usd: float, db: str,
     def event(told: object) -> None:
         if isinstance(told, Destination):
             err(f"calls go to {told}")
+        elif isinstance(told, Notice):
+            err(f"note: {told.text}")
 
     stop, chosen = threading.Event(), History(db).run(run, won=True)
     with stoppable(stop, err):

@@ -17,7 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from optimizer.answers import Alternatives, read
 from optimizer.events import Destination
-from optimizer.faults import CallFailed, Fate, classify, one_line, seconds_to_wait
+from optimizer.faults import CallFailed, Fate, classify, one_line, seconds_to_wait, unheard
 from optimizer.records import Completion, Request
 
 if TYPE_CHECKING:
@@ -89,7 +89,8 @@ class Direct:
             async with call as response:
                 return response.status, response.headers, await response.read()
         except aiohttp.ClientConnectorError as error:  # nothing was sent
-            raise CallFailed(Fate.PASSING, f"no connection: {one_line(str(error))}") from None
+            said = f"no connection: {one_line(str(error))}"
+            raise CallFailed(Fate.PASSING, said, absent=unheard(error)) from None
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
             said = f"the connection broke: {type(error).__name__} {one_line(str(error))}"
             raise CallFailed(Fate.PASSING, said, billed=True) from None

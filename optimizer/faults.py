@@ -55,6 +55,8 @@ class CallFailed(Exception):  # noqa: N818 - it is a fact about a call, judged b
         Whether fewer calls at a time would have helped.
     answer
         What came all the same, such as an empty text: it stands if nothing better comes.
+    absent
+        Whether nobody listens there: the connection was refused.
     """
 
     fate: Fate
@@ -63,9 +65,17 @@ class CallFailed(Exception):  # noqa: N818 - it is a fact about a call, judged b
     billed: bool = False
     busy: bool = False
     answer: Completion | None = None
+    absent: bool = False
 
     def __str__(self) -> str:
         return self.said
+
+
+def unheard(error: BaseException | None) -> bool:
+    """Whether an error comes of a refused connection, however many layers have reworded it."""
+    while error is not None and not isinstance(error, ConnectionRefusedError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def classify(status: int, said: str, wait: float | None = None) -> CallFailed:

@@ -20,10 +20,11 @@ from dataclasses import dataclass, field, replace
 from optimizer.errors import BudgetSpent, ProviderError
 from optimizer.faults import CallFailed, Fate
 from optimizer.gate import Gate
-from optimizer.models import LocalModel, RemoteModel
+from optimizer.models import LocalModel, RemoteModel, destination
 from optimizer.records import Completion, Failure, Request
 
 ATTEMPTS = 8  # at a call that meets passing faults: where 30 % of all calls fail, one in 15,000 fails so often
+AT_NOBODY = 6  # attempts where no call has met anybody yet: after about ten seconds there is nobody
 DOUBTS = 3  # times that an answer such as an empty one is asked for again before it stands
 FIRST_WAIT = 0.5  # seconds before a second attempt; doubled with each further one, and half of it is chance
 SILENCE = 2.0  # times the longest wait: without any answer for so long, a rate limit ends the run, too …
@@ -71,6 +72,8 @@ class Gateway:
 
     def __init__(self, model: RemoteModel, pace: Pace = Pace()) -> None:
         self.model, self.pace = model, pace
+        self.met = False  # whether somebody has taken a call, whatever came of it
+        self.missed = False  # whether nobody has taken one
         self.gate = Gate(pace.workers, pace.patience, pace.requests_per_minute, pace.tokens_per_minute)
         self._loop = asyncio.new_event_loop()
         self._door = asyncio.Lock()  # calls leave one after the other, in the order in which they came
@@ -105,6 +108,12 @@ class Gateway:
     def _wind_down(self) -> None:
         self._ending.set()
         self._moved.set()
+
+    @property
+    def address(self) -> str:
+        """Where the calls go, as far as that is known."""
+        there = destination(self.model)
+        return there.address if there else self.model.address or self.model.name
 
     @property
     def ending(self) -> bool:
@@ -193,6 +202,8 @@ class _Call:
                 completion = await self.gateway.model.ask(self.request)
         except (CallFailed, TimeoutError) as error:
             failed = error if isinstance(error, CallFailed) else self._late()
+            self.gateway.missed |= failed.absent
+            self.gateway.met |= not failed.absent
             if failed.fate is Fate.LIMITED:
                 gate.limited(time.monotonic(), sent, failed.wait)
             else:
@@ -202,6 +213,7 @@ class _Call:
             gate.failed(time.monotonic(), sent)
             raise
         else:
+            self.gateway.met = True
             seconds = time.monotonic() - sent
             gate.answered(time.monotonic(), seconds)
             return completion if completion.seconds else replace(completion, seconds=seconds)
@@ -222,8 +234,9 @@ class _Call:
             return self._fails(failed.said, cost)
         if failed.answer is not None and self.doubts == DOUBTS:
             return self._lands(failed.answer)
-        if self.attempts == ATTEMPTS or (failed.fate is Fate.LIMITED and self._silent()):
-            return self._gives_up(failed.said, cost)
+        nobody = failed.absent and not self.gateway.met and self.attempts == AT_NOBODY
+        if nobody or self.attempts == ATTEMPTS or (failed.fate is Fate.LIMITED and self._silent()):
+            return self._gives_up(failed, cost)
         if failed.billed or failed.answer is not None:
             try:
                 await self._charge(failed.said, cost)
@@ -245,14 +258,16 @@ class _Call:
         since = max(self.began, self.gateway.gate.answered_at)
         return time.monotonic() - since > max(LEAST_SILENCE, SILENCE * self.gateway.pace.patience)
 
-    def _gives_up(self, said: str, cost: float | None) -> Landed:
+    def _gives_up(self, failed: CallFailed, cost: float | None) -> Landed:
         """End this call; and the run, if no call at all was answered meanwhile."""
         if self.gateway.gate.answered_at >= self.began:
-            return self._fails(said, cost)
-        self._note(said, cost)
+            return self._fails(failed.said, cost)
+        self._note(failed.said, cost)
         tried = f"tried for {time.monotonic() - self.began:.0f} s"
-        name = self.gateway.model.name
-        return self._ends(ProviderError(f"{name}: no answer ({tried}; last: {said}). Check the model; then resume."))
+        said = f"no answer ({tried}; last: {failed.said}). Check the model"
+        if failed.absent:
+            said = f"nobody answers at {self.gateway.address} (connection refused, {tried}). Check address and server"
+        return self._ends(ProviderError(f"{self.gateway.model.name}: {said}; then resume."))
 
     def _note(self, said: str, cost: float | None) -> None:
         self.failures.append(self._failure(said, cost))

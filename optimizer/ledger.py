@@ -88,6 +88,7 @@ class Ledger:
         require_price(self.model, self.budget.caps.usd)
         self.versions: dict[str, None] = {}
         self._traffic = Traffic()
+        self._said_missed = False
 
     @property
     def workers(self) -> int:
@@ -254,6 +255,7 @@ class Ledger:
             self._send(traffic)
             traffic.land()
             self._take(traffic)
+            self._say_missed()
             self._look_elsewhere(traffic)
         if traffic.lacks(order):
             traffic.break_off()
@@ -365,6 +367,12 @@ class Ledger:
             traffic.flying.clear()
         finally:
             self._hang_up()
+
+    def _say_missed(self) -> None:
+        """Say once that nobody answers: to wait for a server is most of what is done then."""
+        if self.gateway.missed and not self._said_missed:
+            self._said_missed = True
+            self.notice(f"nobody answers at {self.gateway.address} (connection refused); waiting for it")
 
     def _look_elsewhere(self, traffic: Traffic) -> None:
         """Take what another process has bought meanwhile; what it has given up is asked for again."""

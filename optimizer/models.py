@@ -23,7 +23,7 @@ from optimizer.direct import Direct, Endpoint
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, ModelError
 from optimizer.events import Destination
-from optimizer.faults import CallFailed, Fate, classify, one_line, seconds_to_wait, unfit_address
+from optimizer.faults import CallFailed, Fate, classify, one_line, seconds_to_wait, unfit_address, unheard
 from optimizer.prices import known_price
 from optimizer.records import Completion, Request
 
@@ -314,6 +314,8 @@ def classify_raised(error: Exception) -> CallFailed:
     """Classify what LiteLLM raised: by status and words, since its classes for the same refusal differ by provider."""
     status = getattr(error, "status_code", None)
     said = f"{error} {getattr(error, 'body', None) or ''}"
+    if unheard(error):
+        return CallFailed(Fate.PASSING, f"no connection: {one_line(said)}", absent=True)
     headers = getattr(error, "litellm_response_headers", None) or {}
     sent = getattr(error, "response", None)
     headers = headers or getattr(sent, "headers", None) or {}

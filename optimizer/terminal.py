@@ -133,6 +133,11 @@ def next_step(*commands: str) -> None:
     out("\nNext: " + "\n      ".join(commands))
 
 
+def same_again() -> str:
+    """Write the command that was given, with its options: they are part of what is resumed."""
+    return shlex.join(["phrasetune", *sys.argv[1:]])
+
+
 def where(db: str, run: int | None = None) -> str:
     """Write the options by which a next command looks at the same run; the usual database needs none."""
     chosen = "" if run is None else f" --run {run}"

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -168,6 +169,22 @@ def test_too_few_calls_say_what_is_lacking(command: Command, tmp_path: Path) -> 
     assert "does not cover a first look at the seed prompt. Raise it." in refused.stderr
     assert listed.stdout.endswith("\nNext: phrasetune tune TASK\n")
     assert "\nNo front: too few calls to score a prompt on all dev rows.\n" in few.stdout
+
+
+def test_a_run_at_a_server_that_is_not_there_says_how_to_resume(cli: Run, tmp_path: Path) -> None:
+    """That it is waited for, that nobody answers, and at last the command, with its options."""
+    with write_task(tmp_path).open("a", encoding="utf-8") as file:
+        file.write("[model]\npatience = 0.01\n")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+
+    *_, note, error, last = cli(
+        "tune", "task.toml", "--model", "openai/m", "--api-base", address, code=1
+    ).stderr.splitlines()
+
+    assert note == f"note: nobody answers at {address} (connection refused); waiting for it"
+    assert error.startswith(f"phrasetune: openai/m: nobody answers at {address} (connection refused, tried for ")
+    assert last == f"Resume with: phrasetune tune task.toml --model openai/m --api-base {address}"
 
 
 def test_a_cap_that_the_verdict_uses_up_is_refused(command: Command, tmp_path: Path) -> None:

@@ -759,6 +759,28 @@ def test_an_attempt_that_may_have_been_paid_is_written_down_before_the_next(stor
     assert (budget.spent.calls, budget.reserved) == (3, Spent())
 
 
+def test_that_nobody_answers_is_said_once(store: Store) -> None:
+    """Not for each call, and before the run ends for it."""
+
+    class Away:
+        name, address, price = "away", "http://localhost:1/v1", (1e-6, 1e-6)
+
+        async def ask(self, _: Request) -> Completion:
+            raise CallFailed(Fate.PASSING, "no connection", absent=True)
+
+        async def leave(self) -> None:
+            """Nothing is open."""
+
+    said: list[str] = []
+    with (
+        closing(Ledger(Away(), store, 1, pace=Pace(2, patience=0.01), notice=said.append)) as ledger,
+        pytest.raises(ProviderError, match="nobody answers"),
+    ):
+        ledger.complete([ask("a"), ask("b"), ask("c")])
+
+    assert said == ["nobody answers at http://localhost:1/v1 (connection refused); waiting for it"]
+
+
 # --- several orders under way -----------------------------------------------------------------------------
 
 
