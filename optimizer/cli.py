@@ -5,6 +5,7 @@ Nothing heavy is imported before a command needs it: `--help` and `history` star
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from pathlib import Path
@@ -62,8 +63,14 @@ class Group(click.Group):
             err("phrasetune: stopped")
             ctx.exit(Interrupted.exit_code)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands, each with its first sentence: on two lines rather than cut."""
+        with formatter.section("Commands"):
+            named = [(name, self.commands[name]) for name in self.list_commands(ctx)]
+            formatter.write_dl([(name, command.get_short_help_str(sys.maxsize)) for name, command in named])
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="phrasetune")
 def main() -> None:
     """Search prompts as hyperparameters, and learn whether to prompt or to fine-tune.
@@ -262,13 +269,16 @@ def add_wording(text: str, dimension: str, run: int | None, db: str, as_json: bo
     from dataclasses import asdict
 
     from optimizer.wordings import add_wording as add
+    from optimizer.wordings import searching
 
-    added = add(text, dimension=dimension, run=run, db=db)
+    chosen = searching(run, db)
+    added = add(text, dimension=dimension, run=chosen.id, db=db)
     if as_json:
-        out_json(asdict(added))
+        out_json({"run": chosen.id, **asdict(added)})
         return
-    out(f"{added.dimension} = {added.id}: the search takes it in at its next decision")
-    next_step(f"phrasetune history{where(db)}")
+    out(f"run {chosen.id}, {chosen.name} on {chosen.model}: {added.dimension} = {added.id}")
+    out("the search takes it in at its next decision")
+    next_step(f"phrasetune wordings{where(db, chosen.id)}")
 
 
 @main.command()

@@ -54,9 +54,11 @@ def export(format_name: str | None, listing: bool, trial: str | None, run: int |
     number, run = trial_of(trial, run)
     at = where(given["db"], run)
     if listing or format_name is None:
-        for name, entry in FORMATS.items():
-            out(f"{name:10} {entry.usual_name:20} {entry.about}; {entry.fidelity}")
-        out(f"{'skops':10} {'baseline.skops':20} {SKOPS}")
+        listed = [(name, entry.usual_name, f"{entry.about}; {entry.fidelity}") for name, entry in FORMATS.items()]
+        listed.append(("skops", "baseline.skops", SKOPS))
+        names, files = (max(len(row[at]) for row in listed) for at in range(2))
+        for name, file, about in listed:
+            out(f"{name:{names}}  {file:{files}}  {about}")
         next_step(f"phrasetune export --format python{at}")
         if listing:
             return

@@ -120,10 +120,18 @@ def _trials(records: History, run: Run, form: str, asked: Mapping[str, Any], *, 
     if found := records.verdict(run.id):
         out(f"\nVerdict: {found.sentence}")
     if not every:
-        next_step("phrasetune tune TASK")
+        _nothing_tried(records, run)
         return
     best = run.winner if run.winner is not None else 0
     next_step(f"phrasetune show {best}" + where(str(records.path), run.id))
+
+
+def _nothing_tried(records: History, run: Run) -> None:
+    """Say that a run has no trials, and how to see those of the latest that has a winner."""
+    at = str(records.path)
+    out(f"run {run.id} ({run.status}) has tried no prompt" + (f": {run.reason}" if run.reason else ""))
+    others = [other.id for other in records.runs() if other.winner is not None]
+    next_step(*(f"phrasetune history{where(at, number)}" for number in others[:1]), "phrasetune tune TASK")
 
 
 def _columns(records: History, run: Run, form: str, asked: Mapping[str, Any]) -> None:
@@ -132,8 +140,11 @@ def _columns(records: History, run: Run, form: str, asked: Mapping[str, Any]) ->
 
     names = [name.strip() for name in asked["columns"].split(",")]
     known = {fact["trial"]: fact for fact in records.facts(run.id)}
-    columns = list(next(iter(known.values()), {}))
-    for name in names if columns else ():
+    if not known:
+        fix = "Name a run that has some with --run; `phrasetune history --all` lists them."
+        raise InputError(f"run {run.id} ({run.status}) has tried no prompt, so that there are no columns. {fix}")
+    columns = list(next(iter(known.values())))
+    for name in names:
         if name not in columns:
             raise InputError(one_of("column", name, columns))
     trials = _chosen(records, run, records.trials(run.id), asked)

@@ -5,10 +5,13 @@ Reads what pydantic says of it, and which keys a section has; knows no section b
 
 from __future__ import annotations
 
+import re
 import reprlib
 from typing import Any, get_args
 
-from optimizer.errors import one_of
+from optimizer.errors import meant, one_of
+
+_QUOTED = re.compile(r"'([^']*)'")
 
 
 def complaint(detail: Any, task: Any) -> str:  # noqa: ANN401 - pydantic's own shape
@@ -27,7 +30,8 @@ def complaint(detail: Any, task: Any) -> str:  # noqa: ANN401 - pydantic's own s
         return f"`{where}`: {said}" if where else said
     given = "" if isinstance(detail["input"], dict) else f" = {reprlib.repr(detail['input'])}"
     allowed = _ALLOWED.get(kind, "").format(**detail.get("ctx", {})) or detail["msg"].replace("Input should", "must")
-    return f"`{where}`{given}: {allowed}."
+    listed = _QUOTED.findall(allowed) if kind == "literal_error" else ()
+    return f"`{where}`{given}: {allowed}.{meant(detail['input'], listed)}"
 
 
 # What is allowed, where pydantic's own words speak of its classes or of Python.

@@ -17,6 +17,8 @@ Anything else that is raised is a bug, and shows its traceback. `Upgraded` is a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class PhrasetuneError(Exception):
     """Root of the tree."""
@@ -74,8 +76,12 @@ class Upgraded(UserWarning):
 
 def one_of(kind: str, given: object, allowed: list[str], fix: str = "") -> str:
     """Word the most common complaint, with the closest allowed value if one is near."""
+    return f"unknown {kind} {given!r}; allowed: {', '.join(allowed)}.{meant(given, allowed)}{' ' + fix if fix else ''}"
+
+
+def meant(given: object, allowed: Sequence[str]) -> str:
+    """Ask whether the closest allowed value was meant, if one is near."""
     from difflib import get_close_matches
 
     close = get_close_matches(str(given), allowed, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"unknown {kind} {given!r}; allowed: {', '.join(allowed)}.{hint}{' ' + fix if fix else ''}"
+    return f" Did you mean {close[0]!r}?" if close else ""

@@ -13,7 +13,7 @@ from optimizer.task import Task, check_task
 def make_task(
     rows: object,
     *,
-    inputs: Sequence[str] = (),
+    inputs: str | Sequence[str] = (),
     target: str = "",
     name: str = "task",
     description: str = "",
@@ -29,8 +29,9 @@ def make_task(
         A list of dicts, a data frame (pandas, polars, pyarrow), a data set of Hugging Face's `datasets`, DSPy's
         examples, or a mapping of "train", "dev" and "test" to any of these.
     inputs, target
-        The columns that the model sees, and the one with the wanted answer. Those of DSPy's examples are what they say;
-        otherwise what is left out is guessed, and so are kind, metric, id, group, slices and split column.
+        The columns that the model sees (or the name of a single one), and the one with the wanted answer. Those of
+        DSPy's examples are what they say; otherwise what is left out is guessed, and so are kind, metric, id, group,
+        slices and split column.
     name, description
         Of the task.
     sections
@@ -46,7 +47,8 @@ def make_task(
     """
     told, answered = fields(rows)
     table = as_table(rows)
-    found = guess(table, inputs=inputs or told, target=target or answered)
+    asked = (inputs,) if inputs and isinstance(inputs, str) else inputs
+    found = guess(table, inputs=asked or told, target=target or answered)
     about = {"name": name, "kind": found.kind, "metric": found.metric, "description": description}
     about |= sections.pop("task", {})
     if about["kind"] != found.kind and about["metric"] == found.metric:

@@ -21,7 +21,7 @@ from optimizer import destinations
 from optimizer.answers import Alternatives, read
 from optimizer.direct import Direct, Endpoint
 from optimizer.embedded import EmbeddedModel
-from optimizer.errors import InputError, ModelError
+from optimizer.errors import InputError, ModelError, meant
 from optimizer.events import Destination
 from optimizer.faults import CallFailed, Fate, classify, one_line, seconds_to_wait, unfit_address, unheard
 from optimizer.prices import known_price
@@ -179,11 +179,20 @@ def _resolve(litellm: Any, name: str, api_base: str) -> tuple[str, str, str | No
         raise ModelError(
             f"unknown model {name!r}; allowed: embedded, or provider/model as LiteLLM names it, such as "
             "openai/gpt-4o-mini, anthropic/claude-3-5-haiku-latest, ollama_chat/llama3.1 or "
-            "hosted_vllm/my-model with api_base. Put the provider before the name."
+            f"hosted_vllm/my-model with api_base. {_misnamed(litellm, name)}"
         ) from None
     if provider in LEAN - {"openai"} and not base:
         raise ModelError(f"model {name!r} needs an address. Give it as api_base in [model], or with --api-base.")
     return model, provider, key, base
+
+
+def _misnamed(litellm: Any, name: str) -> str:  # noqa: ANN401
+    """Say what is wrong with a name that LiteLLM does not know."""
+    provider, slash, _ = name.partition("/")
+    known = [str(each.value) for each in litellm.LlmProviders]
+    if slash and provider not in known:
+        return f"{provider!r} is no provider that LiteLLM knows.{meant(provider, known)}"
+    return f"Put the provider before the name.{meant(name, ['embedded'])}"
 
 
 def _needed_key(litellm: Any, name: str, *, known: bool) -> dict[str, str]:  # noqa: ANN401

@@ -21,6 +21,8 @@ from optimizer.objects import Numbered, json_lines, json_list, parquet_names, pa
 from optimizer.querying import SUFFIXES, lacking, query_names, query_rows
 from optimizer.sampling import Draw, Sample
 
+PLACES = 3  # of rows with the same fault are told
+
 
 @dataclass(frozen=True)
 class Table:
@@ -64,9 +66,11 @@ class Table:
             raise DataError(f"{self.path}: {one_of(f'{role} column', name, list(self.columns))}")
 
     def refuse(self, rows: Sequence[int], what: str, fix: str) -> None:
-        """Raise DataError on the first of these rows, saying how many they are, if there are any."""
+        """Raise DataError on the first of these rows, saying how many they are and where, if there are any."""
         if rows:
-            more = f" (so in {len(rows)} rows)" if len(rows) > 1 else ""
+            places = ", ".join(str(self.lines[row]) for row in rows[:PLACES])
+            cut = ", …" if len(rows) > PLACES else ""
+            more = f" (so in {len(rows)} rows: {places}{cut})" if len(rows) > 1 else ""
             raise DataError(f"{self.place(rows[0])}: {what}{more}. {fix}")
 
 

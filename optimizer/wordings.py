@@ -43,8 +43,8 @@ def add_wording(
         If there is no such run or its search is over, the dimension has no wordings or was locked, the text is empty
         or there already or holds a name in braces that stands for nothing, or all ids kept for late wordings are taken.
     """
+    found = searching(run, db)
     with Store(db) as store:
-        found = _searching(store, run)
         if dimension == "labels":
             _require_labels(store, found, text)
         elif said := complaint(text, STEP_WORDS if "." in dimension else (*TASK_WORDS, *FOUND_WORDS)):
@@ -63,16 +63,23 @@ def _require_labels(store: Store, run: Run, text: str) -> None:
         raise InputError(f"{error}. Write a line for each as LABEL: description, of {', '.join(labels)}.") from None
 
 
-def _searching(store: Store, number: int | None) -> Run:
-    """The run of that number, or the latest, whose search is not over."""
-    runs = store.runs() if number is None else [store.run(number)]
+def searching(number: int | None, db: str | Path) -> Run:
+    """Read the run of that number, or the latest, whose search is not over.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    with Store(db) as store:
+        runs = store.runs() if number is None else [store.run(number)]
     for run in runs:
         if run.status != "finished" and run.winner is None:
             return run
     fix = "Put the wording into the task file, as `add` of its dimension in [space], and start a new run."
     if number is not None:
         raise InputError(f"the search of run {number} is over ({runs[0].status}). {fix}")
-    raise InputError(f"{store.path}: no run here is searching, or waits to be resumed. {fix}")
+    raise InputError(f"{db}: no run here is searching, or waits to be resumed. {fix}")
 
 
 def begin(store: Store, run: int, space: Space) -> None:

@@ -187,6 +187,21 @@ def test_bad_input_is_one_clear_error(db: Path, command: Command, arguments: lis
     assert said in command("history", *arguments, code=2).output
 
 
+def test_a_run_that_tried_nothing_says_so(db: Path, command: Command) -> None:
+    """The latest run is taken, also one that failed at once: it says why, how to see the others, and has no columns."""
+    with Store(db, create=True) as store:
+        number = store.start_run(store.run(), "other")
+        store.db.table("runs").update(number, {"status": "failed", "reason": "nobody answers"})
+
+    listed = command("history").stdout
+    refused = command("history", "--columns", "trial,scor", code=2).stderr
+
+    assert f"run {number} (failed) has tried no prompt: nobody answers\n\nNext: phrasetune history --run 2\n" in listed
+    assert refused.startswith(
+        f"phrasetune: run {number} (failed) has tried no prompt, so that there are no columns. Name a run"
+    )
+
+
 # --- wordings ---------------------------------------------------------------------------------------------
 
 

@@ -32,7 +32,7 @@ def cli(tmp_path: Path) -> Run:
 
     def run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "optimizer.cli", *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": os.environ.get("COLUMNS", "200")}
         done = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
         )
@@ -67,6 +67,16 @@ def test_version_and_help(cli: Run) -> None:
         "wordings",
     ):
         assert f"\n  {command} " in helped
+
+
+def test_the_help_cuts_no_sentence(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not fit beside a command's name goes on below, also with 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    helped = cli("--help").stdout
+
+    assert "..." not in helped.partition("\nCommands:")[2]
+    assert "its size, and one rendered prompt." in " ".join(helped.split())
+    assert max(map(len, helped.splitlines())) <= 80
 
 
 def test_init_says_what_the_rows_hold_and_can_show(command: Command, tmp_path: Path) -> None:

@@ -129,11 +129,14 @@ def test_a_bad_row_or_role_is_refused_with_its_place(row: dict[str, str], roles:
 
 
 def test_a_fault_of_many_rows_is_counted() -> None:
-    """The first row with the fault is named, and how many share it."""
-    table = table_of(GOOD, {**GOOD, "label": ""}, {**GOOD, "label": ""}, path="rows.json")
+    """The first row with the fault is named, how many share it, and where the first three of them stand."""
+    fault = {**GOOD, "label": ""}
+    few, many = table_of(GOOD, fault, fault, path="rows.json"), table_of(GOOD, *[fault] * 4)
 
-    with pytest.raises(DataError, match=r"rows.json, record 3: column 'label' is empty \(so in 2 rows\)\. Write"):
-        examples_of(table)
+    with pytest.raises(DataError, match=r"rows.json, record 3: column 'label' is empty \(so in 2 rows: 3, 4\)\. Write"):
+        examples_of(few)
+    with pytest.raises(DataError, match=r"rows.csv:3: column 'label' is empty \(so in 4 rows: 3, 4, 5, …\)\. Write"):
+        examples_of(many)
 
 
 def test_one_of_several_inputs_may_be_empty() -> None:
@@ -406,7 +409,7 @@ def test_fractions_that_do_not_divide_a_whole_are_refused(fractions: dict[str, f
         (
             given_table(*filled(train=9, eval=3, test=9)),
             {"column": "part"},
-            "rows.csv:11: split column 'part' holds 'eval' (so in 3 rows). Allowed: train, training, dev",
+            "rows.csv:11: split column 'part' holds 'eval' (so in 3 rows: 11, 12, 13). Allowed: train, training, dev",
         ),
         (
             given_table(*filled(train=9, test=9), ("x", "a", " ")),

@@ -361,6 +361,7 @@ def test_the_command_proves_rescores_and_lists(command: Command, finished: Path,
     listed = command("export", "--list").stdout
     said = command("export", "--format", "jinja2", "--trial", "0", "--verify", "--rescore").stdout
 
+    assert len({line.index(FORMATS[line.split()[0]].about) for line in listed.splitlines()[: len(FORMATS)]}) == 1
     assert all(name in listed and exporter.usual_name in listed for name, exporter in FORMATS.items())
     assert "prompt.json.j2: proved with jinja2 3" in said
     assert "0 completions bought, 50 reused" in said

@@ -56,6 +56,11 @@ def test_a_task_shows_what_was_given_and_no_rows(tmp_path: Path) -> None:
     assert len(repr(load_task(write_task(tmp_path), rows=ROWS))) < 1_000
 
 
+def test_a_single_input_may_be_named_as_it_is() -> None:
+    """A text is one name, not a list of letters."""
+    assert make_task(ROWS, inputs="text").data.inputs == ["text"]
+
+
 def test_what_is_left_out_is_guessed_as_init_does() -> None:
     """Columns, kind and metric are found; what is given goes before, and no metric is guessed for another kind."""
     guessed = make_task(ROWS)

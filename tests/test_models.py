@@ -592,13 +592,21 @@ def test_a_provider_gets_its_own_key_alone(
     assert sent(server.log[-1])["authorization"] == "Bearer none"
 
 
-@pytest.mark.parametrize("name", ["", "nonsense", "my-own-model", "foo/bar"])
-def test_an_unknown_name_is_refused_with_names_that_are_known(litellm: Any, name: str) -> None:
-    """Before anything is sent."""
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [
+        *((name, "Put the provider before the name.") for name in ("", "nonsense", "my-own-model")),
+        ("embeded", "Put the provider before the name. Did you mean 'embedded'?"),
+        ("foo/bar", "'foo' is no provider that LiteLLM knows."),
+        ("openia/gpt-4o", "'openia' is no provider that LiteLLM knows. Did you mean 'openai'?"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_names_that_are_known(litellm: Any, name: str, fix: str) -> None:
+    """Before anything is sent, with what is wrong with it, and what may have been meant."""
     with pytest.raises(ModelError, match=rf"^unknown model '{name}'; allowed: embedded, or provider/model") as caught:
         open_model(name)
 
-    assert "Put the provider before the name." in str(caught.value)
+    assert str(caught.value).endswith(fix)
     assert isinstance(caught.value, PhrasetuneError)
 
 

@@ -420,6 +420,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
         HEAD + 'kind = "regression"\n' + DATA,
         ["`task.kind` = 'regression'", "'classification', 'multilabel', 'extraction', 'qa' or 'generation'"],
     ),
+    "misspelled kind": (HEAD + 'kind = "clasification"\n' + DATA, ["or 'generation'. Did you mean 'classification'?"]),
     "name with a space": (HEAD.replace("support", "my task") + DATA, ["`task.name` = 'my task'", "1 to 80 letters"]),
     "name with a slash": (HEAD.replace("support", "../x") + DATA, ["`task.name` = '../x'", "1 to 80 letters"]),
     "empty name": (HEAD.replace("support", "") + DATA, ["`task.name` = ''", "1 to 80 letters"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sqlite3
 import subprocess
 import sys
@@ -362,7 +363,8 @@ def test_another_process_adds_one_before_a_run_is_resumed(tmp_path: Path) -> Non
 
     tuned = tune(task, db=db)
 
-    assert '"id": "late1"' in done.stdout
+    assert json.loads(done.stdout)["run"] == 1
+    assert json.loads(done.stdout)["id"] == "late1"
     (added,) = [w for w in history(db).wordings() if w.origin == "user"]
     assert added.step == replayed + 1
     assert min(o.step for t in late(tuned.trials) for o in t.outcomes) == added.step
