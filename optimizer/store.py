@@ -126,7 +126,13 @@ class Store(Rulings):
     # --- trials -------------------------------------------------------------------------------------------
 
     def save_trial(self, run: int, trial: Trial, text: str) -> None:
-        """Write a trial with its outcomes down; `text` is the prompt as a person reads it."""
+        """Write a trial with its outcomes down; `text` is the prompt as a person reads it.
+
+        One that is kept with more outcomes stays: a resumed search comes to them again, and may be interrupted before.
+        """
+        kept = self.rows("SELECT COUNT(*) FROM outcomes WHERE run = ? AND trial = ?", run, trial.number)[0][0]
+        if len(trial.outcomes) < kept:
+            return
         low, high = trial.interval or (None, None)
         estimate_low, estimate_high = trial.credible or (None, None)
         with self.together():

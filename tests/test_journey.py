@@ -21,7 +21,7 @@ import pytest
 from optimizer import history, tune
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, Interrupted, ModelError, StoreError
-from optimizer.events import Event, Stage
+from optimizer.events import Decided, Event, Stage
 from optimizer.journey import Watch
 from optimizer.predicting import predict_file
 from optimizer.preparing import prepare
@@ -143,21 +143,26 @@ def test_no_test_row_is_sent_before_the_verdict(tmp_path: Path) -> None:
         )
 
 
+@dataclass
+class Stopping(Watched):
+    """Stops the run, as Ctrl-C does, when so many calls were made."""
+
+    after: int = 0
+    watch: Watch = field(default_factory=Watch)
+
+    def complete(self, request: Request) -> Completion:
+        """Answer all the same."""
+        if len(self.asked) == self.after:
+            self.watch.stop.set()
+        return super().complete(request)
+
+
 @pytest.mark.parametrize("after", [3, 100, 290])
 def test_a_stopped_run_is_resumed_to_the_same_end(whole: Tuned, tmp_path: Path, after: int) -> None:
     """A run stopped after some calls and started again equals one that was left alone, call for call."""
     task = write_task(tmp_path)
 
-    @dataclass
-    class Stopping(Watched):
-        watch: Watch = field(default_factory=Watch)
-
-        def complete(self, request: Request) -> Completion:
-            if len(self.asked) == after:
-                self.watch.stop.set()
-            return super().complete(request)
-
-    stopping = Stopping()
+    stopping = Stopping(after=after)
     with pytest.raises(Interrupted):
         tune(task, db=tmp_path / "r.db", model=stopping, watch=stopping.watch)
     assert history(tmp_path / "r.db").run().status == "interrupted"
@@ -169,6 +174,30 @@ def test_a_stopped_run_is_resumed_to_the_same_end(whole: Tuned, tmp_path: Path, 
     assert facts(whole.trials) == facts(resumed.trials)
     assert whole.run.bought == resumed.run.bought == len(stopping.asked) + len(model.asked)
     assert not Counter(stopping.asked) & Counter(model.asked)
+
+
+@pytest.mark.parametrize("decisions", [1, 3, 10])
+def test_a_run_that_is_stopped_while_it_is_resumed_can_be_resumed(whole: Tuned, tmp_path: Path, decisions: int) -> None:
+    """What it has come to again is no less than what it had come to."""
+    task, db, stopping, left = write_task(tmp_path), tmp_path / "r.db", Stopping(after=200), decisions
+    with pytest.raises(Interrupted):
+        tune(task, db=db, model=stopping, watch=stopping.watch)
+
+    def stop(event: Event) -> None:
+        nonlocal left
+        left -= isinstance(event, Decided)
+        if not left:
+            raise KeyboardInterrupt
+
+    again = Watched()
+    with pytest.raises(KeyboardInterrupt):
+        tune(task, db=db, model=again, watch=Watch(stop))
+    last = Watched()
+    resumed = tune(task, db=db, model=last)
+
+    assert facts(whole.trials) == facts(resumed.trials)
+    assert not again.asked
+    assert not Counter(stopping.asked) & Counter(last.asked)
 
 
 KILLED = """
