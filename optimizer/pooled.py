@@ -157,12 +157,8 @@ class Pooled:
     @property
     def leader(self) -> int:
         """The prompt that would be recommended now: the highest posterior mean of those that were asked twice."""
-        able, tried = self._able(), list[int]()
-        for blocks in range(LEAST_BLOCKS, 0, -1):
-            enough = blocks * self.limits.block
-            tried = [number for number in able if len(self.board.cards[number].answers) >= enough]
-            if any(tried):  # another than the seed prompt
-                break
+        able, enough = self._able(), LEAST_BLOCKS * self.limits.block
+        tried = [number for number in able if len(self.board.cards[number].answers) >= enough]
         return max(tried or able, key=lambda number: (self.model.f[number], -number))
 
     def _able(self) -> list[int]:
