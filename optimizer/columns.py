@@ -52,6 +52,7 @@ SLICE_VALUES, SLICE_LENGTH = 20, 40
 GROUP_LENGTH = 60
 # Median words of a target: above the first it is written and not known; above the second exact match is too hard.
 GENERATION_WORDS, EXACT_WORDS = 12, 5
+NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 # From this ratio of the largest class to the smallest, accuracy rewards ignoring the smallest.
 IMBALANCE = 3
 
@@ -267,6 +268,12 @@ def _metric(kind: Kind, target: _Column) -> str:
     if kind == "classification":
         sizes = [count for label, count in target.counts.items() if label]
         return "macro_f1" if max(sizes) > IMBALANCE * min(sizes) else "accuracy"
-    if kind in {"extraction", "multilabel"}:
-        return KINDS[kind].usual
-    return "token_f1" if kind == "generation" or _median_words(target) > EXACT_WORDS else "exact_match"
+    if kind == "qa" and _is_measured(target):
+        return "spearman"
+    return "token_f1" if kind == "qa" and _median_words(target) > EXACT_WORDS else KINDS[kind].usual
+
+
+def _is_measured(column: _Column) -> bool:
+    """Whether it holds numbers, most of them with decimals: a year or a sum is right or wrong, a measure comes near."""
+    values = [value for value in column.counts if value]
+    return all(map(NUMBER.fullmatch, values)) and 2 * sum("." in value for value in values) > len(values)

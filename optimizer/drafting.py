@@ -26,7 +26,7 @@ TEMPLATE = """\
 [task]
 name = {name}
 {kind}# classification, multilabel, extraction, qa or generation
-{metric}# {metrics}
+{metric}# {why}or {metrics}
 # One sentence saying what is wanted. It becomes a wording of the search, often the best one.
 description = {description}
 # responsible = ""           # who answers for the prompt; stands in its card
@@ -62,6 +62,12 @@ INGREDIENTS = """\
 """
 
 
+# Why a metric was chosen that is not the usual one of its kind.
+REASONS = {
+    "macro_f1": "some labels are rare; ",
+    "token_f1": "few answers of several words are the same to the letter; ",
+    "spearman": "numbers come near or not, so it compares their order; ",
+}
 MOST_DEV = 500  # of a large file: as many as 4,000 calls of a search can use …
 MOST_TEST = 1000  # … and enough to show 5 points; the verdict asks each of them twice
 
@@ -133,7 +139,8 @@ def draft(  # noqa: PLR0913
         name=_text(name),
         kind=_pad("kind", _text(guess.kind)),
         metric=_pad("metric", _text(guess.metric)),
-        metrics=", ".join(metrics),
+        why=REASONS.get(guess.metric, ""),
+        metrics=", ".join(metric for metric in metrics if metric != guess.metric),
         labels=_labels(guess),
         data=_text(file),
         query=f"query = {_text(start.query)}\n" if start.query else "",

@@ -35,6 +35,18 @@ def test_a_draft_is_a_valid_task_file(names: list[str], labels: list[str]) -> No
     assert labels == list(task.task.labels)
 
 
+def test_a_draft_says_why_a_metric_is_not_the_usual_one() -> None:
+    """Beside it, with the others that suit the kind."""
+    guessed = Guess(("text",), "price", "", "", "", (), "qa", (), "spearman", "")
+
+    text = draft(
+        guessed, 200, file="rows.csv", path="task.toml", name="x", metrics=["exact_match", "spearman", "judge"]
+    )
+
+    (line,) = [line for line in text.splitlines() if line.startswith("metric = ")]
+    assert line.endswith("# numbers come near or not, so it compares their order; or exact_match, judge")
+
+
 @pytest.mark.skipif(not SHARED.exists(), reason="the shared data sets are not here")
 @pytest.mark.parametrize("name", ["ag_news", "banking77", "gsm8k", "hatexplain", "scitldr", "sms_spam", "sst2"])
 def test_real_data_sets_lead_to_task_files_that_work(name: str, tmp_path: Path) -> None:
