@@ -139,12 +139,17 @@ def scores_of(prompt: Prompt, logprobs: Sequence[tuple[str, float]]) -> Scores:
 
 
 def settle(prompt: Prompt, answers: Iterable[Sequence[tuple[str, float]]]) -> Prompt:
-    """Fix the prior of a calibrated prompt, by the log-probabilities of its answers; leave any other as it is."""
+    """Fix the prior of a calibrated prompt, by the log-probabilities of its answers; leave any other as it is.
+
+    One whose answers came without any was read as the model wrote them: it is calibrated no more.
+    """
     if not prompt.calibrated or prompt.prior:
         return prompt
-    batch = Batch(prompt.labels)
-    for row, logprobs in enumerate(answers):
+    batch, told = Batch(prompt.labels), list(answers)
+    for row, logprobs in enumerate(told):
         batch.add(str(row), scores_of(prompt, logprobs), logprobs)
+    if told and not any(told):
+        return replace(prompt, settings=replace(prompt.settings, logprobs=False))
     prior = batch.prior()
     top = max(prior.values(), default=0.0)  # only differences matter: the likeliest label's is 0
     return replace(prompt, prior=tuple((label, round(value - top, 4)) for label, value in prior.items()))

@@ -8,9 +8,7 @@ reads the environment (keys, addresses) and lets none of it out: neither into an
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -24,11 +22,13 @@ from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, ModelError, meant
 from optimizer.events import Destination
 from optimizer.faults import CallFailed, Fate, classify, one_line, seconds_to_wait, unfit_address, unheard
+from optimizer.importing import import_litellm
 from optimizer.prices import known_price
 from optimizer.records import Completion, Request
 
 # Providers whose endpoints speak the OpenAI protocol, and to which LiteLLM sends what it is given.
 LONG = 600.0  # seconds; the gateway ends a call at its own deadline
+EMBEDDED = {"embedded", "phrasetune/embedded"}
 LEAN = {"openai", "hosted_vllm", "lm_studio", "llamafile", "litellm_proxy"}
 
 
@@ -95,10 +95,10 @@ def open_model(
         If the name has no provider that LiteLLM knows, its key is not set, or the address is none or holds a key.
     """
     _refuse_unfit(api_base)
-    if name in {"embedded", "phrasetune/embedded"}:
+    if name in EMBEDDED:
         return EmbeddedModel()
     per_token = (price[0] / 1e6, price[1] / 1e6) if price else known_price(name)
-    litellm = _import_litellm()
+    litellm = import_litellm()
     model, provider, key, base, told = _reach(litellm, name, api_base, keyless=keyless)
     if provider not in LEAN or _mode(litellm, model) == "responses":
         there = destinations.destination(provider, api_base or base or told.get("api_base", ""), key, os.environ)
@@ -126,7 +126,7 @@ class Service:
 def open_service(name: str, *, api_base: str = "", keyless: bool = False) -> Service:
     """Reach a provider's other services; the parameters, and what is raised, are those of `open_model`."""
     _refuse_unfit(api_base)
-    litellm = _import_litellm()
+    litellm = import_litellm()
     model, provider, key, base, told = _reach(litellm, name, api_base, keyless=keyless)
     if base and provider in LEAN:
         told |= {"api_base": base, "api_key": key or "none"}
@@ -268,6 +268,14 @@ def _bodies(litellm: Any, model: str, provider: str) -> Callable[[Request, int],
     return body
 
 
+def offers_logprobs(name: str) -> bool:
+    """Whether LiteLLM would ask a model for log-probabilities; who knows none of its kind is asked."""
+    if name in EMBEDDED:
+        return True
+    taken = import_litellm().get_supported_openai_params(name)
+    return taken is None or "logprobs" in taken
+
+
 def _logprobs_wanted(told: int) -> dict[str, Any]:
     return {"logprobs": True, "top_logprobs": told} if told else {}
 
@@ -285,7 +293,7 @@ class LiteLLMModel:
     ) -> None:
         self.name, self.address, self.price, self.destination = name, address, price, destination
         self._told = {"api_base": address or None, **told}
-        self._litellm = _import_litellm()
+        self._litellm = import_litellm()
         self._alternatives = Alternatives()
 
     async def ask(self, request: Request) -> Completion:
@@ -333,45 +341,9 @@ def classify_raised(error: Exception) -> CallFailed:
     return classify(int(status), said, seconds_to_wait(headers.get("retry-after")))
 
 
-def _import_litellm() -> Any:  # noqa: ANN401 - untyped package
-    # Before the import: no cost map from the network, no .env file that could redirect a key.
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-    os.environ["LITELLM_MODE"] = "PRODUCTION"
-    # pydantic's opinion of a type that LiteLLM takes from the openai package; it comes with the first call.
-    warnings.filterwarnings("ignore", message="Item .* on TypedDict class", category=UserWarning)
-    import litellm
-
-    litellm.suppress_debug_info = True
-    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)  # what it would say of an error, we say
-    litellm.telemetry = False
-    _go_straight()
-    return litellm
-
-
-@cache
-def _go_straight() -> None:
-    """Let LiteLLM's calls end at the address that was shown: no redirect, and no proxy that would read them.
-
-    A proxy is asked for addresses with TLS alone, through which it sees nothing.
-    """
-    from litellm.llms.custom_httpx import aiohttp_transport
-
-    class Straight(aiohttp_transport.LiteLLMAiohttpTransport):  # type: ignore[misc]
-        async def handle_async_request(self, request: Any) -> Any:  # noqa: ANN401
-            response = await super().handle_async_request(request)
-            if response.has_redirect_location:
-                del response.headers["location"]  # without it a redirect is an error, and is told as one
-            return response
-
-        async def _get_proxy_settings(self, request: Any) -> Any:  # noqa: ANN401
-            return None if request.url.scheme == "http" else await super()._get_proxy_settings(request)
-
-    aiohttp_transport.LiteLLMAiohttpTransport = Straight
-
-
 def register_embedded() -> None:
     """Make `litellm.completion(model="phrasetune/embedded", …)` answer with the embedded model."""
-    litellm = _import_litellm()
+    litellm = import_litellm()
     from litellm import CustomLLM, ModelResponse
 
     from search_spaces.prompt import Message, Settings

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from optimizer import own_metric
 from optimizer.board import searched
@@ -16,7 +17,7 @@ from optimizer.errors import SpaceError, TaskError
 from optimizer.front import Constraints, require_labels
 from optimizer.gateway import Pace
 from optimizer.metrics import METRICS, Metric
-from optimizer.models import Model, open_model
+from optimizer.models import Model, offers_logprobs, open_model
 from optimizer.prices import known_context
 from optimizer.propose import ASKED_AT_ONCE, EACH, INSTRUCTION, KEPT_IDS, MOST_CALLS
 from optimizer.records import Dataset
@@ -26,7 +27,7 @@ from optimizer.task_rows import objective, other_rows, read_rows, shown_rows
 from optimizer.task_sections import JUDGE, PROPOSER, ROLES, TEACHER, ModelSpec
 from optimizer.task_sections import Judge as Judging
 from optimizer.version import __version__
-from search_spaces.opening import DimensionError, load_space
+from search_spaces.opening import DimensionError, load_space, tables_of
 from search_spaces.prompt import Example, digest
 from search_spaces.rendering import Renderer
 from search_spaces.space import Facts, Space
@@ -179,12 +180,19 @@ def ready(task: Task, data: Dataset, named: tuple[str, ...], metric: Metric) -> 
     try:
         # Optuna's samplers, which get drafts alone, suggest ids without a text as often as others.
         proposed = KEPT_IDS if task.search.sampler == "pooled" else {INSTRUCTION: EACH * ASKED_AT_ONCE}
-        space = load_space(facts, task.space, task.seed, task.templates, proposed=proposed if task.proposing else {})
+        changes = {**_without_logprobs(task), **task.space}
+        space = load_space(facts, changes, task.seed, task.templates, proposed=proposed if task.proposing else {})
     except DimensionError as error:
         raise SpaceError(str(error)) from None
     rows = [[example.to_dict() for example in split] for split in (data.train, data.dev, data.test)]
     data = replace(data, notes=(*data.notes, *hidden))
     return Plan(task, data, labels, space, renderer(space, task), digest(rows), metric, several)
+
+
+def _without_logprobs(task: Task) -> dict[str, Any]:
+    """Lock calibration off where the model gives nothing to calibrate by."""
+    calibrates = "calibration" in tables_of(task.task.kind) and "calibration" not in {**task.space, **task.seed}
+    return {"calibration": "off"} if calibrates and not offers_logprobs(task.model.name) else {}
 
 
 def _require_fewer(task: Task, rows: int) -> None:

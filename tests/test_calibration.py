@@ -20,9 +20,12 @@ from hypothesis import strategies as st
 from optimizer.calibration import DEPTH, NEVER, Batch, beginnings, choose, label_scores, scores_of, settle
 from optimizer.gateway import Pace
 from optimizer.ledger import Ledger
+from optimizer.preparing import prepare
 from optimizer.records import Completion, Request
 from optimizer.store import Store
+from optimizer.task import load_task
 from search_spaces.prompt import Message, Prompt, Settings
+from tests.small_task import write_task
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT.parent / "shared" / "data" / "tabular" / "ups_sst2_opt27b"
@@ -210,6 +213,25 @@ def test_a_prior_is_fixed_once() -> None:
     assert settle(replace(PROMPT, settings=Settings()), [told(bug=0.5, praise=0.125)]).prior == ()
     assert settle(PROMPT, []).prior == (("bug", 0.0), ("praise", 0.0))
     assert settled.digest != PROMPT.digest
+
+
+def test_a_prompt_whose_model_told_nothing_is_calibrated_no_more() -> None:
+    """It was read as the model wrote, and any format can carry it."""
+    assert settle(PROMPT, [(), ()]) == replace(PROMPT, settings=replace(PROMPT.settings, logprobs=False))
+
+
+@pytest.mark.parametrize(
+    ("model", "searched"), [("openai/gpt-4o-mini", True), ("anthropic/claude-sonnet-4-5", False), ("embedded", True)]
+)
+def test_calibration_is_searched_where_log_probabilities_are_offered(
+    model: str, searched: bool, tmp_path: Path
+) -> None:
+    """And can be locked by a task all the same."""
+    task = load_task(write_task(tmp_path))
+    of_it = task.model_copy(update={"model": task.model.model_copy(update={"name": model})})
+
+    assert prepare(of_it).space["calibration"].locked != searched
+    assert prepare(of_it.model_copy(update={"space": {"calibration": "on"}})).space["calibration"].values == ("on",)
 
 
 # --- the ledger -------------------------------------------------------------------------------------------

@@ -41,12 +41,12 @@ from server import (
     wrong_types,
 )
 
-from optimizer import models
 from optimizer.embedded import EmbeddedModel, complete_text
 from optimizer.errors import ModelError, PhrasetuneError, ProviderError
 from optimizer.evaluate import Evaluator
 from optimizer.faults import CallFailed, Fate
 from optimizer.gateway import AT_NOBODY, ATTEMPTS, DOUBTS, Gateway, Pace
+from optimizer.importing import import_litellm
 from optimizer.ledger import Ledger
 from optimizer.models import Model, open_model, register_embedded
 from optimizer.prices import known_price
@@ -74,7 +74,7 @@ def litellm() -> Iterator[Any]:
             patch.setenv(name, os.environ.get(name, "changed below, restored after"))
         patch.setenv("OPENAI_API_KEY", CANARY)
         patch.setenv("MISTRAL_API_KEY", BARE)
-        yield models._import_litellm()
+        yield import_litellm()
 
 
 @pytest.fixture

@@ -84,6 +84,7 @@ def warm() -> None:
 
     import optimizer.cli
     import optimizer.direct
+    import optimizer.importing
     import optimizer.journey
     import optimizer.live
     import optimizer.mirror
@@ -91,7 +92,7 @@ def warm() -> None:
     import optimizer.pooled
     import optimizer.report
 
-    optimizer.models._import_litellm()
+    optimizer.importing.import_litellm()
     for name in LATE:
         import_module(name)
 
