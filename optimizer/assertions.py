@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from html import escape
 
 from optimizer.comparing import Compared
-from optimizer.comparing_tables import able
 from optimizer.contenders import LEVEL
 from optimizer.records import Contender
 from optimizer.report import Grid, dollars, percent, spread, visible
-from optimizer.verdict import figures
+from optimizer.verdict import able, figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +57,9 @@ def drop_at_most(compared: Compared, points: float, *, lower_bound: bool) -> Ass
 
 
 def _difference(compared: Compared) -> str:
-    told = f"{figures(compared.comparison)} on {compared.split} rows"
-    return told if compared.comparison.p_value < LEVEL else f"{told}; {able(compared)}"
+    c = compared.comparison
+    told = f"{figures(c)} on {compared.split} rows"
+    return told if c.p_value < LEVEL else f"{told}; {compared.n} rows {able(c, compared.n)}"
 
 
 def assertions_grid(title: str, assertions: Sequence[Assertion]) -> Grid:

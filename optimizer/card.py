@@ -15,6 +15,7 @@ from pathlib import PureWindowsPath
 from typing import Any
 
 from optimizer import findings_tables
+from optimizer.contenders import RIVAL
 from optimizer.findings import Elsewhere
 from optimizer.markdown import fenced, inline, table
 from optimizer.records import Contender, Run, State, Trial, Verdict
@@ -26,12 +27,12 @@ from optimizer.report import (
     estimated,
     params_text,
     percent,
+    shows,
     spread,
     verdict_grid,
 )
 
 UNKNOWN = "unknown"
-WIDEST = 0.25  # rows that show no smaller difference than this are too few to show any, as in the verdict
 ABSOLUTE = re.compile(r"(?:^|(?<=/))/.*/|^(?:~|[A-Za-z]:)[\\/].*[\\/]")  # folders of a path, also behind "provider/"
 
 
@@ -59,8 +60,8 @@ class Card:
     """All that is known of the winner of a finished run.
 
     `answers` counts, for each contender, what came of its calls on the test rows; `smallest_gain` is the least
-    difference in accuracy that the rows of a split can show. `responsible` is empty, and `verdict` None, where they are
-    not known; the verdict is without its outcomes and its learning curve.
+    difference that the rows of a split can show, as far as it is known. `responsible` is empty, and `verdict` None,
+    where they are not known; the verdict is without its outcomes and its learning curve.
     """
 
     run: int
@@ -109,8 +110,6 @@ def make(
     verdict
         The verdict, if the run has come to one.
     """
-    from optimizer.power import smallest_gain
-
     about, data = run.task["task"], run.task["data"]
     judge = run.task["judge"]["model"]["name"] if about["metric"] == "judge" else ""
     file = file_name(data["file"])
@@ -118,6 +117,7 @@ def make(
     dates = run.started, run.finished
     origin = Origin(file, run.data, tuple(data["inputs"]), data["target"], dict(rows), model, tuple(versions), *dates)
     contenders = verdict.contenders if verdict else ()
+    winner = next(trial for trial in trials if trial.number == run.winner)
     return Card(
         run.id,
         about["name"],
@@ -128,16 +128,28 @@ def make(
         placeless(judge),
         origin,
         prompt,
-        replace(next(trial for trial in trials if trial.number == run.winner), outcomes=()),
+        replace(winner, outcomes=()),
         len(trials),
         sum(trial.state is State.COMPLETE for trial in trials),
         run.bought,
         run.reused,
         run.cost,
         {c.name: dict(Counter(outcome.kind.value for outcome in c.outcomes)) for c in contenders},
-        {split: smallest_gain(rows[split]) for split in ("dev", "test")},
+        _gains(run.metric, winner.n, rows["test"], verdict),
         verdict and _handed_on(verdict, run.task),
     )
+
+
+def _gains(metric: str, dev: int, test: int, verdict: Verdict | None) -> dict[str, float]:
+    """Split -> the least difference that its rows show: by their number of rows right or wrong, else as measured."""
+    from optimizer.metrics import METRICS
+    from optimizer.power import shown_gain
+    from optimizer.verdict import least
+
+    if metric in METRICS and METRICS[metric].mean and not METRICS[metric].graded:
+        return {"dev": shown_gain(dev), "test": shown_gain(test)}
+    compared = sorted(verdict.comparisons if verdict else (), key=lambda comparison: comparison.b != RIVAL)
+    return {"test": least(compared[0], test)} if compared else {}
 
 
 def placeless(name: str) -> str:
@@ -266,8 +278,10 @@ def _scores(card: Card) -> Section:
 def _limits(card: Card) -> Iterator[tuple[str, str]]:
     prompt, verdict = card.winner.prompt, card.verdict
     yield "intended use", "rows like those that it was tuned on"
-    shown = "; ".join(f"{card.origin.rows[split]:,} {split} rows {_able(g)}" for split, g in card.smallest_gain.items())
-    yield "what the rows can show", shown
+    sizes = {"dev": card.winner.n, "test": card.origin.rows["test"]}
+    what = f"differences in {card.metric}"
+    able = [f"{sizes[split]:,} {split} rows {shows(what, gain)}" for split, gain in card.smallest_gain.items()]
+    yield "what the rows can show", "; ".join(able) or f"{UNKNOWN}: the run came to no verdict"
     labels = ", ".join(prompt.labels)
     yield "answers", f"{len(prompt.labels)} labels and nothing else: {labels}" if labels else "open texts"
     away = [e for e in (verdict.findings.elsewhere if verdict and verdict.findings else ()) if e.rows == "ood"]
@@ -287,14 +301,6 @@ def own(verdict: Verdict | None) -> Contender | None:
     """Find the winner among the contenders: the seed prompt, where none better was found."""
     by_name = {c.name: c for c in verdict.contenders} if verdict else {}
     return by_name.get("best prompt") or by_name.get("seed prompt")
-
-
-def _able(gain: float) -> str:
-    return (
-        f"show differences in accuracy from about {100 * gain:.0f} points"
-        if gain <= WIDEST
-        else "are too few to show any"
-    )
 
 
 def _away(found: Elsewhere) -> str:

@@ -22,14 +22,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from optimizer import front, ledger
-from optimizer.drafting import power, splits
+from optimizer.drafting import least_gain, power, splits
 from optimizer.errors import InputError
 from optimizer.faults import CallFailed, Fate
 from optimizer.models import LocalModel, Model, RemoteModel, destination
 from optimizer.opening import examine
 from optimizer.overlap import audit
 from optimizer.owner import alive
-from optimizer.power import smallest_gain
 from optimizer.preparing import constraints, context, prepare, task_model
 from optimizer.records import Completion, Request
 from optimizer.task import Task
@@ -41,7 +40,6 @@ OLDEST = (3, 11)
 POISONED = {("litellm", "1.82.7"), ("litellm", "1.82.8")}
 MAIN = {"dspy-ai", "litellm", "optuna", "scikit-learn", "sqlite-utils"}
 FREE_MB = 200  # a results.db of a million outcomes
-FLIPPED = 0.25  # share of rows on which two prompts are taken to disagree: they cannot differ by more
 CONNECT_SECONDS = 10.0
 HELLO = Request((Message("user", "Say OK."),), Settings(max_tokens=16, logprobs=True))
 
@@ -121,9 +119,9 @@ def rows(task: Task, *, allow_code: bool = False) -> Iterator[Check]:
     if lacking := [label for label in labels if label not in given]:
         fix = "Add some, or take the label out of [task.labels]."
         yield Check("labels", ok=False, said=f"no training row is labelled {', '.join(lacking)}. {fix}")
-    few = min(len(data.dev), len(data.test))
-    enough = smallest_gain(few) <= FLIPPED
-    shown = power(len(data.dev), len(data.test)).removeprefix("power: ")
+    least = least_gain(min(len(data.dev), len(data.test)), task.metric)
+    enough = least is None or least < 1
+    shown = power(len(data.dev), len(data.test), task.metric).removeprefix("power: ")
     yield Check("power", enough, shown + ("" if enough else ". Add rows."))
     leaks = audit(data).leaks
     pairs = (

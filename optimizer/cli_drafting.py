@@ -128,7 +128,7 @@ def _write_task(  # noqa: PLR0913
     except TaskError as error:
         raise InputError(f"{file}: its names do not fit into a task file ({error}) Rename them.") from None
     try:
-        said = facts(*read_rows(drafted, table))
+        said = facts(*read_rows(drafted, table), drafted.metric)
     except DataError as error:
         if not beside:
             raise

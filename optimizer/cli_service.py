@@ -165,7 +165,7 @@ def _say_plan(ready: Plan, model: Model, beside: Mapping[str, Model], say: Calla
     rows = dev_rows(ready)
     if len(rows) < len(ready.data.dev):
         say(f"the search looks at {len(rows):,} of the dev rows, as many as {looks(ready):,} calls can use")
-    say(power(len(rows), len(ready.data.test)))
+    say(power(len(rows), len(ready.data.test), ready.task.metric))
 
 
 def _estimate_text(ready: Plan, shown: Probe, found: Estimate, terms: Terms) -> None:
@@ -184,8 +184,8 @@ def _estimate_text(ready: Plan, shown: Probe, found: Estimate, terms: Terms) -> 
 def _plan_record(ready: Plan, model: Model, shown: Probe, found: Estimate) -> dict[str, Any]:
     from dataclasses import asdict
 
+    from optimizer.drafting import least_gain
     from optimizer.models import destination
-    from optimizer.power import smallest_gain
     from optimizer.preparing import caps, dev_rows
 
     place, data, done = destination(model), ready.data, shown.completions
@@ -199,7 +199,7 @@ def _plan_record(ready: Plan, model: Model, shown: Probe, found: Estimate) -> di
         "price": model.price and [1e6 * each for each in model.price],
         "rows": rows,
         "searched": used["dev"],
-        "smallest_gain": {name: smallest_gain(n) for name, n in used.items()},
+        "smallest_gain": {name: least_gain(n, ready.task.metric) for name, n in used.items()},
         "space": ready.space.size if ready.space.size != float("inf") else None,
         "prompt_tokens": found.prompt,
         "probe": {

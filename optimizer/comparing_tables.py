@@ -8,9 +8,8 @@ from typing import Any
 
 from optimizer.comparing import Compared, Side
 from optimizer.contenders import LEVEL
-from optimizer.power import smallest_gain
 from optimizer.report import Change, Grid, changes_grid, comparison_row, dollars, percent, prompt_diff, spread
-from optimizer.verdict import figures
+from optimizer.verdict import able, figures
 
 
 def sides_grid(found: Compared) -> Grid:
@@ -48,19 +47,12 @@ def sentence(found: Compared) -> str:
     """Say what is shown, and what is not."""
     c, said = found.comparison, figures(found.comparison)
     if c.p_value >= LEVEL:
-        text = f"No difference between {c.a} and {c.b} is shown: {said}; {able(found)}."
+        text = f"No difference between {c.a} and {c.b} is shown: {said}; {found.n} rows {able(c, found.n)}."
     else:
         text = f"{c.a} is {'better' if c.difference > 0 else 'worse'} than {c.b}: {said}."
     if found.split == "dev":
         text += " These are dev rows, which searches choose by: a winner looks better on them than it is."
     return text
-
-
-def able(found: Compared) -> str:
-    """Say how small a difference so many rows can show."""
-    least = smallest_gain(found.n)
-    what = f"can show differences from about {100 * least:.0f} points" if least <= 0.25 else "are too few to show any"
-    return f"{found.n} rows {what}"
 
 
 def diff(found: Compared) -> str:

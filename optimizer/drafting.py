@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 
 from optimizer import label_sets
 from optimizer.columns import Guess
+from optimizer.metrics import METRICS
 from optimizer.overlap import audit
-from optimizer.power import smallest_gain
+from optimizer.power import graded_gain, shown_gain
 from optimizer.records import Dataset
 
 SHOWN_LABELS = 12
 SHOWN_LEAKS = 5
+APART = 0.2  # how far the scores of a row are taken to lie apart, where a row may be right in part: none is known yet
 
 TEMPLATE = """\
 # What phrasetune guessed from {file}. Everything may be changed; `phrasetune space {path}` shows what it leads to.
@@ -209,8 +211,11 @@ def _list(values: Sequence[str]) -> str:
 # --- what the rows can show -------------------------------------------------------------------------------
 
 
-def facts(data: Dataset, labels: Sequence[str]) -> list[str]:
-    """Say what the splits hold, what is odd in them, and how small a gain they can show. One text a line."""
+def facts(data: Dataset, labels: Sequence[str], metric: str) -> list[str]:
+    """Say what the splits hold, what is odd in them, and how small a gain they can show. One text a line.
+
+    `metric` is the name of what prompts are judged by.
+    """
     found = audit(data)
     said = [splits(data)]
     said += [f"note: {note}" for note in data.notes]
@@ -221,7 +226,7 @@ def facts(data: Dataset, labels: Sequence[str]) -> list[str]:
     said += [f"  {one} ~ {other} ({100 * likeness:.0f} % alike)" for one, other, likeness in found.leaks[:SHOWN_LEAKS]]
     if labels:
         said.append(_balance(data, labels))
-    return [*said, power(len(data.dev), len(data.test))]
+    return [*said, power(len(data.dev), len(data.test), metric)]
 
 
 def splits(data: Dataset) -> str:
@@ -229,16 +234,37 @@ def splits(data: Dataset) -> str:
     return f"rows: {len(data.train)} train, {len(data.dev)} dev, {len(data.test)} test (sealed until the verdict)"
 
 
-def power(dev: int, test: int) -> str:
-    """Say how small a gain so many rows can show."""
-    shown = [f"{n} {name} rows {_power(n)}" for name, n in (("dev", dev), ("test", test))]
-    return f"power: {', '.join(shown)} (80 % power, for two prompts that disagree on a quarter of the rows)"
+def least_gain(n: int, metric: str) -> float | None:
+    """Find the smallest gain that so many rows show under a metric; 1 if they show none.
+
+    Of rows that may be right in part it is in proportion to an assumption, `APART`; None where the metric is no mean of
+    such rows.
+    """
+    known = METRICS.get(metric)  # code of the user's own is a mean of any scores
+    if known and not known.graded:
+        return shown_gain(n)
+    return graded_gain(n, apart=APART) if known is None or known.mean else None
 
 
-def _power(n: int) -> str:
-    least = smallest_gain(n)
-    # Prompts that disagree on a quarter of the rows cannot differ by more than that.
-    return f"show gains from about {100 * least:.0f} points" if least <= 0.25 else "are too few to show any gain"
+def power(dev: int, test: int, metric: str) -> str:
+    """Say how small a gain so many rows can show under a metric, and what is assumed for that."""
+    sizes = (("dev", dev, least_gain(dev, metric)), ("test", test, least_gain(test, metric)))
+    shown = [f"{n} {name} rows {_power(least, metric)}" for name, n, least in sizes if least is not None]
+    if not shown:
+        return f"power: how small a gain in {metric} shows depends on the answers; the verdict says it"
+    known = METRICS.get(metric)
+    assumed = (
+        f"whose {metric} of a row lies {100 * APART:.0f} points apart; less or more in proportion"
+        if known is None or known.graded
+        else "that disagree on a quarter of the rows"
+    )
+    return f"power: {', '.join(shown)} (80 % power, for two prompts {assumed})"
+
+
+def _power(least: float, metric: str) -> str:
+    known = METRICS.get(metric)
+    what = "gains" if known is None or known.mean else "gains in accuracy"  # of rows, which is what is right or wrong
+    return "are too few to show any gain" if least >= 1 else f"show {what} from about {100 * least:.0f} points"
 
 
 def _balance(data: Dataset, labels: Sequence[str]) -> str:

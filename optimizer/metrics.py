@@ -50,6 +50,8 @@ class Metric:
         Whether answers are compared by their order: numbers, or the labels of `order` from lowest to highest.
     inputs
         Whether `row` also takes the row's inputs, by name.
+    graded
+        Whether a row may be right in part: a score between 0 and 1.
     judged
         Whether a model scores the rows, and not `row`; see `judge`.
     feedback
@@ -70,6 +72,7 @@ class Metric:
     tally: Callable[[str, Sequence[str]], tuple[float, ...]] | None = None
     pool: Callable[[Floats], Floats] | None = None
     inputs: bool = False
+    graded: bool = False
     judged: bool = False
     feedback: Callable[..., str] | None = None
     code: str = ""
@@ -98,6 +101,7 @@ _ALL = (
         kappa,
         low=-1.0,
         ordered=True,
+        graded=True,
     ),
     Metric(
         "closeness",
@@ -105,6 +109,7 @@ _ALL = (
         _LABELS,
         closeness(()),
         ordered=True,
+        graded=True,
     ),
     Metric(
         "spearman",
@@ -114,6 +119,7 @@ _ALL = (
         spearman,
         low=-1.0,
         ordered=True,
+        graded=True,
     ),
     Metric(
         "exact_match",
@@ -122,10 +128,16 @@ _ALL = (
         best(exact_match),
     ),
     Metric("micro_f1", "F1 of all labels of all rows together", _SETS, accuracy, pool=micro),
-    Metric("jaccard", "labels shared, as a share of those given or wanted, in the mean over rows", _SETS, accuracy),
-    Metric("token_f1", "F1 of the words shared with an accepted answer", _TEXTS, best(token_f1)),
-    Metric("slot_f1", "F1 of the (slot, value) pairs of a JSON object", ("extraction",), best(slot_f1)),
-    Metric("rouge_l", "F1 of the longest common subsequence of words", _TEXTS, best(rouge_l)),
+    Metric(
+        "jaccard",
+        "labels shared, as a share of those given or wanted, in the mean over rows",
+        _SETS,
+        accuracy,
+        graded=True,
+    ),
+    Metric("token_f1", "F1 of the words shared with an accepted answer", _TEXTS, best(token_f1), graded=True),
+    Metric("slot_f1", "F1 of the (slot, value) pairs of a JSON object", ("extraction",), best(slot_f1), graded=True),
+    Metric("rouge_l", "F1 of the longest common subsequence of words", _TEXTS, best(rouge_l), graded=True),
     Metric(
         "bleu",
         "BLEU of all rows together, by sacrebleu",
@@ -133,6 +145,7 @@ _ALL = (
         translation.bleu_row,
         tally=translation.bleu_counts,
         pool=bleu,
+        graded=True,
     ),
     Metric(
         "chrf",
@@ -141,12 +154,14 @@ _ALL = (
         translation.chrf_row,
         tally=translation.chrf_counts,
         pool=chrf,
+        graded=True,
     ),
     Metric(
         "judge",
         "the score that a second model gives under your rubric, in the mean over rows",
         ("generation", "qa", "extraction"),
         _never,
+        graded=True,
         judged=True,
     ),
 )

@@ -57,6 +57,7 @@ def load(name: str, folder: Path) -> Metric:
         EVERY_KIND,
         lambda answer, targets, **inputs: best(answer, targets, **inputs)[0],
         inputs=takes,
+        graded=True,
         feedback=lambda answer, targets, **inputs: best(answer, targets, **inputs)[1],
         code=hashlib.sha256(source).hexdigest()[:16],
     )

@@ -16,6 +16,7 @@ from optimizer.contenders import BEST, CASCADE, DISTILLED
 from optimizer.records import Ablation, Comparison, Contender, Importance, Outcome, Run, State, Trial, Verdict
 from search_spaces.prompt import Example
 
+FINE = 0.02  # below two points a tenth of one counts
 # What would act on a terminal, or move what stands beside it: control characters and directions of writing.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
@@ -47,6 +48,13 @@ def percent(value: float | None) -> str:
 def spread(interval: tuple[float, float] | None) -> str:
     """Write a 95 % interval of a score."""
     return "–" if interval is None else f"{100 * interval[0]:.1f}–{100 * interval[1]:.1f}"
+
+
+def shows(what: str, gain: float) -> str:
+    """Say of rows that they can show something from so much on; 1 is nothing at all."""
+    if gain >= 1:
+        return "are too few to show any"
+    return f"can show {what} from about {100 * gain:.{1 if gain < FINE else 0}f} points"
 
 
 def estimated(trial: Trial) -> str:

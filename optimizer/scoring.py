@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Over = Callable[[Codes, Codes], Floats]
 
+EXACT = "exact McNemar test"  # of rows that are right or wrong, and nothing between
+
 Grade = tuple[Kind, float | None, str]  # kind and score of an answer, and why it has none
 Grader = Callable[[Sequence[tuple[Example, str | None]]], list[Grade]]  # rows and what was read as their answers
 
 __all__ = [
+    "EXACT",
     "METRICS",
     "Grade",
     "Grader",
@@ -224,7 +227,7 @@ def _compare_means(
     difference = math.fsum(first) / len(first) - math.fsum(second) / len(second)
     limits = stats.paired_interval(first, second)
     if {*first, *second} <= {0.0, 1.0}:
-        return Comparison(*names, difference, limits, stats.mcnemar(first, second), "exact McNemar test")
+        return Comparison(*names, difference, limits, stats.mcnemar(first, second), EXACT)
     p = stats.paired_permutation(first, second, rng)
     return Comparison(*names, difference, limits, p, "sign-flip permutation test")
 

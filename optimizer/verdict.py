@@ -12,9 +12,10 @@ import numpy as np
 
 from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, LEVEL, PICKED, RIVAL, SEED, TUNED
 from optimizer.errors import ProviderError
-from optimizer.power import smallest_gain
+from optimizer.power import measured_gain, shown_gain
 from optimizer.records import Comparison, Contender, Outcome, Verdict
-from optimizer.scoring import Metric, compare, interval, summarise
+from optimizer.report import shows
+from optimizer.scoring import EXACT, Metric, compare, interval, summarise
 from search_spaces.prompt import Example
 
 ERRORS = 0.2  # with a larger share of failed calls a contender is not judged
@@ -115,13 +116,9 @@ def _gain(gain: Comparison) -> str:
 def _rivalry(rivalry: Comparison, scores: Mapping[str, float], n: int, metric: Metric) -> str:
     ours, theirs = f"{rivalry.a} ({100 * scores[rivalry.a]:.1f} %)", f"{rivalry.b} ({100 * scores[rivalry.b]:.1f} %)"
     if rivalry.p_value >= LEVEL:
-        least = smallest_gain(n)
-        able = (
-            f"can show differences from about {100 * least:.0f} points" if least <= 0.25 else "are too few to show any"
-        )
         return (
             f"No difference shown between {ours} and {theirs} in {metric.name} on {n} test rows: {figures(rivalry)}; "
-            f"{n} rows {able}."
+            f"{n} rows {able(rivalry, n)}."
         )
     if rivalry.difference > 0:
         return f"The {ours} beats the {theirs} in {metric.name} by {figures(rivalry)}."
@@ -135,3 +132,13 @@ def figures(comparison: Comparison) -> str:
         f"{100 * comparison.difference:+.1f} points "
         f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f}, p = {comparison.p_value:.2g})"
     )
+
+
+def least(comparison: Comparison, n: int) -> float:
+    """Find the smallest difference that `n` rows can show between contenders that differ as these do; 1 if none."""
+    return shown_gain(n) if comparison.test == EXACT else measured_gain(comparison.interval)
+
+
+def able(comparison: Comparison, n: int) -> str:
+    """Say how small a difference so many rows can show."""
+    return shows("differences", least(comparison, n))

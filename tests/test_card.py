@@ -96,8 +96,8 @@ def test_the_limits_are_counted_and_not_invented(made: Card) -> None:
     assert ours
     limits = dict(record(made)["limits"])
 
-    points = f"{100 * smallest_gain(50):.0f} points"
-    assert limits["what the rows can show"].count(points) == 2
+    able = f"50 test rows can show differences in accuracy from about {100 * smallest_gain(50):.0f} points"
+    assert limits["what the rows can show"] == f"31 dev rows are too few to show any; {able}"
     assert limits["answers"] == f"8 labels and nothing else: {', '.join(made.winner.prompt.labels)}"
     unread = made.answers[ours.name].get("unparsed", 0)
     assert limits["failures"].startswith(f"of 50 calls 0 failed and are left out; {unread} answers")
@@ -105,6 +105,16 @@ def test_the_limits_are_counted_and_not_invented(made: Card) -> None:
     assert limits["rows from another domain"] == f"{UNKNOWN}: not measured"
     unknown = ("responsible", "version of the model", "when and how the rows came about")
     assert {UNKNOWN} == {said(made)[name] for name in unknown}
+
+
+def test_of_graded_rows_a_card_tells_what_was_measured(copied: Path) -> None:
+    """By the paired interval against the baseline, under the metric's name; of dev rows nothing is known."""
+    told = "UPDATE comparisons SET low = -0.007, high = 0.007, test = 't'"
+    change(copied, "UPDATE runs SET metric = 'token_f1'", told)
+
+    shown = dict(record(history(copied).card())["limits"])["what the rows can show"]
+
+    assert shown == "50 test rows can show differences in token_f1 from about 1.0 points"
 
 
 def test_what_was_found_stands_in_it(made: Card) -> None:

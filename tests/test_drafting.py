@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from optimizer.columns import Guess, guess
-from optimizer.drafting import draft, facts
+from optimizer.drafting import draft, facts, least_gain, power
 from optimizer.tables import read_table
 from optimizer.task import parse_task
 from optimizer.task_rows import read_rows
@@ -57,7 +57,7 @@ def test_real_data_sets_lead_to_task_files_that_work(name: str, tmp_path: Path) 
 
     data, labels = read_rows(parse_task(text, tmp_path / "task.toml"))
 
-    said = "\n".join(facts(data, labels))
+    said = "\n".join(facts(data, labels, "accuracy"))
     assert f"rows: {len(data.train)} train" in said
     assert "power: " in said
 
@@ -90,6 +90,22 @@ def test_facts_count_duplicates_and_disagreements(tmp_path: Path) -> None:
     guessed = guess(read_table(tmp_path / "rows.csv"))
     text = draft(guessed, 42, file="rows.csv", path="task.toml", name="x", metrics=[])
 
-    said = facts(*read_rows(parse_task(text, tmp_path / "task.toml")))
+    said = facts(*read_rows(parse_task(text, tmp_path / "task.toml")), "accuracy")
 
     assert any(line.startswith("exact duplicates: 2 groups, each kept in one split; 1 disagree") for line in said)
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        ("accuracy", "500 test rows show gains from about 6 points (80 % power, for two prompts that disagree on a qu"),
+        ("macro_f1", "500 test rows show gains in accuracy from about 6 points (80 % power, for two prompts that dis"),
+        ("rouge_l", "500 test rows show gains from about 3 points (80 % power, for two prompts whose rouge_l of a row"),
+        ("mine:score", "500 test rows show gains from about 3 points (80 % power, for two prompts whose mine:score of"),
+        ("bleu", "power: how small a gain in bleu shows depends on the answers; the verdict says it"),
+    ],
+)
+def test_what_rows_can_show_follows_the_metric(metric: str, said: str) -> None:
+    """A row that is right or wrong tells less than one that may be right in part; of all rows together none is told."""
+    assert said in power(10, 500, metric)
+    assert (least_gain(500, metric) is None) == (metric == "bleu")

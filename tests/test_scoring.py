@@ -292,6 +292,14 @@ def test_exact_match(answer: str, target: str, right: bool) -> None:
     assert METRICS["exact_match"].row(target, [answer]) == float(right)
 
 
+def test_a_metric_says_whether_a_row_may_be_right_in_part() -> None:
+    """All others know right and wrong alone."""
+    whole = {"accuracy", "macro_f1", "mcc", "micro_f1", "exact_match"}
+
+    assert whole == {name for name, metric in METRICS.items() if not metric.graded}
+    assert {METRICS[name].row("a b", ["a c"]) for name in whole} == {0.0}
+
+
 @pytest.mark.parametrize("name", ["accuracy", "exact_match", "token_f1", "rouge_l"])
 def test_the_nearest_accepted_answer_counts(name: str) -> None:
     """One of several accepted answers is enough."""

@@ -45,6 +45,19 @@ def test_no_difference_shown_is_a_verdict() -> None:
     assert "200 rows can show differences from about 10 points" in verdict.sentence
 
 
+def test_what_rows_of_graded_scores_can_show_is_measured() -> None:
+    """Two prompts that lie two points apart on each row are told apart by far less than by rows right or wrong."""
+    scores = {SEED: [0.5, 0.52], BEST: [0.52, 0.5], RIVAL: [0.5, 0.52]}
+    entries = [
+        Entry(name, tuple(Outcome(row.id, Kind.WRONG, two[i % 2], "yes") for i, row in enumerate(ROWS)), 10, "detail")
+        for name, two in scores.items()
+    ]
+
+    verdict = decide(entries, ROWS, METRICS["token_f1"], opened=1, seed=0)
+
+    assert "200 rows can show differences from about 0.4 points" in verdict.sentence
+
+
 def test_what_is_noted_of_a_contender_is_said() -> None:
     """That no linear model serves stands in the sentence."""
     rival = entry(RIVAL, 0.1, note="No trained baseline serves this task.")
