@@ -6,10 +6,12 @@ Each parses, calls one function, draws. `cli` puts them into the command line.
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,7 +20,9 @@ from optimizer.options import db_option, env_option, json_option, run_option, tr
 from optimizer.terminal import err, next_step, out, out_data, out_grid, out_json, stoppable, where
 
 if TYPE_CHECKING:
-    from optimizer.records import Verdict
+    from optimizer.budget import Caps
+    from optimizer.predicting import Predicted
+    from optimizer.records import Run, Verdict
 
 
 @click.command()
@@ -102,20 +106,29 @@ def _findings_text(verdict: Verdict, texts: Mapping[str, str], rows: int) -> Non
 
 @click.command()
 @click.argument("file", type=click.Path())
+@click.option("--trial", metavar="TRIAL", help="Another prompt than the winner: TRIAL or RUN:TRIAL.")
 @run_option
+@click.option(
+    "--max-calls", type=click.IntRange(0), help="Hard cap on calls bought, in place of the task's; 0 is none."
+)
+@click.option("--max-usd", type=click.FloatRange(0), help="Hard cap on US dollars, in place of the task's; 0 is none.")
 @env_option
 @db_option
 @click.option("-o", "--output", type=click.Path(), help="CSV file to write; stdout by default.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
-def predict(file: str, run: int | None, db: str, output: str | None, force: bool) -> None:
-    """Apply the winner to the rows in FILE; a CSV of ids and answers, and the score where the rows have a target."""
+def predict(
+    file: str, trial: str | None, run: int | None, db: str, output: str | None, force: bool, **most: float | None
+) -> None:
+    """Apply the winner to the rows in FILE; a CSV of ids and answers, and the score where the rows have a target.
+
+    What a cap or Ctrl-C ends is written as far as it went; the same command goes on from there, and buys nothing twice.
+    """
     from optimizer.archive import History
-    from optimizer.events import Destination
+    from optimizer.events import Destination, Notice
     from optimizer.exports import Target, write_bytes
     from optimizer.journey import Watch
     from optimizer.plain import answers_csv
     from optimizer.predicting import predict_file
-    from optimizer.report import percent, spread
 
     target = Target(Path(output).parent, Path(output).name, force) if output else None
     if target:
@@ -125,20 +138,36 @@ def predict(file: str, run: int | None, db: str, output: str | None, force: bool
     stop = threading.Event()
 
     def event(told: object) -> None:
-        if isinstance(told, Destination):
-            err(f"calls go to {told}")
+        if isinstance(told, Destination | Notice):
+            err(told.text if isinstance(told, Notice) else f"calls go to {told}")
 
+    number, named = trial_of(trial, run)
+    chosen = History(db).run(named, won=number is None)
+    watch, caps = Watch(event, stop), _capped(chosen, most)
     with stoppable(stop, err):
-        done = predict_file(Path(file), History(db).run(run, won=True), db=db, watch=Watch(event, stop))
+        done = predict_file(Path(file), chosen, trial=number, caps=caps, db=db, watch=watch)
     text = answers_csv(done.rows, done.answers, (*done.inputs, done.target))
     if target:
         err(f"{write_bytes(text.encode(), target)}: written")
     else:
         out_data(text)
-    if target:
-        next_step(f"phrasetune report{where(db, run)}")
+    if target and not done.ended:
+        next_step(f"phrasetune report{where(db, named)}")
+    _say_predicted(done)
+    if done.ended:
+        again = shlex.join(["phrasetune", *sys.argv[1:], *(["--force"] if target and not force else [])])
+        raise type(done.ended)(
+            f"{done.ended}; rows that were not asked have no answer. This goes on, and buys nothing twice (--max-calls "
+            f"and --max-usd take the place of the task's caps): {again}"
+        )
+
+
+def _say_predicted(done: Predicted) -> None:
+    """Say what was answered, what it cost, and how it scores."""
+    from optimizer.report import dollars, percent, spread
+
     missing = sum(answer is None for answer in done.answers)
-    bought = f"{done.bought} completions bought, {done.reused} reused"
+    bought = f"{done.bought} completions bought ({dollars(done.usd)}), {done.reused} reused"
     err(f"{len(done.rows)} rows, {missing} without a readable answer; {bought}")
     if done.unscored:
         err(done.unscored)
@@ -146,6 +175,17 @@ def predict(file: str, run: int | None, db: str, output: str | None, force: bool
         err(f"{done.metric}: {percent(done.score)} (95 % interval {spread(done.interval)})")
         if done.seen:
             err(f"{done.seen} of the scored rows stood in the run's own data: this is not a score on new rows.")
+
+
+def _capped(run: Run, most: Mapping[str, float | None]) -> Caps:
+    """Let the caps that were given take the place of the task's."""
+    from dataclasses import replace
+
+    from optimizer.preparing import caps
+    from optimizer.task import Task
+
+    given: dict[str, Any] = {name.removeprefix("max_"): value for name, value in most.items() if value is not None}
+    return replace(caps(Task.model_validate(run.task)), **given)
 
 
 @click.command()

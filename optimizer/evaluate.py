@@ -83,6 +83,11 @@ class Evaluator:
         cells = [(prompt, example) for example in examples]
         return self._read_all(cells, self.ledger.complete(self._requests(cells)))
 
+    def recalled(self, prompt: Prompt, examples: Sequence[Example]) -> list[Answered]:
+        """Answer each example with a prompt as far as that was bought before, in order; the others are errors."""
+        cells = [(prompt, example) for example in examples]
+        return self._read_all(cells, self.ledger.recall(self._requests(cells)))
+
     def _requests(self, cells: Sequence[Cell]) -> list[Request]:
         return [self._request(prompt, example) for prompt, example in cells]
 

@@ -1,26 +1,29 @@
-"""The winner of a run on new rows, through the same ledger.
+"""The winner of a run, or another of its trials, on new rows, through the same ledger.
 
 Rows need no wanted answer; those that have one are scored by the same code as in the run.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from optimizer.budget import Budget
-from optimizer.errors import InputError
-from optimizer.evaluate import Evaluator
+from optimizer.budget import Budget, Caps
+from optimizer.errors import BudgetSpent, InputError, Interrupted
+from optimizer.evaluate import Answered, Evaluator
+from optimizer.events import Notice
 from optimizer.handover import renderer_for
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
-from optimizer.models import Model, destination
+from optimizer.models import destination
 from optimizer.own_metric import is_own
-from optimizer.preparing import caps, context, pace, task_model
-from optimizer.records import Run
+from optimizer.preparing import caps as task_caps
+from optimizer.preparing import context, pace, task_model
+from optimizer.records import Run, Trial
 from optimizer.scoring import METRICS, interval, summarise
 from optimizer.store import Store
 from optimizer.task import Task
@@ -33,7 +36,9 @@ class Predicted:
     """What `predict_file` returns: rows and answers, and the score over the rows that have a wanted answer.
 
     `seen` counts scored rows that stood in the run's own data: on those the score is not one of new rows. `unscored`
-    says why rows with a wanted answer have no score, where the metric is neither ours nor free.
+    says why rows with a wanted answer have no score, where the metric is neither ours nor free. `usd` is what the
+    completions cost, None where no price is known. `ended` is what ended it before all rows were asked: a row that was
+    not has no answer.
     """
 
     rows: tuple[Example, ...]
@@ -46,25 +51,49 @@ class Predicted:
     seen: int
     bought: int
     reused: int
+    usd: float | None
+    ended: BudgetSpent | Interrupted | None = None
     unscored: str = ""
 
 
 def predict_file(
-    path: Path, run: Run, *, db: str | Path = "results.db", model: Model | None = None, watch: Watch | None = None
+    path: Path,
+    run: Run,
+    *,
+    trial: int | None = None,
+    caps: Caps | None = None,
+    db: str | Path = "results.db",
+    watch: Watch | None = None,
 ) -> Predicted:
-    """Apply the winner of a run to the rows of a file, through the same ledger.
+    """Apply a prompt of a run to the rows of a file, through the same ledger.
 
-    An answer is None where none could be had.
+    An answer is None where none could be had. Where a cap or the watch ends it, what there is by then is returned, and
+    the same call goes on from there.
+
+    Parameters
+    ----------
+    path
+        The file.
+    run
+        Whose prompt.
+    trial
+        Which one; the winner by default.
+    caps
+        What this may cost; as much as the task allows by default.
+    db
+        The results database.
+    watch
+        Is told where calls go and how many there are, and stops them.
 
     Raises
     ------
     InputError
-        If the run has no winner, or the rows lack an input of its prompt.
+        If the run has no winner or no such trial, or the rows lack an input of its prompt.
     """
-    if run.winner is None:
+    if run.winner is None and trial is None:
         raise InputError(f"run {run.id} has no winner ({run.status}). Finish it with `phrasetune tune`.")
     task = Task.model_validate(run.task)
-    model = model or task_model(task.model)
+    model = task_model(task.model)
     if model.name != run.model:
         raise InputError(f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Name that model.")
     rows = new_rows(path, task)
@@ -72,17 +101,16 @@ def predict_file(
     if place := destination(model):
         watch.event(place)
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
-        trial = store.trials(run.id, outcomes=False)[run.winner]
-        ledger = Ledger(
-            model, store, run.id, Budget(caps(task)), pace(model, task.model), watch.stop, context=context(task.model)
-        )
+        chosen = store.trial(run, trial)
+        budget, how = Budget(caps or task_caps(task)), pace(model, task.model)
+        ledger = Ledger(model, store, run.id, budget, how, watch.stop, context=context(task.model))
         known = [row for name in ("train", "dev", "test") for row in store.examples(run.data, name)]
         unscored = why_unscored(run.metric)
         metric = METRICS["exact_match"] if unscored else objective(task, labels_of(task, known))
-        evaluate = Evaluator(ledger, renderer_for(trial, run.task), metric)
-        asked = replace(trial, outcomes=store.outcomes(run.id, trial.number))
+        evaluate = Evaluator(ledger, renderer_for(chosen, run.task), metric)
+        asked = replace(chosen, outcomes=store.outcomes(run.id, chosen.number))
         with closing(ledger):
-            answered = evaluate.answer(evaluate.settle(asked), rows)
+            answered, ended = _answers(evaluate, asked, rows, watch)
     seen = {row.text for row in known}
     pairs = [(row, answer) for row, answer in zip(rows, answered, strict=True) if row.targets and not unscored]
     outcomes = evaluate.outcomes([row for row, _ in pairs], [answer for _, answer in pairs])
@@ -90,16 +118,32 @@ def predict_file(
     return Predicted(
         rows,
         tuple(answer for _, _, answer in answered),
-        trial.prompt.inputs,
-        trial.prompt.output,
+        chosen.prompt.inputs,
+        chosen.prompt.output,
         run.metric,
         summarise(metric, outcomes, examples),
         interval(metric, outcomes, examples, np.random.default_rng(0)),
         sum(row.text in seen for row, _ in pairs),
         ledger.bought,
         ledger.reused,
+        None if model.price is None else budget.spent.usd,
+        ended,
         unscored if any(row.targets for row in rows) else "",
     )
+
+
+def _answers(
+    evaluate: Evaluator, asked: Trial, rows: Sequence[Example], watch: Watch
+) -> tuple[list[Answered], BudgetSpent | Interrupted | None]:
+    """Ask all rows, after saying what that takes; if it ends early, look up what was bought by then, and say why."""
+    prompt = evaluate.settle(asked)
+    takes = evaluate.reckon([(prompt, row) for row in rows], asked.outcomes)
+    short = evaluate.ledger.budget.lacking(takes)
+    watch.event(Notice(f"{len(rows):,} rows: {short or f'it takes {takes.said}'}"))
+    try:
+        return evaluate.answer(prompt, rows), None
+    except (BudgetSpent, Interrupted) as ended:
+        return evaluate.recalled(prompt, rows), ended
 
 
 def why_unscored(metric: str) -> str:

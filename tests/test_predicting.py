@@ -1,0 +1,97 @@
+"""A prompt on new rows: what it takes is said before, and what ends early is kept and gone on with."""
+
+from __future__ import annotations
+
+import csv
+import sqlite3
+from pathlib import Path
+
+import pytest
+from server import ChatServer
+
+from optimizer.budget import Caps
+from optimizer.errors import BudgetSpent, Interrupted
+from optimizer.journey import Watch
+from optimizer.predicting import predict_file
+from optimizer.store import Store
+from tests.conftest import Command
+from tests.recorded import Tried, write_run
+
+ANSWERED = "1" * 20
+
+
+@pytest.fixture
+def db(tmp_path: Path, server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run on the server with two prompts, and thirty new rows beside it."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
+    path = tmp_path / "results.db"
+    write_run(path, [Tried("10" * 10, "10" * 10), Tried(ANSWERED, ANSWERED, text="Say which.")], api_base=server.url)
+    rows = [f"new message {i},{'bug' if i % 2 else 'praise'}" for i in range(30)]
+    (tmp_path / "new.csv").write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def answers(path: Path) -> list[str]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return [row["label"] for row in csv.DictReader(file)]
+
+
+def test_a_cap_keeps_what_there_is_and_the_command_goes_on(db: Path, server: ChatServer, command: Command) -> None:
+    """Rows that were not asked have no answer; the command that is named buys only those."""
+    predict = ("predict", "new.csv", "-o", "a.csv")
+
+    ended = command(*predict, "--max-calls", "12", code=1).output
+    first = answers(db.parent / "a.csv")
+    again = command(*predict, "--force").output
+
+    assert "30 rows: it takes 30 calls (about $0.0360), and the budget has 12" in ended
+    assert "18 without a readable answer; 12 completions bought (unknown), 0 reused" in ended
+    assert "the budget of 12 calls is used up; rows that were not asked have no answer." in ended
+    assert "phrasetune predict new.csv -o a.csv --max-calls 12 --force\n" in ended
+    assert "Next: " not in ended
+    assert sum(map(bool, first)) == 12
+    assert "30 rows: it takes 18 calls" in again
+    assert "18 completions bought (unknown), 12 reused" in again
+    assert all(answers(db.parent / "a.csv"))
+    assert len(server.log) == 30
+
+
+def test_options_take_the_place_of_the_caps_of_the_task(db: Path, command: Command) -> None:
+    """A run's own cap ends a prediction, unless it is overridden; dollars without a price cannot be capped."""
+    with sqlite3.connect(db) as store:
+        store.execute("UPDATE runs SET task = json_set(task, '$.search.max_calls', 12)")
+    store.close()
+
+    assert "the budget of 12 calls is used up" in command("predict", "new.csv", code=1).output
+    assert "no known price" in command("predict", "new.csv", "--max-usd", "1", code=2).output
+    assert "18 completions bought" in command("predict", "new.csv", "--max-calls", "0").output
+
+
+def test_what_is_stopped_is_returned(db: Path) -> None:
+    """As far as it went."""
+    watch = Watch()
+    watch.stop.set()
+    with Store(db) as store:
+        run = store.run()
+
+    capped = predict_file(db.parent / "new.csv", run, caps=Caps(calls=5), db=db)
+    stopped = predict_file(db.parent / "new.csv", run, db=db, watch=watch)
+
+    assert isinstance(capped.ended, BudgetSpent)
+    assert isinstance(stopped.ended, Interrupted)
+    assert (capped.bought, stopped.bought) == (5, 0)
+    assert capped.answers == stopped.answers
+    assert sum(answer is not None for answer in stopped.answers) == 5
+
+
+def test_another_trial_than_the_winner_is_applied(db: Path, server: ChatServer, command: Command) -> None:
+    """By its number, or with its run; one that is not there is refused."""
+    command("predict", "new.csv", "--trial", "0")
+    said = command("predict", "new.csv", "--trial", "1:0").output
+    winner = command("predict", "new.csv").output
+
+    assert "0 completions bought" in said
+    assert "30 completions bought" in winner
+    assert len(server.log) == 60
+    assert "run 1 has no trial 7" in command("predict", "new.csv", "--trial", "7", code=2).output
+    assert "'x' names no trial" in command("predict", "new.csv", "--trial", "x", code=2).output
