@@ -93,7 +93,10 @@ def _crossover(verdict: Verdict) -> str:
         return "with fewer rows: allow more as further in [judge]" if verdict.metric == "judge" else UNKNOWN
     if curve.crossover is None:
         return f"training is not ahead with the {curve.points[-1].rows:,} rows there are"
-    return f"training is ahead from about {curve.crossover:,} rows on{' (extrapolated)' if curve.extrapolated else ''}"
+    stands = "level" if curve.level else "ahead"
+    return (
+        f"training is {stands} from about {curve.crossover:,} rows on{' (extrapolated)' if curve.extrapolated else ''}"
+    )
 
 
 def _paid_off(verdict: Verdict) -> str:

@@ -148,7 +148,8 @@ def measure(
     the luck of having these. Where all points are of one draw (each is paid for), no interval can tell of the luck of
     the draw: they are those over test rows, nothing is extrapolated, and `sentence` says so.
 
-    The crossover is the smallest size from which on the mean score is at least the prompt's. Its interval comes from
+    The crossover is the smallest size where the mean score is above the prompt's and from which on it is never below;
+    if there is none, the smallest from which on it is never below: training is then level. Its interval comes from
     the pigeonhole bootstrap (Owen 2007): test rows and draws are resampled, the same for the prompt and all sizes.
     """
     prompt = rivalled(verdict)
@@ -165,11 +166,12 @@ def measure(
         limits = crossed_interval(scores, mean, len(rows), low=metric.low)
         most = 1 - metric.low
         apart = crossed_interval(gaps, mean - drawn[0], len(rows), low=-most, high=most)
-        points.append(CurvePoint(size.rows, float(scores.mean()), limits, len(scores), float(gaps.mean()), apart))
+        gap = float(gaps.mean().round(12))  # gaps that cancel out leave none
+        points.append(CurvePoint(size.rows, float(scores.mean()), limits, len(scores), gap, apart))
         groups.append(drawn[own])
     compared = next(c for c in verdict.comparisons if (c.a, c.b) == (prompt.name, RIVAL))
-    gap = (-compared.interval[1], -compared.interval[0])
-    points.append(CurvePoint(n, rival.score, rival.interval, 1, 0.0 - compared.difference, gap))
+    apart = (-compared.interval[1], -compared.interval[0])
+    points.append(CurvePoint(n, rival.score, rival.interval, 1, 0.0 - compared.difference, apart))
     resamples = _means([*groups, drawn[-1:]], rng)
     return LearningCurve(prompt.name, tuple(points), *_crossover(points, float(observed[0]), resamples, drawn[0]))
 
@@ -187,16 +189,15 @@ def _crossover(
 ) -> tuple[int | None, tuple[int | None, int | None], bool]:
     """Find the crossover, its interval, and whether it is extrapolated: resamples [sizes, b], prompts [b]."""
     counts = np.array([point.rows for point in points])
-    (found,) = _crossings(counts, np.array([[point.difference] for point in points]))
-    low, high = np.quantile(_crossings(counts, resamples - prompts), TAILS, method="nearest")
+    differences = np.array([[point.difference] for point in points])
+    (found,), drawn = _crossings(counts, differences), _crossings(counts, resamples - prompts)
+    if not math.isfinite(found) and differences[-1, 0] == 0:  # and so not below from there on
+        (found,), drawn = _levels(counts, differences), _levels(counts, resamples - prompts)
+    low, high = np.quantile(drawn, TAILS, method="nearest")
     low = _from(counts, min(low, found))
     if math.isfinite(found):
         return int(found), (int(low), _whole(max(high, found))), False
-    beyond = (
-        None
-        if drawn_once(points)
-        else _extrapolated(counts, np.array([[point.difference] for point in points]) + prompt, np.array([prompt]))
-    )
+    beyond = None if drawn_once(points) else _extrapolated(counts, differences + prompt, np.array([prompt]))
     if beyond is None:
         return None, (_whole(low), None), False
     size = float(beyond[0])
@@ -216,9 +217,23 @@ def _whole(value: float) -> int | None:
 
 
 def _crossings(counts: Codes, gaps: Floats) -> Floats:
+    """The smallest size with a gap above zero and none below from there on, or infinite: gaps [sizes, b] -> [b]."""
+    return _smallest(counts, _kept(gaps) & (gaps > 0))
+
+
+def _levels(counts: Codes, gaps: Floats) -> Floats:
     """The smallest size from which on no gap is below zero, infinite if there is none: gaps [sizes, b] -> [b]."""
-    above = np.logical_and.accumulate(gaps[::-1] >= 0)[::-1]
-    return np.where(above.any(axis=0), counts[above.argmax(axis=0)].astype(np.float64), np.inf)
+    return _smallest(counts, _kept(gaps))
+
+
+def _kept(gaps: Floats) -> NDArray[np.bool_]:
+    """Whether no gap is below zero from a size on: gaps [sizes, b] -> [sizes, b]."""
+    return np.logical_and.accumulate(gaps[::-1] >= 0)[::-1]
+
+
+def _smallest(counts: Codes, fits: NDArray[np.bool_]) -> Floats:
+    """The smallest size that fits, infinite if none does: [sizes, b] -> [b]."""
+    return np.where(fits.any(axis=0), counts[fits.argmax(axis=0)].astype(np.float64), np.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +273,7 @@ def _extrapolated(counts: Codes, scores: Floats, prompt: Floats) -> Floats | Non
 
 
 def sentence(curve: LearningCurve) -> str:
-    """Say from how many labelled rows on training is at least as good as the prompt."""
+    """Say from how many labelled rows on training is better than the prompt, or level with it."""
     said = _overtaking(curve)
     counts = [point.rows for point in curve.points]
     if any(more > 2 * fewer for fewer, more in pairwise(counts)):
@@ -279,9 +294,12 @@ def _overtaking(curve: LearningCurve) -> str:
             if curve.crossover == least
             else f"about {curve.crossover:,} labelled rows"
         )
-        if low == high:
-            return f"Training overtakes the {curve.prompt} at {about}."
-        return f"Training overtakes the {curve.prompt} at {about} (95 % interval {low:,} to {upper})."
+        shown = (
+            f"is level with the {curve.prompt} from {about} on"
+            if curve.level
+            else f"overtakes the {curve.prompt} at {about}"
+        )
+        return f"Training {shown}." if low == high else f"Training {shown} (95 % interval {low:,} to {upper})."
     said = f"Training does not overtake the {curve.prompt} within the {most:,} labelled rows there are"
     if curve.extrapolated:
         return (

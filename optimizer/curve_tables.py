@@ -32,8 +32,9 @@ def curve_grid(curve: LearningCurve, metric: str) -> Grid:
         for point in curve.points
     )
     columns = ("training rows", metric, "95 %", f"points over the {curve.prompt}", "95 %", "draws")
+    star = f"{'is level with' if curve.level else 'overtakes'} the prompt"
     note = f"; {ONCE}" if drawn_once(curve.points) else ""
-    return Grid(f"The trained baseline by its labelled rows (* = overtakes the prompt{note})", columns, rows)
+    return Grid(f"The trained baseline by its labelled rows (* = {star}{note})", columns, rows)
 
 
 def bills_grid(verdict: Verdict) -> Grid:

@@ -302,10 +302,12 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class LearningCurve:
-    """How the trained rival grows with its training rows, and from how many on it is at least as good as a prompt.
+    """How the trained rival grows with its training rows, and from how many on it is better than a prompt.
 
-    `crossover` is None where no size is known; of its 95 % interval None is more than can be said: above all training
-    rows. With `extrapolated` it lies beyond the rows there are, on a power law through the last points.
+    `crossover` is the least size where it is better and from which on it never is worse; if it never is better, where
+    it is as good (`level`). It is None where no size is known; of its 95 % interval None is more than can be said,
+    above all training rows. With `extrapolated` it lies beyond the rows there are, on a power law through the last
+    points.
     """
 
     prompt: str
@@ -313,6 +315,11 @@ class LearningCurve:
     crossover: int | None
     interval: tuple[int | None, int | None]
     extrapolated: bool = False
+
+    @property
+    def level(self) -> bool:
+        """Whether the rival is as good as the prompt from the crossover on, and not better."""
+        return any(point.rows == self.crossover and point.difference <= 0 for point in self.points)
 
 
 @dataclass(frozen=True, slots=True)

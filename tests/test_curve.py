@@ -8,20 +8,23 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from optimizer import history, tune
+from optimizer.axes import axes_grid
 from optimizer.baseline import Budget, Lesson
 from optimizer.contenders import BEST, RIVAL, SEED
 from optimizer.curve import Size, grow, measure, order, sentence, sizes
-from optimizer.curve_tables import pays_off
+from optimizer.curve_tables import curve_grid, pays_off
 from optimizer.errors import Interrupted, Upgraded
 from optimizer.events import Event, Stage
 from optimizer.journey import Watch
 from optimizer.linear import Refit, train
+from optimizer.pages.figures import learning
 from optimizer.pages.page import page
 from optimizer.records import CurvePoint, Kind, LearningCurve, Outcome, Verdict
 from optimizer.scoring import METRICS, Metric, score
@@ -177,6 +180,35 @@ def test_without_a_best_prompt_the_seed_prompt_is_overtaken() -> None:
     assert sentence(curve) == "Training overtakes the seed prompt at 8 labelled rows or fewer."
 
 
+def test_a_rival_that_is_never_above_is_level_and_overtakes_nothing() -> None:
+    """Where both are right on all rows, no size is said to be ahead, neither in the sentence nor in a table."""
+    rng = np.random.default_rng(0)
+    right = answers(1.0, rng)
+    verdict = judged(1.0, right)
+
+    curve = measured(lambda _: right, ["yes", "no"] * 30, verdict, rng)
+    axes = axes_grid(replace(verdict, curve=curve))
+
+    assert (curve.crossover, curve.level) == (8, True)
+    assert sentence(curve) == "Training is level with the best prompt from 8 labelled rows or fewer on."
+    assert "(* = is level with the prompt)" in curve_grid(curve, "accuracy").title
+    assert "training is level from about 8 rows on" in [row[-1] for row in axes.rows]
+    assert "Ring: where training is level with it." in learning(curve, verdict).note
+
+
+def test_a_rival_overtakes_where_it_is_above() -> None:
+    """Not already where it is level."""
+    rng = np.random.default_rng(0)
+    best, better = answers(0.8, rng), answers(1.0, rng)
+    verdict = decide([entry(SEED, best), entry(BEST, best), entry(RIVAL, better)], TEST, ACCURACY, opened=1, seed=0)
+
+    curve = measured(lambda rows: best if len(rows) < 32 else better, ["yes", "no"] * 30, verdict, rng)
+
+    assert [point.difference for point in curve.points][:2] == [0, 0]
+    assert (curve.crossover, curve.level) == (32, False)
+    assert sentence(curve) == "Training overtakes the best prompt at about 32 labelled rows."
+
+
 def test_a_flat_rival_overtakes_nothing_and_is_not_extrapolated() -> None:
     """A curve that does not rise says nothing of more rows."""
     curve = grown(dict.fromkeys(sizes(1024), 0.6), prompt=0.95)
@@ -252,7 +284,7 @@ def test_the_sentence_says_how_sure_it_is(
     crossover: int | None, interval: tuple[int | None, int | None], said: str
 ) -> None:
     """An upper limit beyond the rows is more than all of them."""
-    points = tuple(CurvePoint(n, 0.5, (0.4, 0.6), 5, 0.0, (-0.1, 0.1)) for n in sizes(300))
+    points = tuple(CurvePoint(n, 0.5, (0.4, 0.6), 5, 0.01, (-0.1, 0.1)) for n in sizes(300))
 
     assert said == sentence(LearningCurve(BEST, points, crossover, interval))
 

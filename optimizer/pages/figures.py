@@ -200,7 +200,8 @@ def learning(curve: LearningCurve, verdict: Verdict) -> Figure:
     note = f"Dashed: the {prompt.name}."
     if curve.crossover is not None:
         plot.dot(curve.crossover, prompt.score, "ring", f"crossover: {curve.crossover:,} rows", 9)
-        note += " Ring: where training overtakes it" + (", extrapolated." if curve.extrapolated else ".")
+        shown = "is level with it" if curve.level else "overtakes it"
+        note += f" Ring: where training {shown}{', extrapolated' if curve.extrapolated else ''}."
     note += f" {ONCE[0].upper()}{ONCE[1:]}." if drawn_once(curve.points) else ""
     title = "Score of the trained baseline by its labelled rows"
     return Figure("learning", title, note, BOTTOM + 50, tuple(plot.elements))
