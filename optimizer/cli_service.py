@@ -96,7 +96,7 @@ def doctor(
     found, say = [], err if as_json else out
     for check in _checks(task, Path(db), changes, allow_code=allow_code):
         found.append(check)
-        say(f"{'OK  ' if check.ok else 'FAIL'}  {check.name:8}  {check.said}")
+        say(f"{'WARN' if check.warned else 'OK  ' if check.ok else 'FAIL'}  {check.name:8}  {check.said}")
     wrong = sum(not check.ok for check in found)
     if as_json:
         out_json({"ok": not wrong, "checks": [asdict(check) for check in found]})

@@ -176,6 +176,28 @@ def test_rows_that_leak_or_are_too_few_are_found(doctor: Doctor, tmp_path: Path)
     assert "stand in two splits, such as " in found["leaks"][1]
 
 
+def test_rows_that_leak_between_given_splits_are_no_failure(command: Command, tmp_path: Path) -> None:
+    """Splits that a column gives are not ours to change: a warning, with advice that keeps them."""
+    task = write_task(tmp_path)
+    text = task.read_text(encoding="utf-8").replace("[data]", '[data]\nsplit_column = "channel"', 1)
+    task.write_text(text.replace('slices = ["channel"]', ""), encoding="utf-8")
+    rows = [
+        f"{i},{('train', 'dev', 'test')[i % 3]},{'ab'[i % 2]},{f'{i * i * 7919} ' * 5}row about {i}" for i in range(300)
+    ]
+    leaking = "the quick brown fox jumps over the lazy dog near the river"
+    rows += [f"900,train,a,{leaking}", f"901,test,a,{leaking}!"]
+    (tmp_path / "rows.csv").write_text("\n".join(["id,channel,label,text", *rows]) + "\n", encoding="utf-8")
+
+    said = command("doctor", "task.toml").stdout
+    found = {check["name"]: check for check in json.loads(command("doctor", "task.toml", "--json").stdout)["checks"]}
+
+    assert (
+        "WARN  leaks     1 pairs of nearly equal rows stand in two splits, such as 900 and 901. The column ch" in said
+    )
+    assert "group in [data]" not in said
+    assert (found["leaks"]["ok"], found["leaks"]["warned"], found["power"]["warned"]) == (True, True, False)
+
+
 # --- the model --------------------------------------------------------------------------------------------
 
 
