@@ -133,7 +133,7 @@ def choose(dev: Answered, metric: Metric) -> Chosen | None:
 
 
 def front(
-    chosen: Chosen, test: Answered, names: tuple[str, str], metric: Metric, rng: np.random.Generator, *, priced: bool
+    chosen: Chosen, test: Answered, names: tuple[str, str], metric: Metric, seed: int, *, priced: bool
 ) -> Cascade:
     """Measure the cascade at each threshold on the test rows.
 
@@ -147,8 +147,8 @@ def front(
         What prompt and baseline are called.
     metric
         The objective.
-    rng
-        Draws resamples.
+    seed
+        Of the resampling: that of the verdict, so that equal outcomes have equal intervals.
     priced
         Whether the price of the prompt is known.
     """
@@ -163,7 +163,7 @@ def front(
                 float(_sent(test.confidence, least).mean()),
                 summarise(metric, chosen.dev.mixed(least), examples) or 0.0,
                 summarise(metric, mixed, examples) or 0.0,
-                interval(metric, mixed, examples, rng),
+                interval(metric, mixed, examples, np.random.default_rng(seed)),
                 1000 * float(np.mean([outcome.cost for outcome in mixed])) if priced and mixed else None,
                 least == chosen.least,
             )

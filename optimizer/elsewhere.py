@@ -22,7 +22,7 @@ Given = Mapping[str, Sequence[Outcome]]  # contender -> its outcomes on some row
 
 
 def measure(
-    verdict: Verdict, given: Mapping[str, Given], rows: Sequence[Example], metric: Metric, rng: np.random.Generator
+    verdict: Verdict, given: Mapping[str, Given], rows: Sequence[Example], metric: Metric, seed: int
 ) -> tuple[Elsewhere, ...]:
     """Score contenders on other rows, and compare that with their test scores.
 
@@ -36,8 +36,8 @@ def measure(
         All those rows.
     metric
         The objective.
-    rng
-        Draws resamples.
+    seed
+        Of the resampling, the same for each contender.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def measure(
             score = summarise(metric, outcomes, examples)
             if score is None:
                 continue
-            limits = interval(metric, outcomes, examples, rng)
+            limits = interval(metric, outcomes, examples, np.random.default_rng(seed))
             apart = unpaired_interval(score, limits, contender.score, contender.interval)
             found.append(Elsewhere(contender.name, place, len(outcomes), score, limits, score - contender.score, apart))
     return tuple(found)

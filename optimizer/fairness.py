@@ -35,7 +35,7 @@ def group_scores(
     rows: Sequence[Example],
     slices: Slices,
     metric: Metric,
-    rng: np.random.Generator,
+    seed: int,
 ) -> tuple[GroupScore, ...]:
     """Score each contender on each group of each column.
 
@@ -49,8 +49,8 @@ def group_scores(
         Example id -> {column: value}.
     metric
         The objective, taken over the rows of a group alone.
-    rng
-        Draws resamples.
+    seed
+        Of the resampling, the same for each contender.
     """
     examples, found = {row.id: row for row in rows}, []
     for column in sorted({column for row in slices.values() for column in row}):
@@ -58,7 +58,7 @@ def group_scores(
             for value, several in _grouped(outcomes, slices, column).items():
                 score = summarise(metric, several, examples)
                 if score is not None:
-                    limits = interval(metric, several, examples, rng)
+                    limits = interval(metric, several, examples, np.random.default_rng(seed))
                     found.append(GroupScore(name, column, value, len(several), score, limits))
     return tuple(found)
 
@@ -72,9 +72,7 @@ def _grouped(outcomes: Sequence[Outcome], slices: Slices, column: str) -> dict[s
     return dict(sorted(groups.items()))
 
 
-def group_gaps(
-    given: Mapping[str, Sequence[Outcome]], slices: Slices, rng: np.random.Generator
-) -> tuple[GroupGap, ...]:
+def group_gaps(given: Mapping[str, Sequence[Outcome]], slices: Slices, seed: int) -> tuple[GroupGap, ...]:
     """Find the two groups of each column that are farthest apart in a contender's row scores.
 
     Parameters
@@ -83,8 +81,8 @@ def group_gaps(
         Contender -> its outcomes.
     slices
         Example id -> {column: value}; groups of fewer than 10 scored rows are left out.
-    rng
-        Permutes rows, and draws resamples.
+    seed
+        Of permutations and resamples, the same for each contender.
 
     Notes
     -----
@@ -94,7 +92,7 @@ def group_gaps(
     """
     found: list[GroupGap] = []
     for name, outcomes in given.items():
-        mine = []
+        mine, rng = [], np.random.default_rng(seed)
         for column in sorted({column for row in slices.values() for column in row}):
             groups = {v: s for v, s in _grouped(outcomes, slices, column).items() if len(s) >= FEWEST}
             if len(groups) > 1:

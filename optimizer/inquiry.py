@@ -66,7 +66,8 @@ class Inquiry:
     def __post_init__(self) -> None:
         """Choose the cascade's threshold: before a test row is opened."""
         self.prompt = BEST if BEST in self.trials else SEED
-        self.rng = np.random.default_rng(self.plan.task.search.seed)
+        self.seed = self.plan.task.search.seed
+        self.rng = np.random.default_rng(self.seed)
         dev, ours = self.plan.data.dev, self.trials[self.prompt].outcomes
         self.reckoning = Reckoning(self.evaluate, self.rival, dev, ours)
         self.beside = self.evaluate.judge and self.evaluate.judge.beside
@@ -91,11 +92,11 @@ class Inquiry:
         if lacking := self.reckoning.lacking(labels, self.reckoning.baseline(rows, judged=False), more):
             self.lacking.append(f"no distillation: {lacking}")
             return
-        seed, metric = self.plan.task.search.seed, self.plan.taught
+        metric = self.plan.taught
         try:
             answers = [answer for _, _, answer in self.evaluate.answer(self._winner(), rows)]
             new = together.labelled(rows, answers, self.plan.labels)
-            self.pupil = together.distil(self.rival, data, new, metric, self.plan.several, seed)
+            self.pupil = together.distil(self.rival, data, new, metric, self.plan.several, self.seed)
         except BudgetSpent as spent:
             self.lacking.append(f"no distillation: {spent}")
             return
@@ -148,7 +149,7 @@ class Inquiry:
             return []
         right = together.share_right(self.dev.baseline)
         refit = self.rival.refit(data.train, data.train)
-        guessed = together.guesses(refit, data.train, self.plan.task.search.seed)
+        guessed = together.guesses(refit, data.train, self.seed)
         prompt = together.hinted(self._winner(), guessed, right)
         rows = together.with_hint(data.test, [str(o.answer) for o in given[RIVAL].outcomes], prompt.inputs[-1])
         return self._helped(HINTED, "hint", [(prompt, row) for row in rows], "the baseline's guess", given)
@@ -230,8 +231,8 @@ class Inquiry:
                 self.rng,
                 labelled=bool(self.plan.labels),
             ),
-            fairness.group_scores(given, data.test, data.slices, metric, self.rng),
-            fairness.group_gaps(given, data.slices, self.rng),
+            fairness.group_scores(given, data.test, data.slices, metric, self.seed),
+            fairness.group_gaps(given, data.slices, self.seed),
             self._within("swapped terms", lambda: self._flips(given)) or (),
             *(self._within("robustness", lambda: self._steadiness(given)) or ((), ())),
         )
@@ -257,13 +258,13 @@ class Inquiry:
         # Answers to rows that it has learned by heart are not worth their price; see `learned`.
         train = {} if self.rival.paid or self.beside else {TRAIN: {RIVAL: self._theirs(data.train)}}
         given: dict[str, elsewhere.Given] = {**train, DEV: dev}
-        near = elsewhere.measure(verdict, given, (*data.train, *data.dev), metric, self.rng)
+        near = elsewhere.measure(verdict, given, (*data.train, *data.dev), metric, self.seed)
         try:
             away = self._away()
         except BudgetSpent as spent:
             self.lacking.append(f"no score on the ood rows: {spent}")
             return near
-        return *near, *elsewhere.measure(verdict, {OOD: away}, self.plan.ood, metric, self.rng)
+        return *near, *elsewhere.measure(verdict, {OOD: away}, self.plan.ood, metric, self.seed)
 
     def learned(self, verdict: Verdict) -> tuple[Elsewhere, ...]:
         """Let a judge score what the baseline answers to training rows, to as many as there are test rows.
@@ -276,7 +277,7 @@ class Inquiry:
         some = data.train[: len(data.test)]
         found = self._within(f"train score of the {RIVAL}", lambda: self._theirs(some, judge=beside))
         given: dict[str, elsewhere.Given] = {TRAIN: {RIVAL: found or ()}}
-        return elsewhere.measure(verdict, given, some, self.evaluate.metric, self.rng)
+        return elsewhere.measure(verdict, given, some, self.evaluate.metric, self.seed)
 
     def _flips(self, given: Mapping[str, Sequence[Outcome]]) -> tuple[Flips, ...]:
         """Ask prompt and baseline the test rows with terms swapped, if the caps cover that."""
@@ -302,7 +303,7 @@ class Inquiry:
             return (), ()
         rows, metric, winner = self.plan.data.test[: robustness.ROWS], self.evaluate.metric, self._winner()
         # A generator of its own, so that the changes are the same whatever else is drawn: no call is bought twice.
-        rng = np.random.default_rng([self.plan.task.search.seed, 1])
+        rng = np.random.default_rng([self.seed, 1])
         noisy = robustness.noisy(rows, rng)
         reworked = robustness.reworked(winner, self.trials[self.prompt].params, self.space, rng)
         cells = {change: [(winner, row) for row in changed] for change, changed in noisy.items()}
@@ -363,7 +364,7 @@ class Inquiry:
             return None
         priced = next(c for c in verdict.contenders if c.name == CASCADE).cost_per_1000 is not None
         names = (self.prompt, RIVAL)
-        return cascade.front(self.chosen, test, names, self.evaluate.metric, self.rng, priced=priced)
+        return cascade.front(self.chosen, test, names, self.evaluate.metric, self.seed, priced=priced)
 
     def _suspects(self, split: str, answered: Answered) -> list[Suspect]:
         if not quality.informed(answered.rows, answered.prompt):

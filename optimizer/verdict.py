@@ -48,11 +48,11 @@ def decide(entries: Sequence[Entry], rows: Sequence[Example], metric: Metric, *,
     opened
         How many runs have opened these test rows, this one included.
     seed
-        Of the resampling.
+        Of the resampling, which is the same for each contender: equal outcomes have equal intervals.
     """
     examples = {row.id: row for row in rows}
     rng = np.random.default_rng(seed)
-    contenders = tuple(_contender(entry, examples, metric, rng) for entry in entries)
+    contenders = tuple(_contender(entry, examples, metric, seed) for entry in entries)
     by_name = {entry.name: entry for entry in entries}
     prompt = BEST if BEST in by_name else SEED
     pairs = [(BEST, SEED), (BEST, RIVAL), (SEED, RIVAL), (CASCADE, prompt), (CASCADE, RIVAL)]
@@ -67,7 +67,7 @@ def decide(entries: Sequence[Entry], rows: Sequence[Example], metric: Metric, *,
     return Verdict(metric.name, contenders, comparisons, sentence, opened)
 
 
-def _contender(entry: Entry, examples: Mapping[str, Example], metric: Metric, rng: np.random.Generator) -> Contender:
+def _contender(entry: Entry, examples: Mapping[str, Example], metric: Metric, seed: int) -> Contender:
     scored = [outcome for outcome in entry.outcomes if outcome.score is not None]
     value = summarise(metric, scored, examples)
     failed = [outcome for outcome in entry.outcomes if outcome.score is None]
@@ -79,7 +79,7 @@ def _contender(entry: Entry, examples: Mapping[str, Example], metric: Metric, rn
     return Contender(
         entry.name,
         value,
-        interval(metric, scored, examples, rng),
+        interval(metric, scored, examples, np.random.default_rng(seed)),
         len(scored),
         entry.outcomes,
         float(np.mean([outcome.cost for outcome in scored])) * 1000 if entry.priced else None,

@@ -68,7 +68,7 @@ def test_the_loss_has_an_interval_of_different_rows() -> None:
     """90 of 100 on test and 60 of 100 elsewhere: 30 points lost, 18.5 to 41 by Newcombe's method."""
     verdict = decide([Entry(SEED, given(90), 0, ""), Entry(RIVAL, given(50), 9, "")], ROWS, ACCURACY, opened=1, seed=0)
 
-    found = measure(verdict, {"ood": {SEED: given(60), RIVAL: ()}}, ROWS, ACCURACY, np.random.default_rng(0))
+    found = measure(verdict, {"ood": {SEED: given(60), RIVAL: ()}}, ROWS, ACCURACY, 0)
 
     assert [(each.name, each.rows, each.n, each.score) for each in found] == [(SEED, "ood", 100, 0.6)]
     assert found[0].difference == pytest.approx(-0.3)

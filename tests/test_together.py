@@ -67,7 +67,7 @@ def judged(test: Answered, chosen: Chosen) -> tuple[Verdict, Cascade]:
     entries = [seed, Entry(BEST, tuple(test.prompt), 8, ""), Entry(RIVAL, tuple(test.baseline), 100, "")]
     entries.append(Entry(CASCADE, test.mixed(chosen.least), 100, detail(chosen, test, BEST)))
     ruling = decide(entries, test.rows, ACCURACY, opened=1, seed=0)
-    return ruling, front(chosen, test, NAMES, ACCURACY, np.random.default_rng(0), priced=True)
+    return ruling, front(chosen, test, NAMES, ACCURACY, 0, priced=True)
 
 
 def test_the_better_score_is_kept_at_less_cost() -> None:
@@ -184,7 +184,7 @@ def test_failed_calls_and_unanswered_rows_are_left_out() -> None:
 
 
 def test_every_metric_has_a_cascade() -> None:
-    """Also one of the whole set, on labels of different frequency."""
+    """Also one of the whole set; the end that is the baseline alone has the interval of the baseline."""
     rng = np.random.default_rng(0)
     rows = [Example(f"x{i}", (("text", str(i)),), ("rare" if i % 5 == 0 else "common",)) for i in range(200)]
 
@@ -196,13 +196,16 @@ def test_every_metric_has_a_cascade() -> None:
         )
 
     answered = Answered(rows, given(0.9), given(0.6), rng.random(200))
+    rival = Entry(RIVAL, tuple(answered.baseline), 0, "")
     for name in ("macro_f1", "mcc", "accuracy"):
         chosen = choose(answered, METRICS[name])
         assert chosen
 
-        cascade = front(chosen, answered, NAMES, METRICS[name], np.random.default_rng(0), priced=False)
+        cascade = front(chosen, answered, NAMES, METRICS[name], 0, priced=False)
 
         assert all(p.interval[0] <= p.score <= p.interval[1] and p.cost_per_1000 is None for p in cascade.points)
+        ruling = decide([Entry(SEED, tuple(answered.prompt), 0, ""), rival], rows, METRICS[name], opened=1, seed=0)
+        assert cascade.points[0].interval == ruling.contenders[-1].interval
 
 
 def test_calibration_takes_all_dev_rows() -> None:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from optimizer.contenders import BEST, RIVAL, SEED
+from optimizer.contenders import BEST, CASCADE, RIVAL, SEED
 from optimizer.errors import ProviderError
 from optimizer.records import Kind, Outcome
 from optimizer.scoring import METRICS
@@ -56,6 +56,17 @@ def test_what_rows_of_graded_scores_can_show_is_measured() -> None:
     verdict = decide(entries, ROWS, METRICS["token_f1"], opened=1, seed=0)
 
     assert "200 rows can show differences from about 0.4 points" in verdict.sentence
+
+
+def test_equal_outcomes_have_equal_intervals() -> None:
+    """A cascade that is the baseline differs from it in no figure, however its interval is drawn."""
+    scores = [0.1 * (i % 9) for i in range(200)]
+    outcomes = tuple(Outcome(row.id, Kind.WRONG, s, "yes") for row, s in zip(ROWS, scores, strict=True))
+    entries = [Entry(name, outcomes, 10, "") for name in (SEED, RIVAL, CASCADE)]
+
+    verdict = decide(entries, ROWS, METRICS["token_f1"], opened=1, seed=0)
+
+    assert len({contender.interval for contender in verdict.contenders}) == 1
 
 
 def test_what_is_noted_of_a_contender_is_said() -> None:
