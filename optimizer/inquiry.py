@@ -247,13 +247,14 @@ class Inquiry:
         return found, " ".join(each for each in said if each)
 
     def _elsewhere(self, verdict: Verdict) -> tuple[Elsewhere, ...]:
-        """Score the contenders on train, dev and out-of-domain rows."""
+        """Score the contenders on train, dev and out-of-domain rows; on the dev rows that the prompt has answered."""
         data, metric = self.plan.data, self.evaluate.metric
-        dev = {name: trial.outcomes for name, trial in self.trials.items()} | {RIVAL: self.dev.baseline}
+        both = self.dev.scored()
+        dev = {name: trial.outcomes for name, trial in self.trials.items()} | {RIVAL: both.baseline}
         if self.chosen:
-            dev[CASCADE] = self.chosen.dev.mixed(self.chosen.least)
-        if pupil := self.pupil:
-            found = self._within(f"dev score of the {DISTILLED}", lambda: self._theirs(data.dev, pupil, self.beside))
+            dev[CASCADE] = both.mixed(self.chosen.least)
+        if (pupil := self.pupil) and both.rows:
+            found = self._within(f"dev score of the {DISTILLED}", lambda: self._theirs(both.rows, pupil, self.beside))
             dev[DISTILLED] = found or ()
         # Answers to rows that it has learned by heart are not worth their price; see `learned`.
         train = {} if self.rival.paid or self.beside else {TRAIN: {RIVAL: self._theirs(data.train)}}

@@ -59,6 +59,8 @@ def decide(entries: Sequence[Entry], rows: Sequence[Example], metric: Metric, *,
     pairs += [(DISTILLED, RIVAL), (DISTILLED, prompt)]
     pairs += [(name, other) for name in (HINTED, PICKED, TUNED) for other in (prompt, RIVAL)]
     pairs = [pair for pair in pairs if set(pair) <= set(by_name)]
+    if CASCADE in by_name and by_name[CASCADE].outcomes == by_name[RIVAL].outcomes:  # it is the baseline itself
+        pairs.remove((CASCADE, RIVAL))
     comparisons = tuple(
         compare(metric, by_name[a].outcomes, by_name[b].outcomes, examples, rng, (a, b)) for a, b in pairs
     )

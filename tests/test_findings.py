@@ -261,6 +261,7 @@ def test_a_run_tells_what_it_found(finished: Path, command: Command) -> None:
     assert [point["chosen"] for point in told["cascade"]["points"]].count(True) == 1
     assert [(e["name"], e["rows"]) for e in told["elsewhere"]] == [
         (SEED, "dev"), (BEST, "dev"), (RIVAL, "train"), (RIVAL, "dev"), (CASCADE, "dev")]  # fmt: skip
+    assert {e["n"] for e in told["elsewhere"] if e["rows"] == "dev"} == {records.show().trial.n}  # not of all dev rows
 
 
 def test_suspects_are_listed_with_their_texts() -> None:

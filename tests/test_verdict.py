@@ -69,6 +69,17 @@ def test_equal_outcomes_have_equal_intervals() -> None:
     assert len({contender.interval for contender in verdict.contenders}) == 1
 
 
+def test_a_cascade_that_is_the_baseline_is_not_compared_with_it() -> None:
+    """It sends no row to the prompt; against the prompt it is compared, and one that sends a row against both."""
+    rival, other = entry(RIVAL, 0.7), entry(CASCADE, 0.71)
+    same = Entry(CASCADE, rival.outcomes, 10, "0 % of the rows to the seed prompt")
+
+    alone, sends = (decide([entry(SEED, 0.5), rival, c], ROWS, ACCURACY, opened=1, seed=0) for c in (same, other))
+
+    assert [(c.a, c.b) for c in alone.comparisons] == [(SEED, RIVAL), (CASCADE, SEED)]
+    assert [(c.a, c.b) for c in sends.comparisons] == [(SEED, RIVAL), (CASCADE, SEED), (CASCADE, RIVAL)]
+
+
 def test_what_is_noted_of_a_contender_is_said() -> None:
     """That no linear model serves stands in the sentence."""
     rival = entry(RIVAL, 0.1, note="No trained baseline serves this task.")
