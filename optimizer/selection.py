@@ -179,12 +179,15 @@ def _fit(cells: Floats, among: Flags) -> _Fit:
         if size < CLOSE:
             break
     p = _logistic(f[:, None] + b)
-    # What is not known of the rows that a prompt saw, and so not by its own scores: the marginal variance's excess.
-    excess = np.diag(np.linalg.inv(hessian)) - 1 / (information + np.diag(prior))
-    slope = (p * (1 - p)).mean(axis=1)
+    slopes = p * (1 - p) / cells.shape[1]
+    slope = slopes.sum(axis=1)
+    # Variance of the mean over all rows (delta method), less what a prompt's own answers leave: that of the rows' part.
+    moves = np.diag(slope) - slopes @ shared.T
+    total = ((moves @ np.linalg.inv(hessian)) * moves).sum(axis=1) + (slopes**2 / at_rows).sum(axis=1)
+    excess = total - slope**2 / (information + np.diag(prior))
     # Two floors: the information of one even chance, and half a score, where all scores are equal.
     errors = np.maximum(slope / np.sqrt(information + 0.25 / dispersion), 0.5 / (n + 1))
-    return _Fit(f, b, variance, dispersion, p.mean(axis=1), errors, slope * np.sqrt(np.maximum(excess, 0.0)))
+    return _Fit(f, b, variance, dispersion, p.mean(axis=1), errors, np.sqrt(np.maximum(excess, 0.0)))
 
 
 def _prior(among: Flags, levels: float) -> Floats:
