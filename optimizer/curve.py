@@ -148,9 +148,8 @@ def measure(
     the luck of having these. Where all points are of one draw (each is paid for), no interval can tell of the luck of
     the draw: they are those over test rows, nothing is extrapolated, and `sentence` says so.
 
-    The crossover is the smallest size where the mean score is above the prompt's and from which on it is never below;
-    if there is none, the smallest from which on it is never below: training is then level. Its interval comes from
-    the pigeonhole bootstrap (Owen 2007): test rows and draws are resampled, the same for the prompt and all sizes.
+    The interval of the crossover is the pigeonhole bootstrap's (Owen 2007): test rows and draws are resampled, the same
+    for the prompt and all sizes.
     """
     prompt = rivalled(verdict)
     rival = next(c for c in verdict.contenders if c.name == RIVAL)
@@ -164,8 +163,7 @@ def measure(
         scores = np.array([summarise(metric, outcomes, examples) for outcomes in size.draws], dtype=np.float64)
         gaps, mean = observed[own] - observed[0], drawn[own].mean(axis=0)
         limits = crossed_interval(scores, mean, len(rows), low=metric.low)
-        most = 1 - metric.low
-        apart = crossed_interval(gaps, mean - drawn[0], len(rows), low=-most, high=most)
+        apart = crossed_interval(gaps, mean - drawn[0], len(rows), low=metric.low - 1, high=1 - metric.low)
         gap = float(gaps.mean().round(12))  # gaps that cancel out leave none
         points.append(CurvePoint(size.rows, float(scores.mean()), limits, len(scores), gap, apart))
         groups.append(drawn[own])
@@ -187,7 +185,11 @@ def _means(groups: Sequence[Floats], rng: np.random.Generator) -> Floats:
 def _crossover(
     points: Sequence[CurvePoint], prompt: float, resamples: Floats, prompts: Floats
 ) -> tuple[int | None, tuple[int | None, int | None], bool]:
-    """Find the crossover, its interval, and whether it is extrapolated: resamples [sizes, b], prompts [b]."""
+    """Find the crossover, its interval, and whether it is extrapolated: resamples [sizes, b], prompts [b].
+
+    It is the smallest size where the mean score is above the prompt's and from which on it is never below; if there is
+    none, the smallest from which on it is never below: training is then level.
+    """
     counts = np.array([point.rows for point in points])
     differences = np.array([[point.difference] for point in points])
     (found,), drawn = _crossings(counts, differences), _crossings(counts, resamples - prompts)

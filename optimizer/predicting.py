@@ -19,7 +19,7 @@ from optimizer.events import Notice
 from optimizer.handover import renderer_for
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
-from optimizer.models import destination
+from optimizer.models import Model, destination
 from optimizer.own_metric import is_own
 from optimizer.preparing import caps as task_caps
 from optimizer.preparing import context, pace, task_model
@@ -67,23 +67,9 @@ def predict_file(
 ) -> Predicted:
     """Apply a prompt of a run to the rows of a file, through the same ledger.
 
-    An answer is None where none could be had. Where a cap or the watch ends it, what there is by then is returned, and
-    the same call goes on from there.
-
-    Parameters
-    ----------
-    path
-        The file.
-    run
-        Whose prompt.
-    trial
-        Which one; the winner by default.
-    caps
-        What this may cost; as much as the task allows by default.
-    db
-        The results database.
-    watch
-        Is told where calls go and how many there are, and stops them.
+    The winner's, unless another `trial` is named; `caps` take the place of the task's. The watch is told where calls
+    go and how many there are. An answer is None where none could be had. Where a cap or the watch ends it, what there
+    is by then is returned, and the same call goes on from there.
 
     Raises
     ------
@@ -92,12 +78,9 @@ def predict_file(
     """
     if run.winner is None and trial is None:
         raise InputError(f"run {run.id} has no winner ({run.status}). Finish it with `phrasetune tune`.")
-    task = Task.model_validate(run.task)
-    model = task_model(task.model)
-    if model.name != run.model:
-        raise InputError(f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Name that model.")
+    task, watch = Task.model_validate(run.task), watch or Watch()
+    model = _opened(run, task)
     rows = new_rows(path, task)
-    watch = watch or Watch()
     if place := destination(model):
         watch.event(place)
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
@@ -130,6 +113,14 @@ def predict_file(
         ended,
         unscored if any(row.targets for row in rows) else "",
     )
+
+
+def _opened(run: Run, task: Task) -> Model:
+    """Open the model that a run was tuned on."""
+    model = task_model(task.model)
+    if model.name != run.model:
+        raise InputError(f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Name that model.")
+    return model
 
 
 def _answers(
