@@ -14,6 +14,8 @@ from optimizer.records import Outcome, State, Trial
 from optimizer.scoring import recall_of
 from search_spaces.prompt import Example
 
+ROUNDING = 1e-9  # a share of a limit: means of floats are off by less, and what stands at a limit keeps it
+
 
 @dataclass(frozen=True, slots=True)
 class Measures:
@@ -135,11 +137,11 @@ def breaches(outcomes: Sequence[Outcome], constraints: Constraints, examples: Ma
     """
     found, m = [], measures(outcomes)
     limit = constraints.max_cost_per_1000
-    if limit and m.cost_per_1000 > limit:
+    if limit and m.cost_per_1000 > limit * (1 + ROUNDING):
         text = f"costs ${m.cost_per_1000:.4g} per 1,000, more than ${limit:g}"
         found.append(Breach(text, m.cost_per_1000 / limit - 1))
     limit = constraints.max_prompt_tokens
-    if limit and m.prompt_tokens > limit:
+    if limit and m.prompt_tokens > limit * (1 + ROUNDING):
         found.append(Breach(f"{m.prompt_tokens:.1f} prompt tokens, more than {limit:g}", m.prompt_tokens / limit - 1))
     for label, least in constraints.min_recall.items():
         recall, _ = recall_of(label, outcomes, examples)

@@ -119,6 +119,16 @@ def test_violations_name_what_is_broken() -> None:
     assert violations(made, Constraints(4.0, 130), ROWS) == []
 
 
+def test_what_stands_at_a_limit_keeps_it() -> None:
+    """A mean that the addition of floats puts a last digit above a limit is not over it; more is."""
+    outcomes = tuple(Outcome(row.id, Kind.RIGHT, 1.0, row.target, cost=3e-6) for row in FEW)
+    at = replace(trial(0, 1.0, 0.0), outcomes=outcomes)
+
+    assert measures(outcomes).cost_per_1000 > 0.003
+    assert violations(at, Constraints(0.003), ROWS) == []
+    assert violations(at, Constraints(0.003 * (1 - 1e-6)), ROWS) == ["costs $0.003 per 1,000, more than $0.003"]
+
+
 def test_a_limit_that_cannot_be_checked_is_refused() -> None:
     """A label that the task lacks, labels where there are none, and a cost without a price."""
     with pytest.raises(TaskError, match=r"unknown label in min_recall 'god'; allowed: good, bad\. Did you mean 'good'"):
