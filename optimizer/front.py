@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from optimizer.errors import ModelError, TaskError, one_of
+from optimizer.phrases import counted
 from optimizer.records import Outcome, State, Trial
 from optimizer.scoring import recall_of
 from search_spaces.prompt import Example
@@ -167,6 +168,17 @@ def require_labels(constraints: Constraints, labels: Sequence[str]) -> None:
             raise TaskError(f"min_recall of {label!r}: only a classification has labels. Leave it out.")
         if label not in labels:
             raise TaskError(one_of("label in min_recall", label, list(labels)))
+
+
+def require_rows(constraints: Constraints, rows: Sequence[Example]) -> None:
+    """Refuse a recall of a label that none of the rows has at which a search looks: no prompt could break it."""
+    seen = {row.target for row in rows}
+    for label, least in constraints.min_recall.items():
+        if least and label not in seen:
+            raise TaskError(
+                f"min_recall of {label!r}: none of the {counted(len(rows), 'dev row')} that the search looks at has "
+                "this label. Look at more rows with more --calls, split them otherwise ([data]), or leave it out."
+            )
 
 
 def violations(trial: Trial, constraints: Constraints, examples: Mapping[str, Example]) -> list[str]:

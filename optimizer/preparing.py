@@ -14,7 +14,7 @@ from optimizer import own_metric
 from optimizer.board import searched
 from optimizer.budget import Caps
 from optimizer.errors import SpaceError, TaskError
-from optimizer.front import Constraints, require_labels
+from optimizer.front import Constraints, require_labels, require_rows
 from optimizer.gateway import Pace
 from optimizer.metrics import METRICS, Metric
 from optimizer.models import Model, offers_logprobs, open_model
@@ -269,10 +269,11 @@ def held_calls(plan: Plan) -> int:
 
 
 def require_calls(plan: Plan) -> None:
-    """Raise TaskError if a cap on calls leaves the search none beside what is kept for the verdict."""
+    """Raise TaskError if the calls leave the search none beside the verdict's, or no row of a label that is bounded."""
     most, held = plan.task.search.max_calls, held_calls(plan)
     if most and most <= held:
         raise TaskError(f"max_calls = {most:,}: {held:,} are kept for the verdict on the sealed test rows. Allow more.")
+    require_rows(constraints(plan.task), dev_rows(plan))
 
 
 def caps(task: Task) -> Caps:

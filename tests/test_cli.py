@@ -427,6 +427,18 @@ def test_aims_that_cannot_be_are_refused(
     assert complaint in said
 
 
+def test_a_recall_of_a_label_without_a_dev_row_is_refused(command: Command, tmp_path: Path) -> None:
+    """No prompt could break it: one clear error, before a results.db is there."""
+    write_task(tmp_path)
+    with (tmp_path / "rows.csv").open("a", encoding="utf-8") as file:
+        file.write("999,mail,legal,Our lawyers will write to you.\n")
+
+    said = command("tune", "task.toml", "--min-recall", "legal=0.8", code=2).stderr
+
+    assert "min_recall of 'legal': none of the 31 dev rows that the search looks at has this label" in said
+    assert not (tmp_path / "results.db").exists()
+
+
 def test_export_writes_predict_answers_report_draws(command: Command, copied: Path, tmp_path: Path) -> None:
     """The winner leaves the house as a module, answers rows, and is drawn as a page."""
     assert "prompt.py: written, loaded back: exact" in command("export", "--format", "python").stdout

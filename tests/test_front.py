@@ -20,6 +20,7 @@ from optimizer.front import (
     measures,
     require_labels,
     require_price,
+    require_rows,
     violations,
 )
 from optimizer.grid import Grid
@@ -138,6 +139,15 @@ def test_a_limit_that_cannot_be_checked_is_refused() -> None:
     with pytest.raises(ModelError, match="no known price"):
         require_price("m", None, Constraints(max_cost_per_1000=1.0))
     require_price("m", (0.0, 0.0), Constraints(max_cost_per_1000=1.0))
+
+
+def test_a_recall_that_no_row_would_hold_a_prompt_to_is_refused() -> None:
+    """A label of which no dev row is looked at; a least recall of nothing is no limit."""
+    good = [row for row in FEW if row.target == "good"][:7]
+
+    with pytest.raises(TaskError, match="min_recall of 'bad': none of the 7 dev rows that the search looks at"):
+        require_rows(Constraints(min_recall={"good": 0.5, "bad": 0.5}), good)
+    require_rows(Constraints(min_recall={"good": 0.5, "bad": 0.0}), good)
 
 
 def test_amounts_of_unseen_prompts_are_predicted() -> None:
