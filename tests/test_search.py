@@ -87,10 +87,11 @@ def test_few_calls_on_many_rows_are_not_spent_on_the_seed_prompt() -> None:
         assert smooth(found.best.prompt) > smooth(found.trials[0].prompt) + 0.24
 
 
-def test_the_last_calls_lead_to_a_winner() -> None:
+@pytest.mark.parametrize("calls", [100, 250])
+def test_the_last_calls_lead_to_a_winner(calls: int) -> None:
     """Few as they are, the calls kept for the race end with a full score of the prompt that leads then."""
     for seed in range(8):
-        found = run(space(), Landscape(), FEW, options("pooled", 250, seed=seed))
+        found = run(space(), Landscape(), FEW, options("pooled", calls, seed=seed))
 
         assert found.best.number != 0, f"seed {seed}: nothing but the seed prompt was scored in full"
 
