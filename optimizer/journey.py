@@ -183,8 +183,8 @@ class _Journey:
         finally:
             for ledger in self._ledgers():
                 ledger.close()
-        store.update_run(self.id, status="finished", reason=reason, **self._totals())
         self._mirror(found.trials)
+        store.update_run(self.id, status="finished", reason=reason, **self._totals())
         run, notes = store.run(self.id), (*plan.data.notes, *self._notes())
         spent = store.spent_by_model(self.id)
         by_role = {role: spent.get(ledger.buyer, Spent()) for role, ledger in self.seconds.items()}

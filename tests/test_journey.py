@@ -312,6 +312,28 @@ def test_optuna_reads_the_trials(finished: Path) -> None:
         assert theirs.params
 
 
+def test_a_run_that_ends_before_its_trials_are_copied_is_gone_on_with(tmp_path: Path) -> None:
+    """No run is finished without its study; what was bought for it, the verdict too, stays as it is."""
+    task, db = write_task(tmp_path), tmp_path / "r.db"
+
+    def end(event: Event) -> None:
+        if isinstance(event, Stage) and event.name == "mirror":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(task, db=db, model=Watched(), watch=Watch(end))
+
+    model = Watched()
+    tuned = tune(task, db=db, model=model)
+
+    study = optuna.load_study(study_name="small-1", storage=f"sqlite:///{db}")
+    assert len(study.trials) == len(tuned.trials)
+    assert [run.status for run in history(db).runs()] == ["finished"]
+    assert not model.asked
+    assert tuned.verdict
+    assert tuned.verdict.opened == 1
+
+
 def test_optuna_gets_trials_when_they_have_ended(tmp_path: Path) -> None:
     """Those still under way when a run is stopped are copied later, when it is resumed; no trial stands there twice."""
     task = write_task(tmp_path)
