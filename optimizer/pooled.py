@@ -20,13 +20,13 @@ from optimizer.aims import Aims
 from optimizer.arrivals import Swapped
 from optimizer.board import Board, Card, Limits, Pick
 from optimizer.distributions import critical
+from optimizer.estimates import estimate
 from optimizer.grid import Codes, Floats, Grid
 from optimizer.importance import importances
 from optimizer.knowledge import most_telling
 from optimizer.phrases import counted
 from optimizer.records import Importance, State
 from optimizer.scoring import weights
-from optimizer.selection import corrected
 from optimizer.surrogate import Draw, Surrogate
 from search_spaces.space import Value
 
@@ -115,7 +115,7 @@ class Pooled:
         for card in self.board.cards:
             if card.open:
                 self._prune(card, "not the best when the search ended,")
-        self._correct()
+        estimate(self.board)
         able = [card.number for card in self.board.cards if card.state is State.COMPLETE]
         if len(able) < 2:
             able.append(self.leader)  # a small budget has not sufficed for all of its rows
@@ -138,21 +138,6 @@ class Pooled:
     def _merit(self, number: int) -> float:
         """What the winner is chosen by: the posterior mean, or a metric of the whole set itself."""
         return float(self.model.f[number]) if self.board.metric.mean else self.board.score(number)
-
-    def _correct(self) -> None:
-        """Estimate every prompt's score on new rows, and its gain over the seed prompt, the choice allowed for."""
-        found = corrected(self.board.scores)
-        for card in self.board.cards:
-            scores = self.board.scores[card.number]
-            if np.isnan(scores).all():
-                continue
-            # A metric of the whole set is moved by as much as its rows' mean score is.
-            moved = self.board.score(card.number) - float(np.nanmean(scores))
-            card.estimate = float(found.scores[card.number]) + moved
-            low, high = found.limits[card.number] + moved
-            card.credible = (float(low), float(high))
-            card.gain = float(found.gains[card.number])
-            card.gain_credible = (float(found.gain_limits[card.number][0]), float(found.gain_limits[card.number][1]))
 
     @property
     def leader(self) -> int:
