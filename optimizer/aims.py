@@ -138,7 +138,7 @@ class Aims:
         broken = breaches(answers, self.constraints, self.board.examples)
         if not broken:
             return ""
-        said = "; ".join(breach.text for breach in broken)
+        said = "; ".join(broken)
         return f"; no prompt that could win keeps all constraints: trial {winner} breaks them least ({said})"
 
     # --- draws --------------------------------------------------------------------------------------------

@@ -16,12 +16,13 @@ from optimizer import slots
 from optimizer.asking import facts
 from optimizer.errors import ExportError, InputError, one_of
 from optimizer.frames import frame
-from optimizer.front import front
+from optimizer.front import Constraints, Held, front, hold
 from optimizer.pages.story import Story, Walk
 from optimizer.records import Ablation, Importance, Run, State, Trial, Verdict, Wording
 from optimizer.report import Change, changes
 from optimizer.rungs import best_on_dev
 from optimizer.store import Store
+from search_spaces.program import PROGRAM
 from search_spaces.prompt import Example
 
 if TYPE_CHECKING:
@@ -133,6 +134,15 @@ class History:
         with Store(self.path) as store:
             return store.verdict(store.run(run).id)
 
+    def constraints(self, trial: int | None = None, run: int | None = None) -> dict[str, list[Held]]:
+        """What a trial, the winner if none is named, has of each constraint of its search: split -> constraints.
+
+        On the dev rows that it answered; the winner also on the test rows of the verdict. Empty without any.
+        """
+        with Store(self.path) as store:
+            found = store.run(run, won=True)
+            return _held(store, found, store.trial(found, trial), store.verdict(found.id))
+
     def importances(self, run: int | None = None) -> list[Importance]:
         """What each dimension of a run's space explains, the most first; nothing where a control has searched."""
         with Store(self.path) as store:
@@ -204,6 +214,7 @@ class History:
                 self.front(found.id),
                 cards.sections(_card(store, found)) if found.status == "finished" else (),
                 _control(store, found),
+                self.constraints(run=found.id),
             )
 
     def card(self, run: int | None = None) -> cards.Card:
@@ -284,6 +295,21 @@ def _control(store: Store, run: Run) -> Walk | None:
     return None
 
 
+def _held(store: Store, run: Run, trial: Trial, verdict: Verdict | None) -> dict[str, list[Held]]:
+    """Hold the constraints of a run against a trial; the search of a program minds none."""
+    told = run.task.get("search", {})  # without constraints where an older program wrote it
+    constraints = Constraints(**told.get("constraints", {}))
+    if not constraints or trial.prompt.template == PROGRAM:
+        return {}
+    answers = {"dev": store.outcomes(run.id, trial.number)}
+    if trial.number == run.winner and (own := cards.own(verdict)):
+        answers["test"] = own.outcomes
+    return {
+        split: hold(outcomes, constraints, {row.id: row for row in store.examples(run.data, split)})
+        for split, outcomes in answers.items()
+    }
+
+
 def _card(store: Store, run: Run) -> cards.Card:
     assert run.winner is not None
     verdict = store.verdict(run.id)
@@ -297,6 +323,7 @@ def _card(store: Store, run: Run) -> cards.Card:
         rows={split: len(store.examples(run.data, split)) for split in ("train", "dev", "test")},
         versions=sorted({completion.version for completion in bought.values() if completion.version}),
         verdict=verdict,
+        kept=_held(store, run, store.trial(run, None), verdict),
     )
 
 

@@ -17,6 +17,8 @@ from typing import Any
 from optimizer import findings_tables
 from optimizer.contenders import RIVAL
 from optimizer.findings import Elsewhere
+from optimizer.front import Held
+from optimizer.front_tables import constraints_grids, constraints_record
 from optimizer.markdown import fenced, inline, table
 from optimizer.records import Contender, Run, State, Trial, Verdict
 from optimizer.report import (
@@ -60,8 +62,9 @@ class Card:
     """All that is known of the winner of a finished run.
 
     `answers` counts, for each contender, what came of its calls on the test rows; `smallest_gain` is the least
-    difference that the rows of a split can show, as far as it is known. `responsible` is empty, and `verdict` None,
-    where they are not known; the verdict is without its outcomes and its learning curve.
+    difference that the rows of a split can show, as far as it is known; `constraints` are those of the search, as the
+    winner keeps them on the rows of a split. `responsible` is empty, and `verdict` None, where they are not known; the
+    verdict is without its outcomes and its learning curve.
     """
 
     run: int
@@ -82,9 +85,10 @@ class Card:
     answers: Mapping[str, Mapping[str, int]]
     smallest_gain: Mapping[str, float]
     verdict: Verdict | None
+    constraints: Mapping[str, Sequence[Held]]
 
 
-def make(
+def make(  # noqa: PLR0913 - a card is put together from as many records
     run: Run,
     trials: Sequence[Trial],
     prompt: str,
@@ -92,6 +96,7 @@ def make(
     rows: Mapping[str, int],
     versions: Sequence[str],
     verdict: Verdict | None,
+    kept: Mapping[str, Sequence[Held]],
 ) -> Card:
     """Put a card together.
 
@@ -109,6 +114,8 @@ def make(
         What the provider called the model behind the winner's answers.
     verdict
         The verdict, if the run has come to one.
+    kept
+        Split -> what the winner has of each constraint of the search.
     """
     about, data = run.task["task"], run.task["data"]
     judge = run.task["judge"]["model"]["name"] if about["metric"] == "judge" else ""
@@ -137,6 +144,7 @@ def make(
         {c.name: dict(Counter(outcome.kind.value for outcome in c.outcomes)) for c in contenders},
         _gains(run.metric, winner.n, rows["test"], verdict),
         verdict and _handed_on(verdict, run.task),
+        kept,
     )
 
 
@@ -183,6 +191,7 @@ def _handed_on(verdict: Verdict, task: Mapping[str, Any]) -> Verdict:
 def record(card: Card) -> dict[str, Any]:
     """Give a card as JSON takes it; what is not known is null. Of rows that look mislabelled their number is told."""
     said = asdict(card) | {"responsible": card.responsible or None, "judge": card.judge or None}
+    said["constraints"] = constraints_record(card.constraints)
     said["winner"] = {
         "trial": card.winner.number,
         "dev_score": card.winner.score,
@@ -267,12 +276,13 @@ def _scores(card: Card) -> Section:
     winner = card.winner
     estimate = "" if winner.estimate is None else f"; corrected for the choice {estimated(winner)}"
     dev = f"{percent(winner.score)} (95 % interval {spread(winner.interval)}), on which it was chosen{estimate}"
+    kept = tuple(constraints_grids(card.constraints))
     facts = [(f"{card.metric} on {winner.n:,} dev rows", dev)]
     if card.verdict is None:
-        return Section("Scores", (*facts, ("on sealed test rows", f"{UNKNOWN}: the run came to no verdict")))
+        return Section("Scores", (*facts, ("on sealed test rows", f"{UNKNOWN}: the run came to no verdict")), kept)
     facts += [("on sealed test rows", card.verdict.sentence)]
     facts += [(c.name, c.detail) for c in card.verdict.contenders if c.name == "trained baseline"]
-    return Section("Scores", tuple(facts), (verdict_grid(card.verdict), comparisons_grid(card.verdict)))
+    return Section("Scores", tuple(facts), (verdict_grid(card.verdict), comparisons_grid(card.verdict), *kept))
 
 
 def _limits(card: Card) -> Iterator[tuple[str, str]]:

@@ -36,6 +36,7 @@ from optimizer.version import __version__
 
 if TYPE_CHECKING:
     from optimizer.preparing import Plan
+    from optimizer.records import Verdict
     from optimizer.report import Grid
     from optimizer.task import Task
     from optimizer.tuned import Tuned
@@ -156,9 +157,9 @@ def tune(task: str, db: str, allow_code: bool, as_json: bool, quiet: bool, **cha
         return
     tuned = _tune(changed(load_task(task), changes), db, allow_code=allow_code, quiet=quiet or as_json)
     if as_json:
-        _tuned_json(tuned)
+        _tuned_json(tuned, db)
         return
-    _tuned_text(tuned)
+    _tuned_text(tuned, db)
     at = where(db)
     number = tuned.best.number
     next_step(f"phrasetune show {number}{at}", f"phrasetune export --format python{at}", f"phrasetune report{at}")
@@ -193,13 +194,10 @@ def _beside(tuned: Tuned) -> list[str]:
     return [f"of these {who}: {calls:,} bought, {dollars(usd)}" for who, calls, usd in told]
 
 
-def _tuned_text(tuned: Tuned) -> None:
-    from optimizer import findings_tables
-    from optimizer.contenders import RIVAL
-    from optimizer.curve_tables import grids, pays_off
-    from optimizer.front_tables import front_grid
-    from optimizer.report import comparisons_grid, dollars, params_text, percent, spread, verdict_grid
-    from optimizer.rungs import left_out
+def _tuned_text(tuned: Tuned, db: str) -> None:
+    from optimizer.archive import History
+    from optimizer.front_tables import constraints_grids, front_grid
+    from optimizer.report import dollars, params_text, percent, spread
 
     run, best = tuned.run, tuned.best
     for note in tuned.notes:
@@ -219,29 +217,43 @@ def _tuned_text(tuned: Tuned) -> None:
     out()
     if tuned.verdict is None:
         out("no verdict: the budget did not cover the sealed test rows")
-        return
-    out_grid(verdict_grid(tuned.verdict))
-    for contender in tuned.verdict.contenders:
+    else:
+        _verdict_text(tuned.verdict)
+    for grid in constraints_grids(History(db).constraints(run=run.id)):
+        out()
+        out_grid(grid)
+
+
+def _verdict_text(verdict: Verdict) -> None:
+    from optimizer import findings_tables
+    from optimizer.contenders import RIVAL
+    from optimizer.curve_tables import grids, pays_off
+    from optimizer.report import comparisons_grid, verdict_grid
+    from optimizer.rungs import left_out
+
+    out_grid(verdict_grid(verdict))
+    for contender in verdict.contenders:
         if contender.name == RIVAL:
-            out("\n".join([f"{contender.name}: {contender.detail}", *left_out(tuned.verdict.ladder)]))
+            out("\n".join([f"{contender.name}: {contender.detail}", *left_out(verdict.ladder)]))
     out()
-    out_grid(comparisons_grid(tuned.verdict))
-    if tuned.verdict.opened > 1:
-        out(f"(these test rows were opened by {tuned.verdict.opened} runs so far)")
+    out_grid(comparisons_grid(verdict))
+    if verdict.opened > 1:
+        out(f"(these test rows were opened by {verdict.opened} runs so far)")
     out()
-    for grid in [*grids(tuned.verdict), *findings_tables.grids(tuned.verdict)]:
+    for grid in [*grids(verdict), *findings_tables.grids(verdict)]:
         out_grid(grid)
         out()
     for tell in (pays_off, findings_tables.surer, findings_tables.to_look_at):
-        if said := tell(tuned.verdict):
+        if said := tell(verdict):
             out(f"{said}\n")
-    out(f"Verdict: {tuned.verdict.sentence}")
+    out(f"Verdict: {verdict.sentence}")
 
 
-def _tuned_json(tuned: Tuned) -> None:
+def _tuned_json(tuned: Tuned, db: str) -> None:
     from dataclasses import asdict
 
-    from optimizer.front_tables import front_record
+    from optimizer.archive import History
+    from optimizer.front_tables import constraints_record, front_record
     from optimizer.plain import run_record, trial_record, verdict_record
 
     best, verdict = trial_record(tuned.best), verdict_record(tuned.verdict)
@@ -249,7 +261,8 @@ def _tuned_json(tuned: Tuned) -> None:
         "importances": [asdict(importance) for importance in tuned.importances],
         "ablations": [asdict(ablation) for ablation in tuned.ablations],
     }
-    found = {"best": best, "front": front_record(tuned.trials), "verdict": verdict}
+    kept = constraints_record(History(db).constraints(run=tuned.run.id))
+    found = {"best": best, "front": front_record(tuned.trials), "verdict": verdict, "constraints": kept}
     beside = {"judged": tuned.judged, "proposed": tuned.proposed, "taught": tuned.taught}
     spent = {name: asdict(each) if each else None for name, each in beside.items()}
     out_json({"run": run_record(tuned.run), **spent, **found, **worth})
@@ -303,7 +316,7 @@ def demo(folder: str, db: str, quiet: bool) -> None:
     out(f"{place / 'task.toml'}: 679 messages to a software company's support desk, 8 labels; model: embedded")
     task = place / "task.toml"
     tuned = _tune(load_task(task), db, quiet=quiet)
-    _tuned_text(tuned)
+    _tuned_text(tuned, db)
     out()
     written = write_export("python", run=tuned.run.id, db=db, folder=place, force=True)
     say_written(written)

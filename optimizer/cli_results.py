@@ -41,7 +41,7 @@ def show(trial: str | None, run: int | None, db: str, rows: int, as_json: bool) 
     from dataclasses import asdict
 
     from optimizer.archive import History
-    from optimizer.front_tables import standing
+    from optimizer.front_tables import constraints_grids, constraints_record, standing
     from optimizer.phrases import counted
     from optimizer.plain import trial_record, verdict_record
     from optimizer.report import changes_grid, estimated, params_text, percent, prompt_diff, spread, worth_grids
@@ -53,6 +53,7 @@ def show(trial: str | None, run: int | None, db: str, rows: int, as_json: bool) 
     stands = standing(t, records.complete(shown.run.id))
     won = t.number == shown.run.winner
     verdict = records.verdict(shown.run.id) if won else None
+    kept = records.constraints(t.number, shown.run.id)
     importances = records.importances(shown.run.id)
     ablations = records.ablations(shown.run.id) if won else []
     if as_json:
@@ -61,7 +62,8 @@ def show(trial: str | None, run: int | None, db: str, rows: int, as_json: bool) 
         changed["late"] = [asdict(w) for w in shown.late]
         worth = {"importances": [asdict(i) for i in importances], "ablations": [asdict(a) for a in ablations]}
         said = {**trial_record(t, cost), "standing": stands, "prompt": shown.prompt}
-        out_json({"run": shown.run.id, **said, **changed, **worth, "verdict": verdict_record(verdict)})
+        ruled = {"verdict": verdict_record(verdict), "constraints": constraints_record(kept)}
+        out_json({"run": shown.run.id, **said, **changed, **worth, **ruled})
         return
     score = f"{shown.run.metric} {percent(t.score)} ({spread(t.interval)}) on {counted(t.n, 'dev row')}"
     estimate = "" if t.estimate is None else f"; estimated at {estimated(t)} on all of them"
@@ -73,7 +75,7 @@ def show(trial: str | None, run: int | None, db: str, rows: int, as_json: bool) 
         out(f"{wording.dimension} = {wording.id}, added by the {wording.origin}, entered at step {wording.step}")
     out()
     out(shown.prompt)
-    for grid in worth_grids(importances, ablations):
+    for grid in [*constraints_grids(kept), *worth_grids(importances, ablations)]:
         out()
         out_grid(grid)
     if verdict:

@@ -92,6 +92,7 @@ def _draw(grid: Grid, form: str) -> None:
 
 def _trials(records: History, run: Run, form: str, asked: Mapping[str, Any], *, latest: bool) -> None:
     """List trials; as text also the runs, if the run is the `latest` for want of a number, and the verdict."""
+    from optimizer.front_tables import constraints_record
     from optimizer.plain import run_record, trial_record, trials_csv, verdict_record
     from optimizer.report import runs_grid, trials_grid
 
@@ -100,7 +101,8 @@ def _trials(records: History, run: Run, form: str, asked: Mapping[str, Any], *, 
     if form == "json":
         verdict = verdict_record(records.verdict(run.id))
         listed = [trial_record(trial, costs.get(trial.number, (0, 0.0))) for trial in trials[:limit]]
-        told = {"run": run.id, "trials": listed, "verdict": verdict}
+        kept = constraints_record(records.constraints(run=run.id) if run.winner is not None else {})
+        told = {"run": run.id, "trials": listed, "verdict": verdict, "constraints": kept}
         out_json({"runs": [run_record(r) for r in records.runs()], **told})
         return
     if form == "csv":

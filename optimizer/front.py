@@ -52,11 +52,43 @@ class Constraints:
 
 
 @dataclass(frozen=True, slots=True)
-class Breach:
-    """A constraint that a prompt does not keep, in words, and by which share of the limit."""
+class Held:
+    """A constraint that was held against a prompt: its limit, and what the prompt has on `n` rows, None without any.
 
-    text: str
-    by: float
+    `constraint` is a field of `Constraints`. `interval` is of a recall alone: the 95 % interval (Wilson's).
+    """
+
+    constraint: str
+    label: str
+    limit: float
+    value: float | None
+    n: int
+    interval: tuple[float, float] | None = None
+
+    @property
+    def by(self) -> float:
+        """By which share of the limit the prompt breaks it; 0 if it keeps it, or nobody knows."""
+        if self.value is None:
+            return 0.0
+        over = self.value / self.limit - 1
+        over = -over if self.constraint == "min_recall" else over
+        return over if over > ROUNDING else 0.0
+
+    @property
+    def too_few(self) -> bool:
+        """Whether the rows are too few to tell: the limit lies in the interval."""
+        return self.interval is not None and self.interval[0] < self.limit <= self.interval[1]
+
+    @property
+    def broken(self) -> str:
+        """Say what is broken; nothing of what is kept."""
+        if self.value is None or not self.by:
+            return ""
+        return {
+            "max_cost_per_1000": f"costs ${self.value:.4g} per 1,000, more than ${self.limit:g}",
+            "max_prompt_tokens": f"{self.value:.1f} prompt tokens, more than {self.limit:g}",
+            "min_recall": f"recall of {self.label} {100 * self.value:.1f} %, less than {100 * self.limit:g} %",
+        }[self.constraint]
 
 
 def measures(outcomes: Iterable[Outcome]) -> Measures:
@@ -131,25 +163,29 @@ def _rivals(vectors: Mapping[int, tuple[float, ...]], number: int) -> set[int]:
 # --- constraints ------------------------------------------------------------------------------------------
 
 
-def breaches(outcomes: Sequence[Outcome], constraints: Constraints, examples: Mapping[str, Example]) -> list[Breach]:
-    """Say which constraints a prompt does not keep on the rows that it answered; `examples` holds the rows by id.
+def hold(outcomes: Sequence[Outcome], constraints: Constraints, examples: Mapping[str, Example]) -> list[Held]:
+    """Hold each constraint against what a prompt answered; `examples` holds the rows by id.
 
     A label of which no row was answered is not held against it.
     """
-    found, m = [], measures(outcomes)
-    limit = constraints.max_cost_per_1000
-    if limit and m.cost_per_1000 > limit * (1 + ROUNDING):
-        text = f"costs ${m.cost_per_1000:.4g} per 1,000, more than ${limit:g}"
-        found.append(Breach(text, m.cost_per_1000 / limit - 1))
-    limit = constraints.max_prompt_tokens
-    if limit and m.prompt_tokens > limit * (1 + ROUNDING):
-        found.append(Breach(f"{m.prompt_tokens:.1f} prompt tokens, more than {limit:g}", m.prompt_tokens / limit - 1))
+    m, found = measures(outcomes), list[Held]()
+    for name, limit, value in (
+        ("max_cost_per_1000", constraints.max_cost_per_1000, m.cost_per_1000),
+        ("max_prompt_tokens", constraints.max_prompt_tokens, m.prompt_tokens),
+    ):
+        if limit:
+            found.append(Held(name, "", limit, value if m.rows else None, m.rows))
     for label, least in constraints.min_recall.items():
-        recall, _ = recall_of(label, outcomes, examples)
-        if recall is not None and recall < least:
-            text = f"recall of {label} {100 * recall:.1f} %, less than {100 * least:g} %"
-            found.append(Breach(text, 1 - recall / least))
+        if least:
+            recall, interval = recall_of(label, outcomes, examples)
+            n = sum(o.score is not None and examples[o.example_id].target == label for o in outcomes)
+            found.append(Held("min_recall", label, least, recall, n, interval))
     return found
+
+
+def breaches(outcomes: Sequence[Outcome], constraints: Constraints, examples: Mapping[str, Example]) -> list[str]:
+    """Say in words which constraints a prompt does not keep; see `hold`."""
+    return [held.broken for held in hold(outcomes, constraints, examples) if held.broken]
 
 
 def require_price(name: str, price: tuple[float, float] | None, constraints: Constraints) -> None:
@@ -181,11 +217,6 @@ def require_rows(constraints: Constraints, rows: Sequence[Example]) -> None:
             )
 
 
-def violations(trial: Trial, constraints: Constraints, examples: Mapping[str, Example]) -> list[str]:
-    """Say in words which constraints a trial does not keep; see `breaches`."""
-    return [breach.text for breach in breaches(trial.outcomes, constraints, examples)]
-
-
 def excess(outcomes: Sequence[Outcome], constraints: Constraints, examples: Mapping[str, Example]) -> float:
     """By how much a prompt breaks the constraints: the sum of the shares of their limits; 0 if it keeps all."""
-    return sum(breach.by for breach in breaches(outcomes, constraints, examples))
+    return sum(held.by for held in hold(outcomes, constraints, examples))

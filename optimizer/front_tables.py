@@ -1,4 +1,7 @@
-"""The front and the standing of a trial, as tables, text and JSON. Takes records, opens nothing, prints nothing."""
+"""The front, the standing of a trial and its constraints, as tables, text and JSON.
+
+Takes records, opens nothing, prints nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from optimizer.front import dominated_by, front, measures, paid
+from optimizer.front import Held, dominated_by, front, measures, paid
+from optimizer.phrases import counted
 from optimizer.records import Run, State, Trial
 from optimizer.report import Grid, dollars, params_text, percent, spread
 
@@ -56,3 +60,44 @@ def standing(trial: Trial, trials: Sequence[Trial]) -> str:
     if beaten is None:
         return "on the front: no other prompt scores as well for less"
     return f"dominated by trial {beaten.number}: that one scores, costs and takes no worse"
+
+
+# --- constraints ------------------------------------------------------------------------------------------
+
+
+def constraints_grids(kept: Mapping[str, Sequence[Held]]) -> list[Grid]:
+    """Show what a prompt has of each constraint on the rows of each split; no table where there are none."""
+    rows = tuple((_limit(each[0]), *map(_kept, each)) for each in zip(*kept.values(), strict=True))
+    columns = ("constraint", *(f"on {'sealed ' if split == 'test' else ''}{split} rows" for split in kept))
+    return [Grid("Constraints of the search", columns, rows)] if rows else []
+
+
+def constraints_record(kept: Mapping[str, Sequence[Held]]) -> dict[str, list[dict[str, Any]]]:
+    """Give the same as JSON takes it; whether a constraint is kept is null where no row tells."""
+    return {
+        split: [
+            asdict(held) | {"kept": None if held.value is None else not held.by, "too_few": held.too_few}
+            for held in every
+        ]
+        for split, every in kept.items()
+    }
+
+
+def _limit(held: Held) -> str:
+    return {
+        "max_cost_per_1000": f"at most ${held.limit:g} per 1,000",
+        "max_prompt_tokens": f"at most {held.limit:g} prompt tokens",
+        "min_recall": f"recall of {held.label} at least {100 * held.limit:g} %",
+    }[held.constraint]
+
+
+def _kept(held: Held) -> str:
+    if held.value is None:
+        return "unknown: no row tells"
+    value = {
+        "max_cost_per_1000": f"${held.value:.4g}",
+        "max_prompt_tokens": f"{held.value:.1f}",
+        "min_recall": f"{percent(held.value)} (95 % interval {spread(held.interval)})",
+    }[held.constraint]
+    few = ", too few to tell" if held.too_few else ""
+    return f"{'BROKEN' if held.by else 'kept'}: {value} on {counted(held.n, 'row')}{few}"

@@ -38,13 +38,15 @@ class Tried:
 def write_run(path: Path, tried: Sequence[Tried], *, winner: int | None = 1, **given: Any) -> int:
     """Write a finished run with its verdict, if its prompts were judged, and return its number.
 
-    `given` may hold `metric`, `size` (rows of each split), `cost` (of a call), `model`, `api_base` and `version`.
+    `given` may hold `metric`, `size` (rows of each split), `cost` (of a call), `model`, `api_base`, `version` and
+    `constraints`.
     """
     size, metric, cost = given.get("size", 20), given.get("metric", "accuracy"), given.get("cost", 0.001)
     data = Dataset(*(rows(split, size) for split in ("train", "dev", "test")))
     content = {"task": {"name": "sorting", "kind": "classification", "metric": metric}, "data": {"file": "r.csv"}}
     content["data"] |= {"inputs": ["text"], "target": "label"}
     content["model"] = {"name": given.get("model", "openai/x"), "api_base": given.get("api_base", "http://127.0.0.1:9")}
+    content["search"] = {"constraints": given.get("constraints", {})}
     task = check_task(content, "recorded").model_dump(mode="json")
     model, names = given.get("model", "openai/x"), digest([row.to_dict() for row in data.dev])
     with Store(path, create=True) as store:

@@ -427,6 +427,19 @@ def test_aims_that_cannot_be_are_refused(
     assert complaint in said
 
 
+def test_tune_ends_with_what_the_winner_has_of_its_constraints(command: Command, tmp_path: Path) -> None:
+    """The constraint that no prompt keeps is said to be broken on dev and on test rows, as text and as JSON."""
+    write_task(tmp_path, search={"calls": 60})
+    options = ("tune", "task.toml", "--max-prompt-tokens", "10", "--quiet")
+
+    text = command(*options).stdout
+    kept = json.loads(command(*options, "--json").stdout)["constraints"]
+
+    assert text.index("Verdict: ") < text.index("Constraints of the search")
+    assert text.count("BROKEN: ") == 2
+    assert [[each["kept"] for each in kept[split]] for split in ("dev", "test")] == [[False], [False]]
+
+
 def test_a_recall_of_a_label_without_a_dev_row_is_refused(command: Command, tmp_path: Path) -> None:
     """No prompt could break it: one clear error, before a results.db is there."""
     write_task(tmp_path)

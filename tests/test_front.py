@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,19 +16,24 @@ from optimizer.amounts import amount
 from optimizer.errors import InputError, ModelError, TaskError
 from optimizer.front import (
     Constraints,
+    breaches,
     dominated_by,
     front,
+    hold,
     measures,
     require_labels,
     require_price,
     require_rows,
-    violations,
 )
+from optimizer.front_tables import constraints_grids, constraints_record
 from optimizer.grid import Grid
+from optimizer.pages.page import page
 from optimizer.records import Kind, Outcome, State, Trial
 from optimizer.search import Options, run
 from search_spaces.prompt import Example, Prompt
+from tests.conftest import Command
 from tests.landscape import DEV, Landscape, space
+from tests.recorded import Tried, write_run
 
 FEW = DEV[:48]
 ROWS = {row.id: row for row in FEW}
@@ -103,21 +109,21 @@ def test_a_failed_call_says_nothing_about_what_a_prompt_takes() -> None:
 # --- constraints ------------------------------------------------------------------------------------------
 
 
-def test_violations_name_what_is_broken() -> None:
+def test_breaches_name_what_is_broken() -> None:
     """Each broken constraint is said with its value and its limit; one that is kept is not said."""
     outcomes = tuple(
         Outcome(row.id, Kind.WRONG, 0.0, "bad", cost=0.003, prompt_tokens=120) for row in FEW if row.target == "good"
     )
     made = replace(trial(0, 0.0, 0.0), outcomes=outcomes)
 
-    said = violations(made, Constraints(2.0, 100, {"good": 0.5, "bad": 0.9}), ROWS)
+    said = breaches(made.outcomes, Constraints(2.0, 100, {"good": 0.5, "bad": 0.9}), ROWS)
 
     assert said == [
         "costs $3 per 1,000, more than $2",
         "120.0 prompt tokens, more than 100",
         "recall of good 0.0 %, less than 50 %",
     ]
-    assert violations(made, Constraints(4.0, 130), ROWS) == []
+    assert breaches(made.outcomes, Constraints(4.0, 130), ROWS) == []
 
 
 def test_what_stands_at_a_limit_keeps_it() -> None:
@@ -126,8 +132,8 @@ def test_what_stands_at_a_limit_keeps_it() -> None:
     at = replace(trial(0, 1.0, 0.0), outcomes=outcomes)
 
     assert measures(outcomes).cost_per_1000 > 0.003
-    assert violations(at, Constraints(0.003), ROWS) == []
-    assert violations(at, Constraints(0.003 * (1 - 1e-6)), ROWS) == ["costs $0.003 per 1,000, more than $0.003"]
+    assert breaches(at.outcomes, Constraints(0.003), ROWS) == []
+    assert breaches(at.outcomes, Constraints(0.003 * (1 - 1e-6)), ROWS) == ["costs $0.003 per 1,000, more than $0.003"]
 
 
 def test_a_limit_that_cannot_be_checked_is_refused() -> None:
@@ -214,8 +220,8 @@ def test_the_winner_keeps_the_constraints(sampler: str) -> None:
     found = run(space(), Priced(), FEW, options(sampler=sampler, calls=calls, constraints=kept))
 
     free = run(space(), Priced(), FEW, options(sampler=sampler, calls=calls))
-    assert violations(found.best, kept, ROWS) == []
-    assert violations(free.best, kept, ROWS)
+    assert breaches(found.best.outcomes, kept, ROWS) == []
+    assert breaches(free.best.outcomes, kept, ROWS)
     assert "constraints" not in found.reason
     assert (found.best.score or 0) > (found.trials[0].score or 0)
 
@@ -263,7 +269,7 @@ def test_a_least_recall_is_kept() -> None:
 
     assert run(space(), landscape(), rows, options()).best.prompt.template == "xml"
     assert found.best.prompt.template != "xml"
-    assert violations(found.best, kept, {row.id: row for row in rows}) == []
+    assert breaches(found.best.outcomes, kept, {row.id: row for row in rows}) == []
 
 
 def test_a_resumed_search_for_the_front_decides_alike() -> None:
@@ -284,6 +290,78 @@ def test_a_control_has_no_front_to_look_for() -> None:
     """`pareto` is refused where it would do nothing."""
     with pytest.raises(InputError, match="pareto is allowed with: pooled"):
         run(space(), Priced(), FEW, options(sampler="tpe", pareto=True))
+
+
+# --- constraints of a run that is over --------------------------------------------------------------------
+
+BOUNDS = {"min_recall": {"bug": 0.7, "praise": 0.4}, "max_cost_per_1000": 0.5}
+DEV_ROWS, TEST_ROWS = "11111111110000000000", "00001010111111111111"
+
+
+def test_the_winner_is_held_to_its_constraints_on_both_kinds_of_rows(tmp_path: Path) -> None:
+    """What was kept on dev and is broken on test, how sure that is, and a winner that breaks one on dev already."""
+    write_run(tmp_path / "r.db", [Tried("0" * 20), Tried(DEV_ROWS, TEST_ROWS)], constraints=BOUNDS)
+
+    found = history(tmp_path / "r.db").constraints()
+
+    assert list(found) == ["dev", "test"]
+    cost, bug, praise = found["dev"]
+    assert (cost.broken, bug.value, praise.value) == ("costs $1 per 1,000, more than $0.5", 0.5, 0.5)
+    assert (bug.n, bug.broken, bug.too_few) == (10, "recall of bug 50.0 %, less than 70 %", True)
+    assert (praise.broken, praise.too_few) == ("", True)
+    _, bug, praise = found["test"]
+    assert (bug.value, praise.value) == (0.8, 0.6)
+    assert bug.interval == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert list(history(tmp_path / "r.db").constraints(0)) == ["dev"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (20, "BROKEN: 60.0 % (95 % interval 46.2–72.4) on 50 rows, too few to tell"),
+        (40, "BROKEN: 20.0 % (95 % interval 11.2–33.0) on 50 rows"),
+        (0, "kept: 100.0 % (95 % interval 92.9–100.0) on 50 rows"),
+    ],
+)
+def test_a_recall_is_said_with_how_sure_it_is(wrong: int, said: str) -> None:
+    """Broken or kept by what the rows say, and whether the limit lies in the interval."""
+    rows = {f"r{i}": Example(f"r{i}", (("text", "x"),), ("good",)) for i in range(50)}
+    outcomes = [Outcome(row, Kind.RIGHT, 1.0, "bad" if i < wrong else "good") for i, row in enumerate(rows)]
+    bounds = Constraints(min_recall={"good": 0.7, "bad": 0.7})
+
+    (grid,) = constraints_grids({"test": hold(outcomes, bounds, rows)})
+
+    assert grid.columns == ("constraint", "on sealed test rows")
+    assert grid.rows == (
+        ("recall of good at least 70 %", said),
+        ("recall of bad at least 70 %", "unknown: no row tells"),
+    )
+    assert [each["kept"] for each in constraints_record({"test": hold(outcomes, bounds, rows)})["test"]] == [
+        not wrong,
+        None,
+    ]
+
+
+def test_constraints_stand_wherever_a_winner_is_shown(command: Command, tmp_path: Path) -> None:
+    """`show`, the card and the report have the same table; JSON has the figures; a run without any has neither."""
+    db = tmp_path / "results.db"
+    tried = [Tried("0" * 20), Tried(DEV_ROWS, TEST_ROWS)]
+    write_run(db, tried)
+    free = command("show", "--json", "--run", "1").stdout
+    write_run(db, tried, constraints=BOUNDS)
+    (grid,) = constraints_grids(history(db).constraints())
+
+    texts = [command("show").stdout, command("card").stdout, page(history(db).story())]
+
+    for text in texts:
+        assert grid.title in text
+        assert text.count("BROKEN") >= 3
+    assert json.loads(free)["constraints"] == {}
+    assert "Constraints" not in command("show", "--run", "1").stdout
+    for named in ("show", "card", "history"):
+        kept = json.loads(command(named, "--json").stdout)["constraints"]
+        assert [each["kept"] for each in kept["dev"]] == [False, False, True]
+        assert [each["kept"] for each in kept["test"]] == [False, True, True]
 
 
 # --- results.db -------------------------------------------------------------------------------------------

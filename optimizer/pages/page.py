@@ -15,7 +15,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from optimizer import curve_tables, findings_tables
-from optimizer.front_tables import front_grid
+from optimizer.front_tables import constraints_grids, front_grid
 from optimizer.pages.figures import figures
 from optimizer.pages.mistakes import confusions, rows_grid, squares
 from optimizer.pages.story import Story
@@ -126,7 +126,8 @@ def _verdict_grids(story: Story) -> list[Grid]:
     told = story.verdict.findings is not None and story.verdict.findings.groups  # by group, with intervals
     columns = [] if told else sorted({column for row in story.slices.values() for column in row})
     by_slice = [slices_grid(story.verdict, story.slices, column) for column in columns]
-    return [verdict_grid(story.verdict), comparisons_grid(story.verdict), *by_slice]
+    kept = constraints_grids(story.constraints)
+    return [verdict_grid(story.verdict), comparisons_grid(story.verdict), *kept, *by_slice]
 
 
 def splits_grid(story: Story) -> Grid:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from optimizer.front import Held
 from optimizer.records import Ablation, Importance, Run, Trial, Verdict
 from optimizer.report import Change, Section
 from search_spaces.prompt import Example
@@ -34,6 +35,7 @@ class Story:
     Trials are without their outcomes, but for those of the `front`. `costs` maps trial -> (calls, US dollars), `rows`
     split -> its rows, `slices` test row -> {column: value}; `changed` has the dev rows that the winner fixed and those
     that it broke. `control` is a random search of the same rows with the same model, if the file holds one.
+    `constraints` maps split -> what the winner has of each constraint there.
     """
 
     walk: Walk
@@ -49,6 +51,7 @@ class Story:
     front: Sequence[Trial] = ()
     card: Sequence[Section] = ()
     control: Walk | None = None
+    constraints: Mapping[str, Sequence[Held]] = field(default_factory=dict)
 
     @property
     def run(self) -> Run:
