@@ -297,8 +297,7 @@ def _control(store: Store, run: Run) -> Walk | None:
 
 def _held(store: Store, run: Run, trial: Trial, verdict: Verdict | None) -> dict[str, list[Held]]:
     """Hold the constraints of a run against a trial; the search of a program minds none."""
-    told = run.task.get("search", {})  # without constraints where an older program wrote it
-    constraints = Constraints(**told.get("constraints", {}))
+    constraints = Constraints(**run.task.get("search", {}).get("constraints", {}))  # none of an older program's runs
     if not constraints or trial.prompt.template == PROGRAM:
         return {}
     answers = {"dev": store.outcomes(run.id, trial.number)}
