@@ -127,8 +127,9 @@ class _Tuning:
 
     def run(self) -> TunedProgram:
         self.kept = 2 * len(self.plan.data.test) * len(self.student.predictors())
-        most = self._caps()
+        self._caps()  # refuses what cannot be, before a run is begun
         self.id, replay = self._start()
+        most = self._caps(self.store.possibly_paid(self.id).calls)
         self.budget = Budget(
             most, self.store.spent(self.id), Spent(calls=self.kept), worked_before=self.store.worked(self.id)
         )
@@ -152,13 +153,13 @@ class _Tuning:
 
     # --- what it is allowed, and what it goes on with -------------------------------------------------------
 
-    def _caps(self) -> Caps:
-        """How much may be spent in all: what the task allows, and no more calls than the search may make."""
+    def _caps(self, lost: int = 0) -> Caps:
+        """How much may be spent in all: what the task allows, and no more calls than the search may make and has lost."""
         most, options = caps(self.plan.task), self.plan.task.search
         if most.calls and most.calls <= self.kept:
             raise TaskError(f"max_calls = {most.calls}: the test rows alone take {self.kept} calls. Allow more.")
         lessons = options.worked * len(self.student.predictors()) if TEACHER in self.beside else 0
-        calls = options.calls + self.kept + lessons + (MOST_CALLS if PROPOSER in self.beside else 0)
+        calls = lost + options.calls + self.kept + lessons + (MOST_CALLS if PROPOSER in self.beside else 0)
         return replace(most, calls=min(calls, most.calls or calls))
 
     def _start(self) -> tuple[int, list[Trial]]:
