@@ -154,7 +154,7 @@ class _Tuning:
     # --- what it is allowed, and what it goes on with -------------------------------------------------------
 
     def _caps(self, lost: int = 0) -> Caps:
-        """How much may be spent in all: what the task allows, and no more calls than the search may make and has lost."""
+        """How much may be spent: what the task allows, and no more calls than the search may make and has lost."""
         most, options = caps(self.plan.task), self.plan.task.search
         if most.calls and most.calls <= self.kept:
             raise TaskError(f"max_calls = {most.calls}: the test rows alone take {self.kept} calls. Allow more.")
