@@ -39,5 +39,5 @@ def _moves(board: Board) -> tuple[float, float]:
     scores = np.array([board.score(card.number) for card in cards])
     weights = np.array([len(card.answers) for card in cards]) / sum(len(card.answers) for card in cards)
     away, apart = means - weights @ means, scores - weights @ scores
-    slope = float(weights @ (away * apart) / max(weights @ away**2, 1e-9))
+    slope = max(0.0, float(weights @ (away * apart) / max(weights @ away**2, 1e-9)))  # less would turn intervals round
     return slope, critical(0.95) * float(np.sqrt(weights @ (apart - slope * away) ** 2))
