@@ -37,14 +37,14 @@ class Aims:
         self._cells = np.zeros((len(MEASURED), 0, len(board.rows)))
         self._traded: list[Amount] = []
         self._limited: list[tuple[Amount, float]] = []
-        self._judged: dict[int, tuple[int, float]] = {}
+        self._dear = np.zeros(0)  # by how much prompts are predicted to pass the limits
+        self._judged: dict[int, tuple[int, bool, float]] = {}  # rows asked, whether that is all, and what these say
 
     def learn(self, codes: Codes, width: int) -> None:
         """Take in what the prompts [n, dimensions] took so far."""
         if not (self.pareto or self.constraints):
             return
         self._measure()
-        self._judged = {number: by for number, by in self._judged.items() if not self.board.left(number)}
         fitted = {
             name: amount(codes, cells, width)
             for name, cells in zip(MEASURED, self._cells, strict=True)
@@ -57,6 +57,9 @@ class Aims:
         self._limited = [
             (found, float(np.log(limit))) for name, limit in limits.items() if limit and (found := fitted.get(name))
         ]
+        self._dear = np.zeros(len(codes))
+        for found, limit in self._limited:
+            self._dear += np.maximum(0.0, np.exp(found.opened - limit) - 1)
 
     def _needed(self) -> set[str]:
         needed = {"cost", "tokens", "seconds"} if self.pareto else set()
@@ -81,31 +84,23 @@ class Aims:
 
     def broken(self, number: int) -> float:
         """By how much a prompt breaks the constraints: measured on all rows, predicted before; 0 if it keeps them."""
-        if not self.constraints:
-            return 0.0
-        asked = int(self.board.attempts[number].sum())
-        if number not in self._judged or self._judged[number][0] != asked:
-            card = self.board.cards[number]
-            by = self._doubted(card) if self.board.left(number) else self._measured(card)
-            self._judged[number] = (asked, by)
-        return self._judged[number][1]
+        return self._broken(number, int(self.board.attempts[number].sum())) if self.constraints else 0.0
 
-    def _final(self, number: int) -> float:
-        return self._measured(self.board.cards[number])
+    def _broken(self, number: int, asked: int) -> float:
+        if number not in self._judged or self._judged[number][0] != asked:
+            card, all_asked = self.board.cards[number], not self.board.left(number)
+            self._judged[number] = asked, all_asked, self._measured(card) if all_asked else self._forgone(card)
+        _, all_asked, by = self._judged[number]
+        return by if all_asked or number >= len(self._dear) else by + float(self._dear[number])
 
     def _measured(self, card: Card) -> float:
         return excess(list(card.answers.values()), self.constraints, self.board.examples)
 
-    def _doubted(self, card: Card) -> float:
-        """Judge a prompt that lacks rows: by its predicted amounts, and by a recall that can hardly be enough."""
-        passed = [
-            float(np.exp(found.opened[card.number] - limit)) - 1
-            for found, limit in self._limited
-            if card.number < len(found.opened)
-        ]
-        by = sum(over for over in passed if over > 0)
+    def _forgone(self, card: Card) -> float:
+        """By how much a prompt that lacks rows misses recalls that it can hardly reach any more."""
+        by, answers = 0.0, list(card.answers.values())
         for label, least in self.constraints.min_recall.items():
-            _, (_, high) = recall_of(label, list(card.answers.values()), self.board.examples)
+            _, (_, high) = recall_of(label, answers, self.board.examples)
             by += max(0.0, 1 - min(high, self._most(card, label)) / least) if least else 0.0
         return by
 
@@ -123,8 +118,11 @@ class Aims:
         """
         if not self.constraints or not numbers:
             return list(numbers)
-        judge = self._final if final else self.broken
-        broken = {number: judge(number) for number in numbers}
+        if final:
+            broken = {number: self._measured(self.board.cards[number]) for number in numbers}
+        else:
+            asked = self.board.attempts.sum(axis=1).tolist()
+            broken = {number: self._broken(number, asked[number]) for number in numbers}
         kept = [number for number in numbers if not broken[number]]
         return kept or [min(numbers, key=lambda number: (broken[number], number))]
 

@@ -125,11 +125,12 @@ class Board:
 
     def left(self, number: int) -> list[int]:
         """List the rows that a prompt may still be asked, in the board's order."""
-        found: list[int] = np.flatnonzero(self._free()[number]).tolist()
+        found: list[int] = np.flatnonzero(self._free(number)).tolist()
         return found
 
-    def _free(self) -> NDArray[np.bool_]:
-        free: NDArray[np.bool_] = np.isnan(self.scores) & (self.attempts < ATTEMPTS) & ~self.awaited
+    def _free(self, which: int | slice = slice(None)) -> NDArray[np.bool_]:
+        known, often = ~np.isnan(self.scores[which]), self.attempts[which] >= ATTEMPTS
+        free: NDArray[np.bool_] = ~(known | often | self.awaited[which])
         return free
 
     @property

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from optimizer import variances
 from optimizer.grid import Codes, Floats, Grid
 from optimizer.records import Importance
 from optimizer.surrogate import Draw, Surrogate
@@ -34,7 +35,7 @@ def importances(model: Surrogate, rng: np.random.Generator) -> tuple[Importance,
         return ()
     codes = grid.filled(grid.random(PROMPTS, rng), rng)
     seed = grid.encode({dimension.name: dimension.seed for dimension in grid.dimensions})
-    draws = [model.draw(rng, 1.0) for _ in range(DRAWS)]
+    draws = variances.draws(model, DRAWS, rng)
     varied = profiles(grid, draws, codes)
     alone, total = shares(varied)
     gains = np.stack(

@@ -30,6 +30,7 @@ ROWS = 2.0  # prior variance of the rows' difficulty
 STEPS = 12  # most Newton steps of a fit; two suffice when little is new
 CLOSE = 1e-2  # a step smaller than this, in logits, is the last
 FLOOR = 3e-4  # least variance, which keeps the kernel invertible
+UNASKED = 1e-6  # what a prompt without an answer is told, in observations: it has a variance then
 LEVELS = 64  # points between which a mean chance is read off
 
 
@@ -128,9 +129,7 @@ class Surrogate:
         self._seen = asked * weights
         self._y = np.where(asked, scores, 0.0)
         pairs = self._pairs(self._mains)
-        kernel = np.tensordot(self.scales[:-2], self._mains, 1) + self.scales[-2] * pairs + CONSTANT
-        kernel[np.diag_indices_from(kernel)] += self.scales[-1]
-        self._inverse = _inverse(kernel)
+        self._inverse = inverse(self._prior(pairs))
         for _ in range(STEPS):
             if self._newton() < CLOSE:
                 break
@@ -141,6 +140,11 @@ class Surrogate:
         self._used = self.scales
         self._rescale(pairs)
         self._roots = None
+
+    def _prior(self, pairs: Floats) -> Floats:
+        kernel: Floats = np.tensordot(self.scales[:-2], self._mains, 1) + self.scales[-2] * pairs + CONSTANT
+        kernel[np.diag_indices_from(kernel)] += self.scales[-1]
+        return kernel
 
     def _newton(self) -> float:
         """Take one step towards the mode of f and b; its size in logits."""
@@ -187,6 +191,34 @@ class Surrogate:
         self.scales = np.maximum(self.scales, FLOOR)
         spread = 1 / self._information + (self._shared * (self.covariance @ self._shared)).sum(axis=0)
         self.row_scale = float(((self.b**2 + spread).sum() + PRIOR * ROWS) / (len(self.b) + PRIOR))
+
+    # --- were its variances others --------------------------------------------------------------------------
+
+    def told(self) -> tuple[Floats, Floats]:
+        """What the answers alone say of the prompts' levels: estimates [n], and the errors' precision [n, n].
+
+        The parabola of the last fit less the prior that went into it; the rows' difficulties are integrated out.
+        """
+        both = self._factor @ self._factor.T
+        precision = both - self._inverse
+        precision[np.diag_indices_from(precision)] += UNASKED
+        return inverse(precision) @ (both @ self.f), precision
+
+    def suppose(self, scales: Floats) -> None:
+        """Forget what was learnt, and take these for the variances."""
+        self.scales = self._used = scales
+        self._roots = None
+
+    def prior(self) -> Floats:
+        """Covariance of the levels of the prompts seen so far [n, n], before any answer."""
+        return self._prior(self._pairs(self._mains))
+
+    def settle(self, levels: Floats, precision: Floats) -> None:
+        """Learn, instead of answers, what `told` says of the levels."""
+        self._inverse = inverse(self.prior())
+        self._half = dtrtri(dpotrf(self._inverse + precision, lower=1)[0], lower=1)[0]
+        self.covariance = self._half.T @ self._half
+        self.f = self.covariance @ (precision @ levels)
 
     # --- what it says -------------------------------------------------------------------------------------
 
@@ -285,11 +317,10 @@ def _logistic(x: Floats) -> Floats:
     return chance
 
 
-def _inverse(kernel: Floats) -> Floats:
+def inverse(kernel: Floats) -> Floats:
     """Invert a positive definite kernel by its Cholesky factor, in less than half of a general inverse's time."""
     lower: Floats = dpotri(dpotrf(kernel, lower=1)[0], lower=1)[0]
-    inverse = np.tril(lower)
-    return inverse + np.tril(inverse, -1).T
+    return np.tril(lower) + np.tril(lower, -1).T
 
 
 def _root(kernel: Floats) -> Floats:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from benchmarks.problems import BareSpace, Params, Problem
 from optimizer.grid import Floats, Grid
 from optimizer.importance import importances, profiles, shares
 from optimizer.search import Options, run
 from optimizer.surrogate import Draw, Surrogate
+from search_spaces.prompt import Example
 from search_spaces.space import Dimension, Facts, Space
 from tests.landscape import DEV, Landscape, space
 
@@ -133,6 +136,46 @@ def test_the_best_level_gains_over_the_seed_prompts_level() -> None:
     assert layout.gain_low < layout.gain < layout.gain_high
     other = reversed_["layout"]
     assert (other.best, other.gain, other.gain_low, other.gain_high) == ("a", 0.0, 0.0, 0.0)
+
+
+def searched(seed: int) -> tuple[Problem, Floats]:
+    """A space of 60 prompts whose levels add up, and what each adds: [5 layouts, 6 wordings]."""
+    rng = np.random.default_rng([7, seed])
+    layouts, wordings = rng.permutation(np.linspace(-1.2, 1.2, 5)), rng.permutation(np.linspace(-0.4, 0.4, 6))
+    levels, rows, coins = layouts[:, None] + wordings, rng.normal(0, 1, 100), rng.random((5, 6, 2, 100))
+
+    def right(params: Params) -> NDArray[np.bool_]:
+        layout, wording = "abcde".index(str(params["layout"])), int(str(params["wording"])[1:])
+        answers: NDArray[np.bool_] = coins[layout, wording, int(params["place"] == "top")] < 1 / (
+            1 + np.exp(-(levels[layout, wording] + rows))
+        )
+        return answers
+
+    opened = BareSpace(WORLD.dimensions, ("x", "y"))
+    asked = tuple(Example(f"r{i}", (("text", f"row {i}"),), ("xy"[i % 2],)) for i in range(100))
+    return Problem("sum", "sum", opened, asked, right, lambda _: 0.0, 0.0, 0.0, 300), levels
+
+
+def test_intervals_hold_after_a_search_that_chose_what_to_ask() -> None:
+    """Of 300 answers most are of prompts that the search likes; 95 % intervals hold the truth nonetheless."""
+    difficulties = np.random.default_rng(1).normal(0, 1, 4000)
+    shares_held, gains_held = [], []
+    for seed in range(14):
+        problem, levels = searched(seed)
+        score = (1 / (1 + np.exp(-(levels[..., None] + difficulties)))).mean(axis=-1)
+        variances = levels.mean(axis=1).var(), levels.mean(axis=0).var()
+        share = {"layout": variances[0] / levels.var(), "wording": variances[1] / levels.var(), "place": 0.0}
+        gains = {"layout": (score - score[0]).mean(axis=1), "wording": (score.T - score[:, 0]).mean(axis=1)}
+        options = Options(seed=seed, calls=300, trials=300, explain=True)
+        for one in run(problem.space, problem.evaluate, problem.rows, options).importances:
+            number = WORLD[one.dimension].values.index(one.best)
+            gain = gains[one.dimension][number] if one.dimension in gains else 0.0
+            shares_held.append(one.low - 0.01 <= share[one.dimension] <= one.high + 0.01)
+            gains_held.append(one.gain_low - 0.005 <= gain <= one.gain_high + 0.005)
+
+    # 42 intervals: fewer than 37 hold with a chance of 1 % each.
+    assert sum(shares_held) >= 37
+    assert sum(gains_held) >= 37
 
 
 def test_a_search_says_what_paid_if_it_is_asked_to() -> None:
