@@ -28,6 +28,7 @@ from optimizer.own_metric import is_own
 from optimizer.preparing import context, pace, task_model
 from optimizer.rechecks import Origins, Recheck
 from optimizer.records import Outcome, Run, Trial
+from optimizer.repeats import Noise, noise
 from optimizer.scoring import METRICS, Metric, compare, summarise
 from optimizer.stats import wilson
 from optimizer.store import Store
@@ -39,13 +40,18 @@ ROWS = 50  # if no number is given
 
 @dataclass(frozen=True, slots=True)
 class Rechecked:
-    """What `recheck` returns: this recheck, all of the run, calls bought, and how many rows have failed now."""
+    """What `recheck` returns: this recheck, all of the run, calls bought, and how many rows have failed now.
+
+    `noise` says what chance does to a score on all rows of the split, were it all that has changed; None where rows
+    have no scores of their own, as with a metric of the whole set.
+    """
 
     latest: Recheck
     all: tuple[Recheck, ...]
     bought: int
     failed: int
     temperature: float
+    noise: Noise | None
 
 
 def recheck(
@@ -94,8 +100,8 @@ def recheck(
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
         trial = store.trial(run, run.winner)
         trial = replace(trial, outcomes=store.outcomes(run.id, trial.number))
-        split, then = _answered(store, run, trial)
-        then = random.Random("recheck").sample(then, len(then))[:rows]  # fewer rows are a part of more
+        split, every_row = _answered(store, run, trial)
+        then = random.Random("recheck").sample(every_row, len(every_row))[:rows]  # fewer rows are a part of more
         examples = {row.id: row for row in store.examples(run.data, split)}
         number, started = rechecks.begin(store, run.id, trial.number, split, len(then))
         metric = _free_metric(store, run)
@@ -107,8 +113,15 @@ def recheck(
         about = (number, run.id, trial.number, split, len(then), started)
         rechecks.finish(store, _compared(store, about, (then, now), examples, metric))
         every = tuple(rechecks.rechecks(store, run.id))
-    failed = sum(outcome.score is None for outcome in now)
-    return Rechecked(every[-1], every, ledger.bought, failed, trial.prompt.settings.temperature)
+    failed, chance = sum(outcome.score is None for outcome in now), _noise(metric, (then, now), len(every_row))
+    return Rechecked(every[-1], every, ledger.bought, failed, trial.prompt.settings.temperature, chance)
+
+
+def _noise(metric: Metric | None, sides: tuple[Sequence[Outcome], Sequence[Outcome]], rows: int) -> Noise | None:
+    if not metric or not metric.mean:
+        return None
+    scores = np.array([[outcome.score for outcome in side] for side in sides], dtype=np.float64)
+    return noise(scores.T, rows, np.random.default_rng(0))
 
 
 def _ask(evaluate: Evaluator, trial: Trial, rows: Sequence[Example]) -> tuple[Outcome, ...]:

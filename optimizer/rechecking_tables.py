@@ -45,6 +45,11 @@ def sentences(found: Rechecked) -> list[str]:
     else:
         better = "better" if r.comparison.difference > 0 else "worse"
         said.append(f"The winner scores {better} than it did: {figures(r.comparison)}.")
+    if found.noise and found.noise.flips:
+        floor, n = 100 * found.noise.floor, found.noise.rows
+        said.append(
+            f"Were this chance alone, two runs of the prompt on {n} rows would lie up to {floor:.1f} points apart."
+        )
     said.append(_origin(r))
     if found.failed:
         said.append(f"{found.failed} of {r.rows} calls failed; they are left out.")
@@ -74,4 +79,5 @@ def record(found: Rechecked) -> dict[str, Any]:
     """Give a recheck as JSON takes it, with those before it."""
     every = [asdict(recheck) for recheck in found.all]
     told = {"bought": found.bought, "failed": found.failed, "sentences": sentences(found)}
+    told["noise"] = asdict(found.noise) if found.noise else None
     return {"recheck": every[-1], **told, "rechecks": every}

@@ -8,11 +8,40 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from optimizer.stats import RESAMPLES, TINY, Floats, Interval, batches, mean_interval
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """What chance does where a prompt is asked again.
+
+    Scores of rows flip at the rate `flips`, with its 95 % interval; two runs on `rows` rows then lie up to `floor`
+    apart, in 95 % of the cases. Where no score flipped, `floor` is for as many flips as the interval allows.
+    """
+
+    flips: float
+    interval: Interval
+    rows: int
+    floor: float
+
+
+def noise(scores: ArrayLike, rows: int, rng: np.random.Generator) -> Noise | None:
+    """Tell how far two runs of a prompt on `rows` rows lie apart by chance, from some rows asked repeatedly.
+
+    `scores` [n, repeats] lie in [0, 1]; None if no row has two of them. Graded ones tell it for their own n rows.
+    """
+    runs: Floats = np.asarray(scores, dtype=np.float64)
+    flips, limits = flip_rate([[None if np.isnan(score) else score for score in row] for row in runs], rng)
+    if flips is None:
+        return None
+    if flips and not np.isin(runs[~np.isnan(runs)], (0.0, 1.0)).all():
+        return Noise(flips, limits, len(runs), noise_from_repeats(runs, rng))
+    return Noise(flips, limits, rows, noise_from_flips(flips or limits[1], rows))
 
 
 def flip_rate(

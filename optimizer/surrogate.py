@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg.lapack import dpotrf, dpotri, dpotrs, dtrtri
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs, dtrtri, dtrtrs
 
 from optimizer.grid import Codes, Floats, Grid
 
@@ -209,13 +209,14 @@ class Surrogate:
         self.scales = self._used = scales
         self._roots = None
 
-    def prior(self) -> Floats:
-        """Covariance of the levels of the prompts seen so far [n, n], before any answer."""
-        return self._prior(self._pairs(self._mains))
+    def evidence(self, levels: Floats, error: Floats) -> float:
+        """How likely estimates of the levels [n] are whose errors have this covariance [n, n]: a logarithm, shifted."""
+        factor = dpotrf(self._prior(self._pairs(self._mains)) + error, lower=1)[0]
+        return float(-np.log(np.diag(factor)).sum() - 0.5 * (dtrtrs(factor, levels, lower=1)[0] ** 2).sum())
 
     def settle(self, levels: Floats, precision: Floats) -> None:
         """Learn, instead of answers, what `told` says of the levels."""
-        self._inverse = inverse(self.prior())
+        self._inverse = inverse(self._prior(self._pairs(self._mains)))
         self._half = dtrtri(dpotrf(self._inverse + precision, lower=1)[0], lower=1)[0]
         self.covariance = self._half.T @ self._half
         self.f = self.covariance @ (precision @ levels)

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from copy import copy
 
 import numpy as np
-from scipy.linalg.lapack import dpotrf, dtrtrs
 
 from optimizer.grid import Floats
 from optimizer.surrogate import Draw, Surrogate, inverse
@@ -34,8 +33,7 @@ def draws(model: Surrogate, count: int, rng: np.random.Generator) -> list[Draw]:
         return other
 
     def likelihood(logs: Floats) -> float:
-        factor = dpotrf(supposed(logs).prior() + error, lower=1)[0]
-        return float(-np.log(np.diag(factor)).sum() - 0.5 * (dtrtrs(factor, levels, lower=1)[0] ** 2).sum())
+        return supposed(logs).evidence(levels, error)
 
     logs = np.append(np.log(model.scales / model.priors) / EACH, 0.0)
     likely = likelihood(logs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,7 @@ def test_the_difference_is_paired_with_what_was_recorded(db: Path, server: ChatS
     said = " ".join(sentences(found))
     assert "10 of 20 answers changed (50.0 %, 95 % interval 29.9–70.1)." in said
     assert "The winner scores worse than it did: -50.0 points" in said
+    assert "Were this chance alone, two runs of the prompt on 20 rows would lie up to 30.0 points apart." in said
     assert "The provider has another model: x-1 answered then, x-2 now." in said
 
 
@@ -84,6 +86,16 @@ def test_a_machine_that_changes_is_told_from_a_model(db: Path, server: ChatServe
     now(server, "bug", fingerprint=fingerprint)
 
     assert said in " ".join(sentences(again(db)))
+
+
+def test_chance_is_told_for_all_rows_of_the_split(db: Path, server: ChatServer) -> None:
+    """Twelve rows were asked, twenty have decided; where no score has changed nothing is said of chance."""
+    now(server, "bug")
+    some = again(db, 12)
+    assert some.noise
+    assert (some.noise.rows, some.latest.n) == (20, 12)
+
+    assert not [said for said in sentences(replace(some, noise=replace(some.noise, flips=0.0))) if "chance" in said]
 
 
 def test_fewer_rows_are_a_part_of_more(db: Path, server: ChatServer) -> None:

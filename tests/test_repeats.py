@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 from numpy.typing import NDArray
 
-from optimizer import stats
+from optimizer import repeats, stats
 from optimizer.repeats import flip_rate, noise_from_flips, noise_from_repeats
 
 Floats = NDArray[np.float64]
@@ -114,3 +114,37 @@ def test_rows_with_a_failed_call_are_left_out() -> None:
     assert noise_from_repeats(np.full((2, 2), np.nan), np.random.default_rng(0)) == 1
     with pytest.raises(ValueError, match="two runs"):
         noise_from_repeats(scores[:, :1], np.random.default_rng(0))
+
+
+def test_noise_is_told_for_as_many_rows_as_are_asked_about() -> None:
+    """Of ten rows two flipped: on 100 rows two runs differ by less than on the ten themselves."""
+    scores = [[1.0, 1.0]] * 8 + [[1.0, 0.0], [0.0, 1.0]]
+
+    found = repeats.noise(scores, 100, np.random.default_rng(0))
+
+    assert found is not None
+    assert (found.flips, found.rows) == (0.2, 100)
+    assert found.interval[0] < 0.2 < found.interval[1]
+    assert found.floor == repeats.noise_from_flips(0.2, 100) < repeats.noise_from_flips(0.2, 10)
+
+
+def test_where_no_score_flipped_the_noise_is_what_the_rows_still_allow() -> None:
+    """Ten equal pairs prove little: up to 28 % may flip."""
+    found = repeats.noise([[1.0, 1.0]] * 5 + [[0.3, 0.3]] * 5, 10, np.random.default_rng(0))
+
+    assert found is not None
+    assert found.flips == 0
+    assert found.floor == repeats.noise_from_flips(found.interval[1], 10) > 0.2
+
+
+def test_noise_of_graded_scores_is_for_their_own_rows() -> None:
+    """They move by less than right and wrong do."""
+    found = repeats.noise([[0.5, 0.6], [0.7, 0.6], [0.2, 0.2]] * 10, 500, np.random.default_rng(0))
+
+    assert found is not None
+    assert found.rows == 30
+    assert 0 < found.floor < 0.05
+
+
+def test_noise_needs_a_row_with_two_scores() -> None:
+    assert repeats.noise([[1.0, np.nan]], 10, np.random.default_rng(0)) is None
