@@ -28,9 +28,13 @@ OF_LABELS = ("labels", "label_place")  # dimensions that a task with a closed li
 @click.command()
 @click.argument("file", type=click.Path())
 @click.option("--query", default="", metavar="SQL", help="What to ask FILE, if it is an SQLite database.")
+@click.option(
+    "--input", "inputs", multiple=True, metavar="COLUMN", help="A column the model sees; repeatable. Else guessed."
+)
+@click.option("--target", default="", metavar="COLUMN", help="The column with the wanted answer. Else guessed.")
 @click.option("-o", "--output", default="task.toml", show_default=True, help="The task file to write.")
 @click.option("--force", is_flag=True, help="Replace an existing task file.")
-def init(file: str, query: str, output: str, force: bool) -> None:
+def init(file: str, query: str, inputs: tuple[str, ...], target: str, output: str, force: bool) -> None:
     """Write a task file for the rows in FILE and say what the rows can show.
 
     FILE is CSV, TSV, JSONL, JSON, Parquet, or an SQLite database with a --query.
@@ -43,11 +47,11 @@ def init(file: str, query: str, output: str, force: bool) -> None:
 
     _check_place(output, file)
     table = read_table(Path(file), Draw(MAX_ROWS), query)
-    guessed = guess(table)
+    guessed = guess(table, inputs=inputs, target=target)
     if table.note:  # what is a split and what a label is known now: draw as the task will, and list every label
         label = guessed.target if guessed.kind == "classification" else ""
         table = read_table(Path(file), Draw(MAX_ROWS, split=guessed.split_column, label=label), query)
-        guessed = guess(table)
+        guessed = guess(table, inputs=inputs, target=target)
     _write_task(table, guessed, Path(file), output, Start(query=query), force=force)
 
 

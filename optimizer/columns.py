@@ -64,7 +64,10 @@ Kind = Literal["classification", "multilabel", "extraction", "qa", "generation"]
 
 @dataclass(frozen=True)
 class Guess:
-    """The proposed roles of columns, "" where there is none; `labels` are sorted, and empty for open answers."""
+    """The proposed roles of columns, "" where there is none; `labels` are sorted, and empty for open answers.
+
+    `empty` rows lack the answer or all inputs.
+    """
 
     inputs: tuple[str, ...]
     target: str
@@ -76,6 +79,7 @@ class Guess:
     labels: tuple[str, ...]
     metric: str
     answers_column: str
+    empty: int = 0
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,19 @@ def guess(table: Table, *, inputs: Sequence[str] = (), target: str = "") -> Gues
         labels=_labels(kind, wanted),
         metric=_metric(kind, wanted),
         answers_column=answers if answers not in asked else "",
+        empty=len(empty_rows(table, asked, wanted.name)),
     )
+
+
+def empty_rows(table: Table, inputs: Sequence[str], target: str) -> set[int]:
+    """Find the rows without a wanted answer, or without any input; none if a column is missing."""
+    if not {*inputs, target} <= set(table.columns):
+        return set()
+    return {
+        row
+        for row, cells in enumerate(table.rows)
+        if not cells[target].strip() or not any(cells[name].strip() for name in inputs)
+    }
 
 
 def _column(table: Table, name: str) -> _Column:

@@ -72,7 +72,7 @@ def to_examples(  # noqa: PLR0913 - the roles that a column can have
         texts = tuple((name, cells[name].strip()) for name in inputs)
         targets = _targets(table, row, target, answers_column)
         examples.append(Example(ids[row], texts, targets))
-    fix = "Write the wanted answer, or remove the row."
+    fix = "Write the wanted answer, remove the row, or say skip_empty = true in [data]."
     empty = [row for row, e in enumerate(examples) if target and not unanswered and not e.targets]
     table.refuse(empty, f"column {target!r} is empty", fix)
     blank = [row for row, e in enumerate(examples) if not any(text for _, text in e.inputs)]

@@ -15,6 +15,7 @@ from optimizer import label_sets
 from optimizer.columns import Guess
 from optimizer.metrics import METRICS
 from optimizer.overlap import audit
+from optimizer.phrases import counted
 from optimizer.power import graded_gain, shown_gain
 from optimizer.records import Dataset
 
@@ -37,7 +38,7 @@ description = {description}
 file = {data}
 {query}{inputs}# the columns that the model sees
 {target}# the column with the wanted answer
-{roles}seed = 0                     # of the splits
+{roles}{empty}seed = 0                     # of the splits
 {shares}
 [model]
 {model}# or any LiteLLM name: "openai/gpt-4o-mini", "ollama_chat/llama3.1", "hosted_vllm/…"
@@ -152,6 +153,9 @@ def draft(  # noqa: PLR0913
         inputs=_pad("inputs", _list(guess.inputs)),
         target=_pad("target", _text(guess.target)),
         roles="".join(lines),
+        empty=f"{_pad('skip_empty', 'true')}# leaves out {counted(guess.empty, 'row')} without an answer or a text\n"
+        if guess.empty
+        else "",
         shares="" if guess.split_column else _shares(rows),
     )
 

@@ -8,9 +8,9 @@ repaired in silence. Files are read a row at a time, and what is not kept is for
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -64,6 +64,17 @@ class Table:
         """Raise DataError unless the column exists; `role` says what it was wanted for."""
         if name not in self.columns:
             raise DataError(f"{self.path}: {one_of(f'{role} column', name, list(self.columns))}")
+
+    def without(self, rows: Collection[int], note: str) -> Table:
+        """The table without some rows, which keep their numbers; `note` says what was left out."""
+        kept = [row for row in range(len(self.rows)) if row not in rows]
+        return replace(
+            self,
+            rows=tuple(self.rows[row] for row in kept),
+            lines=tuple(self.lines[row] for row in kept),
+            numbers=tuple(self.number(row) for row in kept),
+            note=" ".join(filter(None, (self.note, note))),
+        )
 
     def refuse(self, rows: Sequence[int], what: str, fix: str) -> None:
         """Raise DataError on the first of these rows, saying how many they are and where, if there are any."""

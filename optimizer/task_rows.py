@@ -10,11 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from optimizer import label_sets, row_metrics
+from optimizer.columns import empty_rows
 from optimizer.data import SplitPlan, split, to_examples
 from optimizer.errors import DataError, TaskError, one_of
 from optimizer.metrics import Metric, get_metric
 from optimizer.oddities import oddities
 from optimizer.overlap import same_inputs
+from optimizer.phrases import counted
 from optimizer.records import Dataset
 from optimizer.sampling import Draw
 from optimizer.scoring import score
@@ -48,6 +50,7 @@ def read_rows(task: Task, table: Table | None = None, *, own: Metric | None = No
         label = task.data.target if closed else ""
         draw = Draw(task.data.max_rows, task.data.seed, task.data.split_column, label)
         table = drawn(task.rows, draw) if task.rows else read_table(task.data_file, draw, task.data.query)
+    table = _filled(task, table)
     examples = to_examples(
         table,
         inputs=task.data.inputs,
@@ -68,6 +71,16 @@ def read_rows(task: Task, table: Table | None = None, *, own: Metric | None = No
     data = split(examples, table, plan, slices=task.data.slices)
     left_out = [table.note] if table.note else []
     return replace(data, notes=(*left_out, *data.notes, *oddities(data, task.data.target, labels))), labels
+
+
+def _filled(task: Task, table: Table) -> Table:
+    """Leave out the rows that cannot be used, if the task says so."""
+    data = task.data
+    empty = empty_rows(table, data.inputs, data.target) if data.skip_empty else set()
+    what = (
+        f"{counted(len(empty), 'row')} of {Path(table.path).name} without an answer or a text: left out (skip_empty)."
+    )
+    return table.without(empty, what) if empty else table
 
 
 def labels_of(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
@@ -120,6 +133,7 @@ def other_rows(
     if not file:
         return (), []
     table = read_table(task.folder / file, Draw(task.data.max_rows, task.data.seed, "", ""))
+    table = _filled(task, table) if targets else table
     examples = to_examples(
         table,
         inputs=task.data.inputs,
@@ -155,7 +169,7 @@ def shown_rows(task: Task, data: Dataset, labels: tuple[str, ...]) -> tuple[tupl
     """
     if not task.data.demos:
         return (), []
-    table = read_table(task.folder / task.data.demos)
+    table = _filled(task, read_table(task.folder / task.data.demos))
     closed = labels if task.task.kind == "classification" else ()
     examples = to_examples(table, inputs=task.data.inputs, target=task.data.target, labels=closed)
     if task.task.kind == "multilabel":

@@ -98,7 +98,8 @@ class Data(Section):
     `group` keeps rows of equal value together in one split; `slices` are columns to report the scores by. `ood` is a
     file with the same columns, of rows from elsewhere, which every contender answers after the test rows; `unlabelled`
     is one of rows that the winner labels, for the baseline to learn from. Of a file with more than `max_rows` rows so
-    many are drawn with `seed`, as `sampling` says; 0 uses all. Of an SQLite file `query` says which rows are meant.
+    many are drawn with `seed`, as `sampling` says; 0 uses all. `skip_empty` leaves rows out that cannot be used, and
+    says how many. Of an SQLite file `query` says which rows are meant.
     `demos` is a file of examples to show as they are, with the columns of inputs and target, and perhaps `reasoning`.
     """
 
@@ -118,6 +119,7 @@ class Data(Section):
     dev: Fraction = 0.25  #: share of the rows that the search looks at
     test: Fraction = 0.25  #: share of the rows that are sealed
     seed: Seed = 0  #: seed of splits and sample
+    skip_empty: bool = False  #: whether rows without a wanted answer, or without any input, are left out
     max_rows: Annotated[int, Field(ge=0)] = MAX_ROWS  #: rows that are drawn of a larger file; 0 uses all
 
     @model_validator(mode="after")

@@ -99,6 +99,19 @@ def test_init_says_what_the_rows_hold_and_can_show(command: Command, tmp_path: P
     assert "prompts." in command("space", "task.toml").stdout
 
 
+def test_init_takes_the_columns_that_are_named(command: Command, tmp_path: Path) -> None:
+    """Whatever they are called; a name that is nearly right is told, and nothing is written."""
+    rows = "".join(f"row {i},about {i},{'ab'[i % 2]},{'xyz'[i % 3]}\n" for i in range(60))
+    (tmp_path / "rows.csv").write_text("text,more,label,mood\n" + rows, encoding="utf-8")
+
+    said = command("init", "rows.csv", "--input", "more", "--input", "text", "--target", "mood").stdout
+    wrong = command("init", "rows.csv", "--target", "mod", "-o", "other.toml", code=2).stderr
+
+    assert "task.toml: classification of more + text -> mood, judged by accuracy" in said
+    assert "unknown target column 'mod'; allowed: text, more, label, mood. Did you mean 'mood'?" in wrong
+    assert not (tmp_path / "other.toml").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -485,7 +498,7 @@ BAD_INPUT = [
     (["init", "ragged.csv"], "ragged.csv", "3"),
     (["init", "rows.xyz"], "rows.xyz", ".csv"),
     (["init", "one_label.csv"], "label", "one"),
-    (["init", "empty_target.csv"], "label", "empty"),
+    (["plan", "empty_target.toml"], "label", "skip_empty"),
     (["init", "few.csv"], "rows", ""),
     (["tune", "missing.toml"], "missing.toml", "phrasetune init"),
     (["tune", "bad_column.toml"], "texts", "text"),
@@ -551,7 +564,8 @@ def _lay_traps(folder: Path) -> None:
     (folder / "ragged.csv").write_text("text,label\nfine,a\nbroken,b,c\n", encoding="utf-8")
     (folder / "rows.xyz").write_text("text\n", encoding="utf-8")
     (folder / "one_label.csv").write_text("text,label\n" + "".join(f"row {i},a\n" for i in range(40)), encoding="utf-8")
-    (folder / "empty_target.csv").write_text("text,label\nfine,a\nno answer,\nok,b\n", encoding="utf-8")
+    (folder / "empty_target.csv").write_text("id,text,label\n1,fine,a\n2,no answer,\n3,ok,b\n", encoding="utf-8")
+    (folder / "empty_target.toml").write_text(task.replace("rows.csv", "empty_target.csv"), encoding="utf-8")
     (folder / "few.csv").write_text("text,label\nx,a\ny,b\n", encoding="utf-8")
     (folder / "bad_column.toml").write_text(task.replace('["text"]', '["texts"]'), encoding="utf-8")
     (folder / "bad_metric.toml").write_text(task.replace("[data]", 'metric = "acuracy"\n[data]'), encoding="utf-8")

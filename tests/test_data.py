@@ -108,7 +108,7 @@ GOOD = {"id": "1", "text": "a", "label": "x", "all": '["x"]'}
         ({}, {"inputs": ["text", "label"]}, "rows.csv: column 'label' has two roles;"),
         ({}, {"inputs": ["text", "text"]}, "rows.csv: column 'text' has two roles;"),
         ({}, {"inputs": ["all"], "answers_column": "all"}, "rows.csv: column 'all' has two roles;"),
-        ({"label": " "}, {}, "rows.csv:3: column 'label' is empty. Write the wanted answer, or remove the row."),
+        ({"label": " "}, {}, "rows.csv:3: column 'label' is empty. Write the wanted answer, remove the row, or say"),
         ({"text": "\n"}, {}, "rows.csv:3: nothing stands in 'text'. Write the text, or remove the row."),
         ({"label": "xy"}, {"labels": ["x", "xyz"]}, "rows.csv:3: unknown label 'xy'; allowed: x, xyz. Did you mean"),
         ({"id": ""}, {"id_column": "id"}, "rows.csv:3: the id in 'id' is empty. Give every row an id of its own"),

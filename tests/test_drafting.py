@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from optimizer.columns import Guess, guess
 from optimizer.drafting import draft, facts, least_gain, power
+from optimizer.errors import DataError
 from optimizer.tables import read_table
 from optimizer.task import parse_task
 from optimizer.task_rows import read_rows
@@ -45,6 +46,35 @@ def test_a_draft_says_why_a_metric_is_not_the_usual_one() -> None:
 
     (line,) = [line for line in text.splitlines() if line.startswith("metric = ")]
     assert line.endswith("# numbers come near or not, so it compares their order; or exact_match, judge")
+
+
+def test_rows_that_cannot_be_used_are_left_out_and_counted(tmp_path: Path) -> None:
+    """The others keep their numbers, so that a row is called the same before and after the gaps are filled."""
+    path = tmp_path / "rows.csv"
+    lines = [f"row {i},{'ab'[i % 2]}" for i in range(1, 41)]
+    lines[1], lines[4], lines[9] = "row 2,", " ,a", "row 10, "
+    path.write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+    table = read_table(path)
+    text = draft(guess(table), 40, file=path.name, path="task.toml", name="x", metrics=["accuracy"])
+
+    task = parse_task(text, tmp_path / "task.toml")
+    data, labels = read_rows(task)
+
+    ids = {example.id for part in (data.train, data.dev, data.test) for example in part}
+    assert ids == {f"r{i}" for i in range(1, 41)} - {"r2", "r5", "r10"}
+    assert labels == ("a", "b")
+    assert data.notes[0] == "3 rows of rows.csv without an answer or a text: left out (skip_empty)."
+    with pytest.raises(DataError, match=r"rows.csv:3: column 'label' is empty \(so in 2 rows: 3, 11\)."):
+        read_rows(parse_task(text.replace("skip_empty = true ", "skip_empty = false"), tmp_path / "task.toml"))
+
+
+def test_a_file_without_gaps_has_nothing_to_leave_out(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(["text,label", *(f"row {i},{'ab'[i % 2]}" for i in range(40))]), encoding="utf-8")
+
+    text = draft(guess(read_table(path)), 40, file=path.name, path="task.toml", name="x", metrics=["accuracy"])
+
+    assert "skip_empty" not in text
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the shared data sets are not here")

@@ -141,6 +141,7 @@ def test_a_minimal_file_loads_with_the_defaults(tmp_path: Path) -> None:
             "dev": 0.25,
             "test": 0.25,
             "seed": 0,
+            "skip_empty": False,
             "max_rows": 20_000,
         },
         "model": {
@@ -229,6 +230,7 @@ def test_a_file_that_says_everything_loads(tmp_path: Path) -> None:
             "dev": 0.3,
             "test": 0.5,
             "seed": 3,
+            "skip_empty": True,
             "max_rows": 0,
         },
         "model": {
