@@ -12,6 +12,7 @@ from html import escape
 
 from optimizer.comparing import Compared
 from optimizer.contenders import LEVEL
+from optimizer.front import ROUNDING
 from optimizer.records import Contender
 from optimizer.report import Grid, dollars, percent, spread, visible
 from optimizer.verdict import able, figures
@@ -31,13 +32,14 @@ def score_at_least(contender: Contender, least: float, *, lower_bound: bool) -> 
     value = contender.interval[0] if lower_bound else contender.score
     what = "lower limit of the score" if lower_bound else "score"
     found = f"{percent(contender.score)} (95 % interval {spread(contender.interval)}) on {contender.n} test rows"
-    return Assertion(f"{what} is at least {percent(least)}", value >= least, found)
+    return Assertion(f"{what} is at least {percent(least)}", value >= least - ROUNDING, found)
 
 
 def cost_at_most(contender: Contender, most: float) -> Assertion:
     """1,000 rows cost at most so many US dollars; a price that is not known fails."""
     cost = contender.cost_per_1000
-    return Assertion(f"1,000 rows cost at most {dollars(most)}", cost is not None and cost <= most, dollars(cost))
+    holds = cost is not None and cost <= most * (1 + ROUNDING)
+    return Assertion(f"1,000 rows cost at most {dollars(most)}", holds, dollars(cost))
 
 
 def no_regression(compared: Compared) -> Assertion:
@@ -53,7 +55,7 @@ def drop_at_most(compared: Compared, points: float, *, lower_bound: bool) -> Ass
     value = c.interval[0] if lower_bound else c.difference
     what = f"a loss of more than {points:g} points against {compared.a.name} is"
     name = f"{what} ruled out" if lower_bound else f"{what} not found"
-    return Assertion(name, 100 * value >= -points, _difference(compared))
+    return Assertion(name, value >= -points / 100 - ROUNDING, _difference(compared))
 
 
 def _difference(compared: Compared) -> str:

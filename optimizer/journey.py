@@ -54,6 +54,10 @@ class Watch:
     event: Callable[[Event], None] = lambda _: None
     stop: threading.Event = field(default_factory=threading.Event)
 
+    def notice(self, text: str) -> None:
+        """Tell something in words."""
+        self.event(Notice(text))
+
 
 def tune(  # noqa: PLR0913 - the models that may be brought
     task: Task | str | Path,
@@ -291,7 +295,7 @@ class _Journey:
         return [self.ledger, *self.seconds.values()]
 
     def _notice(self, text: str) -> None:
-        self.watch.event(Notice(text))
+        self.watch.notice(text)
 
     def _search(self, replay: Sequence[Trial]) -> search.Found:
         options = self.plan.task.search

@@ -15,7 +15,6 @@ import numpy as np
 from optimizer.budget import Budget, Caps
 from optimizer.errors import BudgetSpent, InputError, Interrupted
 from optimizer.evaluate import Answered, Evaluator
-from optimizer.events import Notice
 from optimizer.handover import renderer_for
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
@@ -86,7 +85,7 @@ def predict_file(
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
         chosen = store.trial(run, trial)
         budget, how = Budget(caps or task_caps(task)), pace(model, task.model)
-        ledger = Ledger(model, store, run.id, budget, how, watch.stop, context=context(task.model))
+        ledger = Ledger(model, store, run.id, budget, how, watch.stop, watch.notice, context(task.model))
         known = [row for name in ("train", "dev", "test") for row in store.examples(run.data, name)]
         unscored = why_unscored(run.metric)
         metric = METRICS["exact_match"] if unscored else objective(task, labels_of(task, known))
@@ -130,7 +129,7 @@ def _answers(
     prompt = evaluate.settle(asked)
     takes = evaluate.reckon([(prompt, row) for row in rows], asked.outcomes)
     short = evaluate.ledger.budget.lacking(takes)
-    watch.event(Notice(f"{len(rows):,} rows: {short or f'it takes {takes.said}'}"))
+    watch.notice(f"{len(rows):,} rows: {short or f'it takes {takes.said}'}")
     try:
         return evaluate.answer(prompt, rows), None
     except (BudgetSpent, Interrupted) as ended:

@@ -186,7 +186,9 @@ def ready(task: Task, data: Dataset, named: tuple[str, ...], metric: Metric) -> 
         raise SpaceError(str(error)) from None
     rows = [[example.to_dict() for example in split] for split in (data.train, data.dev, data.test)]
     data = replace(data, notes=(*data.notes, *hidden))
-    return Plan(task, data, labels, space, renderer(space, task), digest(rows), metric, several)
+    plan = Plan(task, data, labels, space, renderer(space, task), digest(rows), metric, several)
+    require_rows(constraints(task), dev_rows(plan))
+    return plan
 
 
 def _without_logprobs(task: Task) -> dict[str, Any]:
@@ -269,11 +271,10 @@ def held_calls(plan: Plan) -> int:
 
 
 def require_calls(plan: Plan) -> None:
-    """Raise TaskError if the calls leave the search none beside the verdict's, or no row of a label that is bounded."""
+    """Raise TaskError if the calls leave the search none beside the verdict's."""
     most, held = plan.task.search.max_calls, held_calls(plan)
     if most and most <= held:
         raise TaskError(f"max_calls = {most:,}: {held:,} are kept for the verdict on the sealed test rows. Allow more.")
-    require_rows(constraints(plan.task), dev_rows(plan))
 
 
 def caps(task: Task) -> Caps:

@@ -20,12 +20,12 @@ from optimizer.budget import Budget, Caps, Spent
 from optimizer.clerk import Clerk
 from optimizer.contenders import BEST, SEED
 from optimizer.errors import BudgetSpent, Interrupted, TaskError
-from optimizer.events import Notice, Stage
+from optimizer.events import Stage
 from optimizer.holding import PerRow, dearest, keep_back, per_row
 from optimizer.journey import Watch, announce
 from optimizer.ledger import Ledger
 from optimizer.models import Model
-from optimizer.preparing import Plan, caps, context, pace, prepare, task_model
+from optimizer.preparing import Plan, caps, constraints, context, pace, prepare, task_model
 from optimizer.program_keeping import Kept, Proposing
 from optimizer.program_rows import Rows
 from optimizer.program_runs import Judged, Runner
@@ -98,11 +98,7 @@ def tune_program(  # noqa: PLR0913 - the models that may be brought
     watch = watch or Watch()
     watch.event(Stage("reading", "the task and its rows"))
     plan = prepare(task, allow_code=True)
-    if plan.metric.judged or not plan.metric.mean:
-        raise TaskError(
-            f"metric {plan.metric.name!r} is one of a whole set or a judge's; a program's rows are scored one by one. "
-            "Name another, such as accuracy, exact_match or a function of your own."
-        )
+    _require_fit(plan)
     student, source = _load(name, task.folder)
     brought = {PROPOSER: proposer, TEACHER: teacher}
     beside = {role: brought.get(role) or task_model(spec) for role, spec in plan.beside.items()}
@@ -111,6 +107,20 @@ def tune_program(  # noqa: PLR0913 - the models that may be brought
     with Store(db, create=True, paid=paid) as store:
         config = digest(["program", name, source, plan.config(model, beside)])
         return _Tuning(plan, student, model, beside, store, watch, config).run()
+
+
+def _require_fit(plan: Plan) -> None:
+    """Refuse what holds for prompts alone."""
+    if plan.metric.judged or not plan.metric.mean:
+        raise TaskError(
+            f"metric {plan.metric.name!r} is one of a whole set or a judge's; a program's rows are scored one by one. "
+            "Name another, such as accuracy, exact_match or a function of your own."
+        )
+    if constraints(plan.task) or plan.task.search.pareto:
+        raise TaskError(
+            "[search] pareto and [search.constraints] hold for prompts; what the steps of a program take is not told "
+            "apart. Leave them out."
+        )
 
 
 @dataclass
@@ -292,7 +302,7 @@ class _Tuning:
         self.store.update_run(self.id, status=status, reason=reason, **self._totals())
 
     def _notice(self, text: str) -> None:
-        self.watch.event(Notice(text))
+        self.watch.notice(text)
 
 
 def _load(name: str, folder: Path) -> tuple[Any, str]:

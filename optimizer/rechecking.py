@@ -19,7 +19,6 @@ from optimizer.comparing import recorded_metric
 from optimizer.contenders import BEST, SEED
 from optimizer.errors import BudgetSpent, InputError, Interrupted, ProviderError
 from optimizer.evaluate import Evaluator
-from optimizer.events import Notice
 from optimizer.handover import renderer_for
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
@@ -106,8 +105,8 @@ def recheck(
         number, started = rechecks.begin(store, run.id, trial.number, split, len(then))
         metric = _free_metric(store, run)
         budget, stop = Budget(caps or Caps()), watch.stop
-        how, tell = pace(model, task.model), lambda said: watch.event(Notice(said))
-        ledger = Ledger(model, store, run.id, budget, how, stop, tell, context(task.model))
+        how = pace(model, task.model)
+        ledger = Ledger(model, store, run.id, budget, how, stop, watch.notice, context(task.model))
         evaluate = Evaluator(ledger, renderer_for(trial, run.task), metric or METRICS["exact_match"], sample=number)
         now = _ask(evaluate, trial, [examples[outcome.example_id] for outcome in then])
         about = (number, run.id, trial.number, split, len(then), started)

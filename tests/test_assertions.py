@@ -35,6 +35,7 @@ def db(tmp_path: Path) -> Path:
         (1, "--min-score 0.79 --lower-bound", 0),  # the interval reaches 10 points down
         (1, "--min-score 0.81 --lower-bound", 1),
         (1, "--max-cost-per-1000 1", 0),
+        (1, "--max-cost-per-1000 0.9999999999", 0),  # a mean of floats may be off by so little
         (1, "--max-cost-per-1000 0.99", 1),
         (4, "--max-cost-per-1000 100", 1),  # not known is not kept
         (2, "--no-regression-from 1", 0),  # two rows of twenty are no proof

@@ -161,6 +161,22 @@ def test_rows_that_cannot_be_used_are_found(doctor: Doctor, tmp_path: Path) -> N
     assert found["model"][0]
 
 
+def test_a_constraint_that_no_prompt_could_break_is_found(doctor: Doctor, command: Command, tmp_path: Path) -> None:
+    """Of the three commands that prepare a task none goes on where the search would look at no row of the label."""
+    rows = [f"row {i},{'a' if i % 2 else 'b'}" for i in range(800)] + ["one,c", "two,c", "three,c"]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    command("init", "rows.csv")
+    task = tmp_path / "task.toml"
+    bounded = "calls = 100\nconstraints.min_recall = { c = 0.5 } #"
+    task.write_text(task.read_text(encoding="utf-8").replace("calls = 2000", bounded, 1), encoding="utf-8")
+
+    said = doctor("task.toml", fails=("data",))["data"][1]
+
+    assert said.startswith("min_recall of 'c': none of the ")
+    for name in ("plan", "tune"):
+        assert said in command(name, "task.toml", code=2).stderr
+
+
 def test_rows_that_leak_or_are_too_few_are_found(doctor: Doctor, tmp_path: Path) -> None:
     """Pairs in two splits, a label that is never shown, and too few rows to show any gain."""
     task = write_task(tmp_path)

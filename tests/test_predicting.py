@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import socket
 import sqlite3
 from pathlib import Path
+from threading import Event
 
 import pytest
 from server import ChatServer
@@ -95,3 +97,26 @@ def test_another_trial_than_the_winner_is_applied(db: Path, server: ChatServer, 
     assert len(server.log) == 60
     assert "run 1 has no trial 7" in command("predict", "new.csv", "--trial", "7", code=2).output
     assert "'x' names no trial" in command("predict", "new.csv", "--trial", "x", code=2).output
+
+
+def test_a_server_that_is_not_there_is_waited_for_aloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing is answered the user knows why, and where."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    path, said = tmp_path / "results.db", list[str]()
+    write_run(path, [Tried("10" * 10, "10" * 10), Tried(ANSWERED, ANSWERED, text="Say which.")], api_base=address)
+    (tmp_path / "new.csv").write_text("text\nhello\n", encoding="utf-8")
+    stop = Event()
+
+    def event(told: object) -> None:
+        said.append(str(getattr(told, "text", told)))
+        if "nobody answers" in said[-1]:
+            stop.set()
+
+    with Store(path) as store:
+        run = store.run()
+    done = predict_file(tmp_path / "new.csv", run, db=path, watch=Watch(event, stop))
+
+    assert isinstance(done.ended, Interrupted)
+    assert said[-1] == f"nobody answers at {address} (connection refused); waiting for it"

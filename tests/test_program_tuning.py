@@ -19,7 +19,7 @@ from server import ChatServer, Latency
 
 from optimizer import PromptSearch, history
 from optimizer.adapted import adapt
-from optimizer.errors import Interrupted, ProviderError
+from optimizer.errors import Interrupted, ProviderError, TaskError
 from optimizer.events import Event, Notice
 from optimizer.journey import Watch
 from optimizer.program_tuning import TunedProgram, tune_program
@@ -152,6 +152,17 @@ def trials(db: Path) -> list[tuple[object, float | None, int]]:
     """What was tried, its scores, and on how many rows."""
     with Store(db) as store:
         return [(trial.params, trial.score, trial.n) for trial in store.trials(1)]
+
+
+@pytest.mark.parametrize("search", [{"pareto": True}, {"constraints.max_prompt_tokens": 100.0}])
+def test_what_holds_for_prompts_alone_is_refused(tmp_path: Path, search: dict[str, object]) -> None:
+    """Before anything is bought or written, instead of passed over in silence."""
+    write_task(tmp_path, rows=60, search={"calls": 200, **search})
+
+    with pytest.raises(TaskError, match=r"\[search\.constraints\] hold for prompts"):
+        tuned(tmp_path, Sorter())
+
+    assert not (tmp_path / "results.db").exists()
 
 
 def test_a_cap_on_dollars_is_kept_and_covers_the_verdict(tmp_path: Path) -> None:
