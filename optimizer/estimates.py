@@ -21,8 +21,9 @@ def estimate(board: Board) -> None:
             continue
         score, mean = board.score(card.number), float(np.nanmean(scores))
         moved = score + slope * (np.array([found.scores[card.number], *found.limits[card.number]]) - mean)
-        low, high = moved[0] + np.copysign(np.hypot(moved[1:] - moved[0], rest), [-1, 1])
-        card.estimate, card.credible = float(moved[0]), (float(low), float(high))
+        ends = moved[0] + np.copysign(np.hypot(moved[1:] - moved[0], rest), [-1, 1])
+        middle, low, high = np.clip([moved[0], *ends], board.metric.low, 1.0).tolist()
+        card.estimate, card.credible = middle, (low, high)
         low, high = slope * found.gain_limits[card.number]
         card.gain, card.gain_credible = slope * float(found.gains[card.number]), (float(low), float(high))
 
