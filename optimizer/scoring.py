@@ -62,7 +62,7 @@ def weights(metric: Metric, rows: Sequence[Example]) -> Floats:
 
     if metric.weigh is None or not rows:
         return np.ones(len(rows))
-    numbers = _numbered(rows)
+    numbers = _numbered([row.target for row in rows])
     return metric.weigh(np.array([numbers[row.target] for row in rows], dtype=np.intp))
 
 
@@ -303,7 +303,8 @@ def _measured(
 def _codes(metric: Metric, examples: Mapping[str, Example], *contenders: Sequence[Outcome]) -> tuple[Codes, ...]:
     """Right labels [n], then each contender's answers [n], as numbers; those of ordered answers stand in order.
 
-    The contenders' outcomes are of the same rows in the same order. An accepted answer counts as the preferred one.
+    What could not be read is -1, and a label that none of these rows has comes after those that they have. The
+    contenders' outcomes are of the same rows in the same order. An accepted answer counts as the preferred one.
     """
     import numpy as np
 
@@ -312,14 +313,16 @@ def _codes(metric: Metric, examples: Mapping[str, Example], *contenders: Sequenc
     for outcomes in contenders:
         answered = zip(outcomes, rows, strict=True)
         texts.append([row.target if outcome.answer in row.targets else outcome.answer for outcome, row in answered])
-    numbers = _ordered(metric.order, texts) if metric.ordered else _numbered(rows)
+    numbers = _ordered(metric.order, texts) if metric.ordered else _numbered(*texts)
     codes = [[-1 if text is None else numbers.get(text, -1) for text in side] for side in texts]
     return tuple(np.array(side, dtype=np.intp) for side in codes)
 
 
-def _numbered(rows: Sequence[Example]) -> dict[str, int]:
-    """Number the right labels."""
-    return {label: number for number, label in enumerate(sorted({row.target for row in rows}))}
+def _numbered(right: Sequence[str | None], *given: Sequence[str | None]) -> dict[str, int]:
+    """Number the right labels, then other answers that were given."""
+    labels = {text for text in right if text is not None}
+    others = {text for side in given for text in side if text is not None} - labels
+    return {label: number for number, label in enumerate([*sorted(labels), *sorted(others)])}
 
 
 def _ordered(order: Sequence[str], texts: Sequence[Sequence[str | None]]) -> dict[str, int]:

@@ -34,7 +34,7 @@ def macro_f1(truth: Codes, answers: Codes) -> Floats:
 
 
 def mcc(truth: Codes, answers: Codes) -> Floats:
-    """Matthews' correlation of many classes, in [-1, 1]: Gorodkin (2004), eq. 8; all answers of -1 are one class.
+    """Matthews' correlation of many classes, in [-1, 1]: Gorodkin (2004), eq. 8; answers of -1 are a class as well.
 
     Where the rows or the answers are all of one class it is 0/0. It is then 1 if every answer is right, else 0.
     """
