@@ -18,7 +18,7 @@ from optimizer.events import BlockScored, Decided, Destination, Event, Notice, S
 from optimizer.records import State, Trial
 from optimizer.report import dollars, params_text, percent, spread, visible
 
-SHOWN = 8  # ended trials in view
+SHOWN = 8  # ended trials in view, the latest, and the best of all above them
 
 
 class LiveView:
@@ -110,7 +110,8 @@ class LiveView:
         for name in ("trial", "score", "rows", "state"):
             table.add_column(name, no_wrap=True)
         table.add_column("why")  # the one column that may give way: rich takes the room from what could be wrapped
-        for trial in self._ended:
+        best = [self._best] if self._best and self._best not in self._ended else []
+        for trial in [*best, *self._ended]:
             style = "green" if trial is self._best else "" if trial.state is State.COMPLETE else "dim"
             cells = (str(trial.number), percent(trial.score), str(trial.n), trial.state.value, trial.reason)
             table.add_row(*(Text(visible(cell), no_wrap=True, overflow="ellipsis") for cell in cells), style=style)
