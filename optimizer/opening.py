@@ -20,6 +20,7 @@ from optimizer.errors import StoreError, Upgraded
 from optimizer.owner import alive, me
 
 APPLICATION_ID = 1885892212  # "phnt": tells our file from any other SQLite file
+FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}  # how a full disk shows
 BUSY_SECONDS = 30  # other processes may hold the file for a bulk insert
 
 
@@ -56,12 +57,23 @@ def connect(path: Path, *, create: bool, paid: bool) -> sqlite3.Connection:
             conn.close()
             raise
     except (sqlite3.Error, UnicodeError) as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in FULL:
+            raise unwritable(path, error) from None
         raise StoreError(
             f"{path}: cannot be used as results database ({brief(error)}). Check that the folder is writable and the "
             f"disk not full. If the file is damaged, restore a copy, save what is left (sqlite3 {path} .recover), or "
             "name another file with --db."
         ) from None
     return conn
+
+
+def unwritable(path: str | Path, error: Exception) -> StoreError:
+    """Say that nothing more can be written, and what to do."""
+    return StoreError(
+        f"{path}: cannot be written ({brief(error)}). What was written is safe. Free the disk, or wait for the program "
+        "that holds the file; then give the same command again: it resumes. If the file is damaged, restore a copy, or "
+        "name another with --db."
+    )
 
 
 def look(path: Path) -> sqlite3.Connection:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from optimizer.budget import Spent
 from optimizer.errors import StoreError
-from optimizer.opening import brief, checksum, connect, packed
+from optimizer.opening import brief, checksum, connect, packed, unwritable
 from optimizer.owner import alive, me
 from optimizer.records import Completion, Failure
 
@@ -106,11 +106,7 @@ class Purchases:
             except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
                 raise
             except sqlite3.DatabaseError as error:
-                raise StoreError(
-                    f"{self.path}: cannot be written ({brief(error)}). What was written is safe. Free the disk, or "
-                    "wait for the program that holds the file; then give the same command again: it resumes. If the "
-                    "file is damaged, restore a copy, or name another with --db."
-                ) from None
+                raise unwritable(self.path, error) from None
 
     def _insert(self, table: str, rows: Iterable[Mapping[str, Any]], *, replace: bool = False) -> None:
         self.db.table(table).insert_all((dict(row) for row in rows), replace=replace, ignore=not replace)
