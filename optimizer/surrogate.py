@@ -13,6 +13,7 @@ variances follow by the MM steps of Zhou et al. (2019, eq. 5), one each time, fr
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,12 +83,15 @@ class Surrogate:
     def _pairs(self, mains: Floats) -> Floats:
         """Sum the products of two dimensions' kernels: [kernels, n, m] -> [n, m]."""
         shares, total, squares = self._shares(), np.zeros(mains.shape[1:]), np.zeros(mains.shape[1:])
-        for place in range(len(self.grid.dimensions)):
-            mine = self.places == place
-            alike = np.tensordot(shares[mine], mains[mine], 1)
+        ends = np.searchsorted(self.places, np.arange(len(self.grid.dimensions) + 1))
+        for first, last in itertools.pairwise(ends):  # slices, not masks: a copy would take as long as the sums
+            alike = np.tensordot(shares[first:last], mains[first:last], 1)
             total += alike
-            squares += alike**2
-        return (total**2 - squares) / 2
+            squares += np.square(alike, out=alike)
+        np.square(total, out=total)
+        total -= squares
+        total /= 2
+        return total
 
     def _open(self, codes: Codes) -> None:
         """Take further prompts in; those seen before stand first, in the same order."""

@@ -18,8 +18,8 @@ from optimizer.surrogate import Draw, Surrogate, inverse
 
 EACH = 1.25  # prior standard deviation of a variance's logarithm, about the surrogate's own prior
 COMMON = 2.0  # and of what all of them share: whether the space matters at all
-FIRST = 30  # steps before the first draw
-BETWEEN = 3  # steps from a draw to the next
+FIRST = 15  # steps before the first draw
+BETWEEN = 2  # steps from a draw to the next
 
 
 def draws(model: Surrogate, count: int, rng: np.random.Generator) -> list[Draw]:
