@@ -46,7 +46,7 @@ class Aims:
             return
         self._measure()
         fitted = {
-            name: amount(codes, cells, width)
+            name: amount(codes, cells[: len(codes)], width)  # of prompts in flight nothing is known yet
             for name, cells in zip(MEASURED, self._cells, strict=True)
             if name in self._needed()
         }

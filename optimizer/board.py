@@ -20,6 +20,8 @@ from optimizer.scoring import interval as interval_of
 from search_spaces.prompt import Example, Prompt
 from search_spaces.space import Space, Value
 
+Floats = NDArray[np.float64]
+
 ERRORS = 0.2  # a trial with a larger share of failed calls is not scored at all
 FEW = 5  # failed calls that are needed for that: a fault that has passed should not cost a prompt
 CALLS_A_ROW = 8  # calls of a search for each dev row that it looks at …
@@ -61,6 +63,11 @@ class Card:
     gain: float = 0.0
     gain_credible: tuple[float, float] = (-1.0, 1.0)
     told: bool = False  # whether its end was announced
+
+    @property
+    def tokens(self) -> int:
+        """What its answers took."""
+        return sum(outcome.tokens for outcome in self.answers.values())
 
     @property
     def open(self) -> bool:
@@ -160,7 +167,24 @@ class Board:
                 self.awaited[pick.trial, row] = False
                 self.scores[pick.trial, row] = np.nan if outcome.score is None else outcome.score
                 self.calls += 1
-            card.steps[len(card.answers)] = self.score(pick.trial)
+            if not np.isnan(self.scores[pick.trial]).all():
+                card.steps[len(card.answers)] = self.score(pick.trial)
+
+    @property
+    def lost(self) -> NDArray[np.bool_]:
+        """Which cells were asked and have no score, since their calls failed [trials, rows]."""
+        lost: NDArray[np.bool_] = np.isnan(self.scores) & (self.attempts > 0) & ~self.awaited
+        return lost
+
+    @property
+    def believed(self) -> Floats:
+        """The scores that decisions are taken by [trials, rows]: a call that failed is as good as a wrong answer.
+
+        Of a prompt that has failed all answers are: no verdict could be had on it, nor on those that fail as it does,
+        which would draw the search if they do well elsewhere. What is told of a prompt leaves failed calls out.
+        """
+        failed = np.array([[card.state is State.FAILED] for card in self.cards], dtype=np.bool_)
+        return np.where(self.lost | (failed & (self.attempts > 0)), 0.0, self.scores)
 
     def score(self, number: int) -> float:
         """Compute the metric over the rows that a prompt has answered; 0 without any."""
@@ -194,13 +218,14 @@ class Board:
             reason=card.reason,
             seconds=sum(outcome.seconds for outcome in outcomes),
         )
-        if card.state is State.FAILED:
+        n = sum(outcome.score is not None for outcome in outcomes)
+        if card.state is State.FAILED or not n:
             return replace(trial, steps={})
         return replace(
             trial,
             score=self.score(number),
             interval=card.interval,
-            n=sum(outcome.score is not None for outcome in outcomes),
+            n=n,
             estimate=card.estimate,
             credible=card.credible,
         )

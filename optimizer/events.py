@@ -44,7 +44,7 @@ class BlockScored:
     params: Mapping[str, Any]
     n: int
     of: int
-    score: float
+    score: float | None
     interval: tuple[float, float] | None
 
 

@@ -187,6 +187,8 @@ class Grid:
 
     def filled(self, codes: Codes, rng: np.random.Generator) -> Codes:
         """Give dimensions that do not apply some level, so that a climb may start from there."""
+        if not self.blocks:
+            return codes
         drawn = np.stack([rng.integers(b.start, b.stop, size=len(codes)) for b in self.blocks], axis=1)
         return np.where(codes >= 0, codes, drawn)
 

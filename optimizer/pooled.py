@@ -93,7 +93,7 @@ class Pooled:
         cards = self.board.cards
         new = [self.grid.encode(card.params) for card in cards[len(self.codes) :]]
         self.codes = np.concatenate([self.codes, np.array(new, dtype=np.intp).reshape(len(new), self.codes.shape[1])])
-        self.model.fit(self.codes, self.board.scores, self.weights)
+        self.model.fit(self.codes, self.board.believed, self.weights)
         self.aims.learn(self.codes, self.grid.width)
         self._give_up(rng)
 
@@ -103,14 +103,18 @@ class Pooled:
         learnt = self.board.cards[: len(self.codes)]
         self.codes = np.array([self.grid.encode(card.params) for card in learnt], dtype=np.intp)
         self.model.widen(self.grid, self.codes)
-        self.model.fit(self.codes, self.board.scores[: len(learnt)], self.weights)
+        self.model.fit(self.codes, self.board.believed[: len(learnt)], self.weights)
         self.aims.learn(self.codes, self.grid.width)
         self.hopes = []
         if self.futility:
             self.racing, self.futility = False, ""
 
     def finish(self, rng: np.random.Generator) -> int:
-        """Close what is open, and return the winner: of the prompts with a full score the highest posterior mean."""
+        """Close what is open, and return the winner.
+
+        Of the prompts with a full score, and the leader where there is none but the seed prompt, that is the highest
+        posterior mean, or metric of the whole set; of those that score the same on the same rows the cheapest.
+        """
         self._give_up(rng)
         for card in self.board.cards:
             if card.open:
@@ -119,7 +123,11 @@ class Pooled:
         able = [card.number for card in self.board.cards if card.state is State.COMPLETE]
         if len(able) < 2:
             able.append(self.leader)  # a small budget has not sufficed for all of its rows
-        return max(self.aims.keeping(able, final=True), key=lambda number: (self._merit(number), -number))
+        kept = self.aims.keeping(able, final=True)
+        best = max(kept, key=lambda number: (self._merit(number), -number))
+        equal = [n for n in kept if self.board.cards[n].answers.keys() == self.board.cards[best].answers.keys()]
+        equal = [n for n in equal if self.board.score(n) == self.board.score(best)]
+        return min(equal, key=lambda number: (self.board.cards[number].tokens, number != best))
 
     def levels(self, name: str) -> dict[Value, tuple[float, float]]:
         """Say what the leading prompt is thought to score with each value of a dimension, and how surely."""
@@ -147,9 +155,11 @@ class Pooled:
         return max(tried or able, key=lambda number: (self.model.f[number], -number))
 
     def _able(self) -> list[int]:
-        """List the prompts that may win."""
-        cards = self.board.cards
-        return self.aims.keeping([c.number for c in cards if c.state is not State.FAILED and c.answers])
+        """List the prompts that may win: not those of which too many calls fail for a verdict, if there are others."""
+        tried = [card for card in self.board.cards if card.state is not State.FAILED and card.answers]
+        enough = LEAST_BLOCKS * self.limits.block
+        sound = [card for card in tried if len(card.answers) < enough or not card.lacking]
+        return self.aims.keeping([card.number for card in sound or tried])
 
     def _despair(self, rng: np.random.Generator) -> None:
         """Stop exploring when the whole space promises too little for too long."""
@@ -290,14 +300,18 @@ class Pooled:
             every = f"all {len(self.board.rows)} dev rows"
             few = f"the {counted(left, 'call')} left cannot score another prompt on {every}"
             done = f"every prompt that might be the best has answered {every}"
-            self.reason = self.futility or (few if rivals else done)
+            self.reason = self.futility or (few if rivals or self._alone else done)
         return _merged([Pick(number, (row,)) for number, row in rows[:left]])
 
     def _spent(self) -> str:
         calls = self.limits.calls
         looked = f"{calls} answers were looked at" if calls > 1 else "1 answer was looked at"
-        alone = len(self.board.cards) == 1 < self.board.space.size
-        return f"{looked}: too few to try another prompt than the seed prompt" if alone else looked
+        return f"{looked}: too few to try another prompt than the seed prompt" if self._alone else looked
+
+    @property
+    def _alone(self) -> bool:
+        """Whether no prompt but the seed prompt was tried, though there are others."""
+        return len(self.board.cards) == 1 < self.board.space.size
 
     def _front(self, draws: Floats, able: Sequence[int]) -> int | None:
         """Find the prompt on the front that lacks the fewest rows; after those by their means, those that may be."""
@@ -353,6 +367,7 @@ class Pooled:
         """Order the rows that a prompt has not seen: each label its share, in it the most uncertain answer first."""
         level = self.model.f[number] if number < len(self.model.f) else self.model.f[self.leader]
         doubt: Floats = -np.abs(level + self.model.b)  # p (1 - p) is highest where the logit is nearest to 0
+        doubt[self.board.lost.any(axis=0)] = 0.0  # where calls fail they may fail for this prompt as well, or not
         answered = defaultdict[str, int](int)
         for row in self.board.cards[number].answers:
             answered[self.labels[row]] += 1

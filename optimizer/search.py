@@ -278,12 +278,13 @@ class _Play:
         open_before = [card.number for card in board.cards if card.open]
         board.enter(step, picks, outcomes)
         self.cost += sum(outcome.cost for outcome in outcomes)
+        if not board.cards[0].failing:
+            self.searcher.learn(np.random.default_rng([self.options.seed, step, 1]))
         seed = board.cards[0]
-        if seed.failing:  # nothing was kept, so that the next run begins with the seed prompt again
+        if seed.failing or seed.state is State.FAILED:  # nothing is kept: the next run asks the seed prompt again
             raise InputError(f"no prompt could be scored: {seed.failure()}. Check the model, then run again.")
         for pick in picks:
             self.hooks.event(self._block(board.cards[pick.trial]))
-        self.searcher.learn(np.random.default_rng([self.options.seed, step, 1]))
         closed = [number for number in open_before if not board.cards[number].open]
         self.tell(sorted({*closed, *(pick.trial for pick in picks)}))
         best = board.cards[self.searcher.leader]
@@ -304,5 +305,5 @@ class _Play:
         n = int((~np.isnan(scores)).sum())
         # The interval of a set-level metric needs a bootstrap: too slow for every block.
         interval = wilson(float(np.nansum(scores)), n) if self.board.metric.mean else None
-        score = card.steps[len(card.answers)]
+        score = card.steps.get(len(card.answers))
         return BlockScored(card.number, card.params, n, len(self.board.rows), score, interval)

@@ -61,6 +61,7 @@ class Surrogate:
         main = TYPICAL * (1 - pairs) / max(1, dimensions) / ways[self.places]
         self.priors = np.array([*main, max(FLOOR, TYPICAL * pairs), RESIDUAL])
         self.scales = self.priors.copy()  # of each kernel, of the pairs, of what each prompt has of its own
+        self._used = self.scales  # those of the last fit
         self.row_scale = ROWS
         self.dispersion = 1.0
         self.f, self.b = np.zeros(0), np.zeros(0)
@@ -75,7 +76,7 @@ class Surrogate:
 
         A pair of dimensions that matter alone is likelier to matter together (heredity: Chipman 1996).
         """
-        roots = np.sqrt(self.scales[:-2])
+        roots = np.sqrt(self._used[:-2])
         each = np.bincount(self.places, weights=roots, minlength=len(self.grid.dimensions))
         total = (each.sum() ** 2 - (each**2).sum()) / 2
         return roots / np.sqrt(total) if total > 0 else np.zeros_like(roots)
@@ -126,6 +127,7 @@ class Surrogate:
         weights
             What each row counts [rows], 1 in the mean: a metric of the whole set may need rare labels to count more.
         """
+        self._used = self.scales  # all that is said of this fit goes by these; what it finds serves the next
         self._open(codes)
         if len(self.b) != scores.shape[1]:
             self.b = np.zeros(scores.shape[1])
@@ -141,13 +143,12 @@ class Surrogate:
         self.covariance = self._half.T @ self._half
         if not np.isin(self._y, (0.0, 1.0)).all():
             self._disperse()
-        self._used = self.scales
         self._rescale(pairs)
         self._roots = None
 
     def _prior(self, pairs: Floats) -> Floats:
-        kernel: Floats = np.tensordot(self.scales[:-2], self._mains, 1) + self.scales[-2] * pairs + CONSTANT
-        kernel[np.diag_indices_from(kernel)] += self.scales[-1]
+        kernel: Floats = np.tensordot(self._used[:-2], self._mains, 1) + self._used[-2] * pairs + CONSTANT
+        kernel[np.diag_indices_from(kernel)] += self._used[-1]
         return kernel
 
     def _newton(self) -> float:
@@ -274,12 +275,12 @@ class Surrogate:
             self._roots = main, alike, _root(main), _root(alike)
         main, alike, main_root, root = self._roots
         single = main_root @ rng.standard_normal(width)
-        pair = np.sqrt(self.scales[-2]) * (root @ rng.standard_normal((width, width)) @ root.T)
+        pair = np.sqrt(self._used[-2]) * (root @ rng.standard_normal((width, width)) @ root.T)
         pair = self._symmetric(pair)
         mean = float(np.sqrt(CONSTANT) * rng.standard_normal())
         x = onehot(self.codes, width)
         prior = x @ single + 0.5 * ((x @ pair) * x).sum(axis=1) + mean
-        prior += np.sqrt(self.scales[-1]) * rng.standard_normal(n)
+        prior += np.sqrt(self._used[-1]) * rng.standard_normal(n)
         away = self.samples(rng, 1)[0] - self.f
         weights = self._inverse @ (self.f + scale * (away - prior))
         toward = alike @ x.T
@@ -287,7 +288,7 @@ class Surrogate:
         return Draw(
             self.f + scale * away - mean,
             scale * single + main @ (x.T @ weights),
-            scale * pair + self._symmetric(self.scales[-2] * ((toward * weights) @ toward.T)),
+            scale * pair + self._symmetric(self._used[-2] * ((toward * weights) @ toward.T)),
             mean,
         )
 
@@ -295,7 +296,7 @@ class Surrogate:
         """The kernels of the main effects and of the products, over all features [width, width]."""
         shares = self._shares()
         main, alike = np.zeros((self.grid.width,) * 2), np.zeros((self.grid.width,) * 2)
-        for scale, share, (place, kernel) in zip(self.scales[:-2], shares, self.grid.kernels, strict=True):
+        for scale, share, (place, kernel) in zip(self._used[:-2], shares, self.grid.kernels, strict=True):
             block = self.grid.blocks[place]
             main[block, block] += scale * kernel
             alike[block, block] += share * kernel
