@@ -201,7 +201,7 @@ class Board:
         note = f"; {lacking} calls failed and are left out" if lacking and state is not State.FAILED else ""
         card.state, card.reason = state, reason + note
         if state is not State.FAILED:
-            rng = np.random.default_rng([self.seed, number])
+            rng = np.random.default_rng(self.seed)  # as the verdict's: equal answers have equal intervals
             card.interval = interval_of(self.metric, list(card.answers.values()), self.examples, rng)
 
     def trial(self, number: int) -> Trial:

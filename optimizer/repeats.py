@@ -21,7 +21,7 @@ class Noise:
     """What chance does where a prompt is asked again.
 
     Scores of rows flip at the rate `flips`, with its 95 % interval; two runs on `rows` rows then lie up to `floor`
-    apart, in 95 % of the cases. Where no score flipped, `floor` is for as many flips as the interval allows.
+    apart, in 95 % of the cases, if as many flip as the interval allows.
     """
 
     flips: float
@@ -40,8 +40,9 @@ def noise(scores: ArrayLike, rows: int, rng: np.random.Generator) -> Noise | Non
     if flips is None:
         return None
     if flips and not np.isin(runs[~np.isnan(runs)], (0.0, 1.0)).all():
-        return Noise(flips, limits, len(runs), noise_from_repeats(runs, rng))
-    return Noise(flips, limits, rows, noise_from_flips(flips or limits[1], rows))
+        whole = int((~np.isnan(runs).any(axis=1)).sum())
+        return Noise(flips, limits, whole, noise_from_repeats(runs, rng))
+    return Noise(flips, limits, rows, noise_from_flips(limits[1], rows))
 
 
 def flip_rate(

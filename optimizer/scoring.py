@@ -117,10 +117,13 @@ def summarise(metric: Metric, outcomes: Sequence[Outcome], examples: Mapping[str
 def interval(
     metric: Metric, outcomes: Sequence[Outcome], examples: Mapping[str, Example], rng: np.random.Generator
 ) -> tuple[float, float]:
-    """The 95 % interval of `summarise`; all that the metric can be if no row has a score."""
+    """The 95 % interval of `summarise`; all that the metric can be if no row has a score.
+
+    The same outcomes have the same interval from the same `rng`, in whatever order they come.
+    """
     from optimizer import stats
 
-    scored = _scored(outcomes)
+    scored = sorted(_scored(outcomes), key=lambda outcome: outcome.example_id)
     if not scored:
         return (metric.low, 1.0)
     if metric.mean:

@@ -284,9 +284,21 @@ def test_the_sentence_says_how_sure_it_is(
     crossover: int | None, interval: tuple[int | None, int | None], said: str
 ) -> None:
     """An upper limit beyond the rows is more than all of them."""
-    points = tuple(CurvePoint(n, 0.5, (0.4, 0.6), 5, 0.01, (-0.1, 0.1)) for n in sizes(300))
+    points = tuple(CurvePoint(n, 0.5, (0.4, 0.6), 5, 0.06, (0.01, 0.11)) for n in sizes(300))
 
     assert said == sentence(LearningCurve(BEST, points, crossover, interval))
+
+
+def test_a_lead_that_is_not_shown_is_no_overtaking() -> None:
+    """The verdict says beside it that no difference is shown between the two."""
+    points = [CurvePoint(n, 0.5, (0.4, 0.6), 5, 0.01 if n >= 128 else -0.1, (-0.2, 0.1)) for n in sizes(300)]
+    curve = LearningCurve(BEST, tuple(points), 128, (64, 256))
+    shown = replace(curve, points=(*points[:-1], replace(points[-1], difference_interval=(0.01, 0.1))))
+
+    assert curve.level
+    assert "is level with the best prompt from about 128 labelled rows on" in sentence(curve)
+    assert not shown.level
+    assert "overtakes the best prompt at about 128 labelled rows" in sentence(shown)
 
 
 # --- intervals --------------------------------------------------------------------------------------------

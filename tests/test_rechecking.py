@@ -73,7 +73,7 @@ def test_the_difference_is_paired_with_what_was_recorded(db: Path, server: ChatS
     said = " ".join(sentences(found))
     assert "10 of 20 answers changed (50.0 %, 95 % interval 29.9–70.1)." in said
     assert "The winner scores worse than it did: -50.0 points" in said
-    assert "Were this chance alone, two runs of the prompt on 20 rows would lie up to 30.0 points apart." in said
+    assert "Were this chance alone, two runs of the prompt on 20 rows would lie up to 35.0 points apart." in said
     assert "The provider has another model: x-1 answered then, x-2 now." in said
 
 

@@ -125,7 +125,17 @@ def test_noise_is_told_for_as_many_rows_as_are_asked_about() -> None:
     assert found is not None
     assert (found.flips, found.rows) == (0.2, 100)
     assert found.interval[0] < 0.2 < found.interval[1]
-    assert found.floor == repeats.noise_from_flips(0.2, 100) < repeats.noise_from_flips(0.2, 10)
+    assert found.floor == repeats.noise_from_flips(found.interval[1], 100) < repeats.noise_from_flips(0.2, 10)
+
+
+def test_more_flips_are_never_less_noise() -> None:
+    floors = []
+    for flipped in range(6):
+        found = repeats.noise([[1.0, 0.0]] * flipped + [[1.0, 1.0]] * (50 - flipped), 200, np.random.default_rng(0))
+        assert found is not None
+        floors.append(found.floor)
+
+    assert floors == sorted(set(floors))
 
 
 def test_where_no_score_flipped_the_noise_is_what_the_rows_still_allow() -> None:
@@ -139,7 +149,7 @@ def test_where_no_score_flipped_the_noise_is_what_the_rows_still_allow() -> None
 
 def test_noise_of_graded_scores_is_for_their_own_rows() -> None:
     """They move by less than right and wrong do."""
-    found = repeats.noise([[0.5, 0.6], [0.7, 0.6], [0.2, 0.2]] * 10, 500, np.random.default_rng(0))
+    found = repeats.noise([[0.5, 0.6], [0.7, 0.6], [0.2, 0.2]] * 10 + [[0.4, np.nan]], 500, np.random.default_rng(0))
 
     assert found is not None
     assert found.rows == 30
