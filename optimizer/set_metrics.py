@@ -1,7 +1,8 @@
 """Metrics of a whole set of answers, for many sets at once, and how much a row tells about them.
 
 Codes in, numbers out: right labels `truth` [..., m] as numbers from 0, `answers` [..., m] as the same numbers, -1 for
-any other answer or none; one value for each [...]. Some take sums of counts instead. Knows no text, label or outcome.
+any other answer or none, but where codes stand in their order; one value for each [...]. Some take sums of counts
+instead. Knows no text, label or outcome.
 numpy is loaded when a function is called, because naming a metric should not cost its import.
 """
 
@@ -53,14 +54,11 @@ def mcc(truth: Codes, answers: Codes) -> Floats:
 def spearman(truth: Codes, answers: Codes) -> Floats:
     """Rank correlation, in [-1, 1]: Spearman (1904), with mean ranks for ties. Codes must stand in their order.
 
-    An answer of -1 counts as the end of the right answers' range that is farther away: to give no answer is never
-    better than to give one. Without any order (all rows or all answers equal) it is 1 if every answer is right, else 0.
+    Without any order (all rows or all answers equal) it is 1 if every answer is right, else 0.
     """
     import numpy as np
 
     truth, answers = np.broadcast_arrays(truth, answers)
-    low, high = truth.min(), truth.max()
-    answers = np.where(answers < 0, np.where(2 * truth > low + high, low, high), answers)
     width = _width(truth, answers)
     x, y = _ranks(truth, width), _ranks(answers, width)
     together = (x * y).sum(axis=-1)
@@ -72,14 +70,11 @@ def kappa(truth: Codes, answers: Codes) -> Floats:
     """Cohen's kappa with quadratic weights, in [-1, 1]: Cohen (1968), eq. 7; a code is a label's place in its order.
 
     With these weights it is 1 - sum (t - a)^2 / sum over all pairs of rows (t_i - a_j)^2 / n, which needs means and
-    variances alone. An answer of -1 counts as the end of the labels' range that is farther away. Where the rows and
-    all answers are of one label it is 1.
+    variances alone. Where the rows and all answers are of one label it is 1.
     """
     import numpy as np
 
     truth, answers = np.broadcast_arrays(truth, answers)
-    low, high = truth.min(), truth.max()
-    answers = np.where(answers < 0, np.where(2 * truth > low + high, low, high), answers)
     observed = ((truth - answers) ** 2).mean(axis=-1)
     expected = truth.var(axis=-1) + answers.var(axis=-1) + (truth.mean(axis=-1) - answers.mean(axis=-1)) ** 2
     return _ratio(expected - observed, expected, observed == 0)

@@ -527,6 +527,33 @@ def test_labels_have_the_order_that_is_declared(answers: list[str | None], expec
     assert pytest.approx(expected) == scoring.summarise(metric, outcomes, examples)
 
 
+@pytest.mark.parametrize("name", ["kappa", "spearman"])
+def test_the_ends_of_a_scale_are_those_that_are_declared(name: str) -> None:
+    """Rows of 3 and 4 on a scale from 1 to 5: to give no answer to the 3 is as bad as the 5, and no better."""
+    metric = scoring.get_metric(name, ["1", "2", "3", "4", "5"])
+    none, worst = (
+        scoring.summarise(metric, *numbered(["3", "4", "3", "4"], [answer, "4", "3", "4"], metric)[::-1])
+        for answer in (None, "5")
+    )
+
+    assert none == worst
+
+
+@pytest.mark.parametrize("name", ["kappa", "spearman", "mcc", "macro_f1"])
+def test_a_set_has_one_value_whatever_stands_beside_it(name: str) -> None:
+    """Resampled sets are computed together, in any number."""
+    draw = np.random.default_rng(3)
+    metric = scoring.get_metric(name, ["1", "2", "3", "4", "5"])
+    answers = [None if draw.random() < 0.2 else str(draw.integers(1, 6)) for _ in range(30)]
+    examples, outcomes = numbered([str(draw.integers(1, 6)) for _ in range(30)], answers, metric)
+    over, (truth, given) = scoring._measured(metric, examples, outcomes)
+    rows = draw.integers(30, size=(40, 8))
+
+    together = over(truth[rows], given[rows])
+
+    assert together.tolist() == pytest.approx([float(over(truth[one], given[one])) for one in rows])
+
+
 def test_to_give_no_answer_is_never_better_than_to_give_one() -> None:
     """Whatever was answered, its place taken by nothing does not raise the rank correlation."""
     draw = random.Random(2)
