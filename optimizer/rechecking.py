@@ -103,17 +103,17 @@ def recheck(
         then = random.Random("recheck").sample(every_row, len(every_row))[:rows]  # fewer rows are a part of more
         examples = {row.id: row for row in store.examples(run.data, split)}
         number, started = rechecks.begin(store, run.id, trial.number, split, len(then))
-        metric = _free_metric(store, run)
-        budget, stop = Budget(caps or Caps()), watch.stop
+        metric, budget, stop = _free_metric(store, run), Budget(caps or Caps()), watch.stop
         how = pace(model, task.model)
         ledger = Ledger(model, store, run.id, budget, how, stop, watch.notice, context(task.model))
         evaluate = Evaluator(ledger, renderer_for(trial, run.task), metric or METRICS["exact_match"], sample=number)
         now = _ask(evaluate, trial, [examples[outcome.example_id] for outcome in then])
         about = (number, run.id, trial.number, split, len(then), started)
         rechecks.finish(store, _compared(store, about, (then, now), examples, metric))
-        every = tuple(rechecks.rechecks(store, run.id))
+        every = {each.id: each for each in rechecks.rechecks(store, run.id)}
     failed, chance = sum(outcome.score is None for outcome in now), _noise(metric, (then, now), len(every_row))
-    return Rechecked(every[-1], every, ledger.bought, failed, trial.prompt.settings.temperature, chance)
+    temperature = trial.prompt.settings.temperature
+    return Rechecked(every[number], tuple(every.values()), ledger.bought, failed, temperature, chance)
 
 
 def _noise(metric: Metric | None, sides: tuple[Sequence[Outcome], Sequence[Outcome]], rows: int) -> Noise | None:

@@ -77,7 +77,6 @@ def _names(origins: Origins) -> str:
 
 def record(found: Rechecked) -> dict[str, Any]:
     """Give a recheck as JSON takes it, with those before it."""
-    every = [asdict(recheck) for recheck in found.all]
     told = {"bought": found.bought, "failed": found.failed, "sentences": sentences(found)}
     told["noise"] = asdict(found.noise) if found.noise else None
-    return {"recheck": every[-1], **told, "rechecks": every}
+    return {"recheck": asdict(found.latest), **told, "rechecks": [asdict(recheck) for recheck in found.all]}

@@ -15,7 +15,7 @@ from optimizer.comparing import Named, side_by_side
 from optimizer.errors import BudgetSpent, InputError, Interrupted, ProviderError
 from optimizer.journey import Watch
 from optimizer.rechecking import Rechecked, recheck
-from optimizer.rechecking_tables import sentences
+from optimizer.rechecking_tables import record, sentences
 from optimizer.records import Run
 from optimizer.store import Store
 from tests.conftest import Command
@@ -121,6 +121,20 @@ def test_a_cap_ends_it_and_the_same_command_goes_on(db: Path, server: ChatServer
     found = again(db)
 
     assert (found.bought, len(server.log), len(found.all), found.latest.id) == (13, 20, 1, 1)
+
+
+def test_one_that_is_gone_on_with_after_another_is_the_one_that_is_told(db: Path, server: ChatServer) -> None:
+    """A later recheck of fewer rows came to its end first; each tells of its own rows."""
+    now(server, "bug")
+    with pytest.raises(BudgetSpent):
+        recheck(run_of(db), rows=20, caps=Caps(calls=7), db=db)
+    between = again(db, 6)
+
+    found = again(db)
+
+    assert [(r.latest.id, r.latest.n) for r in (between, found)] == [(2, 6), (1, 20)]
+    assert "10 of 20 answers changed (50.0 %, 95 % interval 29.9–70.1)." in sentences(found)
+    assert record(found)["recheck"]["id"] == 1
 
 
 def test_one_that_was_stopped_long_ago_is_not_gone_on_with(db: Path, server: ChatServer) -> None:
