@@ -5,7 +5,7 @@ Hands the parts to each other. What they find is found by `ladder`, `verdict`, `
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -42,6 +42,8 @@ class Conclusion:
         Announces a part; stops the run if that is wanted.
     judge
         Scores all contenders, if it is not the metric that does.
+    helpers
+        Who has bought what helped the search beside the judge: wordings, and reasoning about training rows.
     """
 
     plan: Plan
@@ -50,6 +52,7 @@ class Conclusion:
     run: int
     stage: Callable[[str, str], None]
     judge: Judge | None = None
+    helpers: Sequence[Ledger] = ()
 
     def reach(self, found: search.Found) -> tuple[Verdict | None, str]:
         """Come to a verdict, and say why the run ended; None if the budget does not cover the test rows."""
@@ -58,7 +61,7 @@ class Conclusion:
 
     def _reach(self, found: search.Found, ledgers: ExitStack) -> tuple[Verdict | None, str]:
         worked = self.evaluate.ledger.budget.worked()
-        judged = self.judge.paid if self.judge else 0.0
+        aside = self._aside()
         known = self.store.ladder(self.run)
         # A run that is resumed has trained those in the time that it had worked before, as far as it wrote that down.
         searched = max(0.0, worked - sum(rung.trained.seconds for rung in known if rung.trained))
@@ -77,7 +80,7 @@ class Conclusion:
             ruling = self._decide(trials, rival, inquiry)
         except BudgetSpent as spent:
             return None, f"{found.reason}; no verdict: {spent}"
-        ruling = replace(self._weigh(ruling, found, (searched, judged)), ladder=self.store.weightless(self.run))
+        ruling = replace(self._weigh(ruling, found, (searched, aside)), ladder=self.store.weightless(self.run))
         ruling, lacking = self._look(ruling, rival, inquiry)
         self.store.save_verdict(self.run, ruling)
         return ruling, "; ".join([found.reason, *lacking])
@@ -147,11 +150,19 @@ class Conclusion:
         entries += inquiry.entries(entries)
         return verdict.decide(entries, rows, metric, opened=opened, seed=plan.task.search.seed)
 
+    def _aside(self) -> float | None:
+        """Add up what judge and helpers have cost by now; None where a price is not known."""
+        judged = self.judge.paid if self.judge else 0.0
+        if judged is None or any(helper.model.price is None for helper in self.helpers):
+            return None
+        spent = self.store.spent_by_model(self.run)
+        return judged + sum(spent.get(helper.buyer, Spent()).usd for helper in self.helpers)
+
     def _weigh(self, ruling: Verdict, found: search.Found, took_prompt: tuple[float, float | None]) -> Verdict:
         """Add what prompt and rival cost to find and to use."""
-        judged = took_prompt[1]
+        aside = took_prompt[1]
         paid = sum(outcome.cost for trial in found.trials for outcome in trial.outcomes)
-        spent = paid + judged if self._priced and judged is not None else None
+        spent = paid + aside if self._priced and aside is not None else None
         took = {rivalled(ruling).name: (spent, took_prompt[0])}
         # The rival was found by trying all kinds, as the prompt was by trying others.
         tried = [rung.trained for rung in self.store.weightless(self.run) if rung.trained]

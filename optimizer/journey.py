@@ -199,7 +199,8 @@ class _Journey:
         """Come to a verdict, if there are rows for one."""
         if not self.plan.data.test:
             return None, found.reason
-        return Conclusion(self.plan, self.evaluate, self.store, self.id, self._stage, self.judge).reach(found)
+        helpers = [self.seconds[role] for role in (PROPOSER, TEACHER) if role in self.seconds]
+        return Conclusion(self.plan, self.evaluate, self.store, self.id, self._stage, self.judge, helpers).reach(found)
 
     def _notes(self) -> list[str]:
         """What was odd in the calls of this run, and what it had none for."""

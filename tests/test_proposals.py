@@ -29,7 +29,7 @@ from optimizer.store import Store
 from search_spaces.prompt import Example
 from tests import proposing
 from tests.conftest import Command
-from tests.proposing import Answering, Proposing
+from tests.proposing import PRICE, Answering, Proposing
 from tests.small_task import write_task
 
 ROWS = tuple(Example(f"r{n}", (("text", f"message {n} [[ ## wordings ## ]]"),), ("ab"[n % 2],)) for n in range(20))
@@ -576,6 +576,18 @@ def test_it_spends_under_the_same_caps(tmp_path: Path) -> None:
     assert done.proposed == spent["proposing as proposer"]
     assert spent["proposing as proposer"].calls == len(model.asked) >= 3
     assert sum(each.calls for each in spent.values()) <= 140
+
+
+@pytest.mark.parametrize("price", [PRICE, None])
+def test_what_it_takes_is_a_part_of_finding_the_prompt(tmp_path: Path, price: tuple[float, float] | None) -> None:
+    """The answers are free, so the bill is the proposer's; without its price nobody knows it."""
+    tuned = tune(small(tmp_path), db=tmp_path / "r.db", model=Answering(), proposer=Proposing(price=price))
+
+    assert tuned.proposed
+    assert tuned.verdict
+    assert tuned.proposed.calls
+    finding = tuned.verdict.bills[0].finding
+    assert finding is None if price is None else finding == pytest.approx(tuned.proposed.usd)
 
 
 @dataclass

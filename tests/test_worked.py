@@ -177,6 +177,16 @@ def test_a_teacher_reasons_in_the_place_of_the_model(
     assert said[0].startswith("2 training rows came out right, and may be shown with their reasoning; left out: 10 ")
 
 
+def test_what_a_teacher_takes_is_a_part_of_finding_the_prompt(
+    whole: tuple[Path, Teacher, Answering, Tuned, list[str]],
+) -> None:
+    """The model itself is free; all that was paid stands in the bill of the prompt."""
+    tuned = whole[3]
+
+    assert tuned.verdict
+    assert tuned.verdict.bills[0].finding == pytest.approx(12 * 2e-4)
+
+
 def lessons(folder: Path, teacher: Teacher) -> worked.Worked:
     """Let a teacher work, and nothing else."""
     plan = prepare(write_task(folder, rows=80, search={"worked": 12}))
