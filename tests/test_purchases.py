@@ -5,7 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 
+import pytest
+
+from optimizer import purchases
 from optimizer.budget import Spent
 from optimizer.records import Completion
 from optimizer.store import Store
@@ -47,6 +51,30 @@ def test_a_call_that_another_process_has_sent_does_not_go_out(tmp_path: Path) ->
 
         assert store.possibly_paid(7) == store.spent(7) == Spent(2, 1.0, 80)
         assert store.claim(1, "m", {"a": CALL}) == set()
+
+
+def test_two_that_start_at_once_take_a_lost_call_as_paid_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one is about to bury it as well when the first looks who has sent it."""
+    path, others = tmp_path / "results.db", list[Thread]()
+
+    def second() -> None:
+        with Store(path, create=True) as other:
+            other.bury()
+
+    def looked_up(_: str) -> bool:
+        if not others:
+            others.append(Thread(target=second))
+            others[0].start()
+            others[0].join(0.5)  # it waits for the first to end, or has buried the call by now
+        return False
+
+    with Store(path, create=True) as store:
+        store.claim(1, "m", {"a": CALL})
+        monkeypatch.setattr(purchases, "alive", looked_up)
+        store.bury()
+        others[0].join()
+
+        assert store.possibly_paid(1) == CALL
 
 
 def test_what_was_answered_is_not_possibly_paid(tmp_path: Path) -> None:
