@@ -76,8 +76,9 @@ class Store(Rulings):
         return float(self.rows("SELECT worked FROM runs WHERE id = ?", run)[0][0])
 
     def add_examples(self, data: str, dataset: Dataset) -> None:
-        """Write the rows down under the digest of the data, once."""
+        """Write the rows down under the digest of the data, once; slices, which it does not cover, as they come."""
         if self.rows("SELECT 1 FROM examples WHERE data = ? LIMIT 1", data):
+            self._add_slices(data, dataset)
             return
         splits = {"train": dataset.train, "dev": dataset.dev, "test": dataset.test}
         with self.together():
@@ -97,6 +98,15 @@ class Store(Rulings):
                     for position, example in enumerate(rows)
                 ),
             )
+
+    def _add_slices(self, data: str, dataset: Dataset) -> None:
+        """Write down what a later run reports the same rows by; what earlier ones named besides stays."""
+        known = {row["id"]: row["slices"] for row in self.rows("SELECT id, slices FROM examples WHERE data = ?", data)}
+        merged = {id_: compact(json.loads(known[id_]) | new) for id_, new in dataset.slices.items() if id_ in known}
+        changed = [(text, data, id_) for id_, text in merged.items() if text != known[id_]]
+        if changed:
+            with self.together():
+                self.conn.executemany("UPDATE examples SET slices = ? WHERE data = ? AND id = ?", changed)
 
     @reads
     def examples(self, data: str, split: str) -> list[Example]:

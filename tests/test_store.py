@@ -365,6 +365,19 @@ def test_rows_are_written_once(store: Store) -> None:
     assert store.examples("d", "dev") == []
 
 
+def test_slices_of_rows_that_are_there_are_written_all_the_same(store: Store) -> None:
+    """The digest does not cover them: another run may name other columns, or find other values in them."""
+    rows = tuple(Example(name, (("text", name),), ("bug",)) for name in ("r1", "r2"))
+    store.add_examples("d", Dataset(rows, (), ()))
+    store.add_examples("other", Dataset(rows, (), ()))
+    store.add_examples("d", Dataset(rows, (), (), {"r1": {"channel": "mail"}, "r2": {"channel": "chat"}}))
+    store.add_examples("d", Dataset(rows, (), (), {"r1": {"year": "1999"}, "r2": {"channel": "mail"}}))
+    store.add_examples("d", Dataset(rows, (), ()))
+
+    assert store.slices("d", "train") == {"r1": {"channel": "mail", "year": "1999"}, "r2": {"channel": "mail"}}
+    assert store.slices("other", "train") == {"r1": {}, "r2": {}}
+
+
 @given(prompts(), params, numbers, st.sampled_from(State))
 @settings(max_examples=60)
 def test_a_trial_comes_back_as_it_was(
