@@ -138,10 +138,11 @@ class Store(Rulings):
     def save_trial(self, run: int, trial: Trial, text: str) -> None:
         """Write a trial with its outcomes down; `text` is the prompt as a person reads it.
 
-        One that is kept with more outcomes stays: a resumed search comes to them again, and may be interrupted before.
+        One that is kept with more outcomes, or with later ones, stays: a resumed search comes to them again, and may be
+        interrupted before.
         """
-        kept = self.rows("SELECT COUNT(*) FROM outcomes WHERE run = ? AND trial = ?", run, trial.number)[0][0]
-        if len(trial.outcomes) < kept:
+        sums = "SELECT COUNT(*), COALESCE(SUM(step), 0) FROM outcomes WHERE run = ? AND trial = ?"
+        if (len(trial.outcomes), sum(o.step for o in trial.outcomes)) < tuple(self.rows(sums, run, trial.number)[0]):
             return
         low, high = trial.interval or (None, None)
         estimate_low, estimate_high = trial.credible or (None, None)

@@ -462,6 +462,18 @@ def test_a_trial_written_twice_stands_once(store: Store, path: Path) -> None:
     assert plain(path, "SELECT COUNT(*) FROM outcomes") == [(4,)]
 
 
+def test_an_earlier_answer_does_not_replace_a_later_one(store: Store) -> None:
+    """A resumed search meets the failed call of step 2 again; at step 7 it was made up for."""
+    run = store.start_run(RUN, "config")
+    trial = Trial(0, {}, PROMPT, State.RUNNING, 1.0, None, 1, outcomes=(Outcome("r1", Kind.RIGHT, 1.0, "bug", step=7),))
+    earlier = replace(trial, score=None, n=0, outcomes=(Outcome("r1", Kind.ERROR, None, None, text="busy", step=2),))
+
+    store.save_trial(run, trial, "Sort it.")
+    store.save_trial(run, earlier, "Sort it.")
+
+    assert [trial] == store.trials(run)
+
+
 def test_a_pool_of_nearest_demos_is_stored_once(store: Store, path: Path) -> None:
     """However many prompts draw from it; each comes back with the whole of it."""
     run = store.start_run(RUN, "config")
