@@ -165,6 +165,7 @@ class _Journey:
         plan, store = self.plan, self.store
         store.add_examples(plan.data_digest, plan.data)
         self.id, replay = self._start()
+        self.reused = store.run(self.id).reused  # before it was resumed
         self.ledger = self._ledger()
         self.seconds = {role: self._second(model, plan.beside[role], role) for role, model in self.beside.items()}
         self.judge = self._judge(replay)
@@ -376,7 +377,7 @@ class _Journey:
         priced = all(ledger.model.price for ledger in self._ledgers())
         return {
             "bought": self.store.bought(self.id),
-            "reused": sum(ledger.reused for ledger in self._ledgers()),
+            "reused": self.reused + sum(ledger.reused for ledger in self._ledgers()),
             "cost": self.store.spent(self.id).usd if priced else None,
             "worked": self.ledger.budget.worked(),
         }

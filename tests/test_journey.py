@@ -176,6 +176,29 @@ def test_a_stopped_run_is_resumed_to_the_same_end(whole: Tuned, tmp_path: Path, 
     assert not Counter(stopping.asked) & Counter(model.asked)
 
 
+def test_what_was_reused_before_a_stop_counts_too(copied: Path) -> None:
+    """A second run that buys nothing, stopped after ten decisions and resumed, counts no less than one left alone."""
+    task = copied.parent / "task.toml"
+    alone = tune(task, db=copied).run
+    text = task.read_text(encoding="utf-8")
+    task.write_text(text.replace("trials = 3", "trials = 4"), encoding="utf-8")  # another run that asks the same
+    left = 10
+
+    def stop(event: Event) -> None:
+        nonlocal left
+        left -= isinstance(event, Decided)
+        if not left:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(task, db=copied, watch=Watch(stop))
+    stopped = history(copied).run()
+    resumed = tune(task, db=copied).run
+
+    assert (stopped.id, stopped.status) == (resumed.id, "interrupted")
+    assert 0 < stopped.reused < alone.reused <= resumed.reused
+
+
 @pytest.mark.parametrize("decisions", [1, 3, 10])
 def test_a_run_that_is_stopped_while_it_is_resumed_can_be_resumed(whole: Tuned, tmp_path: Path, decisions: int) -> None:
     """What it has come to again is no less than what it had come to."""
