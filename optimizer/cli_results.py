@@ -168,9 +168,10 @@ def _say_predicted(done: Predicted) -> None:
     """Say what was answered, what it cost, and how it scores."""
     from optimizer.report import dollars, percent, spread
 
-    missing = sum(answer is None for answer in done.answers)
-    bought = f"{done.bought} completions bought ({dollars(done.usd)}), {done.reused} reused"
-    err(f"{len(done.rows)} rows, {missing} without a readable answer; {bought}")
+    missing = sum(answer is None for answer in done.answers) - done.unasked
+    bought = f"{done.bought:,} completions bought ({dollars(done.usd)}), {done.reused:,} reused"
+    unasked = f", {done.unasked:,} {'not asked' if done.ended else 'without a text'}" if done.unasked else ""
+    err(f"{len(done.rows):,} rows, {missing:,} without a readable answer{unasked}; {bought}")
     if done.unscored:
         err(done.unscored)
     if done.score is not None:

@@ -57,7 +57,7 @@ def to_examples(  # noqa: PLR0913 - the roles that a column can have
         A column with a JSON list of all accepted answers, of which the target is the preferred one; if it is the
         target column itself, the first of the list is preferred.
     unanswered
-        Whether rows may lack a target.
+        Whether rows may lack a target, or all inputs.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def to_examples(  # noqa: PLR0913 - the roles that a column can have
     fix = "Write the wanted answer, remove the row, or say skip_empty = true in [data]."
     empty = [row for row, e in enumerate(examples) if target and not unanswered and not e.targets]
     table.refuse(empty, f"column {target!r} is empty", fix)
-    blank = [row for row, e in enumerate(examples) if not any(text for _, text in e.inputs)]
+    blank = [row for row, e in enumerate(examples) if not unanswered and not e.text.strip()]
     table.refuse(blank, f"nothing stands in {', '.join(map(repr, inputs))}", "Write the text, or remove the row.")
     if labels:
         _check_labels(table, examples, labels)

@@ -80,8 +80,9 @@ def one_of(kind: str, given: object, allowed: list[str], fix: str = "") -> str:
 
 
 def meant(given: object, allowed: Sequence[str]) -> str:
-    """Ask whether the closest allowed value was meant, if one is near."""
+    """Ask whether the closest allowed value was meant, if one is near; case makes no distance."""
     from difflib import get_close_matches
 
-    close = get_close_matches(str(given), allowed, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    folded = {name.casefold(): name for name in reversed(allowed)}
+    close = get_close_matches(str(given).casefold(), folded, n=1)
+    return f" Did you mean {folded[close[0]]!r}?" if close else ""

@@ -50,8 +50,9 @@ def make_task(
     asked = (inputs,) if inputs and isinstance(inputs, str) else inputs
     found = guess(table, inputs=asked or told, target=target or answered)
     about = {"name": name, "kind": found.kind, "metric": found.metric, "description": description}
-    about |= sections.pop("task", {})
-    if about["kind"] != found.kind and about["metric"] == found.metric:
+    said = sections.pop("task", {})
+    about |= said
+    if about["kind"] != found.kind and "metric" not in said:
         del about["metric"]  # it was guessed for the other kind
     data = {
         "file": NAME,
@@ -62,6 +63,7 @@ def make_task(
         "split_column": found.split_column,
         "group": found.group_column,
         "slices": list(found.slices),
+        "skip_empty": found.empty > 0,
     }
     given = {"task": about, "data": {**data, **sections.pop("data", {})}, **sections}
     return check_task(given, "make_task").model_copy(update={"rows": table})

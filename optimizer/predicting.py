@@ -19,14 +19,15 @@ from optimizer.handover import renderer_for
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.models import Model, destination
+from optimizer.overlap import same_inputs
 from optimizer.own_metric import is_own
 from optimizer.preparing import caps as task_caps
 from optimizer.preparing import context, pace, task_model
 from optimizer.records import Run, Trial
-from optimizer.scoring import METRICS, interval, summarise
+from optimizer.scoring import METRICS, Metric, interval, summarise
 from optimizer.store import Store
 from optimizer.task import Task
-from optimizer.task_rows import labels_of, new_rows, objective
+from optimizer.task_rows import labels_of, new_rows, objective, strange
 from search_spaces.prompt import Example
 
 
@@ -36,8 +37,8 @@ class Predicted:
 
     `seen` counts scored rows that stood in the run's own data: on those the score is not one of new rows. `unscored`
     says why rows with a wanted answer have no score, where the metric is neither ours nor free. `usd` is what the
-    completions cost, None where no price is known. `ended` is what ended it before all rows were asked: a row that was
-    not has no answer.
+    completions cost, None where no price is known. `ended` is what ended it before all rows were asked: of the rows
+    without an answer `unasked` were not asked, or hold no text.
     """
 
     rows: tuple[Example, ...]
@@ -53,6 +54,7 @@ class Predicted:
     usd: float | None
     ended: BudgetSpent | Interrupted | None = None
     unscored: str = ""
+    unasked: int = 0
 
 
 def predict_file(
@@ -80,6 +82,7 @@ def predict_file(
     task, watch = Task.model_validate(run.task), watch or Watch()
     model = _opened(run, task)
     rows = new_rows(path, task)
+    written = [row for row in rows if row.text.strip()]
     if place := destination(model):
         watch.event(place)
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
@@ -87,31 +90,42 @@ def predict_file(
         budget, how = Budget(caps or task_caps(task)), pace(model, task.model)
         ledger = Ledger(model, store, run.id, budget, how, watch.stop, watch.notice, context(task.model))
         known = [row for name in ("train", "dev", "test") for row in store.examples(run.data, name)]
-        unscored = why_unscored(run.metric)
-        metric = METRICS["exact_match"] if unscored else objective(task, labels_of(task, known))
+        unscored, labels = why_unscored(run.metric), labels_of(task, known)
+        metric = METRICS["exact_match"] if unscored else objective(task, labels)
+        odd = set() if unscored else _strange(rows, task, metric, labels, watch)
         evaluate = Evaluator(ledger, renderer_for(chosen, run.task), metric)
         asked = replace(chosen, outcomes=store.outcomes(run.id, chosen.number))
         with closing(ledger):
-            answered, ended = _answers(evaluate, asked, rows, watch)
-    seen = {row.text for row in known}
-    pairs = [(row, answer) for row, answer in zip(rows, answered, strict=True) if row.targets and not unscored]
+            found, ended = _answers(evaluate, asked, written, watch)
+    answered = {row.id: answer for row, answer in zip(written, found, strict=True)}
+    pairs = [(row, answered[row.id]) for row in written if row.targets and not unscored and row.id not in odd]
     outcomes = evaluate.outcomes([row for row, _ in pairs], [answer for _, answer in pairs])
-    examples = {row.id: row for row in rows}
+    examples, seen = {row.id: row for row in rows}, {same_inputs(row) for row in known}
+    unasked = len(rows) - (sum(not completion.error for _, completion, _ in found) if ended else len(written))
     return Predicted(
         rows,
-        tuple(answer for _, _, answer in answered),
+        tuple(answered[row.id][2] if row.id in answered else None for row in rows),
         chosen.prompt.inputs,
         chosen.prompt.output,
         run.metric,
         summarise(metric, outcomes, examples),
         interval(metric, outcomes, examples, np.random.default_rng(0)),
-        sum(row.text in seen for row, _ in pairs),
+        sum(same_inputs(row) in seen for row, _ in pairs),
         ledger.bought,
         ledger.reused,
-        None if model.price is None else budget.spent.usd,
+        budget.spent.usd if model.price else None,
         ended,
         unscored if any(row.targets for row in rows) else "",
+        unasked,
     )
+
+
+def _strange(rows: Sequence[Example], task: Task, metric: Metric, labels: Sequence[str], watch: Watch) -> set[str]:
+    """Say which rows have an answer that the task does not know, before anything is bought."""
+    found, said = strange(rows, task, metric, labels)
+    if said:
+        watch.notice(said)
+    return found
 
 
 def _opened(run: Run, task: Task) -> Model:

@@ -10,13 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from optimizer import label_sets, row_metrics
+from optimizer.cells import shown
 from optimizer.columns import empty_rows
 from optimizer.data import SplitPlan, split, to_examples
-from optimizer.errors import DataError, TaskError, one_of
+from optimizer.errors import DataError, TaskError, meant, one_of
 from optimizer.metrics import Metric, get_metric
 from optimizer.oddities import oddities
 from optimizer.overlap import same_inputs
 from optimizer.phrases import counted
+from optimizer.querying import SUFFIXES
 from optimizer.records import Dataset
 from optimizer.sampling import Draw
 from optimizer.scoring import score
@@ -146,7 +148,7 @@ def other_rows(
     if targets and task.task.kind == "multilabel":
         examples = _label_sets(examples, table, labels)
     known = {same_inputs(row) for row in (*data.train, *data.dev, *data.test)}
-    kept = tuple(row for row in examples if same_inputs(row) not in known)
+    kept = tuple(row for row in examples if same_inputs(row) not in known and row.text.strip())
     if len(kept) < LEAST_ROWS:
         raise DataError(
             f"{table.path}: has {len(kept)} rows that are not in {task.data.file}; at least {LEAST_ROWS} are needed. "
@@ -189,9 +191,9 @@ def shown_rows(task: Task, data: Dataset, labels: tuple[str, ...]) -> tuple[tupl
 
 
 def new_rows(path: Path, task: Task) -> tuple[Example, ...]:
-    """Read rows to be answered; those that have a wanted answer can be scored."""
-    table = read_table(path)
+    """Read rows to be answered; those that have a wanted answer can be scored, those without a text cannot be asked."""
     data = task.data
+    table = read_table(path, query=data.query if path.suffix.lower() in SUFFIXES else "")
     known = data.target in table.columns
     return to_examples(
         table,
@@ -201,3 +203,28 @@ def new_rows(path: Path, task: Task) -> tuple[Example, ...]:
         answers_column=data.answers if known and data.answers in table.columns else "",
         unanswered=True,
     )
+
+
+def strange(rows: Sequence[Example], task: Task, metric: Metric, labels: Sequence[str]) -> tuple[set[str], str]:
+    """Find the rows, by id, whose wanted answer the task does not know, so that no answer to them could be right.
+
+    Says how many they are, and what the first may have meant; nothing if there are none.
+    """
+    found = {row.id: row.target for row in rows if row.targets and not _known(row, task, metric, labels)}
+    if not found:
+        return set(), ""
+    first = next(iter(found.values()))
+    what = f"{counted(len(found), 'row')} with a wanted answer that the task does not know, such as {shown(first)}"
+    return set(found), f"{what}: answered, and not scored.{meant(first, labels)}"
+
+
+def _known(row: Example, task: Task, metric: Metric, labels: Sequence[str]) -> bool:
+    if task.task.kind == "multilabel":
+        return set(label_sets.pieces(row.target, label_sets.signs(labels))) <= set(labels)
+    if labels:
+        return set(row.targets) <= set(labels)
+    try:
+        score(metric, row.target, row)
+    except DataError:
+        return False
+    return True

@@ -129,5 +129,5 @@ def _wrong_encoding(path: Path, encoding: str) -> str:
     line_start = offset + before.rfind(b"\n") + 1 if b"\n" in before else line_start
     return (
         f"{path}:{line}: byte 0x{byte:02X} (number {bad - line_start + 1} of the line) is not UTF-8; allowed is UTF-8, "
-        f"or UTF-16 with a mark. If it is Latin-1: iconv -f latin1 -t utf-8 {shlex.quote(str(path))}"
+        f"or UTF-16 with a mark. If it is of Windows or Latin-1: iconv -f cp1252 -t utf-8 {shlex.quote(str(path))}"
     )

@@ -72,6 +72,20 @@ def test_what_is_left_out_is_guessed_as_init_does() -> None:
     assert told.search.calls == 7
 
 
+def test_a_metric_that_is_named_stays_also_where_another_kind_would_have_been_guessed_with_it() -> None:
+    rows = [{"question": f"What is {i}?", "answer": f"number {i * 7}"} for i in range(40)]
+
+    assert make_task(rows, task={"kind": "extraction", "metric": "exact_match"}).metric == "exact_match"
+    assert make_task(rows, task={"kind": "extraction"}).metric == "slot_f1"
+
+
+def test_rows_that_cannot_be_used_are_left_out_as_init_does() -> None:
+    gaps = [*ROWS, {**ROWS[0], "id": "gap", "label": ""}]
+
+    assert not make_task(ROWS).data.skip_empty
+    assert make_task(gaps).data.skip_empty
+
+
 def test_examples_of_dspy_say_what_is_asked() -> None:
     """Inputs are those of with_inputs, the target is what is left; without them columns are guessed."""
     import dspy

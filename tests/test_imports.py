@@ -236,6 +236,21 @@ def test_texts_of_a_configuration_stay_as_they_are_written(tmp_path: Path) -> No
     assert found.wordings == {"promptfoo1": "Is it a? b"}
 
 
+@pytest.mark.parametrize("name", ["c.yaml", "c.json"])
+def test_characters_that_are_escaped_by_halves_are_joined(tmp_path: Path, name: str) -> None:
+    """As any program writes an emoji that keeps JSON in ASCII."""
+    content = {
+        "prompts": ["\N{POUTING FACE} {{a}}"],
+        "tests": [{"vars": {"a": "\N{POUTING FACE}"}, "assert": [{"type": "equals", "value": "x"}]}],
+    }
+    (tmp_path / name).write_text(json.dumps(content))
+
+    found = read_foreign(tmp_path / name)
+
+    assert as_csv(found.rows).decode().count("\N{POUTING FACE}") == 1
+    assert "\N{POUTING FACE}" in found.wordings["promptfoo1"]
+
+
 @pytest.mark.parametrize(
     ("prompt", "wording"),
     [
@@ -353,6 +368,7 @@ def test_what_only_promptfoo_can_read_is_refused(tmp_path: Path, changes: Any, c
         ("c.js", "module.exports = {}", "allowed are conversations"),
         ("c.csv", "a,b", "Rows are read by `phrasetune init`"),
         ("c.yaml", "&a [*a]", "cannot be read"),
+        ("c.yaml", 'prompts: ["\\ud83d {{a}}"]', "cannot be read"),  # half a character
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, name: str, text: str, complaint: str) -> None:

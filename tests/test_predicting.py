@@ -47,7 +47,7 @@ def test_a_cap_keeps_what_there_is_and_the_command_goes_on(db: Path, server: Cha
     again = command(*predict, "--force").output
 
     assert "30 rows: it takes 30 calls (about $0.0360), and the budget has 12" in ended
-    assert "18 without a readable answer; 12 completions bought (unknown), 0 reused" in ended
+    assert "30 rows, 0 without a readable answer, 18 not asked; 12 completions bought (unknown), 0 reused" in ended
     assert "the budget of 12 calls is used up; rows that were not asked have no answer." in ended
     assert "phrasetune predict new.csv -o a.csv --max-calls 12 --force\n" in ended
     assert "Next: " not in ended
@@ -56,6 +56,40 @@ def test_a_cap_keeps_what_there_is_and_the_command_goes_on(db: Path, server: Cha
     assert "18 completions bought (unknown), 12 reused" in again
     assert all(answers(db.parent / "a.csv"))
     assert len(server.log) == 30
+
+
+def test_a_row_without_a_text_costs_no_other_its_answer(db: Path, server: ChatServer, command: Command) -> None:
+    """It is not asked, has no answer, and is counted."""
+    (db.parent / "new.csv").write_text("text,label\nhello,bug\n ,bug\nthere,praise\n", encoding="utf-8")
+
+    said = command("predict", "new.csv", "-o", "a.csv").output
+
+    assert [bool(answer) for answer in answers(db.parent / "a.csv")] == [True, False, True]
+    assert "3 rows, 0 without a readable answer, 1 without a text; 2 completions bought" in said
+    assert len(server.log) == 2
+
+
+def test_a_label_that_the_task_does_not_know_is_said_and_not_scored(db: Path, command: Command) -> None:
+    """Before anything is bought; a score of 0 would be one of the file, not of the prompt."""
+    rows = [f"message {i},{'BUG' if i < 4 else 'praise'}" for i in range(6)]
+    (db.parent / "new.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+
+    said = " ".join(command("predict", "new.csv", "-o", "a.csv").output.split())
+
+    what = "4 rows with a wanted answer that the task does not know, such as 'BUG'"
+    assert said.index(f"{what}: answered, and not scored. Did you mean 'bug'?") < said.index("6 rows: it takes")
+    assert all(answers(db.parent / "a.csv"))
+    assert "accuracy: 0.0 % (95 % interval 0.0–65.8)" in said or "accuracy: 100.0 %" in said  # of two rows
+
+
+def test_rows_of_the_runs_own_data_are_known_in_any_case(db: Path, command: Command) -> None:
+    """As where the rows were split: neither case nor white space makes a new row."""
+    with Store(db) as store:
+        own = store.examples(store.run().data, "dev")[:5]
+    rows = [f"{row.text.upper()} ,{row.target}" for row in own]
+    (db.parent / "new.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+
+    assert "5 of the scored rows stood in the run's own data" in command("predict", "new.csv", "-o", "a.csv").output
 
 
 def test_options_take_the_place_of_the_caps_of_the_task(db: Path, command: Command) -> None:

@@ -242,7 +242,7 @@ def test_numbered_mappings_make_a_table() -> None:
         (
             "a.csv",
             "text,label\ncaf\xe9,a\n".encode("latin-1"),
-            [":2: byte 0xE9 (number 4 of", "iconv -f latin1 -t utf-8"],
+            [":2: byte 0xE9 (number 4 of", "iconv -f cp1252 -t utf-8"],
         ),
         ("a.csv", b"\xef\xbb\xbftext,label\na\xff,a\n", [":2: byte 0xFF (number 2 of"]),
         ("a.jsonl", b'{"a": "b"}\n{"a": "\xe9"}\n', [":2: byte 0xE9 (number 8 of"]),

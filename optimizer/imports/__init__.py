@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from optimizer.errors import DataError
 from optimizer.exports.yaml import read_texts
@@ -57,6 +58,7 @@ def read_foreign(path: Path, names: Sequence[str] | None = None) -> Found:
         content = json.loads(whole(path)) if suffix == ".json" else read_texts(whole(path))
         if is_configuration(content) and suffix == ".json":
             content = read_texts(whole(path))  # with its numbers as they were written, as in YAML
+        content = _paired(content)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]}). Mend it, or save it again.") from None
     if is_configuration(content):
@@ -66,3 +68,14 @@ def read_foreign(path: Path, names: Sequence[str] | None = None) -> Found:
     if names is None:
         raise DataError(f"{path}: a program of DSPy has no rows to tune it on. Give them: --rows FILE.")
     return read_program(path, content, names)
+
+
+def _paired(content: Any) -> Any:  # noqa: ANN401
+    """Join the halves of characters that stand as two escapes, as JSON writes them; half a one is a ValueError."""
+    if isinstance(content, str):
+        return content.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    if isinstance(content, list):
+        return [_paired(each) for each in content]
+    if isinstance(content, dict):
+        return {_paired(key): _paired(value) for key, value in content.items()}
+    return content
