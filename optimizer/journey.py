@@ -387,7 +387,7 @@ class _Journey:
         if self.store.run(self.id).winner is None:  # else the reason is why the search ended
             self.store.update_run(self.id, reason=reason or "stopped")
         if status == "interrupted":
-            self._mirror(self.store.trials(self.id, outcomes=False))
+            self._mirror(self.store.trials(self.id))
 
     def _mirror(self, trials: Sequence[Trial]) -> None:
         """Copy the trials for Optuna's tools; a copy that fails must not cost the result."""

@@ -35,6 +35,9 @@ def mirror(
 ) -> int:
     """Add the finished trials that the study does not hold yet; return how many were added: all or none.
 
+    Of those that it holds, what is said beside their values is brought up to date: a search that was stopped and goes
+    on comes to know more of them.
+
     Parameters
     ----------
     path
@@ -57,10 +60,17 @@ def mirror(
     try:
         study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
         number, there = storage.get_study_id_from_name(name), study.get_trials(deepcopy=False)
-        held = {trial.user_attrs.get("trial") for trial in there}
+        held = {trial.user_attrs.get("trial"): trial for trial in there}
         missing = [trial for trial in trials if trial.number not in held and trial.state is not State.RUNNING]
         rows = [_row(frozen_trial(space, trial), number, place) for place, trial in enumerate(missing, len(there))]
+        known = [(frozen_trial(space, trial), held[trial.number]) for trial in trials if trial.number in held]
+        told = {storage.get_trial_id_from_study_id_trial_number(number, old.number): (new, old) for new, old in known}
         with storage.scoped_session() as session, session.begin():
+            for id_, (new, old) in told.items():
+                for key, value in new.user_attrs.items():
+                    if old.user_attrs.get(key) != value:
+                        attribute = session.query(models.TrialUserAttributeModel).filter_by(trial_id=id_, key=key)
+                        attribute.update({"value_json": json.dumps(value)})
             session.add_all(rows)
             session.flush()  # gives them their ids, which notes name
             for row, trial in zip(rows, missing, strict=True):

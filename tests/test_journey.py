@@ -374,6 +374,28 @@ def test_optuna_gets_trials_when_they_have_ended(tmp_path: Path) -> None:
     assert sorted(trial.user_attrs["trial"] for trial in after) == list(range(len(tuned.trials)))
 
 
+@pytest.mark.parametrize("after", [120, 200, 290])
+def test_optunas_copy_of_a_run_that_was_stopped_says_what_one_that_was_not_says(
+    whole: Tuned, tmp_path: Path, after: int
+) -> None:
+    """What a trial cost and how good it is held to be, though it was copied before the search knew."""
+    task, db, stopping = write_task(tmp_path), tmp_path / "r.db", Stopping(after=after)
+    with pytest.raises(Interrupted):
+        tune(task, db=db, model=stopping, watch=stopping.watch)
+    tune(task, db=db, model=Watched())
+
+    study = optuna.load_study(study_name="small-1", storage=f"sqlite:///{db}")
+
+    copied = {trial.user_attrs["trial"]: trial for trial in study.trials}
+    for trial in whole.trials:
+        theirs = copied[trial.number]
+        said = theirs.user_attrs
+        assert (said["estimate"], said["rows"], said["reason"]) == (trial.estimate, trial.n, trial.reason)
+        assert said["cost"] == pytest.approx(sum(outcome.cost for outcome in trial.outcomes))
+        assert dict(trial.steps) == theirs.intermediate_values
+        assert trial.state.value.upper() == theirs.state.name
+
+
 def test_the_winner_answers_new_rows(copied: Path, tmp_path: Path) -> None:
     """New rows get an answer each, and a score where they have a target; asking again buys nothing."""
     run = history(copied).run()
