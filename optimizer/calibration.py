@@ -7,8 +7,9 @@ table of `benchmarks/batch_calibration.py` both help the median prompt alike, an
 
 It takes a closed list of labels and answers that begin with one. A label is known by an answer's first words, so a row
 keeps the answer that the model wrote where most of the probability lies on beginnings that several labels share ("card"
-of "card lost" and "card stolen"), where fewer than two labels are in sight, and where labels differ in nothing but
-signs. Where labels are of very different frequency calibration may hurt; then the search finds it better left off.
+of "card lost" and "card stolen"; but an answer that was "card" and no more is that of a label "card"), where fewer than
+two labels are in sight, and where labels differ in nothing but signs. Where labels are of very different frequency
+calibration may hurt; then the search finds it better left off.
 
 Knows no model, no ledger and no score. Some functions go into exported modules as they are written here, so this file
 uses the standard library alone.
@@ -70,19 +71,19 @@ def label_scores(labels: Sequence[str], output: str, logprobs: Sequence[tuple[st
     output
         The name of the answer's field: an answer may begin with it ("Label: bug").
     logprobs
-        Beginnings of the answer and their log-probabilities.
+        Beginnings of the answer and their log-probabilities; the first is the answer that was given.
     """
     names = {label: _worded(label) for label in labels}
     if "" in names.values() or len(set(names.values())) < len(names):
         return {}
     found: dict[str, float] = {}
     shared = 0.0
-    for text, value in logprobs:
-        said = _worded(text)
-        near = _begun(said, names)
+    for place, (text, value) in enumerate(logprobs):
+        said, ended = _worded(text), place == 0
+        near = _begun(said, names, ended)
         for head in (_worded(output), "answer"):
             if not near and f"{said} ".startswith(f"{head} "):
-                near = _begun(said[len(head) :].strip(), names)
+                near = _begun(said[len(head) :].strip(), names, ended)
         if len(near) == 1:
             found[near[0]] = found.get(near[0], 0.0) + math.exp(value)
         elif near:
@@ -92,9 +93,14 @@ def label_scores(labels: Sequence[str], output: str, logprobs: Sequence[tuple[st
     return {label: math.log(found[label]) for label in labels if label in found}
 
 
-def _begun(said: str, names: Mapping[str, str]) -> list[str]:
-    """List the labels that an answer may become that has begun so, or the longest that it has said already."""
+def _begun(said: str, names: Mapping[str, str], ended: bool) -> list[str]:
+    """List the labels that an answer may become that has begun so, or the longest that it has said already.
+
+    One that has ended becomes no other than the label that it is.
+    """
     near = [label for label, name in names.items() if name.startswith(said)]
+    if ended and said in names.values():
+        return [label for label in near if names[label] == said]
     return near or sorted((label for label, name in names.items() if said.startswith(f"{name} ")), key=len)[-1:]
 
 

@@ -121,6 +121,18 @@ def test_a_whole_label_is_not_the_first_letters_of_a_word() -> None:
     assert "not spam" in label_scores(("not", "not spam", "b"), "label", told(**{"not spam, no": 0.5, "b": 0.25}))
 
 
+@pytest.mark.parametrize("text", ["card", "Card.", "Label: card"])
+def test_an_answer_that_is_a_label_is_none_of_those_that_begin_with_it(text: str) -> None:
+    """It has ended. What might have been said instead, and begins so, may still become either."""
+    labels = ("card", "card lost", "bug", "other")
+
+    said = label_scores(labels, "label", told(**{text: 0.45, "bug": 0.3, "other": 0.25}))
+
+    assert said == pytest.approx({"card": math.log(0.45), "bug": math.log(0.3), "other": math.log(0.25)})
+    assert label_scores(labels, "label", told(bug=0.5, other=0.3, card=0.2)).keys() == {"bug", "other"}
+    assert label_scores(labels, "label", told(**{"card lost": 0.5, "bug": 0.3})).keys() == {"card lost", "bug"}
+
+
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
