@@ -117,7 +117,7 @@ def fit(training: Any, dev: Any, params: Mapping[str, Value], lesson: Lesson) ->
     The model, and the dev score after each epoch.
     """
     curve: list[float] = []
-    best: tuple[float, Any] = (-1.0, None)
+    best: tuple[float, Any] = (-math.inf, None)  # MCC may be -1
     targets = np.array([row.target for row in lesson.rows])
     for model in islice(_passes(training, targets, params, lesson), EPOCHS):
         curve.append(lesson.dev_score([str(answer) for answer in model.predict(dev)]))

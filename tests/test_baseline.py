@@ -110,6 +110,18 @@ def test_hyperparameters_are_chosen_under_the_objective() -> None:
     assert summarise(metric, rival.outcomes(dev, metric), {row.id: row for row in dev}) == rival.trained.dev_score
 
 
+def test_a_dev_score_as_low_as_can_be_is_a_score() -> None:
+    """Where dev rows say the opposite of training rows MCC is -1 after each epoch; the first is kept."""
+    rows = [Example(f"r{n}", (("text", "xy"[n % 2] * 3),), ("ab"[n % 2],)) for n in range(20)]
+    dev = [replace(row, id=f"d{row.id}", targets=({"a": "b", "b": "a"}[row.target],)) for row in rows]
+
+    rival = train(lesson(rows, dev, METRICS["mcc"], budget=Budget(2)))
+
+    assert set(rival.trained.curve) == {-1.0}
+    assert rival.trained.dev_score == -1.0
+    assert rival.answer([row.text for row in dev]) == [row.target for row in rows]
+
+
 def test_open_answers_are_retrieved() -> None:
     """Without labels the answer of the nearest training row is given, and the detail says so."""
     rows = [Example(f"r{i}", (("q", f"capital of country{i}"),), (f"city{i}",)) for i in range(30)]
