@@ -23,6 +23,7 @@ from urllib.parse import quote, quote_plus
 from optimizer.records import Completion
 
 HIDDEN = "[hidden]"  # in the place of a key
+HANDED = "provided|supplied|received|specified|passed|given"  # what is said of a key before it is repeated
 TOO_LONG = ("context_length", "context window", "maximum context", "too long", "too many tokens")
 SPENT = ("insufficient_quota", "billing_hard_limit", "credit balance", "exceeded your current quota")
 BUSY = {503, 529}  # the provider has more to do than it can: fewer calls at a time help
@@ -127,7 +128,10 @@ def one_line(text: str) -> str:
     for key in _keys():
         for form in {key, quote(key, safe=""), quote_plus(key), json.dumps(key)[1:-1]}:
             text = text.replace(form, HIDDEN)
-    text = re.sub(r"(sk-|key[-_ ]?|bearer )[\w*.-]{6,}", HIDDEN, text, flags=re.IGNORECASE)
+    told = rf"(key (?:{HANDED})(?: in)?\s*[:=]\s*)(?:'[^']*'|\"[^\"]*\"|\S+)"
+    text = re.sub(told, rf"\1{HIDDEN}", text, flags=re.IGNORECASE)
+    word = rf"(?!(?:{HANDED})\.?(?![\w*.-]))"  # those words alone are no key
+    text = re.sub(rf"(sk-|key[-_ ]?{word}|bearer )[\w*.-]{{6,}}", HIDDEN, text, flags=re.IGNORECASE)
     text = re.sub(r"(?<=//)[^/?#\s]*@", f"{HIDDEN}@", text)
     text = re.sub(r"(?<=[?&])([\w-]*(?:key|token|secret|sig|password)[\w-]*)=[^&\s\"']+", rf"\1={HIDDEN}", text)
     line = " ".join(text.split())[:200]

@@ -259,6 +259,30 @@ def test_what_the_environment_calls_a_secret_is_hidden(name: str, key: str, monk
     assert len(said) <= 200
 
 
+@pytest.mark.parametrize("key", ["sk-test", "x", "sk-abcdefghijklmnop", "sk-ab********yz", "'a b'", '"none"', "a/b+c="])
+def test_a_key_that_a_provider_repeats_is_hidden_and_its_words_are_not(key: str) -> None:
+    """However short it is, as what stands in the place of a key is where nobody has set one."""
+    said = one_line(f"Incorrect API key provided: {key} You can find your API key at https://x.org/keys.")
+
+    assert said == "Incorrect API key provided: [hidden] You can find your API key at https://x.org/keys."
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("No API key provided.", "No API key provided."),
+        ("API key passed in: sk-a", "API key passed in: [hidden]"),
+        ("no such key provided.by.nobody.0123", "no such [hidden]"),
+        ("no such key-provided-0123", "no such [hidden]"),
+        ("no such key provided0123", "no such [hidden]"),
+        ("no such key 0123456789", "no such [hidden]"),
+    ],
+)
+def test_words_alone_are_no_key(text: str, said: str) -> None:
+    """What only begins with them may be one."""
+    assert one_line(text) == said
+
+
 def test_addresses_in_errors_lose_their_keys() -> None:
     """What no environment knows is known by its place; an address that holds nothing stays as it is."""
     said = one_line(
