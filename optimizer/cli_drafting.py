@@ -145,6 +145,8 @@ def _write_task(  # noqa: PLR0913
         if each != path.name:
             out(f"{path.parent / each}: written")
     out(f"{output}: {guessed.kind} of {' + '.join(guessed.inputs)} -> {guessed.target}, judged by {guessed.metric}")
+    if guessed.unused:
+        out(f"not used: {', '.join(guessed.unused)}")
     for fact in said:
         out(fact)
     helps = "" if start.description or start.wordings else " (a description helps)"

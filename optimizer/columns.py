@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal
 
@@ -66,7 +66,7 @@ Kind = Literal["classification", "multilabel", "extraction", "qa", "generation"]
 class Guess:
     """The proposed roles of columns, "" where there is none; `labels` are sorted, and empty for open answers.
 
-    `empty` rows lack the answer or all inputs.
+    `empty` rows lack the answer or all inputs; `unused` columns have no role.
     """
 
     inputs: tuple[str, ...]
@@ -80,6 +80,13 @@ class Guess:
     metric: str
     answers_column: str
     empty: int = 0
+    unused: tuple[str, ...] = ()
+
+    @property
+    def used(self) -> set[str]:
+        """The columns that have a role."""
+        roles = (self.target, self.id_column, self.split_column, self.group_column, self.answers_column)
+        return {*self.inputs, *roles, *self.slices}
 
 
 @dataclass(frozen=True)
@@ -127,12 +134,13 @@ def guess(table: Table, *, inputs: Sequence[str] = (), target: str = "") -> Gues
         )
     kind = _kind(wanted)
     answers = "" if kind in {"classification", "multilabel"} else _answers([*free, wanted])
+    answers = wanted.name if kind == "qa" and _is_lists(wanted) else answers
     free = [column for column in free if column.name != answers] or free
     group = next((c.name for c in free if _is_group(c) and c.name not in inputs), "")
     asked = tuple(inputs) or _inputs([c for c in free if c.name != group] or free)
     group = "" if group in asked else group
     taken = {*asked, group}
-    return Guess(
+    found = Guess(
         inputs=asked,
         target=wanted.name,
         id_column="" if id_column in known else id_column,
@@ -145,6 +153,7 @@ def guess(table: Table, *, inputs: Sequence[str] = (), target: str = "") -> Gues
         answers_column=answers if answers not in asked else "",
         empty=len(empty_rows(table, asked, wanted.name)),
     )
+    return replace(found, unused=tuple(name for name in table.columns if name not in found.used))
 
 
 def empty_rows(table: Table, inputs: Sequence[str], target: str) -> set[int]:
@@ -209,6 +218,12 @@ def _target(columns: Sequence[_Column]) -> _Column | None:
     return found
 
 
+def _is_lists(column: _Column) -> bool:
+    """Whether it holds JSON lists: all accepted answers to a row."""
+    values = [value for value in column.counts if value]
+    return bool(values) and all(value[0] == "[" and read_list(value) is not None for value in values)
+
+
 def _is_closed(column: _Column) -> bool:
     n, distinct = len(column.values), len(column.counts)
     repeated = sum(count > 1 for count in column.counts.values())
@@ -239,6 +254,8 @@ def _kind(target: _Column) -> Kind:
         return "extraction"
     if _is_several(target):
         return "multilabel"
+    if _is_lists(target):
+        return "qa"
     if _is_closed(target):
         return "classification"
     return "generation" if _median_words(target) > GENERATION_WORDS else "qa"

@@ -136,6 +136,8 @@ def draft(  # noqa: PLR0913
     lines = [f"{_pad(key, _text(column))}# {about}\n" for key, column, about in roles if column]
     if guess.slices:
         lines.append(f"{_pad('slices', _list(guess.slices))}# columns to report the scores by\n")
+    if guess.unused:
+        lines.append(f"# not used: {', '.join(map(_line, guess.unused))}\n")
     return TEMPLATE.format(
         file=_line(file),
         path=_line(path),

@@ -10,7 +10,7 @@ import pytest
 
 from optimizer.columns import Guess, guess
 from optimizer.errors import DataError
-from optimizer.tables import Table, read_table
+from optimizer.tables import Table, read_table, table_from
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 WORDS = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu".split()
@@ -47,6 +47,7 @@ def test_a_full_table_of_messages() -> None:
         labels=("bill", "bug", "how"),
         metric="accuracy",
         answers_column="",
+        unused=("note",),
     )
 
 
@@ -157,6 +158,22 @@ def test_answers_are_lists_by_name() -> None:
     assert guess(table_of(question="q", answers=lists)).answers_column == "answers"
     assert guess(table_of(question="q", answers=lists)).target == "answers"
     assert guess(table_of(question="q", answer="a", answers="no list")).answers_column == ""
+
+
+def test_lists_of_accepted_answers_are_known_by_their_form() -> None:
+    """Also where a few of them stand again and again, so that they would pass for labels."""
+    lists = ['["Tokyo", "T\u014dky\u014d"]', '["La Paz", "Sucre"]', '["Rome"]', '["Bern"]', '["Oslo"]']
+    rows = [{"question": f"What is {i}?", "context": f"about {i}", "gold": lists[i % 5]} for i in range(60)]
+
+    found = guess(table_from("rows.csv", enumerate(rows, start=1)), target="gold")
+
+    assert (found.kind, found.target, found.answers_column, found.labels) == ("qa", "gold", "gold", ())
+
+
+def test_columns_without_a_role_are_told() -> None:
+    rows = [{"text": f"row {i}", "note": f"x{i}", "label": "ab"[i % 2], "blank": ""} for i in range(40)]
+
+    assert guess(table_from("rows.csv", enumerate(rows, start=1))).unused == ("note", "blank")
 
 
 def test_an_id_is_unique_and_full() -> None:
