@@ -117,7 +117,11 @@ def rows(task: Task, *, allow_code: bool = False) -> Iterator[Check]:
         yield Check("data", ok=False, said=str(error))
         return
     data, labels = ready.data, ready.labels
-    said = [splits(data).removeprefix("rows: "), *([f"{len(labels)} labels"] if labels else []), *data.notes]
+    said = [
+        splits(data).removeprefix("rows: "),
+        *([f"{len(labels)} labels"] if labels else []),
+        *(note.rstrip(".") for note in data.notes),
+    ]
     yield Check("data", ok=True, said="; ".join(said))
     given = {target for row in data.train for target in row.targets}
     if lacking := [label for label in labels if label not in given]:

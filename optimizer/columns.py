@@ -157,13 +157,13 @@ def guess(table: Table, *, inputs: Sequence[str] = (), target: str = "") -> Gues
 
 
 def empty_rows(table: Table, inputs: Sequence[str], target: str) -> set[int]:
-    """Find the rows without a wanted answer, or without any input; none if a column is missing."""
+    """Find the rows without a wanted answer, or an empty list of them, or any input; none if a column is missing."""
     if not {*inputs, target} <= set(table.columns):
         return set()
     return {
         row
         for row, cells in enumerate(table.rows)
-        if not cells[target].strip() or not any(cells[name].strip() for name in inputs)
+        if cells[target].strip() in {"", "[]"} or not any(cells[name].strip() for name in inputs)
     }
 
 

@@ -20,7 +20,7 @@ from optimizer.contenders import RIVAL, rivalled
 from optimizer.curve_tables import ONCE, drawn_once
 from optimizer.records import CurvePoint, LearningCurve, Outcome, Verdict
 from optimizer.scoring import Metric, resampled, summarise
-from optimizer.stats import crossed_interval
+from optimizer.stats import crossed_difference_interval, crossed_interval
 from search_spaces.prompt import Example
 
 Floats = NDArray[np.float64]
@@ -163,7 +163,7 @@ def measure(
         scores = np.array([summarise(metric, outcomes, examples) for outcomes in size.draws], dtype=np.float64)
         gaps, mean = observed[own] - observed[0], drawn[own].mean(axis=0)
         limits = crossed_interval(scores, mean, len(rows), low=metric.low)
-        apart = crossed_interval(gaps, mean - drawn[0], len(rows), low=metric.low - 1, high=1 - metric.low)
+        apart = crossed_difference_interval(gaps, mean - drawn[0], len(rows), most=1 - metric.low)
         gap = float(gaps.mean().round(12))  # gaps that cancel out leave none
         points.append(CurvePoint(size.rows, float(scores.mean()), limits, len(scores), gap, apart))
         groups.append(drawn[own])

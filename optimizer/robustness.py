@@ -16,7 +16,7 @@ from optimizer.distributions import critical
 from optimizer.findings import Changed, Steadiness
 from optimizer.records import Outcome
 from optimizer.scoring import Metric, compare, interval, resampled, summarise
-from optimizer.stats import crossed_interval
+from optimizer.stats import crossed_difference_interval, crossed_interval
 from search_spaces.prompt import Example, Prompt
 from search_spaces.space import Space, Value
 
@@ -178,7 +178,7 @@ def _summed(changed: Sequence[Changed], observed: Floats, drawn: Floats, n: int,
         float(observed[1:].mean()),
         crossed_interval(observed[1:], mean, n, low=metric.low),
         float(gaps.mean()),
-        crossed_interval(gaps, mean - drawn[0], n, low=-most, high=most),
+        crossed_difference_interval(gaps, mean - drawn[0], n, most=most),
         worst.change,
         worst.score,
         worst.difference,

@@ -135,15 +135,36 @@ def crossed_interval(
     The limits are Student's with Satterthwaite's (1946) degrees of freedom, because few models tell their spread
     roughly. Without any spread Wilson stands in, as in `statistic_interval`.
     """
+    observed, half = _crossed(repeats, drawn, n, level)
+    if half is None:
+        least, most = wilson(n * (observed - low) / (high - low), n, level=level)
+        return (low + least * (high - low), low + most * (high - low))
+    return (max(low, observed - half), min(high, observed + half))
+
+
+def crossed_difference_interval(
+    gaps: ArrayLike, drawn: ArrayLike, n: int, *, level: float = 0.95, most: float = 1.0
+) -> Interval:
+    """Interval in [-most, most] of a mean over models of differences to one contender; else as `crossed_interval`.
+
+    Without any spread Tango stands in, as in `paired_statistic_interval`.
+    """
+    observed, half = _crossed(gaps, drawn, n, level)
+    if half is None:
+        low, high = _tango(n * max(observed, 0.0) / most, n * max(-observed, 0.0) / most, n, level)
+        return (most * low, most * high)
+    return (max(-most, observed - half), min(most, observed + half))
+
+
+def _crossed(repeats: ArrayLike, drawn: ArrayLike, n: int, level: float) -> tuple[float, float | None]:
+    """The mean over models, and half of its interval's length; None without any spread."""
     repeats, drawn = np.asarray(repeats, dtype=np.float64), np.asarray(drawn, dtype=np.float64)
     observed, r = float(repeats.mean()), len(repeats)
     rows, models = float(drawn.var(ddof=1)), float(repeats.var(ddof=1)) / r if r > 1 else 0.0
     if math.sqrt(rows + models) < TINY:
-        least, most = wilson(n * (observed - low) / (high - low), n, level=level)
-        return (low + least * (high - low), low + most * (high - low))
+        return observed, None
     freedom = (rows + models) ** 2 / (rows**2 / max(1, n - 1) + models**2 / max(1, r - 1))
-    half = student_critical(level, max(1, int(freedom))) * math.sqrt(rows + models)
-    return (max(low, observed - half), min(high, observed + half))
+    return observed, student_critical(level, max(1, int(freedom))) * math.sqrt(rows + models)
 
 
 # --- two contenders on the same rows ----------------------------------------------------------------------

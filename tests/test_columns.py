@@ -170,6 +170,16 @@ def test_lists_of_accepted_answers_are_known_by_their_form() -> None:
     assert (found.kind, found.target, found.answers_column, found.labels) == ("qa", "gold", "gold", ())
 
 
+def test_an_empty_list_is_no_answer() -> None:
+    """As an empty cell: either way the row has none."""
+    tags = ['["a"]', '["a", "b"]', "[]", '["b"]', ""]
+    rows = [{"text": f"row {i}", "tags": tags[i % 5]} for i in range(100)]
+
+    found = guess(table_from("rows.csv", enumerate(rows, start=1)))
+
+    assert (found.kind, found.labels, found.empty) == ("multilabel", ("a", "b"), 40)
+
+
 def test_columns_without_a_role_are_told() -> None:
     rows = [{"text": f"row {i}", "note": f"x{i}", "label": "ab"[i % 2], "blank": ""} for i in range(40)]
 

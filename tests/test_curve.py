@@ -28,7 +28,7 @@ from optimizer.pages.figures import learning
 from optimizer.pages.page import page
 from optimizer.records import CurvePoint, Kind, LearningCurve, Outcome, Verdict
 from optimizer.scoring import METRICS, Metric, score
-from optimizer.stats import crossed_interval
+from optimizer.stats import crossed_difference_interval, crossed_interval, paired_interval
 from optimizer.studies import best_hyperparameters
 from optimizer.task import load_task
 from optimizer.verdict import Entry, decide
@@ -315,6 +315,16 @@ def test_intervals_cover_the_mean_over_rows_and_draws() -> None:
         held += low <= 0.697 <= high
 
     assert 0.93 <= held / trials <= 0.99
+
+
+def test_equal_answers_leave_a_difference_as_wide_as_their_rows_allow() -> None:
+    """No row differs: what so many rows still leave open is Tango's interval, as for two contenders alone."""
+    alike = np.ones(50)
+
+    low, high = crossed_difference_interval([0.0, 0.0, 0.0], [0.0, 0.0], 50)
+
+    assert (low, high) == paired_interval(alike, alike)
+    assert high < 0.1
 
 
 def test_equal_answers_leave_an_interval() -> None:
