@@ -223,6 +223,8 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # 
 
 def _table(rows: Any) -> Any:  # noqa: ANN401
     """Make texts a table of one column; anything else is scikit-learn's to take or to refuse."""
+    if isinstance(rows, str):
+        raise TypeError("X is one text, whose letters would be rows. Give a list of texts: [text].")
     plain = getattr(rows, "ndim", 1) == 1 and hasattr(rows, "__len__")
     if plain and any(isinstance(row, str) for row in rows):
         return np.array([[row] for row in rows], dtype=object)

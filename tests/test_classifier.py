@@ -129,13 +129,14 @@ def test_a_row_without_an_answer_gets_the_usual_class_and_is_told_of() -> None:
         ({}, TEXTS, ["good"] * len(TEXTS), ValueError, "one class"),
         ({}, ["the same"] * len(TEXTS), MOODS, ValueError, "rows of X are the same"),
         ({}, TEXTS[:4], MOODS[:4], ValueError, "minimum of 8"),
+        ({}, "one text", list("one text"), TypeError, "Give a list of texts"),
         ({}, TEXTS, list(range(len(TEXTS)))[1:], ValueError, "inconsistent numbers"),
         ({"budget": 0}, TEXTS, MOODS, TaskError, "search.calls"),
         ({"metric": "taste"}, TEXTS, MOODS, TaskError, "unknown metric 'taste'"),
     ],
 )
 def test_what_cannot_be_used_is_refused(
-    changes: dict[str, Any], texts: list[str], moods: list[Any], error: type[Exception], said: str
+    changes: dict[str, Any], texts: list[str] | str, moods: list[Any], error: type[Exception], said: str
 ) -> None:
     """One clear error before anything is bought."""
     model = Moody()
