@@ -65,11 +65,6 @@ class Card:
     told: bool = False  # whether its end was announced
 
     @property
-    def tokens(self) -> int:
-        """What its answers took."""
-        return sum(outcome.tokens for outcome in self.answers.values())
-
-    @property
     def open(self) -> bool:
         """Whether it may be asked further rows."""
         return self.state is State.RUNNING

@@ -113,7 +113,7 @@ class Pooled:
         """Close what is open, and return the winner.
 
         Of the prompts with a full score, and the leader where there is none but the seed prompt, that is the highest
-        posterior mean, or metric of the whole set; of those that score the same on the same rows the cheapest.
+        posterior mean, or metric of the whole set.
         """
         self._give_up(rng)
         for card in self.board.cards:
@@ -123,11 +123,7 @@ class Pooled:
         able = [card.number for card in self.board.cards if card.state is State.COMPLETE]
         if len(able) < 2:
             able.append(self.leader)  # a small budget has not sufficed for all of its rows
-        kept = self.aims.keeping(able, final=True)
-        best = max(kept, key=lambda number: (self._merit(number), -number))
-        equal = [n for n in kept if self.board.cards[n].answers.keys() == self.board.cards[best].answers.keys()]
-        equal = [n for n in equal if self.board.score(n) == self.board.score(best)]
-        return min(equal, key=lambda number: (self.board.cards[number].tokens, number != best))
+        return max(self.aims.keeping(able, final=True), key=lambda number: (self._merit(number), -number))
 
     def levels(self, name: str) -> dict[Value, tuple[float, float]]:
         """Say what the leading prompt is thought to score with each value of a dimension, and how surely."""

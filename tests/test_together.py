@@ -375,7 +375,7 @@ def test_what_the_caps_do_not_cover_is_left_out(tmp_path: Path) -> None:
 
 def test_demos_that_cost_more_than_was_reckoned_cost_no_verdict(tmp_path: Path) -> None:
     """A winner without demos says little of what those that are picked will cost."""
-    task = write_task(tmp_path, search={"calls": 60})
+    task = write_task(tmp_path, search={"calls": 60, "seed": 3})
     told = task.read_text(encoding="utf-8") + "k = [0]\n[verdict]\npicked_demos = true\n"
     task.write_text(told, encoding="utf-8")
     free = tune(task, db=tmp_path / "free.db", model=Watched())
@@ -394,7 +394,7 @@ def test_demos_that_cost_more_than_was_reckoned_cost_no_verdict(tmp_path: Path) 
 
 def test_what_passes_a_cap_on_tokens_is_left_out_too(tmp_path: Path) -> None:
     """They are not reckoned before; the verdict has come by then, and stands."""
-    task = write_task(tmp_path, search={"calls": 60})
+    task = write_task(tmp_path, search={"calls": 60, "seed": 3})
     told = task.read_text(encoding="utf-8") + "[verdict]\nrobustness = true\n"
     task.write_text(told, encoding="utf-8")
     free = tune(task, db=tmp_path / "free.db", model=Watched())
