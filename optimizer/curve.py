@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.contenders import RIVAL, rivalled
+from optimizer.contenders import LEVEL, RIVAL, rivalled
 from optimizer.curve_tables import ONCE, drawn_once
 from optimizer.records import CurvePoint, LearningCurve, Outcome, Verdict
 from optimizer.scoring import Metric, resampled, summarise
@@ -171,7 +171,8 @@ def measure(
     apart = (-compared.interval[1], -compared.interval[0])
     points.append(CurvePoint(n, rival.score, rival.interval, 1, 0.0 - compared.difference, apart))
     resamples = _means([*groups, drawn[-1:]], rng)
-    return LearningCurve(prompt.name, tuple(points), *_crossover(points, float(observed[0]), resamples, drawn[0]))
+    found = _crossover(points, float(observed[0]), resamples, drawn[0])
+    return LearningCurve(prompt.name, tuple(points), *found, shown=compared.p_value < LEVEL)
 
 
 def _means(groups: Sequence[Floats], rng: np.random.Generator) -> Floats:

@@ -305,9 +305,10 @@ class LearningCurve:
     """How the trained rival grows with its training rows, and from how many on it is better than a prompt.
 
     `crossover` is the least size where it is better and from which on it never is worse; if it never is better, where
-    it is as good. If no size from there on shows that it is better, it is `level`. It is None where no size is known;
-    of its 95 % interval None is more than can be said, above all training rows. With `extrapolated` it lies beyond the
-    rows there are, on a power law through the last points.
+    it is as good. If no size from there on shows that it is better, it is `level`, and also if the verdict's paired
+    test shows no difference with all rows (`shown`). It is None where no size is known; of its 95 % interval None is
+    more than can be said, above all training rows. With `extrapolated` it lies beyond the rows there are, on a power
+    law through the last points.
     """
 
     prompt: str
@@ -315,13 +316,15 @@ class LearningCurve:
     crossover: int | None
     interval: tuple[int | None, int | None]
     extrapolated: bool = False
+    shown: bool = True
 
     @property
     def level(self) -> bool:
         """Whether the rival is as good as the prompt from the crossover on, and not shown to be better."""
         if self.crossover is None or self.extrapolated:
             return False
-        return all(point.difference_interval[0] <= 0 for point in self.points if point.rows >= self.crossover)
+        later = [point for point in self.points if point.rows >= self.crossover]
+        return not self.shown or all(point.difference_interval[0] <= 0 for point in later)
 
 
 @dataclass(frozen=True, slots=True)

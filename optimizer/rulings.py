@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
+from optimizer.contenders import LEVEL, RIVAL
 from optimizer.keeping import Keeping
 from optimizer.measured import ANSWERED, BOUGHT, check, outcome, outcome_row, outcomes_checksum
 from optimizer.purchases import compact, reads, unpacked
@@ -130,11 +131,11 @@ class Rulings(Keeping):
         ]
         for row in self.rows("SELECT * FROM verdicts WHERE run = ?", run):
             shown = (tuple(contenders), tuple(comparisons), row["sentence"], row["opened"])
-            beside = (self._curve(run), self._bills(run), self.findings(run), self.weightless(run))
+            beside = (self._curve(run, comparisons), self._bills(run), self.findings(run), self.weightless(run))
             return Verdict(row["metric"], *shown, *beside)
         return None
 
-    def _curve(self, run: int) -> LearningCurve | None:
+    def _curve(self, run: int, comparisons: Sequence[Comparison]) -> LearningCurve | None:
         points = tuple(
             CurvePoint(
                 row["rows"],
@@ -148,7 +149,9 @@ class Rulings(Keeping):
         )
         for row in self.rows("SELECT * FROM learning_curves WHERE run = ?", run):
             found = row["crossover"], (row["low"], row["high"]), bool(row["extrapolated"])
-            return LearningCurve(row["prompt"], points, *found)
+            sides = {row["prompt"], RIVAL}
+            shown = any({c.a, c.b} == sides and c.p_value < LEVEL for c in comparisons)
+            return LearningCurve(row["prompt"], points, *found, shown=shown)
         return None
 
     def _bills(self, run: int) -> tuple[Bill, ...]:
