@@ -170,8 +170,7 @@ def measure(
     compared = next(c for c in verdict.comparisons if (c.a, c.b) == (prompt.name, RIVAL))
     apart = (-compared.interval[1], -compared.interval[0])
     points.append(CurvePoint(n, rival.score, rival.interval, 1, 0.0 - compared.difference, apart))
-    resamples = _means([*groups, drawn[-1:]], rng)
-    found = _crossover(points, float(observed[0]), resamples, drawn[0])
+    found = _crossover(points, float(observed[0]), _means([*groups, drawn[-1:]], rng), drawn[0])
     return LearningCurve(prompt.name, tuple(points), *found, shown=compared.p_value < LEVEL)
 
 
