@@ -316,7 +316,8 @@ class ChatServer:
     def log(self) -> list[Asked]:
         """What was asked since the last `forget`, in the order of arrival."""
         asked: dict[int, Asked] = {}
-        for line in self.file.read_text(encoding="utf-8").splitlines():
+        written = self.file.read_text(encoding="utf-8")
+        for line in written[: written.rfind("\n") + 1].splitlines():  # the last may be half written
             entry = json.loads(line)
             if "path" in entry:
                 asked[entry["number"]] = Asked(**entry)
