@@ -68,8 +68,7 @@ def read_rows(task: Task, table: Table | None = None, *, own: Metric | None = No
         examples = _label_sets(examples, table, labels)
     metric = own or objective(task, labels)
     # A target that the metric cannot read is refused here; of code that may be slow one row is a test.
-    for example in () if metric.judged else examples[:1] if own else examples:
-        score(metric, example.target, example)
+    _check_targets(table, list(enumerate(() if metric.judged else examples[:1] if own else examples)), metric)
     data = split(examples, table, plan, slices=task.data.slices)
     left_out = [table.note] if table.note else []
     return replace(data, notes=(*left_out, *data.notes, *oddities(data, task.data.target, labels))), labels
@@ -91,6 +90,15 @@ def labels_of(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
         return tuple(task.task.labels) or tuple(label_sets.found([example.target for example in examples]))
     closed = task.task.kind == "classification"
     return tuple(task.task.labels) or tuple(sorted({example.target for example in examples})) if closed else ()
+
+
+def _check_targets(table: Table, numbered: Sequence[tuple[int, Example]], metric: Metric) -> None:
+    """Refuse a target that the metric cannot read, and say in which row of the table it stands."""
+    for row, example in numbered:
+        try:
+            score(metric, example.target, example)
+        except DataError as error:
+            raise DataError(f"{table.place(row)}: {error}") from None
 
 
 def _label_sets(examples: Sequence[Example], table: Table, labels: tuple[str, ...]) -> tuple[Example, ...]:
@@ -148,17 +156,17 @@ def other_rows(
     if targets and task.task.kind == "multilabel":
         examples = _label_sets(examples, table, labels)
     known = {same_inputs(row) for row in (*data.train, *data.dev, *data.test)}
-    kept = tuple(row for row in examples if same_inputs(row) not in known and row.text.strip())
+    kept = [(n, row) for n, row in enumerate(examples) if same_inputs(row) not in known and row.text.strip()]
     if len(kept) < LEAST_ROWS:
         raise DataError(
             f"{table.path}: has {len(kept)} rows that are not in {task.data.file}; at least {LEAST_ROWS} are needed. "
             f"Add rows, or take the file out of [data]."
         )
-    for row in kept if targets and not metric.judged and not metric.code else ():
-        score(metric, row.target, row)
+    if targets and not metric.judged and not metric.code:
+        _check_targets(table, kept, metric)
     left_out = len(examples) - len(kept)
     said = f"{left_out} rows of {file} stand in {task.data.file} too: they were left out of the former."
-    return kept, [said] if left_out else []
+    return tuple(row for _, row in kept), [said] if left_out else []
 
 
 def shown_rows(task: Task, data: Dataset, labels: tuple[str, ...]) -> tuple[tuple[Example, ...], list[str]]:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from optimizer.columns import Guess, guess
 from optimizer.drafting import draft, facts, least_gain, power
 from optimizer.errors import DataError
+from optimizer.scoring import METRICS
 from optimizer.tables import read_table
 from optimizer.task import parse_task
-from optimizer.task_rows import read_rows
+from optimizer.task_rows import other_rows, read_rows
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 names = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=30)
@@ -66,6 +67,22 @@ def test_rows_that_cannot_be_used_are_left_out_and_counted(tmp_path: Path) -> No
     assert data.notes[0] == "3 rows of rows.csv without an answer or a text: left out (skip_empty)."
     with pytest.raises(DataError, match=r"rows.csv:3: column 'label' is empty \(so in 2 rows: 3, 11\)."):
         read_rows(parse_task(text.replace("skip_empty = true ", "skip_empty = false"), tmp_path / "task.toml"))
+
+
+def test_a_target_that_the_metric_cannot_read_is_told_with_its_place(tmp_path: Path) -> None:
+    """Also in rows of another domain, of which those that are left out keep their lines."""
+    lines = ["text\tslots", *(f'row {i}\t{{"n": {i}}}' for i in range(40))]
+    (tmp_path / "rows.tsv").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "bad.tsv").write_text("\n".join([*lines[:8], "other\tnot json", *lines[8:]]), encoding="utf-8")
+    (tmp_path / "ood.tsv").write_text("\n".join([*lines[:3], *map("new {}\tno".format, range(5))]), encoding="utf-8")
+    head = '[task]\nname = "x"\nkind = "extraction"\n[data]\ninputs = ["text"]\ntarget = "slots"\n'
+    task = parse_task(f'{head}file = "rows.tsv"', tmp_path / "task.toml")
+    metric, (data, _) = METRICS["slot_f1"], read_rows(task)
+
+    with pytest.raises(DataError, match=r"bad.tsv:9: accepted answer 'not json' holds no JSON object"):
+        read_rows(parse_task(f'{head}file = "bad.tsv"', tmp_path / "task.toml"))
+    with pytest.raises(DataError, match=r"ood.tsv:4: accepted answer 'no' holds no JSON object"):
+        other_rows(task, data, metric, (), "ood.tsv")
 
 
 def test_a_file_without_gaps_has_nothing_to_leave_out(tmp_path: Path) -> None:
