@@ -162,6 +162,8 @@ def test_answers_that_are_not_learnt_from_are_counted(tmp_path: Path) -> None:
         ({"messages": [said("user", [{"type": "image_url"}]), said("assistant", "b")]}, "message 1: its content is no"),
         ({"input": "a", "ideal": {}}, "`ideal` is no text"),
         ({"input": {}, "ideal": "a"}, "its messages are no list"),
+        ({"input": "\ud83d", "ideal": "a"}, "c.jsonl:1: column .input. holds half a character"),
+        ({"messages": [said("user", "a"), said("assistant", "\ud83d")]}, "column .messages. holds half a character"),
     ],
 )
 def test_lines_that_cannot_be_read_are_refused(tmp_path: Path, value: object, complaint: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 
+from optimizer.cells import as_text
 from optimizer.errors import DataError
 from optimizer.imports.found import Found, Row
 from optimizer.objects import json_lines
@@ -21,6 +22,7 @@ SYSTEM = ("system", "developer")
 # How Evals marks examples within system messages.
 NAMED = {"example_user": "user", "example_assistant": "assistant"}
 ANSWER, ANSWERS = "answer", "answers"
+READ = ("messages", "input", "ideal")
 SHAPES = {"input": "the user's message", "conversation": "all messages but the last, each after its role"}
 FORMS = '{"messages": [...]} that ends with an assistant message, or {"input": [...], "ideal": "..."}'
 
@@ -82,7 +84,9 @@ def _sample(where: str, value: object, skipped: Counter[str]) -> tuple[list[Turn
     """Read a line: what comes before the answer, and the answers; none if it is not to be learnt from."""
     if not isinstance(value, Mapping):
         raise DataError(f"{where}: is no object. Allowed: {FORMS}.")
-    skipped.update(f"key {key!r}" for key in value if key not in {"messages", "input", "ideal"})
+    skipped.update(f"key {key!r}" for key in value if key not in READ)
+    for key in READ:
+        as_text(where, key, value.get(key))  # half a character is refused here, where its line is known
     if isinstance(value.get("messages"), list):
         *context, last = list(_turns(where, value["messages"])) or [("", "")]
         if last[0] != "assistant":
