@@ -71,7 +71,9 @@ def read_rows(task: Task, table: Table | None = None, *, own: Metric | None = No
     _check_targets(table, list(enumerate(() if metric.judged else examples[:1] if own else examples)), metric)
     data = split(examples, table, plan, slices=task.data.slices)
     left_out = [table.note] if table.note else []
-    return replace(data, notes=(*left_out, *data.notes, *oddities(data, task.data.target, labels))), labels
+    lists = bool(task.data.answers) or task.task.kind == "multilabel"
+    odd = oddities(data, task.data.target, labels, lists=lists)
+    return replace(data, notes=(*left_out, *data.notes, *odd)), labels
 
 
 def _filled(task: Task, table: Table) -> Table:

@@ -85,6 +85,21 @@ def test_a_target_that_the_metric_cannot_read_is_told_with_its_place(tmp_path: P
         other_rows(task, data, metric, (), "ood.tsv")
 
 
+@pytest.mark.parametrize(("keys", "notes"), [("", 1), ('answers = "gold"\n', 0)])
+def test_lists_that_no_key_speaks_of_are_pointed_out(tmp_path: Path, keys: str, notes: int) -> None:
+    """Only the list itself, to the letter, would be right."""
+    lists = ['["Tokyo", "T\u014dky\u014d"]', '["La Paz", "Sucre"]', "[1, 2]"]  # the last may be meant so
+    lines = ["text\tgold", *(f"row {i}\t{lists[i % 3]}" for i in range(42))]
+    (tmp_path / "rows.tsv").write_text("\n".join(lines), encoding="utf-8")
+    head = '[task]\nname = "x"\nkind = "qa"\n[data]\nfile = "rows.tsv"\ninputs = ["text"]\ntarget = "gold"\n'
+
+    said = read_rows(parse_task(head + keys, tmp_path / "task.toml"))[0].notes
+
+    assert len(said) == notes
+    assert not said or said[0].startswith("28 targets written as a JSON list (such as r")
+    assert not said or 'write answers = "gold" into [data], or kind = "multilabel" into [task].' in said[0]
+
+
 def test_a_file_without_gaps_has_nothing_to_leave_out(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("\n".join(["text,label", *(f"row {i},{'ab'[i % 2]}" for i in range(40))]), encoding="utf-8")
