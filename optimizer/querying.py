@@ -50,10 +50,10 @@ def lacking(path: Path) -> str:
             names = [str(row[0]) for row in conn.execute(sql)]
         except sqlite3.Error as error:
             return f"{path}: cannot be read ({brief(error)}). Restore a copy, or name another file."
-    more = ", …" if len(names) > SHOWN_TABLES else ""
+    tables = (", ".join(names[:SHOWN_TABLES]) or "(none)") + (", …" if len(names) > SHOWN_TABLES else "")
     return (
         f'{path}: is a database, and a query must say which rows are meant. Write query = "SELECT …" into [data], or '
-        f"give --query to init. Its tables: {', '.join(names[:SHOWN_TABLES]) or '(none)'}{more}."
+        f"give --query to init; for predict, save the rows as CSV. Its tables: {tables}."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import socket
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 
@@ -90,6 +91,21 @@ def test_rows_of_the_runs_own_data_are_known_in_any_case(db: Path, command: Comm
     (db.parent / "new.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
 
     assert "5 of the scored rows stood in the run's own data" in command("predict", "new.csv", "-o", "a.csv").output
+
+
+def test_a_database_is_asked_what_the_task_asks(db: Path, command: Command) -> None:
+    """The run's own file can be given as it is; where the task asks none, the user is told what to do."""
+    with closing(sqlite3.connect(db.parent / "shop.db")) as shop, shop:
+        shop.execute("CREATE TABLE tickets (text, label)")
+        shop.executemany("INSERT INTO tickets VALUES (?, ?)", [(f"message {i}", "bug") for i in range(6)])
+
+    refused = command("predict", "shop.db", "-o", "a.csv", code=2).output
+    with closing(sqlite3.connect(db)) as store, store:
+        store.execute("UPDATE runs SET task = json_set(task, '$.data.query', 'SELECT * FROM tickets')")
+    asked = command("predict", "shop.db", "-o", "a.csv").output
+
+    assert "for predict, save the rows as CSV" in " ".join(refused.split())
+    assert "6 rows, 0 without a readable answer; 6 completions bought" in asked
 
 
 def test_options_take_the_place_of_the_caps_of_the_task(db: Path, command: Command) -> None:
