@@ -92,7 +92,7 @@ def predict_file(
         known = [row for name in ("train", "dev", "test") for row in store.examples(run.data, name)]
         unscored, labels = why_unscored(run.metric), labels_of(task, known)
         metric = METRICS["exact_match"] if unscored else objective(task, labels)
-        odd = set() if unscored else _strange(rows, task, metric, labels, watch)
+        odd = set() if unscored else _strange(path, rows, task, metric, labels, watch)
         evaluate = Evaluator(ledger, renderer_for(chosen, run.task), metric)
         asked = replace(chosen, outcomes=store.outcomes(run.id, chosen.number))
         with closing(ledger):
@@ -120,11 +120,13 @@ def predict_file(
     )
 
 
-def _strange(rows: Sequence[Example], task: Task, metric: Metric, labels: Sequence[str], watch: Watch) -> set[str]:
+def _strange(
+    path: Path, rows: Sequence[Example], task: Task, metric: Metric, labels: Sequence[str], watch: Watch
+) -> set[str]:
     """Say which rows have an answer that the task does not know, before anything is bought."""
     found, said = strange(rows, task, metric, labels)
     if said:
-        watch.notice(said)
+        watch.notice(f"{path}: {said}")
     return found
 
 

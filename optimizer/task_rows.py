@@ -223,9 +223,9 @@ def strange(rows: Sequence[Example], task: Task, metric: Metric, labels: Sequenc
     found = {row.id: row.target for row in rows if row.targets and not _known(row, task, metric, labels)}
     if not found:
         return set(), ""
-    first = next(iter(found.values()))
-    what = f"{counted(len(found), 'row')} with a wanted answer that the task does not know, such as {shown(first)}"
-    return set(found), f"{what}: answered, and not scored.{meant(first, labels)}"
+    name, first = next(iter(found.items()))
+    many = f"{counted(len(found), 'row')} with a wanted answer that the task does not know"
+    return set(found), f"{many}, such as {name}: {shown(first)}. Answered, and not scored.{meant(first, labels)}"
 
 
 def _known(row: Example, task: Task, metric: Metric, labels: Sequence[str]) -> bool:

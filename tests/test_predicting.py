@@ -77,8 +77,8 @@ def test_a_label_that_the_task_does_not_know_is_said_and_not_scored(db: Path, co
 
     said = " ".join(command("predict", "new.csv", "-o", "a.csv").output.split())
 
-    what = "4 rows with a wanted answer that the task does not know, such as 'BUG'"
-    assert said.index(f"{what}: answered, and not scored. Did you mean 'bug'?") < said.index("6 rows: it takes")
+    what = "new.csv: 4 rows with a wanted answer that the task does not know, such as r1: 'BUG'"
+    assert said.index(f"{what}. Answered, and not scored. Did you mean 'bug'?") < said.index("6 rows: it takes")
     assert all(answers(db.parent / "a.csv"))
     assert "accuracy: 0.0 % (95 % interval 0.0–65.8)" in said or "accuracy: 100.0 %" in said  # of two rows
 
