@@ -116,7 +116,7 @@ def _write_task(  # noqa: PLR0913
     beside: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write the task file for the rows of a file, with other files `beside` it, and say what the rows can show."""
-    from optimizer.drafting import draft, facts
+    from optimizer.drafting import draft, facts, unused
     from optimizer.exports import Target, write_bytes
     from optimizer.scoring import METRICS
     from optimizer.task import parse_task
@@ -145,8 +145,8 @@ def _write_task(  # noqa: PLR0913
         if each != path.name:
             out(f"{path.parent / each}: written")
     out(f"{output}: {guessed.kind} of {' + '.join(guessed.inputs)} -> {guessed.target}, judged by {guessed.metric}")
-    if guessed.unused:
-        out(f"not used: {', '.join(guessed.unused)}")
+    if without := unused(guessed):
+        out(without)
     for fact in said:
         out(fact)
     helps = "" if start.description or start.wordings else " (a description helps)"

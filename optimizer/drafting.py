@@ -136,8 +136,8 @@ def draft(  # noqa: PLR0913
     lines = [f"{_pad(key, _text(column))}# {about}\n" for key, column, about in roles if column]
     if guess.slices:
         lines.append(f"{_pad('slices', _list(guess.slices))}# columns to report the scores by\n")
-    if guess.unused:
-        lines.append(f"# not used: {', '.join(map(_line, guess.unused))}\n")
+    if said := unused(guess):
+        lines.append(f"# {said}\n")
     return TEMPLATE.format(
         file=_line(file),
         path=_line(path),
@@ -160,6 +160,11 @@ def draft(  # noqa: PLR0913
         else "",
         shares="" if guess.split_column else _shares(rows),
     )
+
+
+def unused(guess: Guess) -> str:
+    """Say in a line which columns have no role; nothing if each has one."""
+    return f"not used: {', '.join(map(_line, guess.unused))}" if guess.unused else ""
 
 
 def _shares(rows: int) -> str:
@@ -206,7 +211,7 @@ def _text(value: str) -> str:
 
 
 def _line(name: str) -> str:
-    """Write a file's name into a comment, which no character of it must end."""
+    """Write a file's or a column's name into a comment, which no character of it must end."""
     return name if name.isprintable() else json.dumps(name)
 
 

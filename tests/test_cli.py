@@ -99,6 +99,17 @@ def test_init_says_what_the_rows_hold_and_can_show(command: Command, tmp_path: P
     assert "prompts." in command("space", "task.toml").stdout
 
 
+def test_init_says_which_columns_it_does_not_use(command: Command, tmp_path: Path) -> None:
+    """In one line on screen and in the file, whatever they are called."""
+    rows = "".join(f"row {i},2024-{i},{'ab'[i % 2]},x{i}\n" for i in range(40))
+    (tmp_path / "rows.csv").write_text('text,created_at,label,"a\nb"\n' + rows, encoding="utf-8")
+
+    said = command("init", "rows.csv").stdout
+
+    assert 'not used: created_at, "a\\nb"' in said.splitlines()
+    assert '# not used: created_at, "a\\nb"' in (tmp_path / "task.toml").read_text(encoding="utf-8").splitlines()
+
+
 def test_init_takes_the_columns_that_are_named(command: Command, tmp_path: Path) -> None:
     """Whatever they are called; a name that is nearly right is told, and nothing is written."""
     rows = "".join(f"row {i},about {i},{'ab'[i % 2]},{'xyz'[i % 3]}\n" for i in range(60))
