@@ -149,7 +149,7 @@ def guess(table: Table, *, inputs: Sequence[str] = (), target: str = "") -> Gues
         slices=tuple(c.name for c in free if c.name not in taken and _is_slice(c, wanted)),
         kind=kind,
         labels=_labels(kind, wanted),
-        metric=_metric(kind, wanted),
+        metric=_metric(kind, _preferred(wanted) if answers == wanted.name else wanted),
         answers_column=answers if answers not in asked else "",
         empty=len(empty_rows(table, asked, wanted.name)),
     )
@@ -222,6 +222,12 @@ def _is_lists(column: _Column) -> bool:
     """Whether it holds JSON lists: all accepted answers to a row."""
     values = [value for value in column.counts if value]
     return bool(values) and all(value[0] == "[" and read_list(value) is not None for value in values)
+
+
+def _preferred(column: _Column) -> _Column:
+    """What it holds if of each list only the first answer stood there: the others make none of them longer."""
+    values = tuple(next((item.strip() for item in read_list(value) or ()), "") for value in column.values)
+    return replace(column, values=values, counts=Counter(values))
 
 
 def _is_closed(column: _Column) -> bool:

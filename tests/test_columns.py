@@ -170,6 +170,19 @@ def test_lists_of_accepted_answers_are_known_by_their_form() -> None:
     assert (found.kind, found.target, found.answers_column, found.labels) == ("qa", "gold", "gold", ())
 
 
+def test_other_accepted_answers_make_none_longer() -> None:
+    """The metric suits the answers, not the lists of them."""
+    several = ["New York City", "the city of New York", "NYC", "the Big Apple, as some call it"]
+    short, long = (
+        [{"question": f"What is {i}?", "answers": json.dumps(answers)} for i in range(40)]
+        for answers in (several, ["one of a long list of those"])
+    )
+
+    found = [guess(table_from("rows.csv", enumerate(rows, start=1)), target="answers") for rows in (short, long)]
+
+    assert [(each.kind, each.metric) for each in found] == [("qa", "exact_match"), ("qa", "token_f1")]
+
+
 def test_an_empty_list_is_no_answer() -> None:
     """As an empty cell: either way the row has none."""
     tags = ['["a"]', '["a", "b"]', "[]", '["b"]', ""]
