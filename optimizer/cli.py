@@ -282,7 +282,7 @@ def add_wording(text: str, dimension: str, run: int | None, db: str, as_json: bo
     from dataclasses import asdict
 
     from optimizer.wordings import add_wording as add
-    from optimizer.wordings import searching
+    from optimizer.wordings import searching, when
 
     chosen = searching(run, db)
     added = add(text, dimension=dimension, run=chosen.id, db=db)
@@ -290,7 +290,7 @@ def add_wording(text: str, dimension: str, run: int | None, db: str, as_json: bo
         out_json({"run": chosen.id, **asdict(added)})
         return
     out(f"run {chosen.id}, {chosen.name} on {chosen.model}: {added.dimension} = {added.id}")
-    out("the search takes it in at its next decision")
+    out(when(chosen, db))
     next_step(f"phrasetune wordings{where(db, chosen.id)}")
 
 

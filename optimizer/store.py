@@ -62,6 +62,12 @@ class Store(Rulings):
             )
         return int(rows[0]["id"])
 
+    @reads
+    def under_way(self, run: int) -> bool:
+        """Whether a process that still lives is at work on a run."""
+        (row,) = self.rows("SELECT status, owner FROM runs WHERE id = ?", run)
+        return row["status"] == "running" and alive(row["owner"])
+
     def update_run(self, run: int, **values: object) -> None:
         """Change columns of a run; `status` other than "running" also writes the time."""
         if values.get("status") == "running":

@@ -82,6 +82,15 @@ def searching(number: int | None, db: str | Path) -> Run:
     raise InputError(f"{db}: no run here is searching, or waits to be resumed. {fix}")
 
 
+def when(run: Run, db: str | Path) -> str:
+    """Say when a run takes in a wording that was just added."""
+    with Store(db) as store:
+        if store.under_way(run.id):
+            return "the search takes it in at its next decision"
+    why = f" ({run.status})" if run.status != "running" else ""  # its process was killed
+    return f"no process here is at work on the run{why}: its search takes it in once `phrasetune tune` resumes it"
+
+
 def begin(store: Store, run: int, space: Space) -> None:
     """Write down what the ids of a run's space stand for, and which are kept for later wordings."""
     worded = [d for d in space.dimensions if d.texts or d.slots]

@@ -21,6 +21,7 @@ from optimizer.board import searched as searched_rows
 from optimizer.cli import main
 from optimizer.errors import InputError, Interrupted
 from optimizer.events import Decided, Event, Stage
+from optimizer.owner import me
 from optimizer.records import State, Trial, Wording
 from optimizer.search import Found, Hooks, Options, run
 from optimizer.store import Store
@@ -433,6 +434,26 @@ def test_ids_run_out(interrupted: Path, tmp_path: Path) -> None:
         add_wording(" two", db=db)
     with pytest.raises(InputError, match="all 2 ids that run 1 keeps for late wordings of instruction are taken"):
         add_wording("three", db=db)
+
+
+@pytest.mark.parametrize(
+    ("status", "owner", "said"),  # no owner: this process
+    [
+        ("running", "", "the search takes it in at its next decision"),
+        ("running", "elsewhere:1:1", "no process here is at work on the run: its search takes it in once"),
+        ("interrupted", "", "on the run (interrupted): its search takes it in once `phrasetune tune` resumes it"),
+        ("failed", "", "on the run (failed): its search takes it in once `phrasetune tune` resumes it"),
+    ],
+)
+def test_when_a_wording_is_taken_in_is_told_as_it_is(
+    interrupted: Path, command: Command, status: str, owner: str, said: str
+) -> None:
+    """Soon, where a process searches; else when somebody has resumed the run."""
+    with sqlite3.connect(interrupted) as old, sqlite3.connect("results.db") as new:
+        old.backup(new)
+        new.execute("UPDATE runs SET status = ?, owner = ?", (status, owner or me()))
+
+    assert said in " ".join(command("add-wording", "one").output.split())
 
 
 def test_a_finished_run_takes_none(finished: Path, tmp_path: Path) -> None:
