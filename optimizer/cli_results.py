@@ -121,7 +121,7 @@ def _findings_text(verdict: Verdict, texts: Mapping[str, str], rows: int) -> Non
 def predict(
     file: str, trial: str | None, run: int | None, db: str, output: str | None, force: bool, **most: float | None
 ) -> None:
-    """Apply the winner to the rows in FILE; a CSV of ids and answers, and the score where the rows have a target.
+    """Apply the winner to the rows in FILE: a CSV of them and its answers, and the score where the rows have a target.
 
     What a cap or Ctrl-C ends is written as far as it went; the same command goes on from there, and buys nothing twice.
     """
@@ -148,7 +148,7 @@ def predict(
     watch, caps = Watch(event, stop), _capped(chosen, most)
     with stoppable(stop, err):
         done = predict_file(Path(file), chosen, trial=number, caps=caps, db=db, watch=watch)
-    text = answers_csv(done.rows, done.answers, (*done.inputs, done.target))
+    text = answers_csv(done.rows, done.answers, done.inputs, done.target)
     if target:
         err(f"{write_bytes(text.encode(), target)}: written")
     else:

@@ -73,12 +73,23 @@ def verdict_record(verdict: Verdict | None) -> dict[str, Any] | None:
     return record
 
 
-def answers_csv(rows: Sequence[Example], answers: Sequence[str | None], columns: Sequence[str]) -> str:
-    """Write rows with their answers as CSV: id, inputs, answer; an answer that could not be had is empty."""
+def answers_csv(rows: Sequence[Example], answers: Sequence[str | None], inputs: Sequence[str], target: str) -> str:
+    """Write rows with their answers as CSV; an answer that could not be had is empty.
+
+    The columns are id, inputs, the target where a row has one (a list of several accepted answers as JSON), and
+    `<target>_predicted`.
+    """
+    known = any(row.targets for row in rows)
     values = [
-        (row.id, *(value for _, value in row.inputs), answer or "") for row, answer in zip(rows, answers, strict=True)
+        (row.id, *(value for _, value in row.inputs), *([_wanted(row)] if known else []), answer or "")
+        for row, answer in zip(rows, answers, strict=True)
     ]
-    return as_csv(Grid("Answers", ("id", *columns), tuple(values)))
+    columns = ("id", *inputs, *([target] if known else []), f"{target}_predicted")
+    return as_csv(Grid("Answers", columns, tuple(values)))
+
+
+def _wanted(row: Example) -> str:
+    return json.dumps(row.targets, ensure_ascii=False) if len(row.targets) > 1 else row.target
 
 
 def as_csv(grid: Grid) -> str:

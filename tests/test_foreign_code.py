@@ -134,7 +134,7 @@ def test_no_cell_is_a_formula(cell: str) -> None:
     """Texts, answers and names of columns are marked as text where a spreadsheet would work them out."""
     rows = [Example("1", (("text", cell),), ("a",))]
 
-    for text in (answers_csv(rows, [cell], ["text", cell]), as_csv(Grid("t", ("a", cell), ((cell, "b"),)))):
+    for text in (answers_csv(rows, [cell], ["text"], cell), as_csv(Grid("t", ("a", cell), ((cell, "b"),)))):
         cells = [value for row in csv.reader(io.StringIO(text, newline="")) for value in row]
 
         assert f"'{cell}" in cells

@@ -36,7 +36,7 @@ def db(tmp_path: Path, server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> P
 
 def answers(path: Path) -> list[str]:
     with path.open(encoding="utf-8", newline="") as file:
-        return [row["label"] for row in csv.DictReader(file)]
+        return [row["label_predicted"] for row in csv.DictReader(file)]
 
 
 def test_a_cap_keeps_what_there_is_and_the_command_goes_on(db: Path, server: ChatServer, command: Command) -> None:
