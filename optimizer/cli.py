@@ -197,7 +197,7 @@ def _beside(tuned: Tuned) -> list[str]:
 def _tuned_text(tuned: Tuned, db: str) -> None:
     from optimizer.archive import History
     from optimizer.front_tables import constraints_grids, front_grid
-    from optimizer.report import dollars, params_text, percent, spread
+    from optimizer.report import dollars, on_dev, params_text, percent
 
     run, best = tuned.run, tuned.best
     for note in tuned.notes:
@@ -208,8 +208,8 @@ def _tuned_text(tuned: Tuned, db: str) -> None:
     for line in _beside(tuned):
         out(line)
     out(
-        f"best on dev: trial {best.number}, {run.metric} {percent(best.score)} ({spread(best.interval)}), seed prompt "
-        f"{percent(tuned.trials[0].score)}; {params_text(best.params)}"
+        f"best on dev: trial {best.number}, {run.metric} {on_dev(best)}; "
+        f"seed prompt {percent(tuned.trials[0].score)}\n{params_text(best.params)}"
     )
     out()
     front = front_grid(run, tuned.trials, tuned.trials[0].params)

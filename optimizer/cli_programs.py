@@ -69,7 +69,7 @@ def _json(tuned: TunedProgram) -> None:
 
 
 def _text(tuned: TunedProgram) -> None:
-    from optimizer.report import comparisons_grid, dollars, params_text, percent, spread, verdict_grid
+    from optimizer.report import comparisons_grid, dollars, on_dev, params_text, percent, verdict_grid
 
     best, seed, run = tuned.found.best, tuned.found.trials[0], tuned.run
     out(f"run {run.id}: {len(tuned.found.trials)} programs tried with {tuned.calls:,} calls; {run.reason}")
@@ -78,8 +78,8 @@ def _text(tuned: TunedProgram) -> None:
         usd = None if run.cost is None else spent.usd
         out(f"of these of the {role}: {spent.calls:,} bought, {dollars(usd)}")
     out(
-        f"best on dev: trial {best.number}, {percent(best.score)} ({spread(best.interval)}), as it was given "
-        f"{percent(seed.score)}; {params_text(best.params)}\n"
+        f"best on dev: trial {best.number}, {on_dev(best)}; as it was given {percent(seed.score)}\n"
+        f"{params_text(best.params)}\n"
     )
     if tuned.verdict is None:
         return

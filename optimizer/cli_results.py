@@ -66,7 +66,7 @@ def show(trial: str | None, run: int | None, db: str, rows: int, as_json: bool) 
         out_json({"run": shown.run.id, **said, **changed, **worth, **ruled})
         return
     score = f"{shown.run.metric} {percent(t.score)} ({spread(t.interval)}) on {counted(t.n, 'dev row')}"
-    estimate = "" if t.estimate is None else f"; estimated at {estimated(t)} on all of them"
+    estimate = "" if t.estimate is None else f"; estimated at {estimated(t)} on new rows"
     out(f"run {shown.run.id}, trial {t.number}: {score}{estimate}")
     out(f"{t.state.value}: {t.reason}")
     out(stands)

@@ -19,7 +19,7 @@ from optimizer.baseline import Counted, Floats, Lesson, Refit, Rival, Texts
 from optimizer.errors import InputError
 from optimizer.linear import answered, certainty, dump, fit, held, labels_of, nearest, refitted, undump, unfit, whole
 from optimizer.records import TrainedModel
-from optimizer.torch_threads import few_threads
+from optimizer.torch_hardware import device, few_threads
 from search_spaces.prompt import Example
 from search_spaces.space import Chooser, Value
 
@@ -68,7 +68,7 @@ class SentenceEncoder:
         logging.disable_progress_bar()
         self.name, self._known = name, dict[str, Vectors]()
         try:
-            self._model = SentenceTransformer(name, device="cpu", local_files_only=Path(name).is_dir())
+            self._model = SentenceTransformer(name, device=device(), local_files_only=Path(name).is_dir())
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             said = str(error).strip().split("\n", 1)[0]
             raise InputError(

@@ -1,8 +1,8 @@
 """A small language model, fine-tuned here with LoRA. The door of torch, transformers and peft.
 
 Low-rank adapters (Hu et al. 2021, arXiv 2106.09685) on all linear layers of an encoder or decoder and a new
-classification head are trained on the CPU, epoch by epoch, while the dev score is watched. Knows nothing of prompts or
-of the test rows.
+classification head are trained epoch by epoch while the dev score is watched, on a GPU where there is one. Knows
+nothing of prompts or of the test rows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from optimizer.baseline import Counted, Lesson, Refit, Rival
 from optimizer.errors import InputError
 from optimizer.records import TrainedModel
-from optimizer.torch_threads import few_threads
+from optimizer.torch_hardware import device, few_threads, seeded
 from search_spaces.prompt import Example
 from search_spaces.space import Chooser, Value
 
@@ -76,7 +76,8 @@ def train(lesson: Lesson, name: str) -> Rival:
 
     search(objective, lesson.budget)
     (found,) = best
-    detail = f"{name}, fine-tuned with LoRA of rank {found.params['rank']}, {len(found.curve)} epochs"
+    where = "" if device() == "cpu" else " on a GPU"
+    detail = f"{name}, fine-tuned with LoRA of rank {found.params['rank']}, {len(found.curve)} epochs{where}"
     params = {"model": name, **found.params}
     trained = TrainedModel(detail, params, found.curve, max(found.curve), _dump(found.state, labels), kind="lora")
     trained = replace(trained, trials=search.trials, seconds=time.perf_counter() - started)
@@ -145,8 +146,7 @@ class _Model:
         from transformers import AutoModelForSequenceClassification
 
         self.tokenizer, self.labels, self.params, self.seed = tokenizer, labels, params, seed
-        with _loading(name), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with _loading(name), seeded(seed):
             here = Path(name).is_dir()
             base = AutoModelForSequenceClassification.from_pretrained(
                 name, num_labels=len(labels), local_files_only=here, dtype=torch.float32
@@ -156,7 +156,7 @@ class _Model:
             adapters = LoraConfig(
                 task_type="SEQ_CLS", r=rank, lora_alpha=2 * rank, lora_dropout=DROPOUT, target_modules="all-linear"
             )
-            self.net = get_peft_model(base, adapters)
+            self.net = get_peft_model(base, adapters).to(device())
 
     def encoded(self, texts: Sequence[str]) -> list[dict[str, list[int]]]:
         """Texts as numbers of tokens, cut where they are too long."""
@@ -190,14 +190,13 @@ class _Model:
 
         rows = self.encoded([row.text for row in examples])
         lengths = np.array([len(row["input_ids"]) for row in rows])
-        targets = torch.tensor([self.labels.index(row.target) for row in examples])
+        targets = torch.tensor([self.labels.index(row.target) for row in examples], device=device())
         weights = [weight for weight in self.net.parameters() if weight.requires_grad]
         rate = 10.0 ** float(self.params["log10_rate"])
         optimizer = torch.optim.AdamW(weights, lr=rate)
         rising = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / WARM_UP))
         rng = np.random.default_rng(self.seed)
-        with few_threads(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+        with few_threads(), seeded(self.seed):
             while True:
                 self.net.train()
                 for picked in _mixed(lengths, rng):
@@ -218,12 +217,12 @@ class _Model:
         with few_threads(), torch.inference_mode():
             for picked in _batches(order):
                 logits = self.net(**self._padded([rows[i] for i in picked])).logits
-                for i, each in zip(picked, torch.softmax(logits, dim=-1).numpy(), strict=True):
+                for i, each in zip(picked, torch.softmax(logits, dim=-1).cpu().numpy(), strict=True):
                     found[i] = each
         return found
 
     def _padded(self, rows: Sequence[Mapping[str, list[int]]]) -> Any:  # noqa: ANN401
-        return self.tokenizer.pad(list(rows), return_tensors="pt")
+        return self.tokenizer.pad(list(rows), return_tensors="pt").to(device())
 
 
 def _batches(order: Any) -> Iterator[list[int]]:  # noqa: ANN401

@@ -117,7 +117,7 @@ class Trial:
     """One prompt of a run and what is known of it.
 
     `score` is the metric over the `n` dev rows seen; `interval` its 95 % interval; `steps` the running score
-    after each block, keyed by rows seen. `estimate` is what all answers together say about its score over all dev
+    after each block, keyed by rows seen. `estimate` is what all answers together say about its score on new
     rows, corrected for having been chosen, and `credible` that estimate's 95 % interval; None from a control.
     """
 

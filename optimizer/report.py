@@ -58,8 +58,14 @@ def shows(what: str, gain: float) -> str:
 
 
 def estimated(trial: Trial) -> str:
-    """Write what a trial's score over all dev rows is estimated at."""
+    """Write what a trial's score on new rows is estimated at."""
     return percent(trial.estimate) + (f" ({spread(trial.credible)})" if trial.credible else "")
+
+
+def on_dev(trial: Trial) -> str:
+    """Write what a trial scored on dev rows, and what to expect of it: the best of many was lucky too."""
+    foreseen = "" if trial.estimate is None else f", estimated at {estimated(trial)} on new rows"
+    return f"{percent(trial.score)} ({spread(trial.interval)}){foreseen}"
 
 
 def dollars(value: float | None) -> str:

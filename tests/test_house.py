@@ -40,7 +40,7 @@ DOORS = {
     "rich": {"optimizer/terminal.py", "optimizer/live.py"},
     "sacrebleu": {"optimizer/translation.py"},
     **{package: {"optimizer/lora.py"} for package in ("peft", "safetensors")},
-    "torch": {"optimizer/lora.py", "optimizer/torch_threads.py"},
+    "torch": {"optimizer/lora.py", "optimizer/torch_hardware.py"},
     "sentence_transformers": {"optimizer/encoder.py"},
     "transformers": {"optimizer/encoder.py", "optimizer/lora.py"},
     "sklearn": {"optimizer/linear.py", "optimizer/features.py", "optimizer/classifier.py"},
