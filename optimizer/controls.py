@@ -64,7 +64,7 @@ class Control:
         """Ask for the next block of the prompt under way, or of a new one."""
         left = self.limits.calls - self.board.calls
         if left <= 0:
-            self.reason = f"{self.limits.calls} answers were looked at"
+            self.reason = f"{self.limits.calls:,} answers were looked at"
             return []
         under_way = [card for card in self.board.cards if card.open]
         # A prompt that a late wording has opened may stand beside the one that was under way; the seed prompt is first.

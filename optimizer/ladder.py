@@ -74,7 +74,7 @@ def _lacking(kind: str, task: Task, *, labelled: bool) -> str:
         return "it needs a closed list of labels, and answers that name one of them"
     name = named(kind, task)
     if not name:
-        return f"no model is named; name one as model in [baseline.{kind}]"
+        return f"no model is named in [baseline.{kind}]"
     if bought(kind, task):
         return ""
     missing = [package for package in NEEDS[kind] if importlib.util.find_spec(package) is None]

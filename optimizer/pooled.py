@@ -301,7 +301,7 @@ class Pooled:
 
     def _spent(self) -> str:
         calls = self.limits.calls
-        looked = f"{calls} answers were looked at" if calls > 1 else "1 answer was looked at"
+        looked = f"{calls:,} answers were looked at" if calls > 1 else "1 answer was looked at"
         return f"{looked}: too few to try another prompt than the seed prompt" if self._alone else looked
 
     @property

@@ -67,7 +67,7 @@ def test_by_default_the_linear_one_is_trained_alone(tmp_path: Path) -> None:
     chosen = ladder.choose(with_baseline(tmp_path), labelled=True)
 
     assert chosen["linear"] == ""
-    assert chosen["encoder"] == "no model is named; name one as model in [baseline.encoder]"
+    assert chosen["encoder"] == "no model is named in [baseline.encoder]"
     assert set(chosen) == set(ladder.KINDS)
 
 
