@@ -124,8 +124,8 @@ class History:
         """The trials that no other beats in score, cost and latency, with their outcomes; the best score first."""
         return front(self.complete(run))
 
-    def costs(self, run: int | None = None) -> Mapping[int, tuple[int, float]]:
-        """Trial number -> (calls, US dollars)."""
+    def costs(self, run: int | None = None) -> Mapping[int, tuple[int, float | None]]:
+        """Trial number -> (calls, US dollars or None where no price is known)."""
         with Store(self.path) as store:
             return store.trial_costs(store.run(run).id)
 

@@ -194,7 +194,7 @@ def _chosen(records: History, run: Run, trials: Sequence[Trial], asked: Mapping[
         "estimate": lambda trial: -1.0 if trial.estimate is None else trial.estimate,
         "rows": lambda trial: trial.n,
         "calls": lambda trial: costs.get(trial.number, (0, 0.0))[0],
-        "cost": lambda trial: costs.get(trial.number, (0, 0.0))[1],
+        "cost": lambda trial: costs.get(trial.number, (0, 0.0))[1] or 0.0,
         "seconds": lambda trial: trial.seconds,
     }
     return sorted(chosen, key=measures[by], reverse=True)

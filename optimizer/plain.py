@@ -18,7 +18,7 @@ from search_spaces.prompt import Example
 FORMULA = re.compile(r"[=+@\t\r]|-(?![\d.]+$)")  # how a cell begins that is worked out where it is opened; -5 is not
 
 
-def trial_record(trial: Trial, cost: tuple[int, float] = (0, 0.0)) -> dict[str, Any]:
+def trial_record(trial: Trial, cost: tuple[int, float | None] = (0, 0.0)) -> dict[str, Any]:
     """Give a trial as JSON takes it, without its outcomes."""
     low, high = trial.credible or (None, None)
     return {
@@ -39,7 +39,7 @@ def trial_record(trial: Trial, cost: tuple[int, float] = (0, 0.0)) -> dict[str, 
     }
 
 
-def trials_csv(trials: Sequence[Trial], costs: Mapping[int, tuple[int, float]]) -> Grid:
+def trials_csv(trials: Sequence[Trial], costs: Mapping[int, tuple[int, float | None]]) -> Grid:
     """Give trials as plain numbers, for other programs; parameters as JSON."""
     columns = (
         *("trial", "state", "score", "low", "high", "rows", "estimate", "estimate_low", "estimate_high"),

@@ -97,7 +97,7 @@ def runs_grid(runs: Sequence[Run]) -> Grid:
 
 
 def trials_grid(
-    run: Run, trials: Sequence[Trial], costs: Mapping[int, tuple[int, float]], seed: Mapping[str, Any]
+    run: Run, trials: Sequence[Trial], costs: Mapping[int, tuple[int, float | None]], seed: Mapping[str, Any]
 ) -> Grid:
     """Show trials: score with n and interval, what it is estimated at, state, cost, parameters, why it ended.
 

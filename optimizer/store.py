@@ -256,9 +256,13 @@ class Store(Rulings):
         return str(self.rows(sql, run, trial)[0]["text"])
 
     @reads
-    def trial_costs(self, run: int) -> dict[int, tuple[int, float]]:
-        """Read the calls and the cost of each trial."""
-        rows = self.rows("SELECT trial, calls, cost FROM cost_per_trial WHERE run = ?", run)
+    def trial_costs(self, run: int) -> dict[int, tuple[int, float | None]]:
+        """Read the calls and the cost of each trial; None where the run knows no price."""
+        told = "CASE WHEN r.cost IS NULL AND c.cost = 0 THEN NULL ELSE c.cost END AS cost"
+        rows = self.rows(
+            f"SELECT c.trial, c.calls, {told} FROM cost_per_trial c JOIN runs r ON r.id = c.run WHERE c.run = ?",  # noqa: S608 - constants
+            run,
+        )
         return {row["trial"]: (row["calls"], row["cost"]) for row in rows}
 
     # --- which ingredient paid ----------------------------------------------------------------------------

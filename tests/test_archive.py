@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from optimizer import export, history, load_task, tune
 from optimizer.errors import ExportError, InputError, Interrupted, StoreError
 from optimizer.journey import Watch
 from optimizer.records import State
+from tests.conftest import Command
+from tests.recorded import Tried, write_run
 from tests.small_task import write_task
 
 
@@ -46,6 +49,18 @@ def test_history_gives_records(finished: Path) -> None:
     verdict = records.verdict()
     assert verdict
     assert verdict.sentence
+
+
+def test_what_has_no_known_price_is_not_free(command: Command, tmp_path: Path) -> None:
+    """Trials, too: their cost is unknown, not $0, on the screen and in JSON."""
+    write_run(tmp_path / "results.db", [Tried("10" * 10)], winner=0, cost=None)
+    write_run(tmp_path / "priced.db", [Tried("10" * 10)], winner=0)
+
+    assert history(tmp_path / "results.db").costs() == {0: (20, None)}
+    assert history(tmp_path / "priced.db").costs() == {0: (20, pytest.approx(0.02))}
+    assert "$" not in command("history").stdout
+    assert json.loads(command("history", "--json").stdout)["trials"][0]["cost"] is None
+    assert command("history", "--sort", "cost").stdout
 
 
 def test_show_defaults_to_the_winner(finished: Path) -> None:

@@ -39,7 +39,7 @@ class Story:
     """
 
     walk: Walk
-    costs: Mapping[int, tuple[int, float]]
+    costs: Mapping[int, tuple[int, float | None]]
     verdict: Verdict | None
     prompt: str
     seed_prompt: str
