@@ -68,7 +68,7 @@ def show(trial: str | None, run: int | None, db: str, rows: int, as_json: bool) 
     score = f"{shown.run.metric} {percent(t.score)} ({spread(t.interval)}) on {counted(t.n, 'dev row')}"
     estimate = "" if t.estimate is None else f"; estimated at {estimated(t)} on new rows"
     out(f"run {shown.run.id}, trial {t.number}: {score}{estimate}")
-    out(f"{t.state.value}: {t.reason}")
+    out(f"{t.state.value}: {t.reason}" if t.reason else t.state.value)
     out(stands)
     out(params_text(t.params))
     for wording in shown.late:

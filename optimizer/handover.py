@@ -137,8 +137,11 @@ def looked_over(
     handover: Handover, rows: Mapping[str, Sequence[Example]], *, mask: bool, allow: bool
 ) -> tuple[Handover, Linted]:
     """Lint what is handed over; with `mask` its prompts are the masked ones. See `lint`."""
-    trial, facts = handover.trial, handover.facts
+    run, trial, facts = handover.run, handover.trial, handover.facts
     linted = lint(trial.prompt, handover.renderer, rows, mask=mask, allow=allow)
+    if run.winner is None:
+        early = f"Run {run.id} has no winner ({run.status}): this is trial {trial.number}, which no verdict judged."
+        linted = replace(linted, said=(*linted.said, early))
     if mask and facts.seed:
         facts = replace(facts, seed=masked(facts.seed))
     return replace(handover, trial=replace(trial, prompt=linted.prompt), facts=facts), linted

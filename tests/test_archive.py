@@ -51,6 +51,16 @@ def test_history_gives_records(finished: Path) -> None:
     assert verdict.sentence
 
 
+def test_what_has_no_winner_is_exported_with_a_word_of_it(command: Command, tmp_path: Path) -> None:
+    """The best so far, or the trial that was named."""
+    write_run(tmp_path / "results.db", [Tried("10" * 10), Tried("1" * 20, text="Say which.")], winner=None)
+
+    said = command("export", "--format", "python").stdout
+
+    assert "Run 1 has no winner (finished): this is trial 1, which no verdict judged." in said
+    assert "Say which." in (tmp_path / "prompt.py").read_text(encoding="utf-8")
+
+
 def test_what_has_no_known_price_is_not_free(command: Command, tmp_path: Path) -> None:
     """Trials, too: their cost is unknown, not $0, on the screen and in JSON."""
     write_run(tmp_path / "results.db", [Tried("10" * 10)], winner=0, cost=None)
