@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from optimizer.phrases import counted
 from optimizer.records import Outcome, State, Trial
 from optimizer.scoring import Metric, summarise
 from optimizer.scoring import interval as interval_of
@@ -193,7 +194,7 @@ class Board:
         """End a trial."""
         card = self.cards[number]
         lacking = sum(outcome.score is None for outcome in card.answers.values())
-        note = f"; {lacking} calls failed and are left out" if lacking and state is not State.FAILED else ""
+        note = f"; without {counted(lacking, 'failed call')}" if lacking and state is not State.FAILED else ""
         card.state, card.reason = state, reason + note
         if state is not State.FAILED:
             rng = np.random.default_rng(self.seed)  # as the verdict's: equal answers have equal intervals

@@ -184,7 +184,7 @@ def test_a_closed_trial_has_an_interval_and_names_what_is_lacking(board: Board) 
     board.close(0, State.PRUNED, "given up")
 
     trial = board.trial(0)
-    assert trial.reason == "given up; 1 calls failed and are left out"
+    assert trial.reason == "given up; without 1 failed call"
     assert trial.score == pytest.approx(2 / 3)
     assert trial.interval
     assert trial.interval[0] < 2 / 3 < trial.interval[1]

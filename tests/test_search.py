@@ -318,7 +318,7 @@ def test_a_row_that_no_prompt_can_answer_is_left_out(way: str) -> None:
 
     assert found.trials[0].state is State.COMPLETE
     assert len(FEW) - 1 == found.trials[0].n
-    assert found.trials[0].reason == "scored on all 36 dev rows; 1 calls failed and are left out"
+    assert found.trials[0].reason == "scored on all 36 dev rows; without 1 failed call"
 
 
 @every_way
