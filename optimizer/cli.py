@@ -31,7 +31,7 @@ from optimizer.options import (
     run_option,
     tune_options,
 )
-from optimizer.terminal import err, next_step, out, out_grid, out_json, same_again, stoppable, where
+from optimizer.terminal import err, next_step, out, out_grid, out_json, resumable, same_again, stoppable, where
 from optimizer.version import __version__
 
 if TYPE_CHECKING:
@@ -172,11 +172,8 @@ def _tune(task: Task, db: str, *, quiet: bool, allow_code: bool = False) -> Tune
     from optimizer.live import LiveView
 
     stop = threading.Event()
-    with LiveView(quiet=quiet) as view, stoppable(stop, view.say):
-        try:
-            return run_tune(task, db=db, watch=Watch(view, stop), allow_code=allow_code)
-        except Interrupted:
-            raise Interrupted(f"stopped; everything bought is in {db}. Resume with: {same_again()}") from None
+    with resumable(db), LiveView(quiet=quiet) as view, stoppable(stop, view.say):
+        return run_tune(task, db=db, watch=Watch(view, stop), allow_code=allow_code)
 
 
 def _beside(tuned: Tuned) -> list[str]:

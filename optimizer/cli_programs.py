@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer.errors import InputError, Interrupted
-from optimizer.terminal import next_step, out, out_grid, out_json, stoppable
+from optimizer.errors import InputError
+from optimizer.terminal import next_step, out, out_grid, out_json, resumable, stoppable
 
 if TYPE_CHECKING:
     from optimizer.program_tuning import TunedProgram
@@ -36,12 +34,8 @@ def tune_program(
     from optimizer.program_tuning import tune_program as run_tune
 
     stop = threading.Event()
-    with LiveView(quiet=quiet) as view, stoppable(stop, view.say):
-        try:
-            tuned = run_tune(task, name, db=db, watch=Watch(view, stop))
-        except Interrupted:
-            again = shlex.join(["phrasetune", *sys.argv[1:]])
-            raise Interrupted(f"stopped; everything bought is in {db}. Resume with: {again}") from None
+    with resumable(db), LiveView(quiet=quiet) as view, stoppable(stop, view.say):
+        tuned = run_tune(task, name, db=db, watch=Watch(view, stop))
     if save:
         tuned.program.save(save)
     return tuned

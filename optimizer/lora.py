@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -254,7 +255,9 @@ def _loading(name: str) -> Iterator[None]:
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft calls transformers by names that will go
+            yield
     except (OSError, ValueError, KeyError, ImportError) as error:
         said = str(error).strip().split("\n", 1)[0]
         raise InputError(f"language model {name!r} cannot be loaded ({said}). Name a folder that holds one.") from None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from optimizer.errors import Interrupted
 from optimizer.plain import as_csv
 from optimizer.report import CONTROL, visible
 
@@ -136,6 +137,16 @@ def next_step(*commands: str) -> None:
 def same_again() -> str:
     """Write the command that was given, with its options: they are part of what is resumed."""
     return shlex.join(["phrasetune", *sys.argv[1:]])
+
+
+@contextmanager
+def resumable(db: str) -> Iterator[None]:
+    """Say of a run that was stopped how it goes on."""
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt) as ended:
+        left = "" if isinstance(ended, Interrupted) else ", and the calls in flight were left"
+        raise Interrupted(f"stopped{left}; everything bought is in {db}. Resume with: {same_again()}") from None
 
 
 def where(db: str, run: int | None = None) -> str:

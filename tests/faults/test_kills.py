@@ -194,6 +194,7 @@ def test_stop_with_a_provider_that_hangs(
     in_flight = sum(asked.done is None for asked in server.log)
     tally(1, code != 130)
     assert code == 130, child.said
+    assert "Resume with: phrasetune tune task.toml --quiet --db results.db" in child.said
     assert took < 15  # its deadline and some; not the hour for which the provider hangs, nor the minute of two
     assert possibly_paid(folder / "results.db") == in_flight
     assert query(folder / "results.db", "SELECT status FROM runs") == [("interrupted",)]
