@@ -27,7 +27,7 @@ from optimizer.options import (
     db_option,
     env_option,
     json_option,
-    program_options,
+    program_option,
     run_option,
     tune_options,
 )
@@ -137,7 +137,8 @@ def _space_grid(plan: Plan) -> Grid:
 @main.command()
 @click.argument("task", type=click.Path())
 @tune_options
-@program_options
+@program_option
+@click.option("--save", type=click.Path(), help="Where that program's state goes, as JSON.")
 @code_option
 @env_option
 @db_option

@@ -14,17 +14,22 @@ if TYPE_CHECKING:
     from optimizer.task import Task
 
 
+def require_allowed(name: str, *, allowed: bool) -> None:
+    """Refuse to run a program that is not allowed to run."""
+    if not allowed:
+        raise InputError(
+            f"program {name!r} is code of your own, and is run only if that is allowed. Read it, then give "
+            "--allow-code."
+        )
+
+
 def tune_program(
     task: Task, name: str | None, db: str, *, allow_code: bool, quiet: bool, save: str | None
 ) -> TunedProgram:
     """Tune a program on a task, and save its state if that is wanted."""
     if name is None:
         raise InputError("--save: no program is tuned. Name one with --program, or leave it out.")
-    if not allow_code:
-        raise InputError(
-            f"program {name!r} is code of your own, and is run only if that is allowed. Read it, then give "
-            "--allow-code."
-        )
+    require_allowed(name, allowed=allow_code)
     if save and (Path(save).exists() or Path(save).suffix != ".json"):
         raise InputError(f"--save {save}: must be a new file that ends in .json. Name another.")
     if save and not Path(save).parent.is_dir():

@@ -8,18 +8,21 @@ from __future__ import annotations
 import shlex
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from optimizer.cli_programs import require_allowed
 from optimizer.errors import InputError
-from optimizer.options import changed, code_option, db_option, env_option, json_option, tune_options
+from optimizer.options import changed, code_option, db_option, env_option, json_option, program_option, tune_options
 from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable
 
 if TYPE_CHECKING:
     from optimizer.checks import Check
+    from optimizer.journey import Watch
     from optimizer.models import Model
     from optimizer.planning import Estimate, Probe, Terms
     from optimizer.preparing import Plan
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("task", type=click.Path())
 @tune_options
+@program_option
 @click.option("--offline", is_flag=True, help="Make no call; know only what earlier calls have shown.")
 @code_option
 @env_option
@@ -38,33 +42,36 @@ if TYPE_CHECKING:
 def plan(task: str, db: str, offline: bool, allow_code: bool, as_json: bool, **changes: Any) -> None:  # noqa: ANN401
     """Say what `tune` would take on TASK: calls, tokens, dollars and time, and how small a gain the rows can show.
 
-    It takes the options of `tune`. First the seed prompt is asked 5 training rows, to measure what a call takes.
+    It takes the options of `tune`. First the seed prompt is asked 5 training rows, to measure what a call takes; a
+    program is run on 4, as it came and with the most demos.
     """
-    import numpy as np
-
     from optimizer import ladder
     from optimizer.journey import Watch
-    from optimizer.planning import Terms, estimate
+    from optimizer.planning import Terms
     from optimizer.preparing import pace, prepare
-    from optimizer.probing import probe
     from optimizer.task import load_task
 
     del changes["quiet"]  # there is no live view
+    program = changes.pop("program")
+    if program:
+        require_allowed(program, allowed=allow_code)
     ready = prepare(changed(load_task(task), changes), allow_code=allow_code)
     ladder.choose(ready.task, labelled=bool(ready.labels))
     model = _priced(ready.task, ready.task.model, keyless=offline)
     beside = {role: _priced(ready.task, spec, keyless=offline) for role, spec in ready.beside.items()}
-    _say_plan(ready, model, beside, err if as_json else out)
-    stop = threading.Event()
-    with stoppable(stop, err):
-        shown = probe(ready, model, db, Watch(stop=stop), offline=offline)
+    say = err if as_json else out
+    _say_place(ready, model, beside, say)
     others = {role: Terms(each.price, pace(each, ready.beside[role])) for role, each in beside.items()}
     terms = Terms(model.price, pace(model, ready.task.model), others)
-    found = estimate(ready, shown, terms, np.random.default_rng(ready.task.search.seed))
+    stop = threading.Event()
+    with stoppable(stop, err):
+        asked = (ready, model, terms, db, Watch(stop=stop))
+        found = _of_program(program, *asked, offline=offline) if program else _of_prompts(*asked, offline=offline)
+    _say_rows(ready, found, say)
     if as_json:
-        out_json(_plan_record(ready, model, shown, found))
+        out_json(_plan_record(ready, model, found))
         return
-    _estimate_text(ready, shown, found, terms)
+    _estimate_text(ready, found)
     again = [word for word in sys.argv[2:] if word not in {"--offline", "--quiet"}]
     next_step(shlex.join(["phrasetune", "tune", *again]))
 
@@ -149,11 +156,59 @@ def _priced(task: Task, spec: ModelSpec, *, keyless: bool) -> Model:
     return model
 
 
-def _say_plan(ready: Plan, model: Model, beside: Mapping[str, Model], say: Callable[[str], None]) -> None:
-    """Say what is known before anything is sent, and where it would be sent."""
-    from optimizer.drafting import power, splits
+@dataclass(frozen=True)
+class _Planned:
+    """An estimate and what it is made from.
+
+    `size` is that of the space, `rows` how many of the dev rows the search looks at, `looks` how many answers, `held`
+    the calls that are kept for the verdict. `head`, `foot` and `more` are what else is to be said, in text and in JSON.
+    """
+
+    estimate: Estimate
+    probe: Probe
+    size: float
+    rows: int
+    looks: int
+    held: int
+    head: Sequence[str]
+    foot: Sequence[str]
+    more: Mapping[str, Any]
+
+
+def _of_prompts(ready: Plan, model: Model, terms: Terms, db: str, watch: Watch, *, offline: bool) -> _Planned:
+    """Ask the seed prompt a few rows, and estimate what a search of prompts takes."""
+    import numpy as np
+
+    from optimizer.planning import estimate
+    from optimizer.planning_tables import basis, probe_text
+    from optimizer.preparing import dev_rows, held_calls, looks
+    from optimizer.probing import probe
+
+    shown = probe(ready, model, db, watch, offline=offline)
+    found = estimate(ready, shown, terms, np.random.default_rng(ready.task.search.seed))
+    space = f"space: {ready.space.size:,.0f} prompts of {found.prompt.low:,.0f} to {found.prompt.high:,.0f} tokens"
+    head = (space, probe_text(shown, terms))
+    counts = (ready.space.size, len(dev_rows(ready)), looks(ready), held_calls(ready))
+    return _Planned(found, shown, *counts, head, basis(shown, terms), {})
+
+
+def _of_program(  # noqa: PLR0913 - as above
+    name: str, ready: Plan, model: Model, terms: Terms, db: str, watch: Watch, *, offline: bool
+) -> _Planned:
+    """Run a program on a few rows, and estimate what a search of programs takes."""
+    from optimizer.planning_tables import program_basis, program_text
+    from optimizer.program_planning import estimate, try_program
+
+    tried = try_program(ready, name, model, db, watch, offline=offline)
+    head, more = program_text(tried, terms), {"program": name, "calls_per_row": tried.calls}
+    found, foot = estimate(ready, tried, terms), program_basis(terms)
+    counts = (tried.size, tried.rows(ready), tried.looks(ready), tried.held(ready))
+    return _Planned(found, tried.probe, *counts, head, foot, more)
+
+
+def _say_place(ready: Plan, model: Model, beside: Mapping[str, Model], say: Callable[[str], None]) -> None:
+    """Say where calls go, before anything is sent."""
     from optimizer.models import destination
-    from optimizer.preparing import dev_rows, looks
 
     place = destination(model)
     say(f"{ready.task.task.name} on {model.name}, judged by {ready.task.metric}")
@@ -161,36 +216,41 @@ def _say_plan(ready: Plan, model: Model, beside: Mapping[str, Model], say: Calla
     for role, other in beside.items():
         place = destination(other)
         say(f"the {role} is {other.name}; its calls {f'go to {place}' if place else 'do not leave this process'}")
+
+
+def _say_rows(ready: Plan, found: _Planned, say: Callable[[str], None]) -> None:
+    """Say what rows there are, how many the search looks at, and what they can show."""
+    from optimizer.drafting import power, splits
+
     say(splits(ready.data))
-    rows = dev_rows(ready)
-    if len(rows) < len(ready.data.dev):
-        say(f"the search looks at {len(rows):,} of the dev rows, as many as {looks(ready):,} calls can use")
-    say(power(len(rows), len(ready.data.test), ready.task.metric))
+    if found.rows < len(ready.data.dev):
+        say(f"the search looks at {found.rows:,} of the dev rows, as many as {found.looks:,} calls can use")
+    say(power(found.rows, len(ready.data.test), ready.task.metric))
 
 
-def _estimate_text(ready: Plan, shown: Probe, found: Estimate, terms: Terms) -> None:
-    from optimizer.planning_tables import basis, caps_text, estimate_grid, probe_text
+def _estimate_text(ready: Plan, found: _Planned) -> None:
+    from optimizer.planning_tables import caps_text, estimate_grid
 
-    out(f"space: {ready.space.size:,.0f} prompts of {found.prompt.low:,.0f} to {found.prompt.high:,.0f} tokens")
-    out(probe_text(shown, terms))
-    out()
-    out_grid(estimate_grid(found))
-    out()
-    for line in basis(shown, terms):
+    for line in found.head:
         out(line)
-    out(caps_text(ready, found))
+    out()
+    out_grid(estimate_grid(found.estimate))
+    out()
+    for line in found.foot:
+        out(line)
+    out(caps_text(ready, found.estimate, found.held))
 
 
-def _plan_record(ready: Plan, model: Model, shown: Probe, found: Estimate) -> dict[str, Any]:
+def _plan_record(ready: Plan, model: Model, found: _Planned) -> dict[str, Any]:
     from dataclasses import asdict
 
     from optimizer.drafting import least_gain
     from optimizer.models import destination
-    from optimizer.preparing import caps, dev_rows
+    from optimizer.preparing import caps
 
-    place, data, done = destination(model), ready.data, shown.completions
+    place, data, shown, done = destination(model), ready.data, found.probe, found.probe.completions
     rows = {"train": len(data.train), "dev": len(data.dev), "test": len(data.test)}
-    used = {"dev": len(dev_rows(ready)), "test": len(data.test)}
+    used = {"dev": found.rows, "test": len(data.test)}
     return {
         "task": ready.task.task.name,
         "model": model.name,
@@ -198,10 +258,11 @@ def _plan_record(ready: Plan, model: Model, shown: Probe, found: Estimate) -> di
         "key": place and place.key,
         "price": model.price and [1e6 * each for each in model.price],
         "rows": rows,
-        "searched": used["dev"],
+        "searched": found.rows,
         "smallest_gain": {name: least_gain(n, ready.task.metric) for name, n in used.items()},
-        "space": ready.space.size if ready.space.size != float("inf") else None,
-        "prompt_tokens": found.prompt,
+        "space": found.size if found.size != float("inf") else None,
+        **found.more,
+        "prompt_tokens": found.estimate.prompt,
         "probe": {
             "calls": len(done) + shown.failed,
             "readable": shown.readable,
@@ -212,8 +273,8 @@ def _plan_record(ready: Plan, model: Model, shown: Probe, found: Estimate) -> di
             "seconds": [completion.seconds for completion in done],
             "bought": asdict(shown.spent),
         },
-        "parts": [asdict(part) for part in found.parts],
-        "total": asdict(found.total),
+        "parts": [asdict(part) for part in found.estimate.parts],
+        "total": asdict(found.estimate.total),
         "caps": asdict(caps(ready.task)),
     }
 

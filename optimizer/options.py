@@ -70,10 +70,10 @@ def code_option(command: Command) -> Command:
     return click.option("--allow-code", is_flag=True, help=said)(command)
 
 
-def program_options(command: Command) -> Command:
-    """Take --program and --save."""
-    program = click.option("--program", metavar="MODULE:NAME", help="Tune a program of DSPy beside TASK in its place.")
-    return program(click.option("--save", type=click.Path(), help="Where that program's state goes, as JSON.")(command))
+def program_option(command: Command) -> Command:
+    """Take --program."""
+    said = "Tune a program of DSPy beside TASK in its place."
+    return click.option("--program", metavar="MODULE:NAME", help=said)(command)
 
 
 def json_option(command: Command) -> Command:

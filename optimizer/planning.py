@@ -100,7 +100,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class Call:
     """What a call takes."""
 
     prompt: Range
@@ -133,39 +133,39 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
     asked = PICKS * options.block  # at a time
     # The least is a search that finds nothing to gain: the seed prompt and the leader on all dev rows.
     calls = Range(min(most, dev * min(2, space.size)), most)
-    search = _part("search", [(calls, some)], terms, asked)
+    search = costed("search", [(calls, some)], terms, asked)
     parts = [_later(search, Range(*(n / asked * each for n, each in zip(calls, DECISION, strict=True))))]
     if options.ablate:
         changed = np.quantile([_unlike(space, params) for params in drawn], [TAIL, 1 - TAIL])
-        parts.append(_part("ablation", [(Range(*(dev * int(n) for n in changed)), some)], terms))
+        parts.append(costed("ablation", [(Range(*(dev * int(n) for n in changed)), some)], terms))
     parts.extend(_baselines(plan))
     extras = plan.task.verdict
     again = len(plan.data.test) * (extras.hint + extras.picked_demos) + len(plan.swapped)
-    parts.append(_part("verdict", [(Range(test, test), seed), (Range(0, test + again), some)], terms))
+    parts.append(costed("verdict", [(Range(test, test), seed), (Range(0, test + again), some)], terms))
     if plan.unlabelled:
         more = len(plan.unlabelled)
-        parts.append(_part("distillation", [(Range(more, more), some)], terms))
+        parts.append(costed("distillation", [(Range(more, more), some)], terms))
     if extras.tuned_search:
         reading, writing = ladder.tuning_prices(plan.task)[1]
         price = None if reading is None or writing is None else (reading, writing)
         further = Range(0, extras.tuned_search + len(plan.data.test))
-        parts.append(_part("tuned search", [(further, some)], Terms(price, terms.pace), asked))
+        parts.append(costed("tuned search", [(further, some)], Terms(price, terms.pace), asked))
     if plan.task.verdict.robustness:
         changes = Range(*robustness.most_calls(len(plan.data.test)))
-        parts.append(_part("robustness", [(changes, some)], terms))
+        parts.append(costed("robustness", [(changes, some)], terms))
     parts.extend(_grown(plan))
     if judging := terms.beside.get(JUDGE):
         one = _judgement(plan)
-        parts.append(_part("judge", [(_judgements(plan, parts), one)], judging))
-        parts.append(_part("judge: further", [(Range(0, _further(plan)), one)], judging))
+        parts.append(costed("judge", [(_judgements(plan, parts), one)], judging))
+        parts.append(costed("judge: further", [(Range(0, _further(plan)), one)], judging))
     if proposing := terms.beside.get(PROPOSER):
         asked_for = [ask.request for ask in drafts(grounds(plan), {INSTRUCTION: [*space[INSTRUCTION].texts.values()]})]
         spare = looks(plan) > 2 * dev  # beside seed prompt and leader on all dev rows; else there may be no proposals
         rounds = Range(len(asked_for) if spare else 0, MOST_CALLS)
-        parts.append(_part("proposals", [(rounds, _unprobed(asked_for))], proposing))
+        parts.append(costed("proposals", [(rounds, unprobed(asked_for))], proposing))
     if options.worked:
-        parts.insert(0, _part("worked demos", [_lesson(plan)], terms.beside.get(TEACHER, terms)))
-    return Estimate(tuple(parts), _together(parts), some.prompt)
+        parts.insert(0, costed("worked demos", [_lesson(plan)], terms.beside.get(TEACHER, terms)))
+    return Estimate(tuple(parts), together(parts), some.prompt)
 
 
 def _baselines(plan: Plan) -> Iterator[Part]:
@@ -240,7 +240,7 @@ def _priced(tokens: Range, price: float | None) -> Range | None:
     return None if price is None else _times(tokens, Range(price, price))
 
 
-def _call(prompt: Prompt, renderer: Renderer, rows: Sequence[Example], probe: Probe) -> _Call:
+def _call(prompt: Prompt, renderer: Renderer, rows: Sequence[Example], probe: Probe) -> Call:
     """What a call of a prompt takes, in the mean over some rows."""
     rendered = [renderer.messages(prompt, row) for row in rows]
     size = sum(map(characters, rendered)) / len(rows)
@@ -250,35 +250,35 @@ def _call(prompt: Prompt, renderer: Renderer, rows: Sequence[Example], probe: Pr
     tokens = size * counted / sum(probe.characters) if counted else 0.0
     asked = Range(tokens, tokens) if counted else Range(size / CHARACTERS, octets / OCTETS)
     if not done:
-        return _Call(asked, Range(1, bound), None)
+        return Call(asked, Range(1, bound), None)
     written, seconds = [c.completion_tokens for c in done], [c.seconds for c in done]
     if not prompt.reasoning:
-        return _Call(asked, Range(min(written), max(written) or bound), Range(min(seconds), max(seconds)))
+        return Call(asked, Range(min(written), max(written) or bound), Range(min(seconds), max(seconds)))
     longer = max(0, bound - max(written))
     speed = max(SPEED, *(n / max(t, 1e-6) for n, t in zip(written, seconds, strict=True)))
-    return _Call(asked, Range(min(written), max(written) + longer), Range(min(seconds), max(seconds) + longer / speed))
+    return Call(asked, Range(min(written), max(written) + longer), Range(min(seconds), max(seconds) + longer / speed))
 
 
-def _lesson(plan: Plan) -> tuple[Range, _Call]:
+def _lesson(plan: Plan) -> tuple[Range, Call]:
     """How many training rows are reasoned about before the search, and what each takes."""
     options, teacher = plan.task.search, plan.task.teaching
     asked = lesson(plan.space, options.worked, options.seed, teacher.max_tokens if teacher else None)
     requests = [Request(plan.renderer.messages(asked.prompt, row), asked.prompt.settings) for row in asked.rows]
-    return Range(len(requests), len(requests)), _unprobed(requests[:SHOWN_ROWS])
+    return Range(len(requests), len(requests)), unprobed(requests[:SHOWN_ROWS])
 
 
-def _judgement(plan: Plan) -> _Call:
+def _judgement(plan: Plan) -> Call:
     """What a call of the judge takes, where an answer is about as long as the wanted ones."""
     asked = brief(plan.task)
-    return _unprobed([asked.request(row, row.target) for row in plan.data.train[:SHOWN_ROWS]])
+    return unprobed([asked.request(row, row.target) for row in plan.data.train[:SHOWN_ROWS]])
 
 
-def _unprobed(requests: Sequence[Request]) -> _Call:
+def unprobed(requests: Sequence[Request]) -> Call:
     """What calls like these take, of which none was made before."""
     rendered = [request.messages for request in requests]
     size = sum(map(characters, rendered)) / len(rendered)
     octets = sum(len(message.content.encode()) for messages in rendered for message in messages) / len(rendered)
-    return _Call(Range(size / CHARACTERS, octets / OCTETS), Range(1, requests[0].settings.max_tokens), None)
+    return Call(Range(size / CHARACTERS, octets / OCTETS), Range(1, requests[0].settings.max_tokens), None)
 
 
 def characters(messages: Sequence[Message]) -> int:
@@ -286,11 +286,11 @@ def characters(messages: Sequence[Message]) -> int:
     return sum(len(message.content) for message in messages)
 
 
-def _span(calls: Sequence[_Call]) -> _Call:
+def _span(calls: Sequence[Call]) -> Call:
     """What calls of many prompts take, without the extreme ones."""
     prompt, completion = _tails([call.prompt for call in calls]), _tails([call.completion for call in calls])
     seconds = [call.seconds for call in calls if call.seconds]
-    return _Call(prompt, completion, _tails(seconds) if seconds else None)
+    return Call(prompt, completion, _tails(seconds) if seconds else None)
 
 
 def _tails(ranges: Sequence[Range]) -> Range:
@@ -303,7 +303,7 @@ def _unlike(space: Space, params: dict[str, Value]) -> int:
     return sum(d.name in params and params[d.name] != d.seed for d in space.dimensions)
 
 
-def _part(name: str, asked: Sequence[tuple[Range, _Call]], terms: Terms, at_a_time: int = 10**9) -> Part:
+def costed(name: str, asked: Sequence[tuple[Range, Call]], terms: Terms, at_a_time: int = 10**9) -> Part:
     """Multiply numbers of calls by what each takes, where so many calls are asked for at a time."""
     calls = _sum(n for n, _ in asked)
     prompt = _sum(_times(n, call.prompt) for n, call in asked)
@@ -332,7 +332,8 @@ def _later(part: Part, seconds: Range) -> Part:
     return Part(part.name, part.calls, part.prompt_tokens, part.completion_tokens, part.usd, total)
 
 
-def _together(parts: Sequence[Part]) -> Part:
+def together(parts: Sequence[Part]) -> Part:
+    """Add parts up; what is unknown of one is unknown of all."""
     usd = [part.usd for part in parts if part.usd is not None]
     seconds = [part.seconds for part in parts if part.seconds is not None]
     return Part(

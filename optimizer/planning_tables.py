@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from optimizer.phrases import counted
 from optimizer.planning import CHARACTERS, OCTETS, TAIL, Estimate, Probe, Range, Terms
-from optimizer.preparing import Plan, caps, held_calls
+from optimizer.preparing import Plan, caps
 from optimizer.report import Grid
+
+if TYPE_CHECKING:
+    from optimizer.program_planning import Tried
+
+AGAIN = "Calls that have to be made again come on top; what results.db holds already is not bought."
 
 
 def estimate_grid(found: Estimate) -> Grid:
@@ -28,10 +35,9 @@ def estimate_grid(found: Estimate) -> Grid:
 
 def probe_text(probe: Probe, terms: Terms) -> str:
     """Say what the probe has shown, and what it cost."""
-    done, spent = probe.completions, probe.spent
+    done = probe.completions
     if not done and not probe.failed:
         return f"probe: none ({probe.note or 'no call was made, and none like it before'})"
-    usd = "" if not spent.calls else f", {_dollars(spent.usd)}" if terms.price else ", at an unknown price"
     said = [f"the seed prompt on {len(done) + probe.failed} training rows: {probe.readable} readable answers"]
     if done:
         prompt, written = (
@@ -42,7 +48,28 @@ def probe_text(probe: Probe, terms: Terms) -> str:
         )
     if probe.failed:
         said.append(f"{probe.failed} failed ({probe.note})")
-    return f"probe: {'; '.join(said)}; {spent.calls} calls were bought for it{usd}"
+    return f"probe: {'; '.join(said)}; {_bought(probe, terms)}"
+
+
+def program_text(tried: Tried, terms: Terms) -> list[str]:
+    """Say how large the space of a program is, what the runs of it have shown, and what they cost."""
+    done, probe = tried.probe.completions, tried.probe
+    written = sum(completion.completion_tokens for completion in done) / len(done)
+    seconds = _second(sum(completion.seconds for completion in done) / len(done))
+    asked = f"{tried.prompt.low:,.0f} (with the most demos {tried.prompt.high:,.0f}) + {written:,.0f} tokens"
+    said = [f"{tried.calls:.1f} calls a row", f"{asked} and {seconds} a call"]
+    if probe.failed:
+        said.append(f"{counted(probe.failed, 'run')} failed ({probe.note})")
+    return [
+        f"space: {tried.size:,.0f} programs of {counted(tried.steps, 'predictor')}",
+        f"probe: the program on training rows: {'; '.join(said)}; {_bought(probe, terms)}",
+    ]
+
+
+def _bought(probe: Probe, terms: Terms) -> str:
+    spent = probe.spent
+    usd = "" if not spent.calls else f", {_dollars(spent.usd)}" if terms.price else ", at an unknown price"
+    return f"{spent.calls} calls were bought for it{usd}"
 
 
 def basis(probe: Probe, terms: Terms) -> list[str]:
@@ -55,9 +82,23 @@ def basis(probe: Probe, terms: Terms) -> list[str]:
     said = [
         f"low:  the search soon finds nothing to gain; short prompts ({100 * TAIL:.0f} % are shorter){least}",
         f"high: it uses all of its calls; long prompts ({100 * TAIL:.0f} % are longer){most}",
-        "Calls that have to be made again come on top; what results.db holds already is not bought.",
+        AGAIN,
     ]
-    said += [
+    return said + _unknown(terms)
+
+
+def program_basis(terms: Terms) -> list[str]:
+    """Say of a program what the ends of the ranges stand for."""
+    return [
+        "low:  the search soon finds nothing to gain; the program as it came; the shortest answers, the quickest call",
+        "high: it uses all of its calls; the most demos; the longest answers, the slowest call",
+        AGAIN,
+        *_unknown(terms),
+    ]
+
+
+def _unknown(terms: Terms) -> list[str]:
+    said = [
         f"The {role} is not asked before the run: its tokens come from characters, its time is unknown."
         for role in terms.beside
     ]
@@ -66,11 +107,11 @@ def basis(probe: Probe, terms: Terms) -> list[str]:
     return said
 
 
-def caps_text(plan: Plan, found: Estimate) -> str:
-    """Say which caps are in force, and which of them may end the run early."""
+def caps_text(plan: Plan, found: Estimate, held: int) -> str:
+    """Say which caps are in force, and which may end the run early; so many calls are `held` for the verdict."""
     cap, total = caps(plan.task), found.total
     tokens = Range(*map(sum, zip(total.prompt_tokens, total.completion_tokens, strict=True)))
-    minutes, held = Range(*(seconds / 60 for seconds in total.seconds)) if total.seconds else None, held_calls(plan)
+    minutes = Range(*(seconds / 60 for seconds in total.seconds)) if total.seconds else None
     said = [
         f"{text}{_reached(most, expected)}"
         for text, most, expected in (

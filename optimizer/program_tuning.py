@@ -1,21 +1,18 @@
 """A program of the user's own, tuned on the rows of a task and judged on its sealed ones.
 
 The program is code, so it is run only where that was allowed. Joins what `preparing` reads with what `program_search`
-looks for; an interrupted run is resumed by replay. A door of DSPy.
+looks for; an interrupted run is resumed by replay.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import dspy
-
-from optimizer import own_metric, search, slots, verdict, wordings
+from optimizer import search, slots, verdict, wordings
 from optimizer.budget import Budget, Caps, Spent
 from optimizer.clerk import Clerk
 from optimizer.contenders import BEST, SEED
@@ -25,14 +22,14 @@ from optimizer.holding import PerRow, dearest, keep_back, per_row
 from optimizer.journey import Watch, announce
 from optimizer.ledger import Ledger
 from optimizer.models import Model
-from optimizer.preparing import Plan, caps, constraints, context, pace, prepare, task_model
+from optimizer.preparing import Plan, caps, context, pace, prepare, task_model
 from optimizer.program_keeping import Kept, Proposing
 from optimizer.program_rows import Rows
 from optimizer.program_runs import Judged, Runner
 from optimizer.program_search import ProgramSearch, Teaching
+from optimizer.program_tasks import load_program, require_fit, rows_of_task, scorer
 from optimizer.propose import MOST_CALLS, ROOM
 from optimizer.records import Run, Trial, Verdict
-from optimizer.scoring import feedback, score
 from optimizer.store import Store
 from optimizer.task import Task
 from optimizer.task_sections import PROPOSER, TEACHER
@@ -98,8 +95,8 @@ def tune_program(  # noqa: PLR0913 - the models that may be brought
     watch = watch or Watch()
     watch.event(Stage("reading", "the task and its rows"))
     plan = prepare(task, allow_code=True)
-    _require_fit(plan)
-    student, source = _load(name, task.folder)
+    require_fit(plan)
+    student, source = load_program(name, task.folder)
     brought = {PROPOSER: proposer, TEACHER: teacher}
     beside = {role: brought.get(role) or task_model(spec) for role, spec in plan.beside.items()}
     model = model or task_model(task.model)
@@ -107,20 +104,6 @@ def tune_program(  # noqa: PLR0913 - the models that may be brought
     with Store(db, create=True, paid=paid) as store:
         config = digest(["program", name, source, plan.config(model, beside)])
         return _Tuning(plan, student, model, beside, store, watch, config).run()
-
-
-def _require_fit(plan: Plan) -> None:
-    """Refuse what holds for prompts alone."""
-    if plan.metric.judged or not plan.metric.mean:
-        raise TaskError(
-            f"metric {plan.metric.name!r} is one of a whole set or a judge's; a program's rows are scored one by one. "
-            "Name another, such as accuracy, exact_match or a function of your own."
-        )
-    if constraints(plan.task) or plan.task.search.pareto:
-        raise TaskError(
-            "[search] pareto and [search.constraints] hold for prompts; what the steps of a program take is not told "
-            "apart. Leave them out."
-        )
 
 
 @dataclass
@@ -209,14 +192,14 @@ class _Tuning:
 
     def _runner(self, role: str, rows: Rows) -> Runner:
         ledger, workers = self.ledgers[role], self.plan.task.model.workers
-        scored = Judged(_scorer(self.plan, rows))
+        scored = Judged(scorer(self.plan, rows))
         return Runner(scored, Clerk(ledger), workers if ledger.pace else 1, 0)
 
     # --- the search -----------------------------------------------------------------------------------------
 
     def _program(self, replay: list[Trial]) -> tuple[ProgramSearch, list[Trial]]:
         """Make the study, let a teacher work for it, and say which trials it goes on from."""
-        options, rows = self.plan.task.search, _rows(self.plan)
+        options, rows = self.plan.task.search, rows_of_task(self.plan)
         runner, proposed = self._runner("", rows), PROPOSER in self.beside
         budget = min(options.calls, self.budget.caps.calls - self.kept)
         asked = ProgramSearch(
@@ -303,49 +286,3 @@ class _Tuning:
 
     def _notice(self, text: str) -> None:
         self.watch.notice(text)
-
-
-def _load(name: str, folder: Path) -> tuple[Any, str]:
-    """Load a program, and a digest of its source.
-
-    Raises
-    ------
-    TaskError
-        If there is none of that name, or it is none.
-    """
-    if not own_metric.is_own(name):
-        raise TaskError(f"program {name!r}: must be module:name, such as programs:Sort. Name a module beside the task.")
-    found, source = own_metric.find(name, folder, "program", "module of DSPy")
-    try:
-        program = found if isinstance(found, dspy.Module) else found()
-    except Exception as error:
-        raise TaskError(f"program {name!r}: failed ({type(error).__name__}: {error}). Mend it.") from error
-    if not isinstance(program, dspy.Module):
-        raise TaskError(f"program {name!r}: is {type(program).__name__}; allowed: a dspy.Module, or what makes one.")
-    return program, hashlib.sha256(source).hexdigest()[:16]
-
-
-def _rows(plan: Plan) -> Rows:
-    """Write the rows of a task as examples: its inputs, and the target."""
-    data, target = plan.data, plan.task.data.target
-    rows = (*data.train, *data.dev, *data.test)
-    names = [name for name, _ in rows[0].inputs]
-    known = {row.id: dspy.Example({**dict(row.inputs), target: row.target}).with_inputs(*names) for row in rows}
-    return Rows(data.train, data.dev, known)
-
-
-def _scorer(plan: Plan, rows: Rows) -> Any:  # noqa: ANN401
-    """Make a metric of a program of the task's."""
-    metric, target, data = plan.metric, plan.task.data.target, plan.data
-    by_example = {id(rows.known[row.id]): row for row in (*data.train, *data.dev, *data.test)}
-
-    def scored(example: Any, prediction: Any) -> Any:  # noqa: ANN401
-        if target not in prediction:
-            raise TaskError(f"the program's prediction has no field {target!r}; it has {', '.join(prediction.keys())}")
-        row = by_example[id(example)]
-        answer = str(prediction[target])
-        value = score(metric, answer, row)[1]
-        said = feedback(metric, answer, row) or ("" if value == 1 else f"wanted: {row.target}")
-        return dspy.Prediction(score=value, feedback=said)
-
-    return scored

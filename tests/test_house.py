@@ -15,7 +15,7 @@ NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in zip(NAMES, FILES, strict=True)}
 
 COMMANDS = ("drafting", "exports", "history", "programs", "results", "service", "trials")
-PROGRAMS = ("adapted", "program_runs", "program_search", "program_tuning", "programs", "teleprompter")
+PROGRAMS = ("adapted", "program_runs", "program_search", "program_tasks", "programs", "teleprompter")
 # Tools that read our exports.
 EXPORT_READERS = "dotpromptz haystack inspect_ai langchain_core llama_index llm mlflow prompty".split()
 

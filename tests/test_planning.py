@@ -16,7 +16,7 @@ from server import ChatServer, Latency, says, status
 from optimizer.gateway import Pace
 from optimizer.planning import Estimate, Probe, Terms, estimate
 from optimizer.planning_tables import basis, caps_text, estimate_grid, probe_text
-from optimizer.preparing import Plan, prepare
+from optimizer.preparing import Plan, held_calls, prepare
 from optimizer.records import Completion
 from optimizer.task_sections import PROPOSER, Baseline
 from tests.conftest import Command
@@ -147,7 +147,7 @@ def test_caps_are_held_against_the_estimate(tmp_path: Path, search: dict[str, An
     """Which of them may end the run early."""
     plan = planned(tmp_path, **search)
 
-    assert said == caps_text(plan, of(plan))
+    assert said == caps_text(plan, of(plan), held_calls(plan))
 
 
 def test_a_run_takes_what_was_estimated(finished: Path) -> None:

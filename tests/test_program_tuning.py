@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -74,6 +75,58 @@ def test_a_program_is_tuned_from_the_command_line(command: Command, tmp_path: Pa
     loaded = adapt(dspy.Predict("text -> label"))
     loaded.load_state(json.loads(saved.read_text(encoding="utf-8"))["label"])
     assert loaded.adapter == told["best"]["params"]["label.adapter"]
+
+
+STEPS = """
+import dspy
+
+class Sort(dspy.Module):
+    def __init__(self):
+        super().__init__()
+        self.think = dspy.Predict("text -> summary")
+        self.label = dspy.Predict("text, summary -> label")
+
+    def forward(self, text):
+        return self.label(text=text, summary=self.think(text=text).summary)
+"""
+
+
+def test_what_a_program_takes_is_planned(command: Command, tmp_path: Path) -> None:
+    """Tuning takes no less and no more than the plan says, and none of the plan's calls is bought again."""
+    write_task(tmp_path, rows=80, search={"calls": 240})
+    (tmp_path / "programs.py").write_text(STEPS, encoding="utf-8")
+    given = ("task.toml", "--program", "programs:Sort", "--allow-code", "--db", str(tmp_path / "results.db"))
+
+    nothing = command("plan", *given, "--offline", code=2).stderr
+    said = command("plan", *given).stdout
+    planned = json.loads(command("plan", *given, "--offline", "--json").stdout)
+    tuned = json.loads(command("tune", *given, "--json").stdout)
+
+    assert "holds no call of the program yet. Leave --offline out." in nothing
+    assert "programs of 2 predictors\nprobe: the program on training rows: 2.0 calls a row; " in said
+    assert f"Next: phrasetune tune {shlex.join(given)}" in said
+    assert (planned["program"], planned["calls_per_row"]) == ("programs:Sort", 2)
+    assert planned["probe"]["bought"]["calls"] == 0
+    assert planned["searched"] == tuned["best"]["rows"]
+    with Store(tmp_path / "results.db") as store:
+        (bought, tokens), (before,) = (
+            tuple(store.rows(f"SELECT {what} FROM completions WHERE run = ?", run)[0])
+            for what, run in (("COUNT(*), SUM(prompt_tokens)", 1), ("COUNT(*)", 0))
+        )
+    low, high = planned["total"]["calls"]
+    assert 0 < before <= 16
+    assert low - before <= bought <= high
+    low, high = planned["total"]["prompt_tokens"]
+    assert low - before * planned["prompt_tokens"][1] <= tokens <= high
+
+
+def test_a_program_is_planned_only_if_it_may_run(command: Command, tmp_path: Path) -> None:
+    """As it is tuned."""
+    write_task(tmp_path, rows=60)
+    (tmp_path / "programs.py").write_text(PROGRAM, encoding="utf-8")
+
+    assert "give --allow-code" in command("plan", "task.toml", "--program", "programs:Sort", code=2).stderr
+    assert not (tmp_path / "results.db").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,168 @@
+"""What tuning a program of DSPy will take, before it begins: it is run on a few training rows.
+
+As it came, and with as many demos as the space shows at most: programs of the space lie between. The runs go through
+the ledger and belong to no run; tuning begins with the same, so that none of their calls is bought twice.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from optimizer.board import searched
+from optimizer.budget import Budget, Spent
+from optimizer.clerk import Clerk
+from optimizer.errors import InputError
+from optimizer.journey import Watch
+from optimizer.ledger import Ledger
+from optimizer.models import Model
+from optimizer.planning import Call, Estimate, Probe, Range, Terms, costed, together, unprobed
+from optimizer.pooled import PICKS
+from optimizer.preparing import Plan, caps, context, pace
+from optimizer.probing import NO_RUN
+from optimizer.program_runs import Judged, Ran, Runner
+from optimizer.program_search import BOOTSTRAP, WORKED, ProgramSearch, Teaching
+from optimizer.program_tasks import load_program, require_fit, rows_of_task, scorer
+from optimizer.propose import INSTRUCTION, MOST_CALLS, ROOM, drafts
+from optimizer.records import Completion, Kind, Request
+from optimizer.store import Store
+from optimizer.task_sections import PROPOSER, TEACHER
+from search_spaces.program import ProgramSpace
+from search_spaces.space import Value
+
+ROWS = 4  # each is run twice
+MOST_DEMOS = 16  # of a predictor, in `search_spaces/program.toml`
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What a program took on a few training rows: the completions as it came, and with the most demos.
+
+    `size` counts the programs of its space, `calls` those that a row takes, `steps` its predictors. `prompt` is how
+    many tokens a call's prompt has in the mean, from the program as it came to all demos that the search may show: of
+    steps whose demos come from the program's own work these few runs gave fewer, the others are reckoned. `probe` is
+    both together, and `drafts` are what a proposer would be asked first.
+    """
+
+    size: float
+    steps: int
+    calls: float
+    prompt: Range
+    own: tuple[Completion, ...]
+    shown: tuple[Completion, ...]
+    probe: Probe
+    drafts: tuple[Request, ...]
+
+    def looks(self, plan: Plan) -> int:
+        """How many rows the search may have answered, beside those that demos come from."""
+        calls, worked = plan.task.search.calls, min(WORKED, len(plan.data.train)) * self.calls
+        return int((calls - (0 if TEACHER in plan.beside else min(BOOTSTRAP * calls, worked))) / self.calls)
+
+    def rows(self, plan: Plan) -> int:
+        """How many of the dev rows the search looks at."""
+        return len(searched(plan.data.dev, self.looks(plan), plan.task.search.seed))
+
+    def held(self, plan: Plan) -> int:
+        """How many calls are kept for the verdict: two programs on the sealed rows."""
+        return 2 * len(plan.data.test) * self.steps
+
+
+def try_program(plan: Plan, name: str, model: Model, db: str | Path, watch: Watch, *, offline: bool = False) -> Tried:
+    """Run a program on a few training rows; with `offline` only look up what was bought before.
+
+    Raises
+    ------
+    InputError
+        If the program cannot be loaded or does not fit the task, or nothing was bought before.
+    BudgetSpent
+        If the task's caps do not cover it.
+    ProviderError
+        If the provider refuses every call.
+    Interrupted
+        If the watch stopped it.
+    """
+    require_fit(plan)
+    student, _ = load_program(name, plan.task.folder)
+    if offline and not Path(db).exists():
+        raise InputError(f"--offline: {db} holds no call of the program yet. Leave --offline out.")
+    rows, options = rows_of_task(plan), plan.task.search
+    # As the search begins.
+    first = random.Random(f"demos {options.seed}").sample(list(rows.train), len(rows.train))[:ROWS]
+    with Store(db, create=not offline, paid=model.price != (0.0, 0.0)) as store:
+        how, most = pace(model, plan.task.model), context(plan.task.model)
+        ledger = Ledger(model, store, NO_RUN, Budget(caps(plan.task)), how, watch.stop, context=most)
+        with closing(ledger):
+            workers = plan.task.model.workers if ledger.pace else 1
+            runner = Runner(Judged(scorer(plan, rows)), Clerk(ledger), workers, 0)
+            asked = ProgramSearch(
+                student, rows, runner, options.calls, options.seed, proposed=bool(plan.task.proposing)
+            )
+            asked.open(Teaching(student, runner, ROWS), begun=offline)
+            found = []
+            prompts = [asked.space.build(params) for params in (asked.space.seed(), _longest(asked.space))]
+            for prompt, known in zip(prompts, (True, offline), strict=True):
+                program = asked.set(prompt)
+                found.append(runner.run([(program, rows.known[row.id]) for row in first], recalling=known))
+            spent = ledger.budget.spent
+    if not any(ran.bought for runs in found for ran in runs):
+        raise InputError(f"--offline: {db} holds no call of the program yet. Leave --offline out.")
+    demos = sum(len(each.demos) for each in asked.space.settings(prompts[1]).values())
+    return _tried(plan, asked, found, demos, spent)
+
+
+def _longest(space: ProgramSpace) -> dict[str, Value]:
+    """The program as it came, with as many demos as the space shows at most."""
+    params: dict[str, Value] = space.seed()
+    for predictor in space.predictors:
+        pools = {kind for kind, pool in predictor.pools.items() if pool} & {"labelled", "bootstrapped"}
+        if pools:
+            most: dict[str, Value] = {"demos": max(pools), "k": MOST_DEMOS, "draw": 0}
+            params |= {f"{predictor.name}.{part}": value for part, value in most.items()}
+    return params
+
+
+def _tried(plan: Plan, asked: ProgramSearch, found: Sequence[Sequence[Ran]], demos: int, spent: Spent) -> Tried:
+    own, shown = (tuple(c for ran in runs for c in ran.bought if not c.error) for runs in found)
+    runs = [ran for each in found for ran in each]
+    failed = [ran.feedback for ran in runs if ran.kind is Kind.ERROR]
+    probe = Probe(
+        (), (*own, *shown), sum(ran.prediction is not None for ran in runs), len(failed), next(iter(failed), ""), spent
+    )
+    names = [predictor.name for predictor in asked.space.predictors]
+    known = {f"{name}.{INSTRUCTION}": [*asked.space[f"{name}.{INSTRUCTION}"].texts.values()] for name in names}
+    proposing = plan.task.proposing
+    ground = asked.ground(plan.task.task.description, (proposing.max_tokens if proposing else None) or ROOM)
+    requests = tuple(ask.request for ask in drafts(ground, known))
+    calls = sum(len(ran.bought) for ran in runs) / max(1, sum(bool(ran.bought) for ran in runs))
+    least, most = (sum(c.prompt_tokens for c in runs) / max(1, len(runs)) for runs in (own, shown or own))
+    most = least + (most - least) * MOST_DEMOS * len(names) / max(1, demos)
+    return Tried(asked.space.size, len(names), calls, Range(least, max(least, most)), own, shown, probe, requests)
+
+
+def estimate(plan: Plan, tried: Tried, terms: Terms) -> Estimate:
+    """Estimate what tuning takes, part by part."""
+    options, dev, test = plan.task.search, tried.rows(plan), len(plan.data.test)
+    least, _ = tried.prompt
+    own, some = _call(Range(least, least), tried.own), _call(tried.prompt, [*tried.own, *tried.shown])
+    # The least is a search that finds nothing to gain: the program as it came and the leader on all dev rows.
+    searching = Range(min(options.calls, 2 * dev * tried.calls), options.calls)
+    judged = Range(test * tried.calls, test * tried.calls)
+    parts = [
+        costed("search", [(searching, some)], terms, PICKS * options.block),
+        costed("verdict", [(judged, own), (Range(0, judged.high), some)], terms),
+    ]
+    if proposing := terms.beside.get(PROPOSER):
+        parts.append(costed("proposals", [(Range(0, MOST_CALLS), unprobed(tried.drafts))], proposing))
+    if teaching := terms.beside.get(TEACHER):
+        lessons = options.worked * tried.calls
+        parts.insert(0, costed("worked demos", [(Range(lessons, lessons), own)], teaching))
+    return Estimate(tuple(parts), together(parts), some.prompt)
+
+
+def _call(prompt: Range, tried: Sequence[Completion]) -> Call:
+    """What a call takes: answers and time from the least to the most."""
+    written, seconds = [c.completion_tokens for c in tried], [c.seconds for c in tried]
+    return Call(prompt, Range(min(written), max(written)), Range(min(seconds), max(seconds)))
