@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -71,9 +71,14 @@ def order(targets: Sequence[str], rng: np.random.Generator) -> Codes:
 
 
 def grow(
-    refit: Callable[[Sequence[int]], T], targets: Sequence[str], rng: np.random.Generator, *, most: int = REPEATS[0][1]
+    refit: Callable[[Sequence[int]], T],
+    targets: Sequence[str],
+    rng: np.random.Generator,
+    *,
+    most: int = REPEATS[0][1],
+    go_on: Callable[[int], bool] = lambda _: True,
 ) -> list[Size[T]]:
-    """Train on every size but all rows, several times.
+    """Train on every size but all rows, several times, from the fewest rows on.
 
     The draws of training rows are nested: the first 8 of a draw are among its first 16.
 
@@ -87,10 +92,12 @@ def grow(
         Draws the training rows.
     most
         How often each size is drawn, at most.
+    go_on
+        Asked before each size: (rows) -> whether there is time for it and more.
     """
     orders = [order(targets, rng) for _ in range(max(repeats for _, repeats in REPEATS))]
     found = []
-    for size in sizes(len(targets))[:-1]:
+    for size in takewhile(go_on, sizes(len(targets))[:-1]):
         drawn = orders[: min(most, repeats(size))]
         found.append(Size(size, tuple(refit([int(row) for row in rows[:size]]) for rows in drawn)))
     return found

@@ -6,6 +6,7 @@ on the numbers of rows that the task names, as far as the budget covers that. `c
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -15,7 +16,7 @@ from optimizer import curve
 from optimizer.baseline import Rival
 from optimizer.budget import ROOM, Spent
 from optimizer.contenders import RIVAL, rivalled
-from optimizer.curve import Size
+from optimizer.curve import FEWEST_SIZES, Size
 from optimizer.errors import BudgetSpent, ProviderError
 from optimizer.evaluate import Evaluator
 from optimizer.judge import Judge
@@ -77,12 +78,23 @@ class Growth:
     # --- trained here -----------------------------------------------------------------------------------------
 
     def _trained(self, judge: Judge | None, rng: np.random.Generator) -> list[Size[Outcomes]] | None:
-        """Train on fewer rows, which is free, and have the answers scored."""
+        """Train on fewer rows, which is free, while the baseline's seconds last again, and have the answers scored."""
         assert self.rival.refit is not None
-        self.stage("curve", "training the rival on fewer rows")
-        data = self.plan.data
+        data, seconds = self.plan.data, self.plan.task.baseline.seconds
+        until = time.perf_counter() + seconds
+
+        def go_on(size: int) -> bool:
+            self.stage("curve", f"training the rival on {size:,} rows")
+            return time.perf_counter() < until
+
         refit, targets = self.rival.refit(data.train, data.test), [row.target for row in data.train]
-        grown = curve.grow(refit, targets, rng, most=self.rival.draws)
+        grown = curve.grow(refit, targets, rng, most=self.rival.draws, go_on=go_on)
+        if len(grown) < len(wanted := curve.sizes(len(targets))[:-1]):
+            left = f"{seconds:g} s, the seconds of [baseline], were over before {wanted[len(grown)]:,} rows"
+            if len(grown) < FEWEST_SIZES:
+                self.lacking.append(f"no learning curve: {left}")
+                return None
+            self.lacking.append(f"learning curve up to {grown[-1].rows:,} rows alone: {left}")
         return self._judged(grown, judge) if judge else self._scored(grown, grader(self.evaluate.metric))
 
     def _judged(self, grown: Sequence[Size[Answers]], judge: Judge) -> list[Size[Outcomes]] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import random
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -175,10 +176,13 @@ def best_hyperparameters(
     objective
         Takes a chooser, returns the score to maximize.
     trials, seconds
-        The search ends when either is used up.
+        The search ends when either is used up; one trial there is.
     seed
         Of the sampler.
     """
+    began = time.monotonic()
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
-    study.optimize(objective, n_trials=trials, timeout=seconds)
+    study.optimize(objective, n_trials=1)
+    if trials > 1:
+        study.optimize(objective, n_trials=trials - 1, timeout=seconds - (time.monotonic() - began))
     return dict(study.best_params)

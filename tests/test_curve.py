@@ -426,6 +426,39 @@ def test_a_run_that_is_stopped_at_its_curve_is_resumed_to_the_same(tmp_path: Pat
     assert resumed.verdict.bills[1].finding == 75  # 100 training rows and 50 dev rows at 50 cents
 
 
+def test_a_curve_ends_with_the_seconds_of_the_baseline(tmp_path: Path) -> None:
+    """Training anew on fewer rows may take longer than the training; a stop is heeded before each number of rows."""
+    task = load_task(write_task(tmp_path))
+    hurried = task.model_copy(update={"baseline": task.baseline.model_copy(update={"seconds": 1e-9})})
+    watch, seen = Watch(), list[str]()
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Stage) and event.name == "curve":
+            seen.append(event.detail)
+            watch.stop.set()
+
+    watch.event = stop
+    none = tune(hurried, db=tmp_path / "hurried.db")
+    with pytest.raises(Interrupted):
+        tune(task, db=tmp_path / "stopped.db", watch=watch)
+
+    assert none.verdict
+    assert none.verdict.curve is None
+    assert "no learning curve: 1e-09 s, the seconds of [baseline], were over before 8 rows" in none.run.reason
+    assert seen == ["training the rival on 8 rows"]
+
+
+def test_growing_ends_where_there_is_no_time() -> None:
+    """Before a number of rows, never within it."""
+    whole, part = (
+        grow(lambda rows: [*rows], ["a", "b"] * 40, np.random.default_rng(0), go_on=go_on)
+        for go_on in (lambda _: True, lambda rows: rows < 32)
+    )
+
+    assert [size.rows for size in whole] == [8, 16, 32, 64]
+    assert part == whole[:2]
+
+
 def test_a_database_of_an_earlier_version_still_opens(finished: Path, tmp_path: Path) -> None:
     """Its verdict has no curve, no bills and no findings, and is shown without them."""
     old, later = tmp_path / "old.db", ["cascade_points", "cascades", "elsewhere", "suspects", "duplicates", "drifts"]
