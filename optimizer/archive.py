@@ -397,4 +397,4 @@ def export(  # noqa: PLR0913 - each names one thing
         told = given(told, new_rows(Path(rows), Task.model_validate(told.run.task)))
     target = Target(Path(folder), name, force)
     written = write(told.trial.prompt, format_name, target, told.renderer, told.probes, told.facts)
-    return linted.told(written)
+    return replace(linted.told(written), source=f"trial {told.trial.number} of run {told.run.id}")

@@ -161,9 +161,15 @@ def tune(task: str, db: str, allow_code: bool, as_json: bool, quiet: bool, **cha
         _tuned_json(tuned, db)
         return
     _tuned_text(tuned, db)
-    at = where(db)
-    number = tuned.best.number
+    at, number = _at(tuned.run.id, db), tuned.best.number
     next_step(f"phrasetune show {number}{at}", f"phrasetune export --format python{at}", f"phrasetune report{at}")
+
+
+def _at(run: int, db: str) -> str:
+    """Write the options by which a next command looks at this run, which is not the latest if it was resumed late."""
+    from optimizer.archive import History
+
+    return where(db, None if History(db).runs()[0].id == run else run)
 
 
 def _tune(task: Task, db: str, *, quiet: bool, allow_code: bool = False) -> Tuned:
@@ -319,7 +325,7 @@ def demo(folder: str, db: str, quiet: bool) -> None:
     written = write_export("python", run=tuned.run.id, db=db, folder=place, force=True)
     say_written(written)
     write_report(db, tuned.run.id, place / "report.html", force=True)
-    at = where(db)
+    at = _at(tuned.run.id, db)
     next_step(f"phrasetune history{at}", f"phrasetune show {tuned.best.number}{at}", f"open {place}/report.html")
 
 

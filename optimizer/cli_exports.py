@@ -94,7 +94,7 @@ def _baseline(records: Any, run: int | None, *, folder: Path, name: str, force: 
 def say_written(written: Exported) -> None:
     """Say which files were written, and how faithfully."""
     for path in written.files:
-        out(f"{path}: written, loaded back: {written.fidelity}")
+        out(f"{path}: written, loaded back: {written.fidelity}{f'; {written.source}' if written.source else ''}")
     if written.note:
         out(written.note)
 

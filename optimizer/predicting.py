@@ -145,7 +145,9 @@ def _answers(
     prompt = evaluate.settle(asked)
     takes = evaluate.reckon([(prompt, row) for row in rows], asked.outcomes)
     short = evaluate.ledger.budget.lacking(takes)
-    watch.notice(f"{len(rows):,} rows: {short or f'it takes {takes.said}'}")
+    watch.notice(
+        f"trial {asked.number} of run {evaluate.ledger.run} on {len(rows):,} rows: {short or f'it takes {takes.said}'}"
+    )
     try:
         return evaluate.answer(prompt, rows), None
     except (BudgetSpent, Interrupted) as ended:

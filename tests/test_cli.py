@@ -258,6 +258,23 @@ def test_ctrl_c_drains_and_prints_the_line_that_resumes(tmp_path: Path) -> None:
         assert db.execute("SELECT status FROM runs").fetchall() == [("interrupted",)]
 
 
+def test_what_comes_next_is_about_the_run_that_was_resumed(command: Command, tmp_path: Path) -> None:
+    """An older run that is resumed is named: the latest is another one."""
+    write_task(tmp_path)
+    first, second = ("tune", "task.toml"), ("tune", "task.toml", "--calls", "90")
+    command(*first)
+    command(*second)
+    with sqlite3.connect(tmp_path / "results.db") as db:
+        db.execute("UPDATE runs SET status = 'interrupted', finished = '' WHERE id = 1")
+    db.close()
+
+    resumed, number = command(*first).stdout, 1
+    latest = command(*second).stdout
+
+    assert f"--run {number}\n      phrasetune export --format python --run {number}\n" in resumed
+    assert "phrasetune export --format python\n" in latest
+
+
 def _wait_for_trials(path: Path, n: int) -> None:
     for _ in range(3000):
         time.sleep(0.02)
@@ -478,7 +495,8 @@ def test_a_recall_of_a_label_without_a_dev_row_is_refused(command: Command, tmp_
 
 def test_export_writes_predict_answers_report_draws(command: Command, copied: Path, tmp_path: Path) -> None:
     """The winner leaves the house as a module, answers rows, and is drawn as a page."""
-    assert "prompt.py: written, loaded back: exact" in command("export", "--format", "python").stdout
+    written = command("export", "--format", "python").stdout
+    assert re.match(r"prompt\.py: written, loaded back: exact; trial \d+ of run 1\n", written)
     assert "baseline.skops: written" in command("export", "--format", "skops").stdout
     assert "python" in command("export", "--list").stdout
     said = command("predict", "rows.csv", "-o", "answers.csv").stderr

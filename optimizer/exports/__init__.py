@@ -80,7 +80,7 @@ class Exported:
 
     `fidelity` is "exact" where the files make the messages that were scored, else "partial"; `note` says what
     is lost or must be known, and may be empty. `path` is the file, or the folder of the files; `draft` what it must
-    render as.
+    render as; `source` names whose prompt it is, where that is known.
     """
 
     format: str
@@ -89,6 +89,7 @@ class Exported:
     note: str
     path: Path = field(repr=False)
     draft: Draft = field(repr=False, compare=False)
+    source: str = ""
 
 
 def export(
