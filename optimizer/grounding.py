@@ -13,9 +13,7 @@ from optimizer.screening import Screen, copies
 
 def grounds(plan: Plan) -> Ground:
     """What proposals from a model are grounded in: nothing but the task and its training rows."""
-    told = plan.task.proposing
-    room = told.max_tokens if told and told.max_tokens else ROOM
-    about, seed = plan.task.task.description, plan.task.search.seed
+    about, seed, room = plan.task.task.description, plan.task.search.seed, plan.task.proposal_tokens or ROOM
     return Ground(about, plan.space.words, plan.data.train, plan.labels, room, seed)
 
 

@@ -85,6 +85,11 @@ class Task(Section):
         return None if asked.name == silent else asked
 
     @property
+    def proposal_tokens(self) -> int:
+        """Most tokens of a proposer's reply, 0 for the usual: what bounds the answers to rows does not bound it."""
+        return (self.proposer.model.max_tokens if self.proposer.model else None) or 0
+
+    @property
     def teaching(self) -> ModelSpec | None:
         """The model that reasons about training rows, if it is not the task's own."""
         asked = self.teacher.model

@@ -21,11 +21,25 @@ from optimizer.grounding import grounds, screen
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.preparing import prepare
-from optimizer.propose import CAUTION, INSTRUCTION, LABELS, PARTS, Failure, Ground, Leading, drafts, read, reflections
+from optimizer.propose import (
+    CAUTION,
+    INSTRUCTION,
+    LABELS,
+    PARTS,
+    ROOM,
+    Failure,
+    Ground,
+    Leading,
+    drafts,
+    read,
+    reflections,
+)
 from optimizer.records import Completion, Kind, Outcome, Request, Run, State, Trial
 from optimizer.screening import LONGEST, Screen, copies
 from optimizer.slots import Lineage, Round
 from optimizer.store import Store
+from optimizer.task import load_task
+from optimizer.task_sections import ModelSpec, Proposer
 from search_spaces.prompt import Example
 from tests import proposing
 from tests.conftest import Command
@@ -473,6 +487,18 @@ def test_a_control_is_given_drafts_and_no_more(tmp_path: Path) -> None:
 
     assert len(found.model.asked) == 3
     assert found.said[-1] == "no further proposals: a control does not say what they might bring"
+
+
+def test_the_bound_of_the_answers_is_not_the_proposers(tmp_path: Path) -> None:
+    """Labels of a few tokens leave it the room that a reply takes; its own bound holds."""
+    task = load_task(write_task(tmp_path))
+    answers = task.model_copy(update={"model": task.model.model_copy(update={"name": "openai/m", "max_tokens": 12})})
+    own = answers.model_copy(update={"proposer": Proposer(model=ModelSpec(name="openai/p", max_tokens=77))})
+    shared = answers.model_copy(update={"proposer": Proposer()})
+
+    rooms = [grounds(prepare(each)).max_tokens for each in (shared, own)]
+
+    assert rooms == [ROOM, 77]
 
 
 def test_nobody_is_asked_if_that_is_wanted(tmp_path: Path) -> None:
