@@ -22,6 +22,7 @@ from optimizer.grounding import failures, grounds, screen
 from optimizer.judge import Judge, brief
 from optimizer.ledger import Ledger, require_price
 from optimizer.models import Model, destination
+from optimizer.phrases import counted
 from optimizer.preparing import (
     NOBODY,
     Plan,
@@ -216,7 +217,7 @@ class _Journey:
         if not doubtful.calls:
             return ""
         most = f", at most ${doubtful.usd:.4g}" if doubtful.usd else ""
-        return f"{doubtful.calls} calls of run {run} gave no answer and were possibly paid{most}"
+        return f"{counted(doubtful.calls, 'call')} of run {run} gave no answer, possibly paid{most}"
 
     def _start(self) -> tuple[int, list[Trial]]:
         """Resume the unfinished run of this configuration, or start a new one."""

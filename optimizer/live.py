@@ -32,7 +32,6 @@ class LiveView:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._console = Console(stderr=True)
-        self._quiet = quiet
         self._on = self._console.is_terminal and not quiet
         self._live = Live(console=self._console, refresh_per_second=8, transient=True)
         self._started = time.monotonic()
@@ -71,8 +70,7 @@ class LiveView:
 
     def tell(self, text: str) -> None:
         """Write what a person should know, above the view or where there is none."""
-        if not self._quiet:
-            self._console.print(Text(visible(f"note: {text}")), soft_wrap=not self._console.is_terminal)
+        self._console.print(Text(visible(f"note: {text}")), soft_wrap=not self._console.is_terminal)
 
     def say(self, text: str) -> None:
         """Write a line above the view; to a terminal only."""

@@ -123,7 +123,10 @@ class Pooled:
         able = [card.number for card in self.board.cards if card.state is State.COMPLETE]
         if len(able) < 2:
             able.append(self.leader)  # a small budget has not sufficed for all of its rows
-        return max(self.aims.keeping(able, final=True), key=lambda number: (self._merit(number), -number))
+        winner = max(self.aims.keeping(able, final=True), key=lambda number: (self._merit(number), -number))
+        if self.board.cards[winner].state is State.PRUNED:
+            self._prune(self.board.cards[winner], "the best when the search ended, though only")
+        return winner
 
     def levels(self, name: str) -> dict[Value, tuple[float, float]]:
         """Say what the leading prompt is thought to score with each value of a dimension, and how surely."""

@@ -96,7 +96,7 @@ def try_program(plan: Plan, name: str, model: Model, db: str | Path, watch: Watc
         ledger = Ledger(model, store, NO_RUN, Budget(caps(plan.task)), how, watch.stop, context=most)
         with closing(ledger):
             workers = plan.task.model.workers if ledger.pace else 1
-            runner = Runner(Judged(scorer(plan, rows)), Clerk(ledger), workers, 0)
+            runner = Runner(Judged(scorer(plan, rows)), Clerk(ledger), workers, 0, plan.task.model.max_tokens or 0)
             asked = ProgramSearch(
                 student, rows, runner, options.calls, options.seed, proposed=bool(plan.task.proposing)
             )
@@ -133,8 +133,7 @@ def _tried(plan: Plan, asked: ProgramSearch, found: Sequence[Sequence[Ran]], dem
     )
     names = [predictor.name for predictor in asked.space.predictors]
     known = {f"{name}.{INSTRUCTION}": [*asked.space[f"{name}.{INSTRUCTION}"].texts.values()] for name in names}
-    proposing = plan.task.proposing
-    ground = asked.ground(plan.task.task.description, (proposing.max_tokens if proposing else None) or ROOM)
+    ground = asked.ground(plan.task.task.description, plan.task.proposal_tokens or ROOM)
     requests = tuple(ask.request for ask in drafts(ground, known))
     calls = sum(len(ran.bought) for ran in runs) / max(1, sum(bool(ran.bought) for ran in runs))
     least, most = (sum(c.prompt_tokens for c in runs) / max(1, len(runs)) for runs in (own, shown or own))

@@ -108,13 +108,14 @@ class _Asked:
     """An engine of DSPy for one run of a program: the ledger answers, the i-th equal call by its i-th sample."""
 
     clerk: Clerk
+    room: int
     bought: list[Completion] = field(default_factory=list)
     seen: Counter[Request] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def complete(self, request: lm15.Request) -> lm15.Response:
         """Answer as a model would; raises where there is no answer."""
-        asked = _as_request(request)
+        asked = _as_request(request, self.room)
         with self.lock:
             asked, self.seen[asked] = replace(asked, sample=self.seen[asked]), self.seen[asked] + 1
         completion = self.clerk.ask(asked)
@@ -146,13 +147,15 @@ class Runner:
     """Runs programs on rows, so many at a time, and counts the calls.
 
     Without a `clerk` the programs ask the language model that DSPy is configured with, or that they bring; then no row
-    is begun once `calls` of them have been made; 0 is no end.
+    is begun once `calls` of them have been made; 0 is no end. `room` is how many tokens an answer may have where a
+    program says nothing of it; 0 is the usual.
     """
 
     metric: Judged
     clerk: Clerk | None
     workers: int
     calls: int
+    room: int = 0
     tally: _Tally = field(default_factory=_Tally)
     asked: int = 0
 
@@ -197,7 +200,7 @@ class Runner:
 
     def _one(self, program: Any, example: Any) -> Ran:  # noqa: ANN401
         """Run a program on a row; whatever it raises is no answer."""
-        started, engine = time.perf_counter(), _Asked(self.clerk) if self.clerk else None
+        started, engine = time.perf_counter(), _Asked(self.clerk, self.room) if self.clerk else None
         trace: list[Any] = []
         try:
             with self._model(engine), dspy.context(trace=trace, disable_history=True):
@@ -222,7 +225,7 @@ class Runner:
         return dspy.context(lm=model)  # type: ignore[no-any-return]
 
 
-def _as_request(request: lm15.Request) -> Request:
+def _as_request(request: lm15.Request, room: int) -> Request:
     """Take a request of DSPy's for one of ours, which is of texts alone.
 
     Raises
@@ -237,7 +240,7 @@ def _as_request(request: lm15.Request) -> Request:
     system = request.system if isinstance(request.system, str) else "".join(p.text for p in request.system or ())
     turns = [(message.role, _text(message)) for message in request.messages]
     messages = [*([("system", system)] if system else []), *turns]
-    settings = Settings(config.temperature or 0.0, config.max_tokens or ROOM)
+    settings = Settings(config.temperature or 0.0, config.max_tokens or room or ROOM)
     return Request(tuple(Message(role, text) for role, text in messages), settings)
 
 

@@ -186,6 +186,10 @@ class ProgramSearch:
             self.programs[key] = program
         return self.programs[key]
 
+    def shown(self, prompt: Prompt) -> int:
+        """How many training rows a configuration shows: of the predictor that shows the most."""
+        return max(len(setting.demos) for setting in self.space.settings(prompt).values())
+
     def winner(self, best: Prompt) -> Any:  # noqa: ANN401
         """Return the program of a configuration, marked as one that was compiled."""
         program = self.set(best)

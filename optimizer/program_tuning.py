@@ -193,7 +193,7 @@ class _Tuning:
     def _runner(self, role: str, rows: Rows) -> Runner:
         ledger, workers = self.ledgers[role], self.plan.task.model.workers
         scored = Judged(scorer(self.plan, rows))
-        return Runner(scored, Clerk(ledger), workers if ledger.pace else 1, 0)
+        return Runner(scored, Clerk(ledger), workers if ledger.pace else 1, 0, self.plan.task.model.max_tokens or 0)
 
     # --- the search -----------------------------------------------------------------------------------------
 
@@ -230,12 +230,11 @@ class _Tuning:
         return asked.search(kept.hooks(asked, self._proposing(), self._hold), replay)
 
     def _proposing(self) -> Proposing | None:
-        told = self.plan.task.proposing
-        if told is None:
+        task = self.plan.task
+        if task.proposing is None:
             return None
-        return Proposing(
-            self.ledgers[PROPOSER], self.plan.task.task.description, told.max_tokens or ROOM, self._hidden()
-        )
+        room = task.proposal_tokens or ROOM
+        return Proposing(self.ledgers[PROPOSER], task.task.description, room, self._hidden())
 
     def _hidden(self) -> list[str]:
         """List the texts of the sealed rows, which nothing that is shown may hold."""
@@ -259,12 +258,17 @@ class _Tuning:
         plan, test = self.plan, self.plan.data.test
         self.watch.event(Stage("verdict", f"opening the {len(test)} sealed test rows"))
         self.budget.held, self.budget.held_minutes = Spent(), 0.0
+        if (
+            not plan.task.search.max_calls
+        ):  # a row may take more calls than predictors, which what was kept did not know
+            self.budget.caps = replace(self.budget.caps, calls=0)
         judged = {SEED: (self.student, 0)} | ({BEST: (best, found.best.number)} if found.best.number else {})
-        priced, learnt, entries = self.model.price is not None, len(plan.data.train), []
+        priced, entries = self.model.price is not None, []
         opened = self.store.open_test(plan.data_digest, self.id)
         try:
             for who, (program, number) in judged.items():
                 outcomes = asked.score(program, test)
+                learnt = asked.shown(found.trials[number].prompt) if number else 0
                 entries.append(verdict.Entry(who, outcomes, learnt, f"trial {number}", priced=priced))
         except BudgetSpent as spent:
             return None, str(spent)
@@ -282,7 +286,9 @@ class _Tuning:
         }
 
     def _leave(self, status: str, reason: str) -> None:
-        self.store.update_run(self.id, status=status, reason=reason, **self._totals())
+        found = self.store.run(self.id).winner is not None and status != "finished"
+        said = {} if found else {"reason": reason}  # else it is why the search ended, which a resumption will say
+        self.store.update_run(self.id, status=status, **said, **self._totals())
 
     def _notice(self, text: str) -> None:
         self.watch.notice(text)

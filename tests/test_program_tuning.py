@@ -311,6 +311,27 @@ def test_kill_9_costs_no_call_twice(server: ChatServer, command: Command, tmp_pa
     assert again["bought"] == requests
 
 
+def test_rows_that_take_more_calls_than_predictors_have_a_verdict(command: Command, tmp_path: Path) -> None:
+    """Where nobody set a cap on calls, nothing ends the verdict; what bounds an answer bounds a program's too."""
+    task = write_task(tmp_path, rows=60, search={"calls": 60})
+    bounded = '[model]\nname = "embedded"\nmax_tokens = 31\n[search]'
+    task.write_text(task.read_text(encoding="utf-8").replace("[search]", bounded), encoding="utf-8")
+    thrice = "return [self.label(text=f'{text}{mark}') for mark in ('', '!', '?')][0]"
+    (tmp_path / "programs.py").write_text(PROGRAM.replace("return self.label(text=text)", thrice), encoding="utf-8")
+
+    said = command("tune", str(task), "--program", "programs:Sort", "--allow-code").stdout
+
+    assert "programs tried; " in said
+    assert "Verdict: " in said
+    assert "no verdict" not in said
+    with Store(tmp_path / "results.db") as store:
+        longest = store.rows("SELECT MAX(completion_tokens) AS most FROM completions")[0]["most"]
+        verdict = store.verdict(1)
+    assert verdict
+    assert verdict.contenders[0].train_rows == 0  # as it came it shows none
+    assert longest <= 31
+
+
 # --- a proposer -------------------------------------------------------------------------------------------
 
 HINT = "Judge the mood by the verb of the {inputs}, whatever it is about."
