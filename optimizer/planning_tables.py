@@ -48,7 +48,7 @@ def probe_text(probe: Probe, terms: Terms) -> str:
         )
     if probe.failed:
         said.append(f"{probe.failed} failed ({probe.note})")
-    return f"probe: {'; '.join(said)}; {_bought(probe, terms)}"
+    return f"probe: {'; '.join(said)}; {_cut(probe)}{_bought(probe, terms)}"
 
 
 def program_text(tried: Tried, terms: Terms) -> list[str]:
@@ -62,8 +62,14 @@ def program_text(tried: Tried, terms: Terms) -> list[str]:
         said.append(f"{counted(probe.failed, 'run')} failed ({probe.note})")
     return [
         f"space: {tried.size:,.0f} programs of {counted(tried.steps, 'predictor')}",
-        f"probe: the program on training rows: {'; '.join(said)}; {_bought(probe, terms)}",
+        f"probe: the program on training rows: {'; '.join(said)}; {_cut(probe)}{_bought(probe, terms)}",
     ]
+
+
+def _cut(probe: Probe) -> str:
+    """Say how many answers ended at their bound, which the wanted ones may not do."""
+    cut = sum(completion.finish_reason == "length" for completion in probe.completions)
+    return f"{counted(cut, 'answer')} cut off (max_tokens in [model] bounds them); " if cut else ""
 
 
 def _bought(probe: Probe, terms: Terms) -> str:

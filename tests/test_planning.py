@@ -119,6 +119,8 @@ def test_without_a_call_tokens_come_from_characters_and_time_is_unknown(tmp_path
     assert offline.prompt.high >= measured.prompt.high * 4 / 3
     assert offline.total.completion_tokens.low < measured.total.completion_tokens.low
     assert probe_text(Probe(), REMOTE) == "probe: none (no call was made, and none like it before)"
+    cut = Probe((10, 10), (Completion("{", 9, 63, finish_reason="length"), Completion("{}", 9, 2)), 2)
+    assert "; 1 answer cut off (max_tokens in [model] bounds them); 0 calls were bought" in probe_text(cut, REMOTE)
 
 
 @pytest.mark.parametrize(
