@@ -73,6 +73,10 @@ def plan(task: str, db: str, offline: bool, allow_code: bool, as_json: bool, **c
         return
     _estimate_text(ready, found)
     again = [word for word in sys.argv[2:] if word not in {"--offline", "--quiet"}]
+    most = ready.task.search.max_calls
+    if most and most <= found.held:
+        next_step(f"allow more than {found.held:,} calls (--max-calls): `tune` refuses so few")
+        return
     next_step(shlex.join(["phrasetune", "tune", *again]))
 
 

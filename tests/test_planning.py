@@ -262,6 +262,7 @@ def test_a_probe_stays_within_the_caps(server: ChatServer, run: Command, tmp_pat
     assert len(server.log) == 2
     assert "on 2 training rows" in said
     assert "caps: 2 calls (no search begins: 100 are kept for the verdict)" in said
+    assert "Next: allow more than 100 calls (--max-calls): `tune` refuses so few" in said
 
 
 @pytest.mark.parametrize(
