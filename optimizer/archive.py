@@ -320,7 +320,7 @@ def _card(store: Store, run: Run) -> cards.Card:
         store.trials(run.id, outcomes=False),
         store.prompt_text(run.id, run.winner),
         rows={split: len(store.examples(run.data, split)) for split in ("train", "dev", "test")},
-        versions=sorted({completion.version for completion in bought.values() if completion.version}),
+        versions=sorted({c.version for c in bought.values() if c.version}) or store.versions(run.id, run.model),
         verdict=verdict,
         kept=_held(store, run, store.trial(run, None), verdict),
     )

@@ -7,6 +7,7 @@ the prompt itself shows, no address and no folder, so that it can be handed on.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +34,8 @@ from optimizer.report import (
     spread,
     verdict_grid,
 )
+from search_spaces.program import PROGRAM
+from search_spaces.prompt import Prompt
 
 UNKNOWN = "unknown"
 ABSOLUTE = re.compile(r"(?:^|(?<=/))/.*/|^(?:~|[A-Za-z]:)[\\/].*[\\/]")  # folders of a path, also behind "provider/"
@@ -200,8 +203,8 @@ def record(card: Card) -> dict[str, Any]:
         "dev_credible": card.winner.credible,
         "params": dict(card.winner.params),
         "labels": list(card.winner.prompt.labels),
-        "settings": asdict(card.winner.prompt.settings),
-        "demos": len(card.winner.prompt.demos),
+        "settings": None if card.winner.prompt.template == PROGRAM else asdict(card.winner.prompt.settings),
+        "demos": _demos(card.winner.prompt),
     }
     if card.verdict:
         for name in ("curve", "ladder"):
@@ -250,13 +253,21 @@ def _about(card: Card) -> tuple[tuple[str, str], ...]:
 def _how(card: Card) -> tuple[tuple[str, str], ...]:
     prompt = card.winner.prompt
     shown = f", of which {prompt.nearest} are shown for each input" if prompt.nearest else ""
+    settings = f"temperature {prompt.settings.temperature:g}, at most {prompt.settings.max_tokens} tokens"
     return (
         ("model", card.origin.model),
         ("version of the model", ", ".join(card.origin.versions) or UNKNOWN),
-        ("settings", f"temperature {prompt.settings.temperature:g}, at most {prompt.settings.max_tokens} tokens"),
-        ("training rows that it holds word for word", f"{len(prompt.demos):,}{shown}"),
+        ("settings", "as its steps set them" if prompt.template == PROGRAM else settings),
+        ("training rows that it holds word for word", f"{_demos(prompt):,}{shown}"),
         ("parameters", params_text(card.winner.params)),
     )
+
+
+def _demos(prompt: Prompt) -> int:
+    """Count the rows that a prompt shows, or the steps of a program together."""
+    if prompt.template == PROGRAM:
+        return sum(len(step["demos"]) for step in json.loads(prompt.instruction).values())
+    return len(prompt.demos)
 
 
 def _tuned_on(card: Card) -> tuple[tuple[str, str], ...]:
