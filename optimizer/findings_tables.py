@@ -64,22 +64,28 @@ def cascade_grid(cascade: Cascade, metric: str) -> Grid:
     """Show the front of a cascade."""
     rows = tuple(
         (
-            f"{_threshold(point.threshold)}{' *' if point.chosen else ''}",
+            f"{sure}{' *' if point.chosen else ''}",
             percent(point.share),
             percent(point.dev_score),
             percent(point.score),
             spread(point.interval),
             dollars(point.cost_per_1000),
         )
-        for point in cascade.points
+        for point, sure in zip(cascade.points, thresholds([point.threshold for point in cascade.points]), strict=True)
     )
     title = f"Together: the {cascade.baseline} where it is sure, the {cascade.prompt} elsewhere (* = chosen on dev)"
     columns = ("sure from", f"to the {cascade.prompt}", f"dev {metric}", f"test {metric}", "95 %", "$ / 1,000")
     return Grid(title, columns, rows)
 
 
-def _threshold(value: float | None) -> str:
-    return "never" if value is None else "always" if value == 0 else f"{100 * value:.1f} %"
+def thresholds(values: Sequence[float | None]) -> list[str]:
+    """Write from which confidence on the baseline answers, with as many places as tell unequal ones apart."""
+    told: list[str] = []
+    for places in range(1, 7):
+        told = ["never" if v is None else "always" if v == 0 else f"{100 * v:.{places}f} %" for v in values]
+        if len({*told}) == len({*values}):
+            break
+    return told
 
 
 def surer(verdict: Verdict) -> str:

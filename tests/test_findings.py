@@ -18,7 +18,7 @@ from optimizer.elsewhere import sentence as away_sentence
 from optimizer.errors import BudgetSpent, DataError, Interrupted
 from optimizer.events import Event, Stage
 from optimizer.findings import Duplicates, Findings, Suspect
-from optimizer.findings_tables import grids, surer, to_look_at
+from optimizer.findings_tables import grids, surer, thresholds, to_look_at
 from optimizer.inquiry import Inquiry
 from optimizer.journey import Watch
 from optimizer.metrics import METRICS
@@ -298,3 +298,10 @@ def test_a_run_that_is_stopped_at_its_findings_comes_to_the_same(tmp_path: Path)
     assert found[0]
     assert found[1]
     assert found[0].findings == found[1].findings
+
+
+def test_unequal_thresholds_are_told_apart() -> None:
+    """With no more places than that takes; the ends have names."""
+    assert thresholds([0.0, 0.633, 0.644, None]) == ["always", "63.3 %", "64.4 %", "never"]
+    assert thresholds([0.96031, 0.96034, 0.9611]) == ["96.031 %", "96.034 %", "96.110 %"]
+    assert thresholds([0.5, 0.5]) == ["50.0 %", "50.0 %"]
