@@ -21,7 +21,7 @@ from optimizer.inquiry import Inquiry
 from optimizer.judge import Judge
 from optimizer.ledger import Ledger
 from optimizer.models import Model
-from optimizer.preparing import Plan, pace
+from optimizer.preparing import Plan, bounded, pace
 from optimizer.provider_tuning import Means
 from optimizer.records import Outcome, Trial, Verdict
 from optimizer.store import Store
@@ -83,7 +83,7 @@ class Conclusion:
         ruling = replace(self._weigh(ruling, found, (searched, aside)), ladder=self.store.weightless(self.run))
         ruling, lacking = self._look(ruling, rival, inquiry)
         self.store.save_verdict(self.run, ruling)
-        return ruling, "; ".join([found.reason, *lacking])
+        return ruling, "; ".join([found.reason, *bounded(self.plan), *lacking])
 
     def _look(self, ruling: Verdict, rival: Rival, inquiry: Inquiry) -> tuple[Verdict, list[str]]:
         """Add what stands beside the scores, and say what of it the budget did not cover.

@@ -260,6 +260,13 @@ def looks(plan: Plan) -> int:
     return min(options.calls, max(1, left)) if options.max_calls else options.calls
 
 
+def bounded(plan: Plan) -> list[str]:
+    """Say where a cap on calls leaves the search fewer answers than it might look at."""
+    most, options = looks(plan), plan.task.search
+    said = f"max_calls = {options.max_calls:,} leaves the search {most:,} of its {options.calls:,} answers"
+    return [said] if most < options.calls else []
+
+
 def dev_rows(plan: Plan) -> list[Example]:
     """List the dev rows that the search looks at."""
     return searched(plan.data.dev, looks(plan), plan.task.search.seed)

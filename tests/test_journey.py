@@ -276,6 +276,7 @@ def test_a_cap_on_calls_is_kept_and_leaves_enough_for_the_verdict(tmp_path: Path
     assert len(model.asked) <= 300
     assert tuned.verdict
     assert re.match(r"200 answers were looked at|the \d calls left cannot score another prompt", tuned.run.reason)
+    assert "; max_calls = 300 leaves the search 200 of its 2,000 answers" in tuned.run.reason
 
 
 def test_a_cap_on_dollars_is_kept(tmp_path: Path) -> None:
