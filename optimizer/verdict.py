@@ -48,10 +48,9 @@ def decide(entries: Sequence[Entry], rows: Sequence[Example], metric: Metric, *,
     opened
         How many runs have opened these test rows, this one included.
     seed
-        Of the resampling, which is the same for each contender: equal outcomes have equal intervals.
+        Of the resampling, which is the same for each contender and comparison: equal outcomes have equal intervals.
     """
     examples = {row.id: row for row in rows}
-    rng = np.random.default_rng(seed)
     contenders = tuple(_contender(entry, examples, metric, seed) for entry in entries)
     by_name = {entry.name: entry for entry in entries}
     prompt = BEST if BEST in by_name else SEED
@@ -62,7 +61,8 @@ def decide(entries: Sequence[Entry], rows: Sequence[Example], metric: Metric, *,
     if CASCADE in by_name and by_name[CASCADE].outcomes == by_name[RIVAL].outcomes:  # it is the baseline itself
         pairs.remove((CASCADE, RIVAL))
     comparisons = tuple(
-        compare(metric, by_name[a].outcomes, by_name[b].outcomes, examples, rng, (a, b)) for a, b in pairs
+        compare(metric, by_name[a].outcomes, by_name[b].outcomes, examples, np.random.default_rng(seed), (a, b))
+        for a, b in pairs
     )
     notes = [entry.note for entry in entries if entry.note]
     sentence = " ".join([*_sentences(contenders, comparisons, metric), *notes])

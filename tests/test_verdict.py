@@ -69,6 +69,26 @@ def test_equal_outcomes_have_equal_intervals() -> None:
     assert len({contender.interval for contender in verdict.contenders}) == 1
 
 
+def test_equal_pairs_of_answers_have_equal_intervals_and_p_values() -> None:
+    """A cascade that is the baseline differs from the prompt as the baseline does, however often was drawn before."""
+    rows = [Example(f"x{i}", (("text", str(i)),), ("rare" if i % 5 == 0 else "common",)) for i in range(60)]
+
+    def answered(step: int) -> tuple[Outcome, ...]:
+        said = ["common" if i % step == 0 else row.target for i, row in enumerate(rows)]
+        pairs = zip(rows, said, strict=True)
+        return tuple(Outcome(row.id, Kind.WRONG, float(answer == row.target), answer) for row, answer in pairs)
+
+    answers = {SEED: answered(2), BEST: answered(3), RIVAL: answered(1), CASCADE: answered(1)}
+    entries = [Entry(name, outcomes, 10, "") for name, outcomes in answers.items()]
+
+    verdict = decide(entries, rows, METRICS["macro_f1"], opened=1, seed=0)
+
+    found = {(c.a, c.b): c for c in verdict.comparisons}
+    ours, theirs = found[BEST, RIVAL], found[CASCADE, BEST]
+    assert ours.interval == pytest.approx((-theirs.interval[1], -theirs.interval[0]))
+    assert ours.p_value == theirs.p_value
+
+
 def test_a_cascade_that_is_the_baseline_is_not_compared_with_it() -> None:
     """It sends no row to the prompt; against the prompt it is compared, and one that sends a row against both."""
     rival, other = entry(RIVAL, 0.7), entry(CASCADE, 0.71)
