@@ -69,7 +69,7 @@ def measured(folder: Path, turned: float, share: float) -> tuple[list[str], list
     wrong = {a.id for split in ("dev", "test") for a, b in zip(rows[split], true[split], strict=True) if a != b}
     hits = [suspect.example in wrong for suspect in ranked(found)]
     cells = [f"{len(hits)}", f"{np.mean(hits):.2f}", f"{np.mean(hits[:50]):.2f}", f"{sum(hits) / len(wrong):.2f}"]
-    cascade = front(chosen, test, (BEST, RIVAL), ACCURACY, rng, priced=True)
+    cascade = front(chosen, test, (BEST, RIVAL), ACCURACY, rng, priced=(True, True))
     point = next(point for point in cascade.points if point.chosen)
     alone = [cascade.points[0].score, cascade.points[-1].score]
     figures = [*(f"{value:.3f}" for value in (*alone, point.score)), f"{point.share:.2f}", f"{cascade.surer:+.3f}"]

@@ -133,7 +133,7 @@ def choose(dev: Answered, metric: Metric) -> Chosen | None:
 
 
 def front(
-    chosen: Chosen, test: Answered, names: tuple[str, str], metric: Metric, seed: int, *, priced: bool
+    chosen: Chosen, test: Answered, names: tuple[str, str], metric: Metric, seed: int, *, priced: tuple[bool, bool]
 ) -> Cascade:
     """Measure the cascade at each threshold on the test rows.
 
@@ -150,12 +150,13 @@ def front(
     seed
         Of the resampling: that of the verdict, so that equal outcomes have equal intervals.
     priced
-        Whether the price of the prompt is known.
+        Whether the prices of prompt and baseline are known.
     """
     examples = {row.id: row for row in (*test.rows, *chosen.dev.rows)}
     points = []
     for least in chosen.grid:
         mixed = [outcome for outcome in test.mixed(least) if outcome.score is not None]
+        paid = known(test, least, priced)
         threshold = None if least is None else 0.0 if least == -np.inf else chosen.calibrated(np.array([least]))[0]
         points.append(
             CascadePoint(
@@ -164,7 +165,7 @@ def front(
                 summarise(metric, chosen.dev.mixed(least), examples) or 0.0,
                 summarise(metric, mixed, examples) or 0.0,
                 interval(metric, mixed, examples, np.random.default_rng(seed)),
-                1000 * float(np.mean([outcome.cost for outcome in mixed])) if priced and mixed else None,
+                1000 * float(np.mean([outcome.cost for outcome in mixed])) if mixed and paid else None,
                 least == chosen.least,
             )
         )
@@ -173,6 +174,15 @@ def front(
     stated = None if chosen.least is None else max(0.0, chosen.least)
     off = float((sure - right).mean())
     return Cascade(*names, tuple(points), stated, off, paired_interval(sure, right))
+
+
+def known(test: Answered, least: float | None, priced: tuple[bool, bool]) -> bool:
+    """Whether it is known what a cascade costs, where the prices of prompt and baseline are known, or are not.
+
+    A prompt that is not asked costs nothing, whatever its price.
+    """
+    ours, theirs = priced
+    return theirs and (ours or not _sent(test.confidence, least).any())
 
 
 def detail(chosen: Chosen, test: Answered, prompt: str) -> str:

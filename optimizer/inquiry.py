@@ -215,7 +215,8 @@ class Inquiry:
         test = self._answered(self.plan.data.test, given[self.prompt].outcomes, given[RIVAL].outcomes)
         used = max(given[self.prompt].train_rows, given[RIVAL].train_rows)
         detail = cascade.detail(self.chosen, test, self.prompt)
-        return [Entry(CASCADE, test.mixed(self.chosen.least), used, detail, priced=self._priced(given))]
+        known = cascade.known(test, self.chosen.least, (given[self.prompt].priced, self.rival.priced))
+        return [Entry(CASCADE, test.mixed(self.chosen.least), used, detail, priced=known)]
 
     def findings(self, verdict: Verdict) -> tuple[Findings, str]:
         """Look for all there is to find, and say what matters most; `lacking` has what the budget did not cover."""
@@ -363,7 +364,8 @@ class Inquiry:
     def _front(self, verdict: Verdict, test: Answered) -> Cascade | None:
         if self.chosen is None:
             return None
-        priced = next(c for c in verdict.contenders if c.name == CASCADE).cost_per_1000 is not None
+        costs = {c.name: c.cost_per_1000 for c in verdict.contenders}
+        priced = costs[self.prompt] is not None, costs[RIVAL] is not None
         names = (self.prompt, RIVAL)
         return cascade.front(self.chosen, test, names, self.evaluate.metric, self.seed, priced=priced)
 

@@ -12,7 +12,7 @@ import pytest
 
 from optimizer import history, linear, together, tune
 from optimizer.baseline import Budget, Lesson, Rival
-from optimizer.cascade import Answered, Chosen, choose, detail, front, sentence
+from optimizer.cascade import Answered, Chosen, choose, detail, front, known, sentence
 from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, PICKED, RIVAL, SEED
 from optimizer.events import Event, Stage
 from optimizer.findings import Cascade
@@ -67,7 +67,7 @@ def judged(test: Answered, chosen: Chosen) -> tuple[Verdict, Cascade]:
     entries = [seed, Entry(BEST, tuple(test.prompt), 8, ""), Entry(RIVAL, tuple(test.baseline), 100, "")]
     entries.append(Entry(CASCADE, test.mixed(chosen.least), 100, detail(chosen, test, BEST)))
     ruling = decide(entries, test.rows, ACCURACY, opened=1, seed=0)
-    return ruling, front(chosen, test, NAMES, ACCURACY, 0, priced=True)
+    return ruling, front(chosen, test, NAMES, ACCURACY, 0, priced=(True, True))
 
 
 def test_the_better_score_is_kept_at_less_cost() -> None:
@@ -143,6 +143,20 @@ def test_the_front_goes_from_the_baseline_to_the_prompt() -> None:
     assert [(c.a, c.b) for c in ruling.comparisons[-2:]] == [(CASCADE, BEST), (CASCADE, RIVAL)]
 
 
+def test_a_cascade_that_sends_no_row_costs_what_the_baseline_does() -> None:
+    """A prompt of unknown price that is not asked costs nothing; once it is asked a row, nobody knows."""
+    chosen, test = choose(world(300, 0.5, 1.6, 0), ACCURACY), world(500, 0.5, 1.6, 1)
+    assert chosen
+
+    cascade = front(chosen, test, NAMES, ACCURACY, 0, priced=(False, True))
+
+    assert cascade.points[0].share == 0
+    assert [p.cost_per_1000 for p in cascade.points] == [0, *[None] * (len(cascade.points) - 1)]
+    assert known(test, -np.inf, (False, True))
+    assert not known(test, chosen.least, (False, True))
+    assert not known(test, -np.inf, (True, False))
+
+
 def test_the_sentence_tells_what_is_saved() -> None:
     """With the share of calls and the interval of the difference to the prompt alone."""
     chosen, test = choose(world(300, 0.5, 1.6, 0), ACCURACY), world(500, 0.5, 1.6, 1)
@@ -201,7 +215,7 @@ def test_every_metric_has_a_cascade() -> None:
         chosen = choose(answered, METRICS[name])
         assert chosen
 
-        cascade = front(chosen, answered, NAMES, METRICS[name], 0, priced=False)
+        cascade = front(chosen, answered, NAMES, METRICS[name], 0, priced=(False, False))
 
         assert all(p.interval[0] <= p.score <= p.interval[1] and p.cost_per_1000 is None for p in cascade.points)
         ruling = decide([Entry(SEED, tuple(answered.prompt), 0, ""), rival], rows, METRICS[name], opened=1, seed=0)
