@@ -29,6 +29,7 @@ from optimizer.models import LocalModel, Model, RemoteModel, destination
 from optimizer.opening import examine
 from optimizer.overlap import Pair, audit
 from optimizer.owner import alive
+from optimizer.phrases import counted
 from optimizer.preparing import constraints, context, prepare, task_model
 from optimizer.records import Completion, Request
 from optimizer.task import Task
@@ -135,17 +136,25 @@ def rows(task: Task, *, allow_code: bool = False) -> Iterator[Check]:
 
 
 def _leaks(leaks: Sequence[Pair], *, given: str) -> Check:
-    """Check that no nearly equal rows stand in two splits, which may be `given` by a column: then they stay there."""
+    """Check that no nearly equal rows stand in two splits, which may be `given` by a column: then they stay there.
+
+    It is a warning: equal rows never stand in two splits, and whether rows that are nearly equal tell each other's
+    answers only their owner knows.
+    """
     if not leaks:
         return Check("leaks", ok=True, said="none: no nearly equal rows in two splits")
-    pairs = f"{len(leaks)} pairs of nearly equal rows stand in two splits, such as {leaks[0][0]} and {leaks[0][1]}"
+    stand = "stands" if len(leaks) == 1 else "stand"
+    more = f", and {len(leaks) - 1:,} more" if len(leaks) > 1 else ""
+    first = f"{leaks[0][0]} and {leaks[0][1]}"
+    pairs = f"{counted(len(leaks), 'pair')} of nearly equal rows {stand} in two splits: {first}{more}"
     fix = (
         f"The column {given} gives the splits, which stay as they are: read the scores as a little high, or take one "
         "of each pair out of the training or dev rows."
         if given
-        else "Name the column that they have in common as group in [data], or take one of each pair out."
+        else "Where one tells the answer of the other, name the column that they have in common as group in [data], or "
+        "take one of each pair out."
     )
-    return Check("leaks", bool(given), f"{pairs}. {fix}", warned=bool(given))
+    return Check("leaks", ok=True, said=f"{pairs}. {fix}", warned=True)
 
 
 def model(task: Task | None, spec: ModelSpec) -> Iterator[Check]:
