@@ -58,6 +58,11 @@ def read(text: str, labels: tuple[str, ...]) -> frozenset[str]:
     return frozenset(match_label(piece, labels) or f"?{piece.casefold()}" for piece in pieces(text, signs(labels)))
 
 
+def reduced(text: str | None, labels: tuple[str, ...]) -> str | None:
+    """Write the labels of the list that an answer names, and nothing else of it; None if it names none of them."""
+    return None if text is None else write(read(text, labels), labels) or None
+
+
 def signs(labels: Sequence[str]) -> str:
     """All signs that may stand between two of these labels."""
     return "".join(mark.strip() for mark in SEPARATORS if not any(mark.strip() in label for label in labels))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from optimizer import label_sets
 from optimizer.budget import Budget, Caps
 from optimizer.errors import BudgetSpent, InputError, Interrupted
 from optimizer.evaluate import Answered, Evaluator
@@ -35,6 +36,7 @@ from search_spaces.prompt import Example
 class Predicted:
     """What `predict_file` returns: rows and answers, and the score over the rows that have a wanted answer.
 
+    Where an answer may name several labels, it is given as those that were read, as the rows of a run have them.
     `seen` counts scored rows that stood in the run's own data: on those the score is not one of new rows. `unscored`
     says why rows with a wanted answer have no score, where the metric is neither ours nor free. `usd` is what the
     completions cost, None where no price is known. `ended` is what ended it before all rows were asked: of the rows
@@ -104,7 +106,7 @@ def predict_file(
     unasked = len(rows) - (sum(not completion.error for _, completion, _ in found) if ended else len(written))
     return Predicted(
         rows,
-        tuple(answered[row.id][2] if row.id in answered else None for row in rows),
+        tuple(_written(task, labels, answered[row.id][2]) if row.id in answered else None for row in rows),
         chosen.prompt.inputs,
         chosen.prompt.output,
         run.metric,
@@ -128,6 +130,11 @@ def _strange(
     if said:
         watch.notice(f"{path}: {said}")
     return found
+
+
+def _written(task: Task, labels: tuple[str, ...], answer: str | None) -> str | None:
+    """Write an answer as it was scored: of one that may name several labels, those that were read."""
+    return label_sets.reduced(answer, labels) if task.task.kind == "multilabel" else answer
 
 
 def _opened(run: Run, task: Task) -> Model:

@@ -7,12 +7,14 @@ import random
 from pathlib import Path
 
 import pytest
+from server import ChatServer, says
 
 from optimizer import tune
 from optimizer.baseline import Budget, Lesson
 from optimizer.errors import DataError, TaskError
 from optimizer.linear import Refit, load, train
 from optimizer.metrics import get_metric
+from optimizer.predicting import predict_file
 from optimizer.preparing import prepare
 from optimizer.scoring import summarise
 from optimizer.studies import best_hyperparameters
@@ -145,6 +147,35 @@ def test_a_run_ends_with_a_verdict_under_each_metric(name: str, tmp_path: Path) 
     assert tuned.verdict
     assert tuned.verdict.metric == name
     assert tuned.verdict.contenders[-1].score > 0.5
+
+
+@pytest.mark.parametrize(
+    ("said", "written", "score"),
+    [
+        ("price</topic>, Bug", "price, bug", 1.0),
+        ("bug; price; speed", "price, bug", 0.8),
+        ("Nothing of it.", None, 0.0),
+    ],
+)
+def test_new_rows_are_given_the_labels_that_were_read(
+    said: str, written: str | None, score: float, server: ChatServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As the task writes them, and nothing else of the answer; what is no label costs in the score as before."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
+    labels = 'labels = ["price", "bug", "thanks"]'
+    task = write(tmp_path, [", ".join(labels) for _, labels in made(40)], metric="micro_f1", labels=labels)
+    with task.open("a", encoding="utf-8") as file:
+        file.write(
+            f'answer_format = "bare"\nreasoning = "off"\n[model]\nname = "openai/x"\napi_base = "{server.url}"\n'
+        )
+    tuned = tune(task, db=tmp_path / "r.db")
+    (tmp_path / "new.csv").write_text('text,topics\ninvoice crash,"price, bug"\n', encoding="utf-8")
+    server.misbehave(says(said))
+
+    found = predict_file(tmp_path / "new.csv", tuned.run, db=tmp_path / "r.db")
+
+    assert found.answers == (written,)
+    assert found.score == pytest.approx(score)
 
 
 @pytest.mark.parametrize("name", ["kappa", "closeness"])
