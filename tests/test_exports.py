@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from optimizer.calibration import beginnings, choose, scores_of
 from optimizer.errors import ExportError
-from optimizer.exports import FORMATS, Exported, Target, write_bytes
+from optimizer.exports import FORMATS, Exported, Facts, Target, write_bytes
+from optimizer.exports import export as write_export
 from optimizer.exports.literals import literal
 from optimizer.exports.proof import NASTY, Draft, Winner, difference, nasty_rows
 from search_spaces.prompt import Example, Prompt, Settings, Turn
@@ -246,6 +247,21 @@ def test_the_module_reads_answers_as_we_do(
         answer = ours.templates[template].answer(prompt, target, "Because.")
         for completion in (answer, f"Label: {answer}", f"<answer>{answer}</answer>\n", text):
             assert ours.parse(prompt, completion) == parse(completion)
+
+
+@pytest.mark.parametrize("template", list(BUILT_IN))
+@pytest.mark.parametrize("answer_format", ["bare", "json", "tagged"])
+def test_the_module_reads_several_labels_as_they_are_scored(answer_format: str, template: str, tmp_path: Path) -> None:
+    """It gives the labels of the list alone, in its order, without any package; a prompt of open answers knows none."""
+    prompt = simple(template=template, answer_format=answer_format, labels=(), output="tags", demos=())
+    facts = Facts(several=("price", "late delivery", "bug"))
+    (path,) = write_export(prompt, "python", Target(tmp_path), Renderer(), [], facts).files
+    answer = Renderer().templates[template].answer
+    texts = [answer(prompt, said) for said in ("Bug.</tag>, speed; **price**", '["late-delivery"]', "speed", "")]
+    code = f"import runpy, json; m = runpy.run_path({str(path)!r}); print(json.dumps([*map(m['parse'], {texts!r})]))"
+    run = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+
+    assert json.loads(run.stdout) == ["price, bug", "late delivery", None, None]
 
 
 def calibrated(**changes: Any) -> Prompt:

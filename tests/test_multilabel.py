@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from server import ChatServer, says
 
-from optimizer import tune
+from optimizer import history, tune
 from optimizer.baseline import Budget, Lesson
 from optimizer.errors import DataError, TaskError
 from optimizer.linear import Refit, load, train
@@ -176,6 +176,7 @@ def test_new_rows_are_given_the_labels_that_were_read(
 
     assert found.answers == (written,)
     assert found.score == pytest.approx(score)
+    assert history(tmp_path / "r.db").handover(None, None).facts.several == LABELS
 
 
 @pytest.mark.parametrize("name", ["kappa", "closeness"])

@@ -59,6 +59,8 @@ class Facts:
         Training rows.
     record
         Provenance and scores, as JSON takes them.
+    several
+        The closed list, if an answer may name several of its labels.
     """
 
     name: str = "prompt"
@@ -69,6 +71,7 @@ class Facts:
     split: str = ""
     train: tuple[Example, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
+    several: tuple[str, ...] = ()
 
     @property
     def bare_model(self) -> str:

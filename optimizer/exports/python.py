@@ -10,12 +10,12 @@ from __future__ import annotations
 import inspect
 import keyword
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from optimizer import calibration
+from optimizer import calibration, label_sets
 from optimizer.errors import ExportError
 from optimizer.exports.literals import Value, literal
 from optimizer.exports.parts import NUMBER_PART, Pool, cut_pool, parts, tokens
@@ -46,6 +46,7 @@ CALIBRATES = (
     "\n`parse(text)` reads the answer without them; it was not scored so."
 )
 
+SEVERAL = ("reduced", "read", "pieces", "signs", "write", "separator")  # functions that read several labels
 CALIBRATION = ("beginnings", "label_scores", "choose", "_begun", "_worded")  # functions that choose a label
 
 # What the sources need, and how to see that they do.
@@ -58,6 +59,7 @@ IMPORTS = {
     r"\bMapping\[": "from collections.abc import Mapping",
     r"\bSequence\[": "from collections.abc import Sequence",
     r"@cache": "from functools import cache",
+    r"@lru_cache": "from functools import lru_cache",
     r"\bAny\b": "from typing import Any",
 }
 
@@ -131,7 +133,7 @@ class Prompt:
     reasoning = {reasoning}
 
 
-def parse(text: str) -> str | None:
+def {name}(text: str) -> str | None:
     """Read the answer out of a completion; None if there is none to be read."""
     {steps}
 
@@ -139,6 +141,12 @@ def parse(text: str) -> str | None:
 def _read(text: str) -> str | None:
     found = {reader}(Prompt(), text)
     return {answer}
+'''
+
+PARSE_SEVERAL = '''
+def parse(text: str) -> str | None:
+    """Read the labels out of a completion, those of LABELS alone and in their order; None if it names none of them."""
+    return reduced(_whole(text), LABELS)
 '''
 
 CALIBRATE = '''
@@ -161,7 +169,8 @@ found = _read({text})
 def _draft(winner: Winner) -> Draft:
     prompt, renderer = winner.prompt, winner.renderer
     pool = None if is_fixed(prompt) else cut_pool(prompt, renderer.templates[prompt.template])
-    reading = _reading(prompt, renderer)
+    several = winner.facts.several
+    reading = _reading(prompt, renderer, several)
     choosing = _choosing(prompt, can_read=bool(reading))
     if pool is None:
         code = [RENDER, CHECK, MESSAGES, *choosing, *reading]
@@ -176,6 +185,7 @@ def _draft(winner: Winner) -> Draft:
             "",
             *_constants({"INPUTS": prompt.inputs, "SETTINGS": prompt.settings.to_dict()}),
             *(_constants(_choosing_constants(prompt)) if choosing else []),
+            *(_constants({"LABELS": several, "SEPARATORS": label_sets.SEPARATORS}) if several and reading else []),
             "",
             LEGEND,
             *_constants(texts),
@@ -230,15 +240,16 @@ def _examples(prompt: Prompt, pool: Pool) -> tuple[Value, ...]:
     return tuple({"text": demo.text, "parts": piece} for demo, piece, _ in rows)
 
 
-def _reading(prompt: Prompt, renderer: Renderer) -> list[str]:
+def _reading(prompt: Prompt, renderer: Renderer, several: Sequence[str]) -> list[str]:
     """Write the functions that read an answer, if the template is one whose reading we know by heart."""
     template = renderer.templates[prompt.template]
     if type(template) not in {ChatTemplate, TextTemplate}:
         return []
     reader = {"json": "_read_json", "tagged": "_read_tagged"}.get(prompt.answer_format, "_read_bare")
     names = [reader, *(["objects"] if reader == "_read_json" else [])]
-    names += ["match_label", "_letters", "_spaced"] if prompt.labels else []
+    names += ["match_label", "_letters", "_spaced"] if prompt.labels or several else []
     parse = PARSE.format(
+        name="_whole" if several else "parse",
         output=literal(prompt.output),
         labels=literal(prompt.labels, depth=1),
         reasoning=prompt.reasoning,
@@ -246,7 +257,8 @@ def _reading(prompt: Prompt, renderer: Renderer) -> list[str]:
         reader=reader,
         answer="match_label(found, Prompt.labels) if found is not None else None" if prompt.labels else "found or None",
     )
-    return [parse, *(_source(templates, name) for name in names)]
+    sets = [PARSE_SEVERAL, *(_source(label_sets, name) for name in SEVERAL)] if several else []
+    return [*sets[:1], parse, *sets[1:], *(_source(templates, name) for name in names)]
 
 
 def _choosing(prompt: Prompt, *, can_read: bool) -> list[str]:
@@ -294,7 +306,7 @@ def _check(path: Path, draft: Draft) -> str:
     if draft.prompt.settings.to_dict() != module.SETTINGS or draft.prompt.inputs != module.INPUTS:
         return "the settings or the names of the inputs are others"
     for text in _completions(draft) if hasattr(module, "parse") else ():
-        if module.parse(text) != draft.renderer.parse(draft.prompt, text):
+        if module.parse(text) != _parsed(draft, text):
             return f"parse() reads another answer out of {text!r}"
     for told in _told(draft.prompt) if draft.prompt.calibrated else ():
         scores = calibration.scores_of(draft.prompt, calibration.beginnings(told))
@@ -307,10 +319,21 @@ def _check(path: Path, draft: Draft) -> str:
     return ""
 
 
+def _parsed(draft: Draft, text: str) -> str | None:
+    """Read an answer as our own renderer does; of several labels those of the list, as predictions give them."""
+    found, several = draft.renderer.parse(draft.prompt, text), draft.winner.facts.several
+    return label_sets.reduced(found, several) if several else found
+
+
 def _completions(draft: Draft) -> Iterator[str]:
     """Completions to read: worked answers, plain and with words around them, and nasty texts."""
     prompt, template = draft.prompt, draft.renderer.templates[draft.prompt.template]
-    targets = {*prompt.labels, *(row.target for row in (*prompt.demos, *draft.winner.facts.rows)), *NASTY}
+    targets = {
+        *prompt.labels,
+        *draft.winner.facts.several,
+        *(row.target for row in (*prompt.demos, *draft.winner.facts.rows)),
+        *NASTY,
+    }
     name = titled(prompt.output)
     for target in sorted(targets):
         answer = template.answer(prompt, target, "Because it is so.")
