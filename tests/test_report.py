@@ -159,6 +159,23 @@ def test_amounts_that_are_not_known_are_not_zero() -> None:
     assert [dollars(x) for x in (None, 0, 0.0012, 1234.5)] == ["unknown", "$0", "$0.0012", "$1,234.50"]
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.001, "$0.0010"),
+        (0.0005, "$0.0005"),
+        (0.000273, "$0.00027"),
+        (0.00003, "$0.00003"),
+        (0.0000014, "$0.000001"),
+        (0.000001, "$0.000001"),
+        (0.0000009, "<$0.000001"),
+    ],
+)
+def test_small_amounts_are_not_zero(value: float, said: str) -> None:
+    """Below a tenth of a cent two figures that count are written, as far as six places show them."""
+    assert dollars(value) == said
+
+
 def test_tables_name_the_winner_and_every_reason(finished: Path) -> None:
     """The winner is marked, and each trial says why it ended."""
     records = history(finished)
