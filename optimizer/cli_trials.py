@@ -12,6 +12,7 @@ import click
 
 from optimizer.errors import InputError, one_of
 from optimizer.options import db_option, json_option, run_option
+from optimizer.phrases import counted
 from optimizer.terminal import next_step, out, out_csv, out_data, out_grid, out_json, where
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ def wordings(run: int | None, db: str, dimension: str | None, as_json: bool) -> 
             w.origin + (f", from {w.parent}" if w.parent else ""),
             _arrived(w, over=chosen.winner is not None),
             str(w.trials),
-            "–" if w.best is None else f"{percent(w.score)} on {w.rows} rows (trial {w.best})",
+            "–" if w.best is None else f"{percent(w.score)} on {counted(w.rows, 'row')} (trial {w.best})",
             w.reason or "–",
             "–" if w.cost is None else dollars(w.cost),
             w.text or "(nothing)",

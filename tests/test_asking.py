@@ -246,6 +246,16 @@ def test_wordings_are_listed_with_the_best_trial_of_each(tmp_path: Path, command
     assert "unknown dimension with wordings 'tone'" in command("wordings", "--dimension", "tone", code=2).output
 
 
+def test_the_rows_of_a_wording_are_counted_in_words(tmp_path: Path, command: Command) -> None:
+    """One that was looked at for a single row is so on 1 row."""
+    path = tmp_path / "results.db"
+    run = write_run(path, [Tried("0" + " " * 19, params={"instruction": "task"})], winner=None)
+    with Store(path, create=True) as store:
+        begin(store, run, [Wording("instruction", "task", "Sort it.", "space")], [])
+
+    assert "0.0 % on 1 row (trial 0)" in " ".join(command("wordings").stdout.split())
+
+
 def test_a_run_of_an_older_schema_has_the_view(tmp_path: Path) -> None:
     """An upgraded file can be asked as a new one: the view reads what was there."""
     from optimizer.errors import Upgraded
