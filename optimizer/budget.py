@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field
 
 from optimizer.errors import BudgetSpent
+from optimizer.phrases import amount
 from optimizer.records import Request
 
 ROOM = 1.2  # prompts and rows differ in length: so much more than like calls did cost must be left
@@ -47,7 +48,7 @@ class Spent:
     @property
     def said(self) -> str:
         """So many calls, and what they cost if that is known."""
-        return f"{self.calls} calls{f' (about ${self.usd:.4f})' if self.usd else ''}"
+        return f"{self.calls} calls{f' (about {amount(self.usd)})' if self.usd else ''}"
 
 
 def most(request: Request, price: tuple[float, float] | None) -> Spent:
@@ -121,7 +122,7 @@ class Budget:
         if caps.calls and more.calls > free.calls:
             return f"it takes {more.said}, and the budget has {max(0, free.calls)} left"
         if caps.usd and more.usd > free.usd:
-            return f"it takes {more.said}, and the budget has ${max(0.0, free.usd):.4f} left"
+            return f"it takes {more.said}, and the budget has {amount(max(0.0, free.usd))} left"
         return self.late()
 
     def share(self) -> float:
@@ -136,8 +137,8 @@ class Budget:
             kept = f" but for {held.calls} kept for the verdict" if held.calls else ""
             return f"the budget of {caps.calls} calls is used up{kept}"
         if caps.usd and all_in.usd > caps.usd - held.usd:
-            kept = f", ${held.usd:.4f} kept for the verdict" if held.usd else ""
-            return f"the budget of ${caps.usd:g} is used up (${spent.usd:.4f} spent{kept})"
+            kept = f", {amount(held.usd)} kept for the verdict" if held.usd else ""
+            return f"the budget of ${caps.usd:g} is used up ({amount(spent.usd)} spent{kept})"
         if caps.tokens and all_in.tokens > caps.tokens - held.tokens:
             kept = f", {held.tokens:,} kept for the verdict" if held.tokens else ""
             return f"the budget of {caps.tokens:,} tokens is used up ({spent.tokens:,} spent{kept})"

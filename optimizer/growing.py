@@ -20,6 +20,7 @@ from optimizer.curve import FEWEST_SIZES, Size
 from optimizer.errors import BudgetSpent, ProviderError
 from optimizer.evaluate import Evaluator
 from optimizer.judge import Judge
+from optimizer.phrases import amount
 from optimizer.preparing import Plan
 from optimizer.records import LearningCurve, Outcome, Verdict
 from optimizer.scoring import Grader, grader
@@ -72,7 +73,7 @@ class Growth:
     def _took(self) -> str:
         """Say what was paid for a curve that was not free."""
         jobs, usd = len(self.jobs), sum(self.jobs)
-        said = f"{jobs} more fine-tuning job{'s' * (jobs > 1)}{f', ${usd:.4f}' if usd else ''}"
+        said = f"{jobs} more fine-tuning job{'s' * (jobs > 1)}{f', {amount(usd)}' if usd else ''}"
         return f" It took {said}." if jobs else ""
 
     # --- trained here -----------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from optimizer.errors import BudgetSpent, Interrupted, ProviderError
 from optimizer.faults import Fate
 from optimizer.ledger import Ledger
 from optimizer.models import LONG, Service, classify_raised
+from optimizer.phrases import amount
 from optimizer.records import Completion, Request, TrainedModel, TuningJob
 from search_spaces.prompt import Example, Message, Settings
 from search_spaces.space import Chooser
@@ -142,7 +143,7 @@ def tune(rows: Sequence[Example], dev: Sequence[Example], order: Order, means: M
         try:
             means.budget.reserve(bound)
         except BudgetSpent as lacking:
-            said = f"${bound.usd:.4f}" if bound.usd else f"{bound.tokens:,} tokens"
+            said = amount(bound.usd) if bound.usd else f"{bound.tokens:,} tokens"
             raise BudgetSpent(f"a job on {len(rows)} rows takes up to {said}, and {lacking}") from None
         try:
             job = TuningJob(key, order.service.name, bound.usd, bound.tokens)

@@ -7,19 +7,17 @@ show the same figures.
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from optimizer.contenders import BEST, CASCADE, DISTILLED
+from optimizer.phrases import amount
 from optimizer.records import Ablation, Comparison, Contender, Importance, Outcome, Run, State, Trial, Verdict
 from search_spaces.prompt import Example
 
 FINE = 0.02  # below two points a tenth of one counts
-FINE_DOLLARS = 0.001  # below a tenth of a cent four places show a figure that counts, or none
-MOST_PLACES = 6  # of an amount: a millionth of a dollar is the price of a few tokens
 # What would act on a terminal, or move what stands beside it: control characters and directions of writing.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
@@ -72,15 +70,8 @@ def on_dev(trial: Trial) -> str:
 
 
 def dollars(value: float | None) -> str:
-    """Write an amount; what is not known is not zero, and neither is what is small."""
-    if value is None:
-        return "unknown"
-    if 0 < value < FINE_DOLLARS:
-        # Two figures that count, as far as there is room for them.
-        places = min(MOST_PLACES, 1 - math.floor(math.log10(value)))
-        least = 10.0**-MOST_PLACES
-        return f"<${least:.{MOST_PLACES}f}" if value < least else f"${value:.{places}f}".rstrip("0")
-    return "$0" if value == 0 else f"${value:.4f}" if value < 1 else f"${value:,.2f}"
+    """Write an amount; what is not known is not zero."""
+    return "unknown" if value is None else amount(value)
 
 
 def runs_grid(runs: Sequence[Run]) -> Grid:
