@@ -9,7 +9,7 @@ from typing import Any
 from optimizer.contenders import LEVEL
 from optimizer.rechecking import Rechecked
 from optimizer.rechecks import Origins, Recheck
-from optimizer.report import Grid, comparison_row, percent, spread
+from optimizer.report import Grid, comparison_row, minute, percent, spread
 from optimizer.verdict import figures
 
 
@@ -19,7 +19,7 @@ def trend_grid(rechecks: Sequence[Recheck], metric: str) -> Grid:
     rows = tuple(
         (
             str(r.id),
-            r.started[:16].replace("T", " "),
+            minute(r.started),
             f"{r.n} {r.split}",
             f"{r.changed} ({percent(r.changed / r.n)})",
             spread(r.interval),

@@ -74,6 +74,11 @@ def dollars(value: float | None) -> str:
     return "unknown" if value is None else amount(value)
 
 
+def minute(at: str) -> str:
+    """Write a time, which is UTC in ISO 8601, to the minute."""
+    return at[:16].replace("T", " ")
+
+
 def runs_grid(runs: Sequence[Run]) -> Grid:
     """Show the runs, the latest first."""
     rows = tuple(
@@ -83,7 +88,7 @@ def runs_grid(runs: Sequence[Run]) -> Grid:
             run.model,
             run.metric,
             run.status,
-            run.started[:16].replace("T", " "),
+            minute(run.started),
             "–" if run.winner is None else str(run.winner),
             f"{run.bought:,}",
             f"{run.reused:,}",

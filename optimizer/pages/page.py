@@ -26,6 +26,7 @@ from optimizer.report import (
     best_first,
     comparisons_grid,
     dollars,
+    minute,
     prompt_diff,
     runs_grid,
     slices_grid,
@@ -61,6 +62,7 @@ def page(story: Story, *, live: bool = False) -> str:
         .render(
             story=story,
             run=story.run,
+            started=minute(story.run.started),
             verdict=verdict,
             live=live and story.run.status == "running",
             style=_own("page.css"),
@@ -157,6 +159,6 @@ def budget_grid(story: Story) -> Grid:
         ("completions bought", cap("max_calls"), f"{run.bought:,} (and {run.reused:,} reused)"),
         ("US dollars", cap("max_usd", "${:,.2f}"), dollars(run.cost)),
         ("tokens", cap("max_tokens"), "see the ledger"),
-        ("minutes", cap("max_minutes", "{:g}"), f"{run.started} to {run.finished or 'now'}"),
+        ("minutes", cap("max_minutes", "{:g}"), f"{minute(run.started)} to {minute(run.finished) or 'now'} (UTC)"),
     )
     return Grid("What it was allowed, and what it took", ("", "allowed", "taken"), rows)
