@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -16,6 +17,7 @@ from optimizer.ledger import Ledger
 from optimizer.records import Completion, Request
 
 GATHERED = 0.005  # seconds that the first of several requests waits for the others
+LOOK = 0.5  # seconds after which a thread that waits looks whether anybody still buys
 
 
 @dataclass
@@ -34,12 +36,23 @@ class Clerk:
     def ask(self, request: Request) -> Completion:
         """Wait for a completion, in any thread; raises what the ledger does."""
         answered: Future[Completion] = Future()
-        self._asked.put((request, answered))
-        return answered.result()
+        if self.trouble is None:
+            self._asked.put((request, answered))
+        while self.trouble is None or answered.done():
+            with suppress(TimeoutError):
+                return answered.result(timeout=LOOK)
+        raise RuntimeError(f"not bought: {self.trouble}")
+
+    def begin(self, *, recalling: bool) -> None:
+        """Open for threads that are started now."""
+        self.recalling, self.trouble, self._asked = recalling, None, SimpleQueue()
+
+    def leave(self, trouble: BaseException) -> None:
+        """Serve nobody any more: whoever waits is told why, as where Ctrl-C comes between two purchases."""
+        self.trouble = self.trouble or trouble
 
     def serve(self, work: Sequence[Future[Any]]) -> None:
         """Buy what is asked for until the work is done; raises what has ended the buying, when no thread waits."""
-        self.trouble = None
         for future in work:
             future.add_done_callback(lambda _: self._asked.put(None))
         while busy := sum(not future.done() for future in work):

@@ -190,12 +190,19 @@ class Runner:
         return self._run([(program, example)], recalling=True)[0] if self.clerk else None
 
     def _run(self, jobs: Sequence[tuple[Any, Any]], *, recalling: bool) -> list[Ran]:
+        if self.clerk:
+            self.clerk.begin(recalling=recalling)
         with ThreadPoolExecutor(self.workers) as pool:
-            work: list[Future[Ran]] = [pool.submit(copy_context().run, self._one, *job) for job in jobs]
-            if self.clerk:
-                self.clerk.recalling = recalling
-                self.clerk.serve(work)
-            wait(work)
+            try:
+                work: list[Future[Ran]] = [pool.submit(copy_context().run, self._one, *job) for job in jobs]
+                if self.clerk:
+                    self.clerk.serve(work)
+                wait(work)
+            except BaseException as broken:
+                if self.clerk:
+                    self.clerk.leave(broken)
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         return [future.result() for future in work]
 
     def _one(self, program: Any, example: Any) -> Ran:  # noqa: ANN401
