@@ -19,7 +19,7 @@ from optimizer.exports.proof import Facts
 from optimizer.records import Contender, Outcome, Run, Trial, Verdict
 from optimizer.store import Store
 from optimizer.task import Task
-from optimizer.task_rows import labels_of
+from optimizer.task_rows import several_of
 from search_spaces.program import PROGRAM
 from search_spaces.prompt import Example
 from search_spaces.rendering import Renderer
@@ -62,16 +62,10 @@ def hand_over(store: Store, run: Run, trial: Trial, seed: Trial) -> Handover:
             "provenance": _provenance(run, trial, {name: len(found) for name, found in rows.items()}),
             "scores": {"dev": _dev(run, trial), "test": _test(run, contender)},
         },
-        _several(run, [row for found in rows.values() for row in found]),
+        several_of(Task.model_validate(run.task), [row for found in rows.values() for row in found]),
     )
     scored = recorded if split == "dev" else contender.outcomes if contender else ()
     return Handover(run, trial, renderer_for(trial, run.task), facts, tuple(rows["dev"]), tuple(scored))
-
-
-def _several(run: Run, rows: Sequence[Example]) -> tuple[str, ...]:
-    """Find the closed list of a run's task, if an answer may name several of its labels."""
-    task = Task.model_validate(run.task)
-    return labels_of(task, rows) if task.task.kind == "multilabel" else ()
 
 
 def renderer_for(trial: Trial, task: Mapping[str, Any]) -> Renderer:

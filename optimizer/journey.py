@@ -233,6 +233,8 @@ class _Journey:
                 self._notice(said)
             return unfinished, replay
         task = plan.task.model_dump(mode="json")
+        # Rows with several labels are kept as we write them: a list that was found is not found again in them.
+        task["task"]["labels"] = task["task"]["labels"] or list(plan.several)
         name, metric = plan.task.task.name, plan.task.metric
         new = Run(0, name, task, self.model.name, metric, plan.data_digest, "running", "")
         with self.store.together():

@@ -28,7 +28,7 @@ from optimizer.records import Run, Trial
 from optimizer.scoring import METRICS, Metric, interval, summarise
 from optimizer.store import Store
 from optimizer.task import Task
-from optimizer.task_rows import labels_of, new_rows, objective, strange
+from optimizer.task_rows import labels_of, new_rows, objective, several_of, strange
 from search_spaces.prompt import Example
 
 
@@ -92,7 +92,7 @@ def predict_file(
         budget, how = Budget(caps or task_caps(task)), pace(model, task.model)
         ledger = Ledger(model, store, run.id, budget, how, watch.stop, watch.notice, context(task.model))
         known = [row for name in ("train", "dev", "test") for row in store.examples(run.data, name)]
-        unscored, labels = why_unscored(run.metric), labels_of(task, known)
+        unscored, labels, several = why_unscored(run.metric), labels_of(task, known), several_of(task, known)
         metric = METRICS["exact_match"] if unscored else objective(task, labels)
         odd = set() if unscored else _strange(path, rows, task, metric, labels, watch)
         evaluate = Evaluator(ledger, renderer_for(chosen, run.task), metric)
@@ -106,7 +106,7 @@ def predict_file(
     unasked = len(rows) - (sum(not completion.error for _, completion, _ in found) if ended else len(written))
     return Predicted(
         rows,
-        tuple(_written(task, labels, answered[row.id][2]) if row.id in answered else None for row in rows),
+        tuple(_written(several, answered[row.id][2]) if row.id in answered else None for row in rows),
         chosen.prompt.inputs,
         chosen.prompt.output,
         run.metric,
@@ -132,9 +132,9 @@ def _strange(
     return found
 
 
-def _written(task: Task, labels: tuple[str, ...], answer: str | None) -> str | None:
+def _written(several: tuple[str, ...], answer: str | None) -> str | None:
     """Write an answer as it was scored: of one that may name several labels, those that were read."""
-    return label_sets.reduced(answer, labels) if task.task.kind == "multilabel" else answer
+    return label_sets.reduced(answer, several) if several else answer
 
 
 def _opened(run: Run, task: Task) -> Model:

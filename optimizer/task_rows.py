@@ -94,6 +94,18 @@ def labels_of(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
     return tuple(task.task.labels) or tuple(sorted({example.target for example in examples})) if closed else ()
 
 
+def several_of(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
+    """The closed list of labels of a run's rows, if an answer may name several of them.
+
+    None of a run that did not keep the list that it had found, if a label may hold a sign that stands between labels.
+    """
+    if task.task.kind != "multilabel":
+        return ()
+    texts = [text for row in examples for text in row.targets]
+    signs = sum(any(sign in text for text in texts) for sign in "|;,")
+    return labels_of(task, examples) if task.task.labels or signs < 2 else ()
+
+
 def _check_targets(table: Table, numbered: Sequence[tuple[int, Example]], metric: Metric) -> None:
     """Refuse a target that the metric cannot read, and say in which row of the table it stands."""
     for row, example in numbered:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
 from pathlib import Path
 
@@ -17,7 +18,10 @@ from optimizer.metrics import get_metric
 from optimizer.predicting import predict_file
 from optimizer.preparing import prepare
 from optimizer.scoring import summarise
+from optimizer.store import Store
 from optimizer.studies import best_hyperparameters
+from optimizer.task import Task
+from optimizer.task_rows import several_of
 from search_spaces.prompt import Example
 
 WORDS = {
@@ -177,6 +181,21 @@ def test_new_rows_are_given_the_labels_that_were_read(
     assert found.answers == (written,)
     assert found.score == pytest.approx(score)
     assert history(tmp_path / "r.db").handover(None, None).facts.several == LABELS
+
+
+def test_labels_that_were_found_are_kept_with_the_run(tmp_path: Path) -> None:
+    """One that holds a sign which could stand between two is not cut in pieces by who reads the run later."""
+    other = {"price": "R&D; price", "bug": "bug", "thanks": "thanks"}
+    task = write(tmp_path, [json.dumps([other[label] for label in labels]) for _, labels in made(40)])
+
+    run = tune(task, db=tmp_path / "r.db").run
+    with Store(tmp_path / "r.db") as store:
+        rows = store.examples(run.data, "dev")
+    lost = Task.model_validate({**run.task, "task": {**run.task["task"], "labels": []}})
+
+    assert set(history(tmp_path / "r.db").handover(None, None).facts.several) == {*other.values()}
+    assert set(several_of(Task.model_validate(run.task), rows)) == {*other.values()}
+    assert several_of(lost, rows) == ()  # rather none than false ones
 
 
 @pytest.mark.parametrize("name", ["kappa", "closeness"])
