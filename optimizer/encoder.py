@@ -19,7 +19,7 @@ from optimizer.baseline import Counted, Floats, Lesson, Refit, Rival, Texts
 from optimizer.errors import InputError
 from optimizer.linear import answered, certainty, dump, fit, held, labels_of, nearest, refitted, undump, unfit, whole
 from optimizer.records import TrainedModel
-from optimizer.torch_hardware import device, few_threads
+from optimizer.torch_hardware import device, few_threads, fitting
 from search_spaces.prompt import Example
 from search_spaces.space import Chooser, Value
 
@@ -79,7 +79,7 @@ class SentenceEncoder:
         """Encode what was not encoded before."""
         new = list(dict.fromkeys(text for text in texts if text not in self._known))
         if new:
-            with few_threads():
+            with few_threads(), fitting():
                 made = self._model.encode(new, batch_size=64, normalize_embeddings=True, show_progress_bar=False)
             self._known |= dict(zip(new, np.asarray(made, dtype=np.float32), strict=True))
         return np.stack([self._known[text] for text in texts])

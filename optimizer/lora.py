@@ -24,7 +24,7 @@ import numpy as np
 from optimizer.baseline import Counted, Lesson, Refit, Rival
 from optimizer.errors import InputError
 from optimizer.records import TrainedModel
-from optimizer.torch_hardware import device, few_threads, seeded
+from optimizer.torch_hardware import device, few_threads, fitting, seeded
 from search_spaces.prompt import Example
 from search_spaces.space import Chooser, Value
 
@@ -47,6 +47,7 @@ class Fitted:
     curve: tuple[float, ...]
 
 
+@fitting()
 def train(lesson: Lesson, name: str) -> Rival:
     """Fine-tune on the training rows, choosing hyperparameters and epoch on the dev rows.
 

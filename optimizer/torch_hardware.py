@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from optimizer.errors import InputError
+
 
 def device() -> str:
     """Name the device: the GPU that CUDA shows (`CUDA_VISIBLE_DEVICES=` shows none), or the CPU."""
@@ -18,9 +20,21 @@ def seeded(seed: int) -> Iterator[None]:
     """Draw from generators with this seed, and leave those outside as they are."""
     import torch
 
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device() == "cuda" else []):
         torch.manual_seed(seed)
         yield
+
+
+@contextmanager
+def fitting() -> Iterator[None]:
+    """Say what to do where a GPU is too small, or another program fills it."""
+    import torch
+
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        said = str(error).split(".", 1)[0]
+        raise InputError(f"the GPU has too little memory ({said}). CUDA_VISIBLE_DEVICES= trains on the CPU.") from None
 
 
 @contextmanager

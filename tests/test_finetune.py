@@ -159,6 +159,19 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         lora.train(lesson(bundled()[:20], bundled()[20:30], Budget(1)), str(tmp_path))
 
 
+def test_a_gpu_that_is_too_small_is_told(monkeypatch: pytest.MonkeyPatch, minilm: str) -> None:
+    """So that the kind is left out, and the run goes on."""
+    import torch
+
+    def full(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(lora, "_tokenizer", full)
+
+    with pytest.raises(InputError, match=r"too little memory .*CUDA_VISIBLE_DEVICES= trains on the CPU"):
+        lora.train(lesson(bundled()[:20], bundled()[20:30], Budget(1)), minilm)
+
+
 def test_a_run_climbs_the_ladder(command: Command, tmp_path: Path, minilm: str) -> None:
     """Both are taken by auto where models are named, and stand beside the linear one; skops takes no LoRA."""
     task = write_task(tmp_path, rows=80, search={"calls": 40})
