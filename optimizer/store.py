@@ -257,10 +257,11 @@ class Store(Rulings):
 
     @reads
     def trial_costs(self, run: int) -> dict[int, tuple[int, float | None]]:
-        """Read the calls and the cost of each trial; None where the run knows no price."""
-        told = "CASE WHEN r.cost IS NULL AND c.cost = 0 THEN NULL ELSE c.cost END AS cost"
+        """Read the calls and the cost of each trial; None where nobody knows: no price, or the steps of a program."""
         rows = self.rows(
-            f"SELECT c.trial, c.calls, {told} FROM cost_per_trial c JOIN runs r ON r.id = c.run WHERE c.run = ?",  # noqa: S608 - constants
+            """SELECT t.number AS trial, t.calls, CASE WHEN t.n > 0 AND t.calls = 0 THEN NULL
+                      WHEN r.cost IS NULL AND t.cost = 0 AND r.model <> 'embedded' THEN NULL ELSE t.cost END AS cost
+               FROM prompt_trials t JOIN runs r ON r.id = t.run WHERE t.run = ?""",
             run,
         )
         return {row["trial"]: (row["calls"], row["cost"]) for row in rows}
