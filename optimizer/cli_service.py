@@ -206,7 +206,7 @@ def _of_program(  # noqa: PLR0913 - as above
     tried = try_program(ready, name, model, db, watch, offline=offline)
     head, more = program_text(tried, terms), {"program": name, "calls_per_row": tried.calls}
     found, foot = estimate(ready, tried, terms), program_basis(terms)
-    counts = (tried.size, tried.rows(ready), tried.looks(ready), tried.held(ready))
+    counts = (tried.size, tried.rows(ready), tried.looks(ready), tried.held)
     return _Planned(found, tried.probe, *counts, head, foot, more)
 
 

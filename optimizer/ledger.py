@@ -23,6 +23,7 @@ from optimizer.models import LocalModel, Model, RemoteModel
 from optimizer.records import Completion, Failure, Request
 from optimizer.traffic import Again, Flight, Order, Traffic
 
+NOT_BOUGHT = "not bought before"  # the error of what is only looked up
 LAST_SECONDS = 1.0  # that calls in flight are given to land when everything is broken off
 
 
@@ -172,7 +173,7 @@ class Ledger:
     def recall(self, requests: Sequence[Request]) -> list[tuple[str, Completion]]:
         """Look up the completions of requests, in order; one that was not bought before is an error, and stays so."""
         keys, known = self.find(requests)
-        lost = Completion("", error="not bought before")
+        lost = Completion("", error=NOT_BOUGHT)
         return [(key, known.get(key, lost)) for key in keys]
 
     def find(self, requests: Sequence[Request]) -> tuple[list[str], dict[str, Completion]]:

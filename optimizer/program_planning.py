@@ -8,29 +8,29 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from optimizer.board import searched
 from optimizer.budget import Budget, Spent
 from optimizer.clerk import Clerk
-from optimizer.errors import InputError
+from optimizer.errors import BudgetSpent, InputError
 from optimizer.journey import Watch
-from optimizer.ledger import Ledger
+from optimizer.ledger import NOT_BOUGHT, Ledger
 from optimizer.models import Model
-from optimizer.planning import Call, Estimate, Probe, Range, Terms, costed, together, unprobed
+from optimizer.planning import OCTETS, Call, Estimate, Probe, Range, Terms, costed, together, unprobed
 from optimizer.pooled import PICKS
 from optimizer.preparing import Plan, caps, context, pace
 from optimizer.probing import NO_RUN
 from optimizer.program_runs import Judged, Ran, Runner
 from optimizer.program_search import BOOTSTRAP, WORKED, ProgramSearch, Teaching
-from optimizer.program_tasks import load_program, require_fit, rows_of_task, scorer
+from optimizer.program_tasks import held_calls, load_program, require_fit, rows_of_task, scorer
 from optimizer.propose import INSTRUCTION, MOST_CALLS, ROOM, drafts
 from optimizer.records import Completion, Kind, Request
 from optimizer.store import Store
 from optimizer.task_sections import PROPOSER, TEACHER
-from search_spaces.program import ProgramSpace
+from search_spaces.program import ProgramSpace, Setting
 from search_spaces.space import Value
 
 ROWS = 4  # each is run twice
@@ -41,7 +41,8 @@ MOST_DEMOS = 16  # of a predictor, in `search_spaces/program.toml`
 class Tried:
     """What a program took on a few training rows: the completions as it came, and with the most demos.
 
-    `size` counts the programs of its space, `calls` those that a row takes, `steps` its predictors. `prompt` is how
+    `size` counts the programs of its space, `steps` its predictors, `held` the calls that are kept for the verdict, and
+    `calls` those that a row takes. `prompt` is how
     many tokens a call's prompt has in the mean, from the program as it came to all demos that the search may show: of
     steps whose demos come from the program's own work these few runs gave fewer, the others are reckoned. `probe` is
     both together, and `drafts` are what a proposer would be asked first.
@@ -49,6 +50,7 @@ class Tried:
 
     size: float
     steps: int
+    held: int
     calls: float
     prompt: Range
     own: tuple[Completion, ...]
@@ -56,18 +58,19 @@ class Tried:
     probe: Probe
     drafts: tuple[Request, ...]
 
+    def most(self, plan: Plan) -> int:
+        """How many calls the search may make."""
+        options = plan.task.search
+        return min(options.calls, options.max_calls - self.held) if options.max_calls else options.calls
+
     def looks(self, plan: Plan) -> int:
         """How many rows the search may have answered, beside those that demos come from."""
-        calls, worked = plan.task.search.calls, min(WORKED, len(plan.data.train)) * self.calls
+        calls, worked = self.most(plan), min(WORKED, len(plan.data.train)) * self.calls
         return int((calls - (0 if TEACHER in plan.beside else min(BOOTSTRAP * calls, worked))) / self.calls)
 
     def rows(self, plan: Plan) -> int:
         """How many of the dev rows the search looks at."""
         return len(searched(plan.data.dev, self.looks(plan), plan.task.search.seed))
-
-    def held(self, plan: Plan) -> int:
-        """How many calls are kept for the verdict: two programs on the sealed rows."""
-        return 2 * len(plan.data.test) * self.steps
 
 
 def try_program(plan: Plan, name: str, model: Model, db: str | Path, watch: Watch, *, offline: bool = False) -> Tried:
@@ -86,8 +89,10 @@ def try_program(plan: Plan, name: str, model: Model, db: str | Path, watch: Watc
     """
     require_fit(plan)
     student, _ = load_program(name, plan.task.folder)
+    held = held_calls(plan, student)
+    unknown = f"--offline: {db} holds no call of the program yet. Leave --offline out."
     if offline and not Path(db).exists():
-        raise InputError(f"--offline: {db} holds no call of the program yet. Leave --offline out.")
+        raise InputError(unknown)
     rows, options = rows_of_task(plan), plan.task.search
     # As the search begins.
     first = random.Random(f"demos {options.seed}").sample(list(rows.train), len(rows.train))[:ROWS]
@@ -101,16 +106,23 @@ def try_program(plan: Plan, name: str, model: Model, db: str | Path, watch: Watc
                 student, rows, runner, options.calls, options.seed, proposed=bool(plan.task.proposing)
             )
             asked.open(Teaching(student, runner, ROWS), begun=offline)
-            found = []
-            prompts = [asked.space.build(params) for params in (asked.space.seed(), _longest(asked.space))]
-            for prompt, known in zip(prompts, (True, offline), strict=True):
+            found = list[list[Ran]]()
+            longest = asked.space.build(_longest(asked.space))
+            for prompt, known in ((asked.space.build(asked.space.seed()), True), (longest, offline)):
                 program = asked.set(prompt)
-                found.append(runner.run([(program, rows.known[row.id]) for row in first], recalling=known))
+                with suppress(BudgetSpent):  # then what the first has shown must do
+                    found.append(runner.run([(program, rows.known[row.id]) for row in first], recalling=known))
             spent = ledger.budget.spent
-    if not any(ran.bought for runs in found for ran in runs):
-        raise InputError(f"--offline: {db} holds no call of the program yet. Leave --offline out.")
-    demos = sum(len(each.demos) for each in asked.space.settings(prompts[1]).values())
-    return _tried(plan, asked, found, demos, spent)
+    runs = [ran for each in found for ran in each if not _unasked(ran)]
+    if not any(not completion.error for ran in runs for completion in ran.bought):
+        failed = next((ran.feedback for ran in runs if ran.kind is Kind.ERROR), "it asked its model nothing")
+        raise InputError(unknown if offline else f"program {name!r}: no call of it was answered ({failed}). Mend it.")
+    return _tried(plan, asked, found, [*asked.space.settings(longest).values()], spent, held)
+
+
+def _unasked(ran: Ran) -> bool:
+    """Whether a run wanted an answer that was not bought before, and might not buy it."""
+    return ran.kind is Kind.ERROR and NOT_BOUGHT in ran.feedback
 
 
 def _longest(space: ProgramSpace) -> dict[str, Value]:
@@ -124,9 +136,16 @@ def _longest(space: ProgramSpace) -> dict[str, Value]:
     return params
 
 
-def _tried(plan: Plan, asked: ProgramSearch, found: Sequence[Sequence[Ran]], demos: int, spent: Spent) -> Tried:
-    own, shown = (tuple(c for ran in runs for c in ran.bought if not c.error) for runs in found)
-    runs = [ran for each in found for ran in each]
+def _tried(
+    plan: Plan,
+    asked: ProgramSearch,
+    found: Sequence[Sequence[Ran]],
+    longest: Sequence[Setting],
+    spent: Spent,
+    held: int,
+) -> Tried:
+    own, shown = (tuple(c for ran in runs for c in ran.bought if not c.error) for runs in (*found, ())[:2])
+    runs = [ran for each in found for ran in each if not _unasked(ran)]
     failed = [ran.feedback for ran in runs if ran.kind is Kind.ERROR]
     probe = Probe(
         (), (*own, *shown), sum(ran.prediction is not None for ran in runs), len(failed), next(iter(failed), ""), spent
@@ -136,9 +155,16 @@ def _tried(plan: Plan, asked: ProgramSearch, found: Sequence[Sequence[Ran]], dem
     ground = asked.ground(plan.task.task.description, plan.task.proposal_tokens or ROOM)
     requests = tuple(ask.request for ask in drafts(ground, known))
     calls = sum(len(ran.bought) for ran in runs) / max(1, sum(bool(ran.bought) for ran in runs))
-    least, most = (sum(c.prompt_tokens for c in runs) / max(1, len(runs)) for runs in (own, shown or own))
-    most = least + (most - least) * MOST_DEMOS * len(names) / max(1, demos)
-    return Tried(asked.space.size, len(names), calls, Range(least, max(least, most)), own, shown, probe, requests)
+    least = _mean(own or shown)
+    demos = [demo for setting in longest for demo in setting.demos[:MOST_DEMOS]]
+    octets = sum(len(str(value).encode()) for demo in demos for value in dict(demo).values())
+    more = _mean(shown) - least if shown else octets / OCTETS / len(names)
+    prompt = Range(least, least + max(0.0, more) * MOST_DEMOS * len(names) / max(1, len(demos)))
+    return Tried(asked.space.size, len(names), held, calls, prompt, own or shown, shown, probe, requests)
+
+
+def _mean(completions: Sequence[Completion]) -> float:
+    return sum(completion.prompt_tokens for completion in completions) / len(completions)
 
 
 def estimate(plan: Plan, tried: Tried, terms: Terms) -> Estimate:
@@ -147,7 +173,7 @@ def estimate(plan: Plan, tried: Tried, terms: Terms) -> Estimate:
     least, _ = tried.prompt
     own, some = _call(Range(least, least), tried.own), _call(tried.prompt, [*tried.own, *tried.shown])
     # The least is a search that finds nothing to gain: the program as it came and the leader on all dev rows.
-    searching = Range(min(options.calls, 2 * dev * tried.calls), options.calls)
+    searching = Range(min(tried.most(plan), 2 * dev * tried.calls), tried.most(plan))
     judged = Range(test * tried.calls, test * tried.calls)
     parts = [
         costed("search", [(searching, some)], terms, PICKS * options.block),
@@ -156,7 +182,7 @@ def estimate(plan: Plan, tried: Tried, terms: Terms) -> Estimate:
     if proposing := terms.beside.get(PROPOSER):
         parts.append(costed("proposals", [(Range(0, MOST_CALLS), unprobed(tried.drafts))], proposing))
     if teaching := terms.beside.get(TEACHER):
-        lessons = options.worked * tried.calls
+        lessons = min(options.worked, len(plan.data.train)) * tried.calls
         parts.insert(0, costed("worked demos", [(Range(lessons, lessons), own)], teaching))
     return Estimate(tuple(parts), together(parts), some.prompt)
 

@@ -29,6 +29,20 @@ def require_fit(plan: Plan) -> None:
         )
 
 
+def held_calls(plan: Plan, program: Any) -> int:  # noqa: ANN401 - DSPy has no types
+    """How many calls are kept for the verdict: two programs on the sealed rows, each predictor once.
+
+    Raises
+    ------
+    TaskError
+        If the cap on calls leaves the search none beside them.
+    """
+    most, held = plan.task.search.max_calls, 2 * len(plan.data.test) * len(program.predictors())
+    if most and most <= held:
+        raise TaskError(f"max_calls = {most}: the test rows alone take {held} calls. Allow more.")
+    return held
+
+
 def load_program(name: str, folder: Path) -> tuple[Any, str]:
     """Load a program, and a digest of its source.
 

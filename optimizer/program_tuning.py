@@ -16,7 +16,7 @@ from optimizer import search, slots, verdict, wordings
 from optimizer.budget import Budget, Caps, Spent
 from optimizer.clerk import Clerk
 from optimizer.contenders import BEST, SEED
-from optimizer.errors import BudgetSpent, Interrupted, TaskError
+from optimizer.errors import BudgetSpent, Interrupted
 from optimizer.events import Stage
 from optimizer.holding import PerRow, dearest, keep_back, per_row
 from optimizer.journey import Watch, announce
@@ -27,7 +27,7 @@ from optimizer.program_keeping import Kept, Proposing
 from optimizer.program_rows import Rows
 from optimizer.program_runs import Judged, Runner
 from optimizer.program_search import ProgramSearch, Teaching
-from optimizer.program_tasks import load_program, require_fit, rows_of_task, scorer
+from optimizer.program_tasks import held_calls, load_program, require_fit, rows_of_task, scorer
 from optimizer.propose import MOST_CALLS, ROOM
 from optimizer.records import Run, Trial, Verdict
 from optimizer.store import Store
@@ -102,7 +102,8 @@ def tune_program(  # noqa: PLR0913 - the models that may be brought
     model = model or task_model(task.model)
     paid = announce(plan, model, beside, watch)
     with Store(db, create=True, paid=paid) as store:
-        config = digest(["program", name, source, plan.config(model, beside)])
+        room = [f"room {task.model.max_tokens}"] if task.model.max_tokens else []
+        config = digest(["program", name, source, plan.config(model, beside), *room])
         return _Tuning(plan, student, model, beside, store, watch, config).run()
 
 
@@ -119,8 +120,7 @@ class _Tuning:
     config: str
 
     def run(self) -> TunedProgram:
-        self.kept = 2 * len(self.plan.data.test) * len(self.student.predictors())
-        self._caps()  # refuses what cannot be, before a run is begun
+        self.kept = held_calls(self.plan, self.student)  # refuses what cannot be, before a run is begun
         self.id, replay = self._start()
         most = self._caps(self.store.possibly_paid(self.id).calls)
         self.budget = Budget(
@@ -149,8 +149,6 @@ class _Tuning:
     def _caps(self, lost: int = 0) -> Caps:
         """How much may be spent: what the task allows, and no more calls than the search may make and has lost."""
         most, options = caps(self.plan.task), self.plan.task.search
-        if most.calls and most.calls <= self.kept:
-            raise TaskError(f"max_calls = {most.calls}: the test rows alone take {self.kept} calls. Allow more.")
         lessons = options.worked * len(self.student.predictors()) if TEACHER in self.beside else 0
         calls = lost + options.calls + self.kept + lessons + (MOST_CALLS if PROPOSER in self.beside else 0)
         return replace(most, calls=min(calls, most.calls or calls))
@@ -179,7 +177,8 @@ class _Tuning:
         """Leave a run whose trials would be others now, as where the program reads a file that has changed."""
         said = f"run {self.id} cannot go on: its program is another one than it was. A new run begins."
         self._notice(said)
-        self._leave("failed", said)
+        self.store.update_run(self.id, status="failed", reason=said, **self._totals())
+        self.budget.spent, self.budget.worked_before = Spent(), 0.0
         self.id = self._begin()
         for ledger in self.ledgers.values():
             ledger.run = self.id
@@ -192,8 +191,9 @@ class _Tuning:
 
     def _runner(self, role: str, rows: Rows) -> Runner:
         ledger, workers = self.ledgers[role], self.plan.task.model.workers
+        spec = self.plan.beside[role] if role else self.plan.task.model
         scored = Judged(scorer(self.plan, rows))
-        return Runner(scored, Clerk(ledger), workers if ledger.pace else 1, 0, self.plan.task.model.max_tokens or 0)
+        return Runner(scored, Clerk(ledger), workers if ledger.pace else 1, 0, spec.max_tokens or 0)
 
     # --- the search -----------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event as Signal
@@ -20,6 +21,7 @@ from server import ChatServer, Latency
 
 from optimizer import PromptSearch, history
 from optimizer.adapted import adapt
+from optimizer.clerk import Clerk
 from optimizer.errors import Interrupted, ProviderError, TaskError
 from optimizer.events import Event, Notice
 from optimizer.journey import Watch
@@ -27,6 +29,7 @@ from optimizer.program_tuning import TunedProgram, tune_program
 from optimizer.records import Completion, Request
 from optimizer.store import Store
 from optimizer.task import load_task
+from search_spaces.prompt import Message, Settings
 from tests import proposing
 from tests.conftest import Command
 from tests.proposing import Proposing
@@ -122,6 +125,69 @@ def test_what_a_program_takes_is_planned(command: Command, tmp_path: Path) -> No
     assert low - before <= bought <= high
     low, high = planned["total"]["prompt_tokens"]
     assert low - before * planned["prompt_tokens"][1] <= tokens <= high
+
+
+FAILING = """
+import dspy
+
+class Breaks(dspy.Module):
+    def __init__(self):
+        super().__init__()
+        self.label = dspy.Predict("text -> label")
+
+    def forward(self, text):
+        raise KeyError("my own bug")
+"""
+
+
+def test_a_plan_says_what_is_wrong_with_a_program(command: Command, tmp_path: Path) -> None:
+    """One that fails before its first call, a results.db without it, and a cap that `tune` refuses."""
+    write_task(tmp_path, rows=60)
+    (tmp_path / "programs.py").write_text(PROGRAM, encoding="utf-8")
+    (tmp_path / "failing.py").write_text(FAILING, encoding="utf-8")
+    given, small = ("plan", "task.toml", "--allow-code", "--program"), ("--max-calls", "12")
+    command("plan", "task.toml")
+
+    failed = command(*given, "failing:Breaks", code=2).stderr
+    unknown = command(*given, "programs:Sort", "--offline", code=2).stderr
+    refused = command(*given, "programs:Sort", *small, code=2).stderr
+
+    assert "'failing:Breaks': no call of it was answered (KeyError: 'my own bug')" in failed
+    assert "results.db holds no call of the program yet. Leave --offline out." in unknown
+    assert "max_calls = 12: the test rows alone take 30 calls. Allow more." in refused
+    assert refused == command("tune", *given[1:], "programs:Sort", *small, code=2).stderr
+
+
+def test_a_plan_minds_the_cap_and_knows_long_prompts_without_a_call(command: Command, tmp_path: Path) -> None:
+    """The search gets what the verdict leaves of the cap; offline the demos are reckoned from their characters."""
+    write_task(tmp_path, rows=60, search={"calls": 3000})
+    (tmp_path / "programs.py").write_text(PROGRAM, encoding="utf-8")
+    given = ("task.toml", "--allow-code", "--program", "programs:Sort", "--json", "--max-calls", "120")
+
+    command("tune", *given)
+    offline = json.loads(command("plan", *given, "--offline").stdout)
+    asked = json.loads(command("plan", *given).stdout)
+
+    assert asked["parts"][0]["calls"][1] == 90
+    assert asked["total"]["calls"][1] == 120
+    assert offline["probe"]["failed"] == 0
+    least, most = offline["prompt_tokens"]
+    assert 2 * least < most
+    assert asked["prompt_tokens"][1] / 2 < most < 3 * asked["prompt_tokens"][1]
+
+
+def test_who_waits_for_a_purchase_is_told_that_nobody_buys() -> None:
+    """As where Ctrl-C comes between two purchases; later askers are told at once."""
+    clerk = Clerk(None)  # type: ignore[arg-type] # which buys nothing here
+    request = Request((Message("user", "x"),), Settings())
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(clerk.ask, request)
+        clerk.leave(KeyboardInterrupt("stopped"))
+
+        with pytest.raises(RuntimeError, match="not bought: stopped"):
+            waiting.result(timeout=5)
+    with pytest.raises(RuntimeError, match="not bought: stopped"):
+        clerk.ask(request)
 
 
 def test_a_program_is_planned_only_if_it_may_run(command: Command, tmp_path: Path) -> None:
