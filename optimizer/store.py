@@ -257,11 +257,10 @@ class Store(Rulings):
 
     @reads
     def trial_costs(self, run: int) -> dict[int, tuple[int, float | None]]:
-        """Read the calls and the cost of each trial; None where nobody knows: no price, or the steps of a program."""
+        """Read the calls and the cost of each trial that made calls; None where the model's price is not known."""
+        told = "CASE WHEN r.cost IS NULL AND c.cost = 0 AND r.model <> 'embedded' THEN NULL ELSE c.cost END AS cost"
         rows = self.rows(
-            """SELECT t.number AS trial, t.calls, CASE WHEN t.n > 0 AND t.calls = 0 THEN NULL
-                      WHEN r.cost IS NULL AND t.cost = 0 AND r.model <> 'embedded' THEN NULL ELSE t.cost END AS cost
-               FROM prompt_trials t JOIN runs r ON r.id = t.run WHERE t.run = ?""",
+            f"SELECT c.trial, c.calls, {told} FROM cost_per_trial c JOIN runs r ON r.id = c.run WHERE c.run = ?",  # noqa: S608 - constants
             run,
         )
         return {row["trial"]: (row["calls"], row["cost"]) for row in rows}
