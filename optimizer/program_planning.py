@@ -42,10 +42,9 @@ class Tried:
     """What a program took on a few training rows: the completions as it came, and with the most demos.
 
     `size` counts the programs of its space, `steps` its predictors, `held` the calls that are kept for the verdict, and
-    `calls` those that a row takes. `prompt` is how
-    many tokens a call's prompt has in the mean, from the program as it came to all demos that the search may show: of
-    steps whose demos come from the program's own work these few runs gave fewer, the others are reckoned. `probe` is
-    both together, and `drafts` are what a proposer would be asked first.
+    `calls` those that a row takes. `prompt` is how many tokens a call's prompt has in the mean, from the program as it
+    came to all demos that the search may show: of steps whose demos come from the program's own work these few runs
+    gave fewer, the others are reckoned. `probe` is both together, `drafts` what a proposer would be asked first.
     """
 
     size: float
