@@ -1,4 +1,4 @@
-"""How numbers are said: of things, and of US dollars."""
+"""How numbers are said: of things, roughly, and of US dollars."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ MOST_PLACES = 6  # of an amount: a millionth of a dollar is the price of a few t
 def counted(n: int, what: str) -> str:
     """Say how many: "1 row", "2 rows"."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def rough(number: float) -> str:
+    """Write a number with two figures that count."""
+    places = 1 - math.floor(math.log10(number)) if number >= 1 else 0
+    return f"{round(number, min(0, places)):,.0f}"
 
 
 def amount(usd: float) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from optimizer.phrases import counted
+from optimizer.phrases import counted, rough
 from optimizer.planning import CHARACTERS, OCTETS, TAIL, Estimate, Probe, Range, Terms
 from optimizer.preparing import Plan, caps
 from optimizer.report import Grid
@@ -23,8 +23,8 @@ def estimate_grid(found: Estimate) -> Grid:
         (
             part.name,
             _range(part.calls, "{:,.0f}".format),
-            _range(part.prompt_tokens, _rough),
-            _range(part.completion_tokens, _rough),
+            _range(part.prompt_tokens, rough),
+            _range(part.completion_tokens, rough),
             _range(part.usd, _dollars),
             _range(part.seconds, _time),
         )
@@ -144,12 +144,6 @@ def _range(found: Range | None, write: Callable[[float], str]) -> str:
         return "unknown"
     low, high = write(found.low), write(found.high)
     return low if low == high else f"up to {high}" if not found.low else f"{low}–{high}"
-
-
-def _rough(number: float) -> str:
-    """Write a number with two figures that count."""
-    places = 1 - math.floor(math.log10(number)) if number >= 1 else 0
-    return f"{round(number, min(0, places)):,.0f}"
 
 
 def _dollars(usd: float) -> str:

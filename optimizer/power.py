@@ -9,10 +9,11 @@ import math
 
 from optimizer.distributions import NORMAL, critical, last
 
+POWER, LEVEL = 0.8, 0.95  # at which rows show something
 FLIPS = 0.25  # share of rows on which exactly one of two prompts is taken to be right, before any has answered
 
 
-def smallest_gain(n: int, *, flips: float = FLIPS, power: float = 0.8, level: float = 0.95) -> float:
+def smallest_gain(n: int, *, flips: float = FLIPS, power: float = POWER, level: float = LEVEL) -> float:
     """Smallest gain in accuracy that `n` paired rows show with this power; 1 if they show none.
 
     Parameters
@@ -56,7 +57,7 @@ def shown_gain(n: int) -> float:
     return least if least <= FLIPS else 1.0
 
 
-def graded_gain(n: int, *, apart: float = 0.2, power: float = 0.8, level: float = 0.95) -> float:
+def graded_gain(n: int, *, apart: float = 0.2, power: float = POWER, level: float = LEVEL) -> float:
     """Smallest gain in a mean of scores in [0, 1] that `n` paired rows show with this power; 1 if they show none.
 
     Other parameters as `smallest_gain`; `apart` is how far the scores of a row lie apart (root mean square), and the
@@ -65,23 +66,38 @@ def graded_gain(n: int, *, apart: float = 0.2, power: float = 0.8, level: float 
     return min(1.0, (critical(level) + NORMAL.inv_cdf(power)) * apart / math.sqrt(n)) if n else 1.0
 
 
-def measured_gain(interval: tuple[float, float], *, power: float = 0.8, level: float = 0.95) -> float:
-    """Smallest difference that is found with this power where one was measured with this interval; at most 1.
+def measured_gain(interval: tuple[float, float]) -> float:
+    """Smallest difference that is found with 80 % power where one was measured with this 95 % interval; at most 1.
 
-    The standard error is taken from the width of the interval, which is of the same `level` (Bloom 1995).
+    The standard error is taken from the width of the interval (Bloom 1995).
     """
+    return min(1.0, (critical(LEVEL) + NORMAL.inv_cdf(POWER)) * _error(interval))
+
+
+def rows_to_show(difference: float, interval: tuple[float, float], n: int) -> int:
+    """Count the paired rows that show a difference with 80 % power, if it is as large as `n` rows make it look.
+
+    Parameters
+    ----------
+    difference, interval
+        What was measured on the `n` rows, with its 95 % interval; a difference of 0 is shown by no number of rows.
+    n
+        Number of rows that both contenders have answered.
+
+    Notes
+    -----
+    Connor (1987) with half a row more, as in `smallest_gain`; the mean square of a row's difference stands for the
+    share of unequal rows.
+    """
+    if not difference:
+        raise ValueError("a difference of 0 is shown by no number of rows")
+    gain, spread = abs(difference), math.sqrt(n) * _error(interval)
+    root = critical(LEVEL) * math.hypot(spread, gain) + NORMAL.inv_cdf(POWER) * spread
+    # m gain - root sqrt(m) - 1/2 = 0 is a parabola in sqrt(m).
+    return math.ceil(((root + math.sqrt(root * root + 2 * gain)) / (2 * gain)) ** 2)
+
+
+def _error(interval: tuple[float, float]) -> float:
+    """Read the standard error off a 95 % interval."""
     low, high = interval
-    return min(1.0, (high - low) / 2 * (1 + NORMAL.inv_cdf(power) / critical(level)))
-
-
-def rows_needed(gain: float, *, flips: float = FLIPS, power: float = 0.8, level: float = 0.95) -> int:
-    """Count the paired rows that show a gain in accuracy with this power: the inverse of `smallest_gain`.
-
-    Parameters as there; `gain` is a difference of shares in (0, 1].
-    """
-    if not 0 < gain <= 1:
-        raise ValueError(f"a gain lies above 0 and is at most 1, not {gain}")
-    unequal = max(flips, gain)
-    root = critical(level) * math.sqrt(unequal) + NORMAL.inv_cdf(power) * math.sqrt(unequal - gain * gain)
-    # n gain - root sqrt(n) - 1/2 = 0 is a parabola in sqrt(n); rounding must not make a whole number one more.
-    return math.ceil(((root + math.sqrt(root * root + 2 * gain)) / (2 * gain)) ** 2 - 1e-9)
+    return (high - low) / 2 / critical(LEVEL)

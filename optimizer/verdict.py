@@ -12,12 +12,14 @@ import numpy as np
 
 from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, LEVEL, PICKED, RIVAL, SEED, TUNED
 from optimizer.errors import ProviderError
-from optimizer.power import measured_gain, shown_gain
+from optimizer.phrases import rough
+from optimizer.power import measured_gain, rows_to_show, shown_gain
 from optimizer.records import Comparison, Contender, Outcome, Verdict
 from optimizer.report import shows
 from optimizer.scoring import EXACT, Metric, compare, interval, summarise
 from search_spaces.prompt import Example
 
+BARELY = 0.0005  # a difference that is printed as none
 ERRORS = 0.2  # with a larger share of failed calls a contender is not judged
 
 
@@ -96,9 +98,10 @@ def _sentences(contenders: Sequence[Contender], comparisons: Sequence[Comparison
     found = {(comparison.a, comparison.b): comparison for comparison in comparisons}
     scores = {contender.name: contender.score for contender in contenders}
     gain, rivalry = found.get((BEST, SEED)), found.get((BEST, RIVAL)) or found.get((SEED, RIVAL))
-    said = [_gain(gain)] if gain else ["The search found no prompt better than the seed prompt."]
+    n = min(contender.n for contender in contenders)
+    said = [_gain(gain, n)] if gain else ["The search found no prompt better than the seed prompt."]
     if rivalry:
-        said.append(_rivalry(rivalry, scores, min(contender.n for contender in contenders), metric))
+        said.append(_rivalry(rivalry, scores, n, metric))
     return said + [_failures(contender) for contender in contenders if contender.n < len(contender.outcomes)]
 
 
@@ -107,9 +110,10 @@ def _failures(contender: Contender) -> str:
     return f"{failed} of {len(contender.outcomes)} calls of the {contender.name} failed; they are left out."
 
 
-def _gain(gain: Comparison) -> str:
+def _gain(gain: Comparison, n: int) -> str:
     if gain.p_value >= LEVEL:
-        return f"No improvement over the seed prompt is shown: {figures(gain)}."
+        takes = _takes("; one", gain, n) if gain.difference > 0 else ""
+        return f"No improvement over the seed prompt is shown: {figures(gain)}{takes and f'{takes} rows'}."
     if gain.difference > 0:
         return f"The search improved on the seed prompt by {figures(gain)}."
     return f"The chosen prompt is worse than the seed prompt on the test rows: {figures(gain)}."
@@ -142,5 +146,13 @@ def least(comparison: Comparison, n: int) -> float:
 
 
 def able(comparison: Comparison, n: int) -> str:
-    """Say how small a difference so many rows can show."""
-    return shows("differences", least(comparison, n))
+    """Say how small a difference so many rows can show, and how many would show the one that was measured on them."""
+    return shows("differences", least(comparison, n)) + _takes(", and one", comparison, n)
+
+
+def _takes(what: str, comparison: Comparison, n: int) -> str:
+    """Say how many rows would show what was measured on `n`; nothing of a difference that is none."""
+    if abs(comparison.difference) < BARELY:
+        return ""
+    needed = rows_to_show(comparison.difference, comparison.interval, n)
+    return f"{what} as large as this takes about {rough(needed)}"

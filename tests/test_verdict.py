@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 
@@ -43,6 +44,16 @@ def test_no_difference_shown_is_a_verdict() -> None:
     assert "No improvement over the seed prompt is shown: +2.0 points" in verdict.sentence
     assert "No difference shown between best prompt (62.0 %) and trained baseline (63.0 %)" in verdict.sentence
     assert "200 rows can show differences from about 10 points" in verdict.sentence
+
+
+def test_what_is_not_shown_comes_with_the_rows_that_would_show_it() -> None:
+    """A gain that is likely but unproven says how many rows to label; a loss, and no difference at all, do not."""
+    likely = decide([entry(SEED, 0.6), entry(BEST, 0.62), entry(RIVAL, 0.58)], ROWS, ACCURACY, opened=1, seed=0)
+    no_gain = decide([entry(SEED, 0.62), entry(BEST, 0.6), entry(RIVAL, 0.6)], ROWS, ACCURACY, opened=1, seed=0)
+
+    assert re.search(r"No improvement .* p = 0\.\d+\); one as large as this takes about [\d,]+ rows\.", likely.sentence)
+    assert re.search(r"from about 10 points, and one as large as this takes about [\d,]+\.", likely.sentence)
+    assert "takes about" not in no_gain.sentence
 
 
 def test_what_rows_of_graded_scores_can_show_is_measured() -> None:
