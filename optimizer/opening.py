@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 import warnings
 import zlib
@@ -16,12 +17,14 @@ from importlib import resources
 from pathlib import Path
 from textwrap import shorten
 
+from optimizer.database_files import page_size
 from optimizer.errors import StoreError, Upgraded
 from optimizer.owner import alive, me
 
 APPLICATION_ID = 1885892212  # "phnt": tells our file from any other SQLite file
 FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}  # how a full disk shows
 BUSY_SECONDS = 30  # other processes may hold the file for a bulk insert
+CHECKING = threading.Lock()  # a file is made and closed before another thread locks it: see database_files
 
 
 def connect(path: Path, *, create: bool, paid: bool) -> sqlite3.Connection:
@@ -41,7 +44,8 @@ def connect(path: Path, *, create: bool, paid: bool) -> sqlite3.Connection:
     StoreError
         If the file is missing, is not ours, is newer than this program, is damaged or cannot be opened.
     """
-    _check(path, create=create)
+    with CHECKING:
+        _check(path, create=create)
     try:
         conn = sqlite3.connect(path, timeout=BUSY_SECONDS) if create else _reader(path)
         conn.row_factory = sqlite3.Row
@@ -225,31 +229,30 @@ def _check(path: Path, *, create: bool) -> None:
     """Refuse what is no SQLite file before anything is opened, so that it stays untouched."""
     try:
         if path.is_file():
-            with path.open("rb") as file:
-                head = file.read(18)
-            if head and head[:16] != b"SQLite format 3\0":
+            size, page = path.stat().st_size, page_size(path)
+            if size and not page:
                 raise StoreError(f"{path}: not an SQLite file; it was left as it is. Name another file with --db.")
-            if _cut_off(path, head):
+            if _cut_off(path, size, page):
                 raise StoreError(
                     f"{path}: cut off in the middle; it was left as it is. Restore a copy, or name another file with "
                     "--db."
                 )
-            if create or head:
+            if create or size:
                 return
         if path.exists() and not path.is_file():
             raise StoreError(f"{path}: not a file. Name a file with --db.")
         if not create:
             raise StoreError(f"{path}: no results here. Run `phrasetune tune TASK` first, or name the file with --db.")
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        with suppress(FileExistsError):  # another process was quicker
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except OSError as error:
         raise StoreError(f"{path}: cannot be opened ({error.strerror}). Name another file with --db.") from None
 
 
-def _cut_off(path: Path, head: bytes) -> bool:
+def _cut_off(path: Path, size: int, page: int) -> bool:
     """Whether a part of a file is missing that SQLite takes for zeros, or for a file that was never begun."""
     log = path.with_name(f"{path.name}-wal")
     logged = log.exists() and log.stat().st_size > 0
-    if not head or logged:  # on a full disk a page may be cut off while it is copied from the log, where it still is
-        return not head and logged
-    page = int.from_bytes(head[16:])
-    return path.stat().st_size % (65536 if page <= 1 else page) > 0  # 1 stands for 64 KiB
+    if not size or logged:  # on a full disk a page may be cut off while it is copied from the log, where it still is
+        return not size and logged
+    return size % page > 0

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from optimizer.asking import READING, STEPS
+from optimizer.database_files import page_size
 from optimizer.errors import DataError
 from optimizer.objects import Numbered
 from optimizer.opening import brief, look
@@ -90,9 +91,8 @@ def _look(path: Path) -> sqlite3.Connection:
 
 
 def _check(path: Path) -> None:
-    with path.open("rb") as file:
-        if file.read(16) != b"SQLite format 3\0":
-            raise DataError(f"{path}: is not an SQLite file; a query asks one. Leave query out, or name another file.")
+    if not page_size(path):
+        raise DataError(f"{path}: is not an SQLite file; a query asks one. Leave query out, or name another file.")
 
 
 def _refusal(path: Path, query: str, error: Exception) -> str:

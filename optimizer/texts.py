@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from optimizer.cells import LONGEST
+from optimizer.database_files import page_size
 from optimizer.errors import DataError
 
 # Bytes looked at together while a bad one is searched.
@@ -34,7 +35,6 @@ _STRANGERS = (
     (b"\xfd7zXZ\x00", "an xz archive", "Unpack it: unxz."),
     (b"\x28\xb5\x2f\xfd", "a zstd archive", "Unpack it: unzstd."),
     (b"\xd0\xcf\x11\xe0", "an old spreadsheet", "Save the sheet as CSV."),
-    (b"SQLite format 3\x00", "a SQLite database", "Export the table as CSV."),
     (b"PAR1", "a Parquet file", "Call it .parquet."),
 )
 
@@ -83,6 +83,8 @@ def _opened(path: Path) -> Iterator[TextIO]:
 
 
 def _check_content(path: Path) -> None:
+    if page_size(path):
+        raise DataError(f"{path}: is an SQLite database, whatever its name; allowed is text. Export the table as CSV.")
     with path.open("rb") as file:
         start = file.read(16)
     for mark, what, fix in _STRANGERS:

@@ -47,7 +47,9 @@ DOORS = {
     "resvg_py": {"optimizer/pages/plot.py"},
     "scipy": {"optimizer/surrogate.py", "optimizer/linear.py"},  # a Cholesky factor's inverse; sparse matrices
     "skops": {"optimizer/linear.py"},
-    "sqlite3": {f"optimizer/{room}.py" for room in ("measured", "purchases", "opening", "asking", "querying")},
+    "sqlite3": {
+        f"optimizer/{room}.py" for room in ("measured", "purchases", "opening", "asking", "querying", "database_files")
+    },
     "sqlite_utils": {"optimizer/purchases.py"},
     "threadpoolctl": {"optimizer/search.py"},
 }

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer import opening
-from optimizer.errors import StoreError
+from optimizer.errors import InputError, StoreError
+from optimizer.exports.files import Target, write_bytes
 from optimizer.opening import APPLICATION_ID
+from optimizer.querying import query_rows
 from optimizer.records import (
     Comparison,
     Completion,
@@ -37,6 +40,7 @@ from optimizer.records import (
     Verdict,
 )
 from optimizer.store import _ADD_UP, Store
+from optimizer.texts import lines
 from search_spaces.prompt import Example, Prompt, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -95,6 +99,12 @@ def plain(path: Path, sql: str, *values: object) -> list[tuple[Any, ...]]:
         return conn.execute(sql, values).fetchall()
     finally:
         conn.close()
+
+
+def elsewhere(path: Path, sql: str) -> str:
+    """Ask the file in another process, which closes it again."""
+    code = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print(c.execute(sys.argv[2]).fetchall()); c.close()"
+    return subprocess.check_output([sys.executable, "-c", code, path, sql], text=True).strip()
 
 
 # --- the file ---------------------------------------------------------------------------------------------
@@ -635,6 +645,28 @@ def test_a_second_reader_sees_what_was_written(store: Store, path: Path) -> None
         store.add_completions(1, "m", {"k": completion("x")})
 
         assert reader.find_completions(["k"])["k"].text == "x"
+
+
+LOOKS: dict[str, Callable[[Path], object]] = {
+    "to read": lambda path: Store(path).close(),
+    "to write": lambda path: Store(path, create=True).close(),
+    "by a query": lambda path: list(query_rows(path, "SELECT 1")),
+    "for rows": lambda path: list(lines(path)),
+    "for an export's place": lambda path: write_bytes(b"", Target(path.parent, path.name, force=True)),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_look_from_the_same_process_takes_no_lock_from_a_run(store: Store, path: Path, look: str) -> None:
+    """Else the next process to look would delete the log, and all that the run writes from then on were lost."""
+    store.start_run(RUN, "config 1")
+    with suppress(InputError):
+        LOOKS[look](path)
+    assert elsewhere(path, "SELECT config FROM runs") == "[('config 1',)]"
+
+    store.start_run(RUN, "config 2")
+
+    assert elsewhere(path, "SELECT config FROM runs") == "[('config 1',), ('config 2',)]"
 
 
 def test_reading_loads_no_package(store: Store, path: Path) -> None:

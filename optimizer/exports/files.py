@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from optimizer.database_files import page_size
 from optimizer.errors import ExportError
 
 # Device names on Windows, with any extension: https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 DEVICES = {"con", "prn", "aux", "nul", "conin$", "conout$"} | {
     f"{d}{n}" for d in ("com", "lpt") for n in "0123456789¹²³"
 }
-SQLITE = b"SQLite format 3\0"  # how a results.db begins
 SPECIAL = '<>:"/\\|?*'  # separators and what Windows gives a meaning to
 LONGEST = 255  # bytes that a name may have on the usual file systems
 CACHE = "__pycache__"  # Python may have left it in a folder of ours
@@ -92,7 +92,7 @@ def _fault(name: str) -> str:
 
 
 def _refuse_taken(path: Path, *, force: bool) -> None:
-    if path.is_file() and path.read_bytes()[:16] == SQLITE:
+    if path.is_file() and page_size(path):
         raise ExportError(f"{path}: is a database, which is never replaced. Choose another name.")
     if os.path.lexists(path) and not force:
         raise ExportError(f"{path}: exists already. Choose another name, or allow it to be replaced (--force).")

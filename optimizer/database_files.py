@@ -1,0 +1,44 @@
+"""Whether a file is an SQLite database, seen without opening it by hand.
+
+Whoever closes a file lets go of all locks that its process has on it (POSIX). A run in another thread would lose those
+on its results.db, and the next process that looks at the file would take the run's log for a leftover and delete it
+(sqlite.org/howtocorrupt.html, 2.2). SQLite's own connections know of each other, and keep them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+MARK = b"SQLite format 3\0"  # how such a file begins
+
+
+def page_size(path: Path) -> int:
+    """Read the page size in bytes off the head of a file, damaged or not; 0 if it is no SQLite database.
+
+    Raises
+    ------
+    OSError
+        If the file is missing or may not be read.
+    """
+    if path.stat().st_size < len(MARK):
+        return 0
+    if not os.access(path, os.R_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    # Immutable: it lays no lock, and looks for no log.
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True)) as conn:
+        try:
+            conn.execute("PRAGMA schema_version")
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB and not _marked(path):
+                return 0
+        return int(conn.execute("PRAGMA page_size").fetchone()[0])
+
+
+def _marked(path: Path) -> bool:
+    """Whether a file begins as a database does: of one that SQLite cannot read no run holds a lock."""
+    with path.open("rb") as file:
+        return file.read(len(MARK)) == MARK
