@@ -28,7 +28,7 @@ from optimizer.faults import CallFailed, Fate
 from optimizer.models import LocalModel, Model, RemoteModel, destination
 from optimizer.opening import examine
 from optimizer.overlap import Pair, audit
-from optimizer.owner import alive
+from optimizer.owner import alive, told
 from optimizer.phrases import counted
 from optimizer.preparing import constraints, context, prepare, task_model
 from optimizer.records import Completion, Request
@@ -106,7 +106,7 @@ def _database(db: Path) -> Check:
         holders = [(run, owner) for run, owner in examine(db) if alive(owner)]
     except InputError as error:
         return Check("database", ok=False, said=str(error))
-    working = [f"; run {run} is being worked on by process {owner.split(':')[1]}" for run, owner in holders]
+    working = [f"; run {run} is being worked on by {told(owner)}" for run, owner in holders]
     return Check("database", ok=True, said=f"{db}: whole, and can be written{''.join(working)}")
 
 

@@ -32,6 +32,7 @@ from optimizer.preparing import (
     dev_rows,
     held_calls,
     looks,
+    naming,
     pace,
     prepare,
     require_calls,
@@ -85,11 +86,13 @@ def tune(  # noqa: PLR0913 - the models that may be brought
     model
         Overrides the model that the task names.
     judge
-        Overrides the judge that the task names, where its metric is a judge's.
+        Stands for the judge that the task names; its metric must be a judge's.
     proposer
-        Overrides the model that proposes wordings; without one, and where the task names none, none is asked.
+        Proposes wordings, instead of the model that the task names for it. Without either `model` does, or the model
+        that the task names for its answers, if that is not the embedded one.
     teacher
-        Overrides the model that reasons about training rows, where the task names one.
+        Reasons about training rows for worked demos, as many as the task's search wants, instead of the model that the
+        task names for it.
     watch
         Follows the run, and stops it.
     allow_code
@@ -108,8 +111,10 @@ def tune(  # noqa: PLR0913 - the models that may be brought
     """
     watch = watch or Watch()
     watch.event(Stage("reading", "the task and its rows"))
-    plan = prepare(task, allow_code=allow_code)
     brought = {JUDGE: judge, PROPOSER: proposer, TEACHER: teacher}
+    plan = prepare(naming(task, brought), allow_code=allow_code)
+    if plan.task.proposer.model is None:  # then the model that answers proposes as well
+        brought[PROPOSER] = model
     beside = {role: brought[role] or task_model(spec) for role, spec in plan.beside.items()}
     return walk(plan, model or task_model(plan.task.model), beside, db=db, watch=watch)
 
@@ -183,14 +188,14 @@ class _Journey:
             ablations, lacking = self._ablations(found.best)
             ruling, reason = self._conclude(found)
             reason += f"; {'ablation cut short' if ablations else 'no ablation'}: {lacking}" if lacking else ""
+            self._mirror(found.trials)
+            store.update_run(self.id, status="finished", reason=reason, **self._totals())
         except BaseException as error:
             self._leave("interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed", str(error))
             raise
         finally:
             for ledger in self._ledgers():
                 ledger.close()
-        self._mirror(found.trials)
-        store.update_run(self.id, status="finished", reason=reason, **self._totals())
         run, notes = store.run(self.id), (*plan.data.notes, *self._notes())
         spent = store.spent_by_model(self.id)
         by_role = {role: spent.get(ledger.buyer, Spent()) for role, ledger in self.seconds.items()}
@@ -221,26 +226,29 @@ class _Journey:
 
     def _start(self) -> tuple[int, list[Trial]]:
         """Resume the unfinished run of this configuration, or start a new one."""
-        plan = self.plan
-        config = plan.config(self.model, self.beside)
+        config = self.plan.config(self.model, self.beside)
         self.store.bury()
-        unfinished = self.store.unfinished_run(config)
-        if unfinished is not None:
+        with self.store.together():  # nobody else begins or resumes it meanwhile
+            unfinished = self.store.unfinished_run(config)
+            if unfinished is None:
+                return self._begin(config), []
             replay = self.store.trials(unfinished)
             self.store.update_run(unfinished, status="running")
-            self.watch.event(Stage("resuming", f"run {unfinished} after {len(replay)} trials"))
-            if said := self._doubtful(unfinished):
-                self._notice(said)
-            return unfinished, replay
+        self.watch.event(Stage("resuming", f"run {unfinished} after {len(replay)} trials"))
+        if said := self._doubtful(unfinished):
+            self._notice(said)
+        return unfinished, replay
+
+    def _begin(self, config: str) -> int:
+        plan = self.plan
         task = plan.task.model_dump(mode="json")
         # Rows with several labels are kept as we write them: a list that was found is not found again in them.
         task["task"]["labels"] = task["task"]["labels"] or list(plan.several)
         name, metric = plan.task.task.name, plan.task.metric
         new = Run(0, name, task, self.model.name, metric, plan.data_digest, "running", "")
-        with self.store.together():
-            started = self.store.start_run(new, config)
-            wordings.begin(self.store, started, plan.space)
-        return started, []
+        started = self.store.start_run(new, config)
+        wordings.begin(self.store, started, plan.space)
+        return started
 
     def _found(self, replay: Sequence[Trial]) -> search.Found | None:
         """Return what the search of a resumed run had found, if it was over."""

@@ -1,10 +1,14 @@
-"""Who is at work on a run: this process, and whether another one still lives."""
+"""Who is at work on a run: which part of which process, and whether that is still so."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 from pathlib import Path
+
+_NUMBERS = itertools.count(1)
+_AT_WORK = set[str]()
 
 
 def me() -> str:
@@ -12,10 +16,28 @@ def me() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
 
 
+def begin() -> str:
+    """Name a part of this process that will be at work until its `end`: threads must not take each other's runs."""
+    name = f"{me()}/{next(_NUMBERS)}"
+    _AT_WORK.add(name)
+    return name
+
+
+def end(name: str) -> None:
+    """Take in that a part of this process is at work no more."""
+    _AT_WORK.discard(name)
+
+
 def alive(owner: str) -> bool:
-    """Whether the process of that name still runs. Of another host nothing can be known: it is taken as gone."""
-    host, _, rest = owner.rpartition(":")[0].rpartition(":")
-    started = owner.rpartition(":")[2]
+    """Whether the process of that name still runs, and its part is at work if that is known: it is of our own alone.
+
+    Of another host nothing can be known: it is taken as gone.
+    """
+    process, _, part = owner.partition("/")
+    if process == me():
+        return not part or owner in _AT_WORK
+    host, _, rest = process.rpartition(":")[0].rpartition(":")
+    started = process.rpartition(":")[2]
     if host != socket.gethostname() or not rest.isdigit():
         return False
     try:
@@ -25,6 +47,13 @@ def alive(owner: str) -> bool:
     except PermissionError:
         pass  # it lives, and is somebody else's
     return _started(int(rest)) == started
+
+
+def told(owner: str) -> str:
+    """Say which process an owner is."""
+    process = owner.partition("/")[0]
+    number = process.rpartition(":")[0].rpartition(":")[2]
+    return f"process {number}{' (this one)' if process == me() else ''}"
 
 
 def _started(process: int) -> str:

@@ -24,7 +24,7 @@ from optimizer.records import Dataset
 from optimizer.swaps import swapped
 from optimizer.task import Task, load_task
 from optimizer.task_rows import objective, other_rows, read_rows, shown_rows
-from optimizer.task_sections import JUDGE, PROPOSER, ROLES, TEACHER, ModelSpec
+from optimizer.task_sections import JUDGE, PROPOSER, ROLES, TEACHER, ModelSpec, Proposer, Teacher
 from optimizer.task_sections import Judge as Judging
 from optimizer.version import __version__
 from search_spaces.opening import DimensionError, load_space, tables_of
@@ -109,6 +109,23 @@ class Plan:
     def judging(self) -> Judging | None:
         """Who judges, where the metric is a judge's."""
         return self.task.judge if self.metric.judged else None
+
+
+def naming(task: Task | str | Path, brought: Mapping[str, Model | None]) -> Task:
+    """Let a task name the models that are brought to it, by their roles, where it names none: a run is known by them.
+
+    Raises
+    ------
+    InputError
+        If the task file cannot be used, or a judge is brought to a task that no judge scores.
+    """
+    task = task if isinstance(task, Task) else load_task(task)
+    if brought.get(JUDGE) and task.metric != JUDGE:
+        raise TaskError(f"a judge is given, and the metric is {task.metric!r}. Leave it out, or name the metric judge.")
+    for role, section, named in ((PROPOSER, Proposer, task.proposing), (TEACHER, Teacher, task.teaching)):
+        if (model := brought.get(role)) and not named:
+            task = task.model_copy(update={role: section(model=ModelSpec(name=model.name))})
+    return task
 
 
 def prepare(task: Task | str | Path, *, allow_code: bool = False) -> Plan:

@@ -157,14 +157,15 @@ class _Tuning:
         """Resume the unfinished run of this configuration, or start a new one."""
         plan, store = self.plan, self.store
         store.bury()
-        unfinished = store.unfinished_run(self.config)
-        if unfinished is not None:
+        store.add_examples(plan.data_digest, plan.data)
+        with store.together():  # nobody else begins or resumes it meanwhile
+            unfinished = store.unfinished_run(self.config)
+            if unfinished is None:
+                return self._begin(), []
             replay = store.trials(unfinished)
             store.update_run(unfinished, status="running")
-            self.watch.event(Stage("resuming", f"run {unfinished} after {len(replay)} trials"))
-            return unfinished, replay
-        store.add_examples(plan.data_digest, plan.data)
-        return self._begin(), []
+        self.watch.event(Stage("resuming", f"run {unfinished} after {len(replay)} trials"))
+        return unfinished, replay
 
     def _begin(self) -> int:
         task, digest_ = self.plan.task, self.plan.data_digest

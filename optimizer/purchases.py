@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 from optimizer.budget import Spent
 from optimizer.errors import StoreError
 from optimizer.opening import brief, checksum, connect, packed, unwritable
-from optimizer.owner import alive, me
+from optimizer.owner import alive, begin, end, me
 from optimizer.records import Completion, Failure
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class Purchases:
         self.path = Path(path)
         self.conn = connect(self.path, create=create, paid=paid)
         self._file = _identity(self.path)
+        self.owner = begin()  # of the runs that are worked on through it
 
     def __enter__(self) -> Self:
         return self
@@ -83,6 +84,7 @@ class Purchases:
     def close(self) -> None:
         """Close the file."""
         self.conn.close()
+        end(self.owner)
 
     @cached_property
     def db(self) -> sqlite_utils.Database:

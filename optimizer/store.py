@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from optimizer.errors import InputError, StoreError
 from optimizer.measured import ANSWERED, BOUGHT, check, outcome, outcome_row, outcomes_checksum
-from optimizer.owner import alive, me
+from optimizer.owner import alive, told
 from optimizer.purchases import compact, now, reads
 from optimizer.records import (
     Ablation,
@@ -37,7 +37,7 @@ class Store(Rulings):
     def start_run(self, run: Run, config: str) -> int:
         """Write a new run down and return its id; `config` is a digest of all that decides its course."""
         row = {"name": run.name, "config": config, "task": compact(run.task), "model": run.model}
-        row |= {"metric": run.metric, "data": run.data, "status": "running", "started": now(), "owner": me()}
+        row |= {"metric": run.metric, "data": run.data, "status": "running", "started": now(), "owner": self.owner}
         with self.together():
             key = self.db.table("runs").insert(row).last_pk
         assert isinstance(key, int)
@@ -50,14 +50,15 @@ class Store(Rulings):
         Raises
         ------
         StoreError
-            If another process is at work on it.
+            If another process, or another part of this one, is at work on it.
         """
         rows = self.rows("SELECT id, status, owner FROM runs WHERE config = ? ORDER BY id DESC LIMIT 1", config)
         if not rows or rows[0]["status"] == "finished":
             return None
-        if rows[0]["status"] == "running" and rows[0]["owner"] != me() and alive(rows[0]["owner"]):
+        owner = rows[0]["owner"]
+        if rows[0]["status"] == "running" and owner != self.owner and alive(owner):
             raise StoreError(
-                f"{self.path}: run {rows[0]['id']} is being worked on by process {rows[0]['owner'].split(':')[1]}. "
+                f"{self.path}: run {rows[0]['id']} is being worked on by {told(owner)}. "
                 "Wait for it, stop it, or name another file with --db."
             )
         return int(rows[0]["id"])
@@ -71,7 +72,7 @@ class Store(Rulings):
     def update_run(self, run: int, **values: object) -> None:
         """Change columns of a run; `status` other than "running" also writes the time."""
         if values.get("status") == "running":
-            values["owner"] = me()
+            values["owner"] = self.owner
         elif "status" in values:
             values["finished"] = now()
         with self.together():

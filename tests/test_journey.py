@@ -29,6 +29,7 @@ from optimizer.preparing import prepare
 from optimizer.records import Completion, Request, State, Trial
 from optimizer.store import Store
 from optimizer.task import load_task
+from optimizer.task_sections import ModelSpec, Proposer
 from optimizer.tuned import Tuned
 from tests.small_task import write_task
 
@@ -542,6 +543,55 @@ def test_a_run_that_another_process_works_on_is_left_to_it(tmp_path: Path) -> No
         other.kill()
 
     assert tune(task, db=tmp_path / "r.db").run.id == 1
+
+
+def test_a_run_that_another_thread_works_on_is_left_to_it(tmp_path: Path) -> None:
+    """Nor do two parts of one process write into one run; what an earlier part left is taken over."""
+    task, db = write_task(tmp_path), tmp_path / "r.db"
+    refused: list[str] = []
+
+    def again(event: Event) -> None:
+        if isinstance(event, Decided) and not refused:
+            with pytest.raises(StoreError) as told:
+                tune(task, db=db)
+            refused.append(str(told.value))
+
+    assert tune(task, db=db, watch=Watch(again)).run.status == "finished"
+    assert [f"run 1 is being worked on by process {os.getpid()} (this one). Wait" in said for said in refused] == [True]
+    with closing(sqlite3.connect(db)) as left, left:
+        left.execute("UPDATE runs SET status = 'running'")
+    assert tune(task, db=db).run.id == 1
+
+
+def test_a_run_that_is_interrupted_in_its_last_step_says_so(tmp_path: Path) -> None:
+    """Another process may then finish it, though this one goes on to live."""
+    task, db = write_task(tmp_path), tmp_path / "r.db"
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, Stage) and event.name == "mirror" and history(db).run().status == "running":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(task, db=db, watch=Watch(interrupt))
+
+    assert [run.status for run in history(db).runs()] == ["interrupted"]
+    assert (tune(task, db=db).run.id, history(db).run(1).status) == (1, "finished")
+
+
+def test_a_proposer_that_is_brought_is_asked(tmp_path: Path) -> None:
+    """Whether the task names one or not; the model that is brought proposes where the task leaves that to its own."""
+    proposer, model = Watched("writer"), Watched("openai/x")
+
+    tune(write_task(tmp_path), db=tmp_path / "brought.db", model=Watched(), proposer=proposer)
+    task = load_task(write_task(tmp_path)).model_copy(
+        update={"model": ModelSpec(name=model.name), "proposer": Proposer()}
+    )
+    tune(task, db=tmp_path / "own.db", model=model)
+
+    assert proposer.asked
+    assert any("wordings" in asked for asked in model.asked)
+    with pytest.raises(InputError, match="a judge is given, and the metric is 'accuracy'"):
+        tune(write_task(tmp_path), db=tmp_path / "judged.db", judge=Watched())
 
 
 def test_rows_without_a_wanted_answer_are_answered_too(copied: Path, tmp_path: Path) -> None:
