@@ -5,6 +5,7 @@ Makes changed rows and changed prompts, and sums up what came of them. Buys noth
 
 from __future__ import annotations
 
+import math
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -90,9 +91,8 @@ def reworked(prompt: Prompt, params: Mapping[str, Value], space: Space, rng: np.
     if prompt.nearest > 1:
         found["demos turned round"] = replace(prompt, nearest_last=not prompt.nearest_last)
     elif len(prompt.demos) > 1:
-        for draw in range(1, ORDERS + 1):
-            order = rng.permutation(len(prompt.demos))
-            found[f"demo order {draw}"] = replace(prompt, demos=tuple(prompt.demos[int(i)] for i in order))
+        for draw, order in enumerate(_orders(len(prompt.demos), rng), start=1):
+            found[f"demo order {draw}"] = replace(prompt, demos=tuple(prompt.demos[i] for i in order))
     dimension = next((d for d in space.dimensions if d.name == "instruction"), None)
     mine = params.get("instruction")
     others = [wording for wording in dimension.choices if wording != mine] if dimension and mine is not None else []
@@ -101,6 +101,16 @@ def reworked(prompt: Prompt, params: Mapping[str, Value], space: Space, rng: np.
         other = space.build({**params, "instruction": wording})
         found[f"instruction {wording}"] = replace(prompt, instruction=other.instruction)
     return found
+
+
+def _orders(count: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
+    """Draw different orders of so many things but the one that they have: a few, or all that there are."""
+    known = [tuple(range(count))]
+    while len(known) <= min(ORDERS, math.factorial(count) - 1):
+        order = tuple(int(i) for i in rng.permutation(count))
+        if order not in known:
+            known.append(order)
+    return known[1:]
 
 
 def most_calls(rows: int) -> tuple[int, int]:

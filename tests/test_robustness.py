@@ -69,18 +69,21 @@ def test_the_same_seed_makes_the_same_changes() -> None:
     ("params", "names"),
     [
         ({"demos": "random", "k": 8}, ["demo order 1", "demo order 2", "demo order 3"]),
+        ({"demos": "random", "k": 2}, ["demo order 1"]),
+        ({"demos": "random", "k": 1}, []),
         ({"demos": "nearest", "k": 8}, ["demos turned round"]),
         ({"demos": "none"}, []),
     ],
 )
 def test_demos_are_put_into_other_orders(tmp_path: Path, params: Mapping[str, Value], names: list[str]) -> None:
-    """The same demos, and three other wordings of the instruction; the rest of the prompt stays."""
+    """The same demos, no order twice, and three other wordings of the instruction; the rest of the prompt stays."""
     space: Space = prepare(write_task(tmp_path)).space
     whole = {**space.seed(), **params}
     prompt = space.build(whole)
 
     found = reworked(prompt, whole, space, np.random.default_rng(0))
 
+    assert len(set(found.values())) == len(found)
     assert [name for name in found if name.startswith("demo")] == names
     for name, other in found.items():
         assert other != prompt
