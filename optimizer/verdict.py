@@ -112,8 +112,8 @@ def _failures(contender: Contender) -> str:
 
 def _gain(gain: Comparison, n: int) -> str:
     if gain.p_value >= LEVEL:
-        takes = _takes("; one", gain, n) if gain.difference > 0 else ""
-        return f"No improvement over the seed prompt is shown: {figures(gain)}{takes and f'{takes} rows'}."
+        takes = _takes(gain, n) if gain.difference > 0 else ""
+        return f"No improvement over the seed prompt is shown: {figures(gain)}{takes and f'; {takes}'}."
     if gain.difference > 0:
         return f"The search improved on the seed prompt by {figures(gain)}."
     return f"The chosen prompt is worse than the seed prompt on the test rows: {figures(gain)}."
@@ -147,12 +147,15 @@ def least(comparison: Comparison, n: int) -> float:
 
 def able(comparison: Comparison, n: int) -> str:
     """Say how small a difference so many rows can show, and how many would show the one that was measured on them."""
-    return shows("differences", least(comparison, n)) + _takes(", and one", comparison, n)
+    takes = _takes(comparison, n)
+    return shows("differences", least(comparison, n)) + (takes and f", and {takes}")
 
 
-def _takes(what: str, comparison: Comparison, n: int) -> str:
+def _takes(comparison: Comparison, n: int) -> str:
     """Say how many rows would show what was measured on `n`; nothing of a difference that is none."""
     if abs(comparison.difference) < BARELY:
         return ""
     needed = rows_to_show(comparison.difference, comparison.interval, n)
-    return f"{what} as large as this takes about {rough(needed)}"
+    if needed <= n:  # by its interval it is there
+        return "too few rows differ for the test to show this"
+    return f"one as large as this takes about {rough(needed)} rows"

@@ -84,7 +84,7 @@ def test_other_trials_are_compared_on_the_dev_rows_that_both_saw(db: Path) -> No
     assert found.comparison.difference == pytest.approx(0.5)
     said = sentence(found)
     assert said.startswith("No difference between 2:1 and 1:3 is shown: +50.0 points")
-    assert "10 rows are too few to show any, and one as large as this takes about 17. These are dev rows" in said
+    assert "10 rows are too few to show any, and one as large as this takes about 17 rows. These are dev rows" in said
 
 
 def test_failed_calls_are_no_common_rows(tmp_path: Path) -> None:

@@ -52,8 +52,25 @@ def test_what_is_not_shown_comes_with_the_rows_that_would_show_it() -> None:
     no_gain = decide([entry(SEED, 0.62), entry(BEST, 0.6), entry(RIVAL, 0.6)], ROWS, ACCURACY, opened=1, seed=0)
 
     assert re.search(r"No improvement .* p = 0\.\d+\); one as large as this takes about [\d,]+ rows\.", likely.sentence)
-    assert re.search(r"from about 10 points, and one as large as this takes about [\d,]+\.", likely.sentence)
+    assert re.search(r"from about 10 points, and one as large as this takes about [\d,]+ rows\.", likely.sentence)
     assert "takes about" not in no_gain.sentence
+
+
+def test_an_interval_that_says_more_than_the_test_is_explained() -> None:
+    """Of five rows that differ the permutation test shows nothing, wherever the interval of macro-F1 lies."""
+    rows = [Example(f"x{i}", (("text", str(i)),), ("rare" if i < 5 else "usual",)) for i in range(40)]
+
+    def said(name: str, rare: str) -> Entry:
+        answers = [rare] * 5 + ["usual"] * 35
+        right = [(answer,) == row.targets for answer, row in zip(answers, rows, strict=True)]
+        kinds = [Kind.RIGHT if each else Kind.WRONG for each in right]
+        outcomes = map(Outcome, [row.id for row in rows], kinds, map(float, right), answers)
+        return Entry(name, tuple(outcomes), 10, "detail")
+
+    verdict = decide([said(SEED, "usual"), said(BEST, "rare")], rows, METRICS["macro_f1"], opened=1, seed=0)
+
+    assert verdict.comparisons[0].interval[0] > 0
+    assert verdict.sentence.endswith("p = 0.062); too few rows differ for the test to show this.")
 
 
 def test_what_rows_of_graded_scores_can_show_is_measured() -> None:
