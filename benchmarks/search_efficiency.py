@@ -22,8 +22,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.landscapes import CALLS, FAMILIES
-from benchmarks.problems import Problem
+from benchmarks.problems import Params, Problem
 from benchmarks.races import METHODS, OUR_CALLS, OURS, ROOT, Race, Result, Store, all_races, run_all
 from benchmarks.replays import LIST_CALLS, Table, tables
 
@@ -35,6 +37,7 @@ READINGS = (500, 1000, 2000, 5000)
 
 CLASSIC = ("random", "tpe", "tpe-halving", "mipro", "capo")  # rivals on a structured space
 NOT_HALVING = ("random", "tpe", "tpe-halving", "mipro", "capo")
+TOLD = (8, 16, 32, 64, 128)  # prompts
 NEAR, NEARER = 5.0, 2.0  # points of regret at which a search has arrived: in a large space, in a list
 
 
@@ -175,6 +178,31 @@ def floors(found: Sequence[Table], seeds: int) -> str:
     return "Points by which the best dev mean misses the best prompt when all was asked: " + "; ".join(said) + "."
 
 
+def told(found: Sequence[Table], seeds: int, calls: int = 1000) -> str:
+    """Say what halving reaches on grids if it is told which prompts are the best: what it is worth to know them."""
+    grids, told_of = [table for table in found if table.family == "grid"], {n: list[float]() for n in TOLD}
+    for table in grids:
+        for seed in range(seeds):
+            problem, rng = table.problem(seed), np.random.default_rng(seed)
+            best = sorted(problem.space.points(), key=problem.regret)
+            for n, regrets in told_of.items():
+                regrets.append(problem.regret(_halved(problem, best[:n], calls, rng)))
+    said = "; ".join(f"{n:,}: {statistics.fmean(regrets):.1f}" for n, regrets in told_of.items() if regrets)
+    what = f"Mean regret on {len(grids)} grids at {calls:,} calls of halving that is told the best so many prompts"
+    return f"{what}: {said}." if grids else ""
+
+
+def _halved(problem: Problem, prompts: Sequence[Params], calls: int, rng: np.random.Generator) -> Params:
+    """Halve prompts until one is left, each time for an equal share of the calls, all on the same rows."""
+    able = [prompts[i] for i in rng.permutation(len(prompts))]
+    rows, asked, rounds = rng.permutation(len(problem.rows)), 0, math.ceil(math.log2(len(prompts)))
+    while len(able) > 1:
+        asked += min(calls // rounds // len(able), len(rows) - asked)
+        able.sort(key=lambda params: -float(problem.column(params)[rows[:asked]].sum()))
+        able = able[: -(-len(able) // 2)]
+    return able[0]
+
+
 def _dev_choice(problem: Problem) -> float:
     return problem.regret(max(problem.space.points(), key=lambda params: float(problem.column(params).mean())))
 
@@ -290,7 +318,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     table = render(lines)
     if "table" in args.source:
         run = {race.name for race in races}
-        table += f"\n\n{floors([one for one in tables(data) if one.name in run], seeds['table'])}"
+        found = [one for one in tables(data) if one.name in run]
+        table += f"\n\n{floors(found, seeds['table'])}\n{told(found, seeds['table'])}"
     print(table)
     if args.each:
         print("\n" + render(each_lines(results)))

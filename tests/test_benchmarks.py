@@ -10,7 +10,7 @@ import pytest
 from benchmarks import bookkeeping, races, replays, rivals
 from benchmarks.landscapes import FAMILIES, landscape
 from benchmarks.problems import Params, Problem
-from benchmarks.search_efficiency import Bar, Line, floors, log, render
+from benchmarks.search_efficiency import Bar, Line, floors, log, render, told
 from search_spaces.space import Dimension
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "tabular"
@@ -137,6 +137,15 @@ def test_the_floor_of_a_table_is_what_the_dev_rows_would_choose() -> None:
     table = replays._table("tiny", "list", listing.truth, listing.whole)
 
     assert "1 lists, spread > 3: 7.0 in the mean, 2 or more on 1 of them" in floors([table], 2)
+
+
+def test_halving_that_is_told_the_best_prompts_goes_by_the_dev_rows_among_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told of one it has it; told of more it takes what the rows say, which here is the second of three."""
+    right = np.arange(60) < np.array([6, 50, 40])[:, None]
+    listing = replays._List("tiny", ("a", "b", "c"), right, _rows(60), np.array([10.0, 80.0, 87.0]))
+    monkeypatch.setattr("benchmarks.search_efficiency.TOLD", (1, 3))
+
+    assert told([replays._table("tiny", "grid", listing.truth, listing.whole)], 2).endswith("prompts: 1: 0.0; 3: 7.0.")
 
 
 def test_a_bar_compares_with_the_best_that_arrives() -> None:
