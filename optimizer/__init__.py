@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from optimizer.journey import Watch, tune
     from optimizer.making import make_task
     from optimizer.models import register_embedded
+    from optimizer.predicting import predict
     from optimizer.rechecking import recheck
     from optimizer.task import load_task
     from optimizer.teleprompter import PromptSearch
@@ -41,6 +42,7 @@ __all__ = [
     "history",
     "load_task",
     "make_task",
+    "predict",
     "recheck",
     "register_embedded",
     "tune",
@@ -59,6 +61,7 @@ _HOME = {
     "history": "archive",
     "load_task": "task",
     "make_task": "making",
+    "predict": "predicting",
     "recheck": "rechecking",
     "register_embedded": "models",
     "tune": "journey",

@@ -20,9 +20,8 @@ from optimizer.options import db_option, env_option, json_option, run_option, tr
 from optimizer.terminal import err, next_step, out, out_data, out_grid, out_json, stoppable, where
 
 if TYPE_CHECKING:
-    from optimizer.budget import Caps
     from optimizer.predicting import Predicted
-    from optimizer.records import Run, Verdict
+    from optimizer.records import Verdict
 
 
 @click.command()
@@ -119,18 +118,23 @@ def _findings_text(verdict: Verdict, texts: Mapping[str, str], rows: int) -> Non
 @click.option("-o", "--output", type=click.Path(), help="CSV file to write; stdout by default.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 def predict(
-    file: str, trial: str | None, run: int | None, db: str, output: str | None, force: bool, **most: float | None
+    file: str,
+    trial: str | None,
+    run: int | None,
+    db: str,
+    output: str | None,
+    force: bool,
+    **caps: Any,  # noqa: ANN401
 ) -> None:
     """Apply the winner to the rows in FILE: a CSV of them and its answers, and the score where the rows have a target.
 
     What a cap or Ctrl-C ends is written as far as it went; the same command goes on from there, and buys nothing twice.
     """
-    from optimizer.archive import History
     from optimizer.events import Destination, Notice
     from optimizer.exports import Target, write_bytes
     from optimizer.journey import Watch
     from optimizer.plain import answers_csv
-    from optimizer.predicting import predict_file
+    from optimizer.predicting import predict as ask
 
     target = Target(Path(output).parent, Path(output).name, force) if output else None
     if target:
@@ -144,10 +148,8 @@ def predict(
             err(told.text if isinstance(told, Notice) else f"calls go to {told}")
 
     number, named = trial_of(trial, run)
-    chosen = History(db).run(named, won=number is None)
-    watch, caps = Watch(event, stop), _capped(chosen, most)
     with stoppable(stop, err):
-        done = predict_file(Path(file), chosen, trial=number, caps=caps, db=db, watch=watch)
+        done = ask(file, named, trial=number, db=db, watch=Watch(event, stop), **caps)
     text = answers_csv(done.rows, done.answers, done.inputs, done.target)
     if target:
         err(f"{write_bytes(text.encode(), target)}: written")
@@ -178,17 +180,6 @@ def _say_predicted(done: Predicted) -> None:
         err(f"{done.metric}: {percent(done.score)} (95 % interval {spread(done.interval)})")
         if done.seen:
             err(f"{done.seen} of the scored rows stood in the run's own data: this is not a score on new rows.")
-
-
-def _capped(run: Run, most: Mapping[str, float | None]) -> Caps:
-    """Let the caps that were given take the place of the task's."""
-    from dataclasses import replace
-
-    from optimizer.preparing import caps
-    from optimizer.task import Task
-
-    given: dict[str, Any] = {name.removeprefix("max_"): value for name, value in most.items() if value is not None}
-    return replace(caps(Task.model_validate(run.task)), **given)
 
 
 @click.command()

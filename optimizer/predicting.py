@@ -5,7 +5,7 @@ Rows need no wanted answer; those that have one are scored by the same code as i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Hashable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,15 +16,18 @@ from optimizer import label_sets
 from optimizer.budget import Budget, Caps
 from optimizer.errors import BudgetSpent, InputError, Interrupted
 from optimizer.evaluate import Answered, Evaluator
+from optimizer.handed import NAME
 from optimizer.handover import renderer_for
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.models import Model, destination
 from optimizer.overlap import same_inputs
 from optimizer.own_metric import is_own
+from optimizer.phrases import counted
 from optimizer.preparing import caps as task_caps
 from optimizer.preparing import context, pace, task_model
 from optimizer.records import Run, Trial
+from optimizer.report import percent
 from optimizer.scoring import METRICS, Metric, interval, summarise
 from optimizer.store import Store
 from optimizer.task import Task
@@ -34,13 +37,13 @@ from search_spaces.prompt import Example
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """What `predict_file` returns: rows and answers, and the score over the rows that have a wanted answer.
+    """What `predict` returns: an answer for each row, in their order, and the score over those with a wanted answer.
 
-    Where an answer may name several labels, it is given as those that were read, as the rows of a run have them.
-    `seen` counts scored rows that stood in the run's own data: on those the score is not one of new rows. `unscored`
-    says why rows with a wanted answer have no score, where the metric is neither ours nor free. `usd` is what the
-    completions cost, None where no price is known. `ended` is what ended it before all rows were asked: of the rows
-    without an answer `unasked` were not asked, or hold no text.
+    An answer is None where none could be had; where it may name several labels, it is given as those that were read,
+    as the rows of a run have them. `seen` counts scored rows that stood in the run's own data: on those the score is
+    not one of new rows. `unscored` says why rows with a wanted answer have no score, where the metric is neither ours
+    nor free. `usd` is what the completions cost, None where no price is known. `ended` is what ended it before all rows
+    were asked: of the rows without an answer `unasked` were not asked, or hold no text.
     """
 
     rows: tuple[Example, ...]
@@ -58,90 +61,144 @@ class Predicted:
     unscored: str = ""
     unasked: int = 0
 
+    def __repr__(self) -> str:
+        """Say what came of it; its rows would fill the screen."""
+        found = sum(answer is not None for answer in self.answers)
+        score = f", {self.metric} {percent(self.score)}" if self.score is not None else ""
+        ended = f"; {self.ended}" if self.ended else ""
+        answers = f"{counted(found, 'answer')} to {counted(len(self.rows), 'row')}"
+        return f"<Predicted: {answers}{score}; {self.bought:,} bought{ended}>"
 
-def predict_file(
-    path: Path,
-    run: Run,
+
+def predict(  # noqa: PLR0913 - each names one thing
+    rows: object,
+    run: Run | int | None = None,
     *,
     trial: int | None = None,
-    caps: Caps | None = None,
     db: str | Path = "results.db",
+    model: Model | None = None,
+    max_calls: int | None = None,
+    max_usd: float | None = None,
     watch: Watch | None = None,
 ) -> Predicted:
-    """Apply a prompt of a run to the rows of a file, through the same ledger.
+    """Ask the winner of a run, or another of its prompts, rows through the same ledger: none is bought twice.
 
-    The winner's, unless another `trial` is named; `caps` take the place of the task's. The watch is told where calls
-    go and how many there are. An answer is None where none could be had. Where a cap or the watch ends it, what there
-    is by then is returned, and the same call goes on from there.
+    What a cap or the watch ends is returned as far as it went, and the same call goes on from there. Rows need no
+    wanted answer, and a metric that is a judge's or your own does not score them.
+
+    Parameters
+    ----------
+    rows
+        The path of a file, or rows as `make_task` takes them: a list of dicts, a data frame, a data set, DSPy's
+        examples. They have the inputs of the prompt as columns.
+    run, trial
+        Which prompt; the winner of the latest run that has one by default. `tuned.run` is a run, too.
+    db
+        The results database.
+    model
+        Overrides the model that the run's task names; of the same name.
+    max_calls, max_usd
+        Caps on calls bought and US dollars, in place of the task's; 0 is none.
+    watch
+        Follows the calls, and stops them.
 
     Raises
     ------
     InputError
-        If the run has no winner or no such trial, or the rows lack an input of its prompt.
+        If the run has no winner or no such trial, was tuned on another model, or the rows lack an input of its prompt.
+    ProviderError
+        If the provider refuses every call.
     """
-    if run.winner is None and trial is None:
-        raise InputError(f"run {run.id} has no winner ({run.status}). Finish it with `phrasetune tune`.")
-    task, watch = Task.model_validate(run.task), watch or Watch()
-    model = _opened(run, task)
-    rows = new_rows(path, task)
-    written = [row for row in rows if row.text.strip()]
+    watch = watch or Watch()
+    with Store(db) as store:
+        chosen = run if isinstance(run, Run) else store.run(run, won=trial is None)
+    if chosen.winner is None and trial is None:
+        raise InputError(f"run {chosen.id} has no winner ({chosen.status}). Finish it with `phrasetune tune`.")
+    task = Task.model_validate(chosen.task)
+    model, examples = _opened(chosen, task, model), new_rows(rows, task)
     if place := destination(model):
         watch.event(place)
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
-        chosen = store.trial(run, trial)
-        budget, how = Budget(caps or task_caps(task)), pace(model, task.model)
-        ledger = Ledger(model, store, run.id, budget, how, watch.stop, watch.notice, context(task.model))
-        known = [row for name in ("train", "dev", "test") for row in store.examples(run.data, name)]
-        unscored, labels, several = why_unscored(run.metric), labels_of(task, known), several_of(task, known)
-        metric = METRICS["exact_match"] if unscored else objective(task, labels)
-        odd = set() if unscored else _strange(path, rows, task, metric, labels, watch)
-        evaluate = Evaluator(ledger, renderer_for(chosen, run.task), metric)
-        asked = replace(chosen, outcomes=store.outcomes(run.id, chosen.number))
+        asked = store.trial(chosen, trial)
+        asked = replace(asked, outcomes=store.outcomes(chosen.id, asked.number))
+        known = [row for name in ("train", "dev", "test") for row in store.examples(chosen.data, name)]
+        judging = _judging(chosen, task, known, examples)
+        if judging.said:
+            watch.notice(f"{rows if isinstance(rows, str | Path) else NAME}: {judging.said}")
+        budget, how = Budget(_caps(task, max_calls, max_usd)), pace(model, task.model)
+        ledger = Ledger(model, store, chosen.id, budget, how, watch.stop, watch.notice, context(task.model))
         with closing(ledger):
-            found, ended = _answers(evaluate, asked, written, watch)
+            evaluate = Evaluator(ledger, renderer_for(asked, chosen.task), judging.metric)
+            return _predicted(evaluate, asked, examples, judging, watch)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judging:
+    """How new rows are scored: `odd` are the ids of those that are not, and `said` tells of them.
+
+    `unscored` says why none is; `several` are the labels of which an answer may name more than one; `own` are the
+    inputs of the run's own rows.
+    """
+
+    name: str
+    metric: Metric
+    several: tuple[str, ...]
+    odd: Collection[str]
+    said: str
+    unscored: str
+    own: Collection[Hashable]
+
+
+def _judging(run: Run, task: Task, known: Sequence[Example], rows: Sequence[Example]) -> _Judging:
+    unscored, labels, several = why_unscored(run.metric), labels_of(task, known), several_of(task, known)
+    metric = METRICS["exact_match"] if unscored else objective(task, labels)
+    odd, said = (set[str](), "") if unscored else strange(rows, task, metric, labels)
+    return _Judging(run.metric, metric, several, odd, said, unscored, {same_inputs(row) for row in known})
+
+
+def _predicted(
+    evaluate: Evaluator, asked: Trial, rows: tuple[Example, ...], judging: _Judging, watch: Watch
+) -> Predicted:
+    """Ask the rows that hold a text, and score those whose wanted answer the task knows."""
+    written = [row for row in rows if row.text.strip()]
+    found, ended = _answers(evaluate, asked, written, watch)
     answered = {row.id: answer for row, answer in zip(written, found, strict=True)}
-    pairs = [(row, answered[row.id]) for row in written if row.targets and not unscored and row.id not in odd]
-    outcomes = evaluate.outcomes([row for row, _ in pairs], [answer for _, answer in pairs])
-    examples, seen = {row.id: row for row in rows}, {same_inputs(row) for row in known}
-    unasked = len(rows) - (sum(not completion.error for _, completion, _ in found) if ended else len(written))
+    scored = [row for row in written if row.targets and not judging.unscored and row.id not in judging.odd]
+    outcomes = evaluate.outcomes(scored, [answered[row.id] for row in scored])
+    examples, metric, ledger = {row.id: row for row in rows}, judging.metric, evaluate.ledger
+    several, given = judging.several, (answered[row.id][2] if row.id in answered else None for row in rows)
     return Predicted(
         rows,
-        tuple(_written(several, answered[row.id][2]) if row.id in answered else None for row in rows),
-        chosen.prompt.inputs,
-        chosen.prompt.output,
-        run.metric,
+        tuple(label_sets.reduced(answer, several) if several else answer for answer in given),
+        asked.prompt.inputs,
+        asked.prompt.output,
+        judging.name,
         summarise(metric, outcomes, examples),
         interval(metric, outcomes, examples, np.random.default_rng(0)),
-        sum(same_inputs(row) in seen for row, _ in pairs),
+        sum(same_inputs(row) in judging.own for row in scored),
         ledger.bought,
         ledger.reused,
-        budget.spent.usd if model.price else None,
+        ledger.budget.spent.usd if ledger.model.price else None,
         ended,
-        unscored if any(row.targets for row in rows) else "",
-        unasked,
+        judging.unscored if any(row.targets for row in rows) else "",
+        len(rows) - (sum(not completion.error for _, completion, _ in found) if ended else len(written)),
     )
 
 
-def _strange(
-    path: Path, rows: Sequence[Example], task: Task, metric: Metric, labels: Sequence[str], watch: Watch
-) -> set[str]:
-    """Say which rows have an answer that the task does not know, before anything is bought."""
-    found, said = strange(rows, task, metric, labels)
-    if said:
-        watch.notice(f"{path}: {said}")
-    return found
+def _caps(task: Task, calls: int | None, usd: float | None) -> Caps:
+    """Let the caps that were given take the place of the task's."""
+    for name, cap in (("max_calls", calls), ("max_usd", usd)):
+        if cap is not None and cap < 0:
+            raise InputError(f"{name} = {cap:g}: must be at least 0, which is no cap. Give another, or leave it out.")
+    of_task = task_caps(task)
+    return replace(of_task, calls=of_task.calls if calls is None else calls, usd=of_task.usd if usd is None else usd)
 
 
-def _written(several: tuple[str, ...], answer: str | None) -> str | None:
-    """Write an answer as it was scored: of one that may name several labels, those that were read."""
-    return label_sets.reduced(answer, several) if several else answer
-
-
-def _opened(run: Run, task: Task) -> Model:
-    """Open the model that a run was tuned on."""
-    model = task_model(task.model)
+def _opened(run: Run, task: Task, model: Model | None) -> Model:
+    """Open the model that a run was tuned on, unless it was brought."""
+    model = model or task_model(task.model)
     if model.name != run.model:
-        raise InputError(f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Name that model.")
+        raise InputError(f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Hand that over: model=….")
     return model
 
 

@@ -14,6 +14,7 @@ from optimizer.cells import shown
 from optimizer.columns import empty_rows
 from optimizer.data import SplitPlan, split, to_examples
 from optimizer.errors import DataError, TaskError, meant, one_of
+from optimizer.handed import as_table
 from optimizer.metrics import Metric, get_metric
 from optimizer.oddities import oddities
 from optimizer.overlap import same_inputs
@@ -212,10 +213,16 @@ def shown_rows(task: Task, data: Dataset, labels: tuple[str, ...]) -> tuple[tupl
     return kept, [said] if len(kept) < len(examples) else []
 
 
-def new_rows(path: Path, task: Task) -> tuple[Example, ...]:
-    """Read rows to be answered; those that have a wanted answer can be scored, those without a text cannot be asked."""
+def new_rows(rows: object, task: Task) -> tuple[Example, ...]:
+    """Read rows to be answered, from a file or handed over.
+
+    Those that have a wanted answer can be scored, those without a text cannot be asked.
+    """
     data = task.data
-    table = read_table(path, query=data.query if path.suffix.lower() in SUFFIXES else "")
+    if isinstance(rows, str | Path):
+        table = read_table(Path(rows), query=data.query if Path(rows).suffix.lower() in SUFFIXES else "")
+    else:
+        table = as_table(rows)
     known = data.target in table.columns
     return to_examples(
         table,

@@ -19,12 +19,11 @@ from pathlib import Path
 import optuna
 import pytest
 
-from optimizer import history, tune
+from optimizer import history, predict, tune
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, Interrupted, ModelError, StoreError
 from optimizer.events import Decided, Event, Stage
 from optimizer.journey import Watch
-from optimizer.predicting import predict_file
 from optimizer.preparing import prepare
 from optimizer.records import Completion, Request, State, Trial
 from optimizer.store import Store
@@ -407,8 +406,8 @@ def test_the_winner_answers_new_rows(copied: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare.csv"
     bare.write_text("text\nplease cancel my plan\n", encoding="utf-8")
 
-    first, again = (predict_file(new, run, db=copied) for _ in range(2))
-    without = predict_file(bare, run, db=copied)
+    first, again = (predict(new, run, db=copied) for _ in range(2))
+    without = predict(bare, run, db=copied)
 
     labels = set(prepare(tmp_path / "task.toml").labels)
     assert set(first.answers) <= labels
@@ -424,7 +423,7 @@ def test_rows_without_the_prompts_input_are_refused(copied: Path, tmp_path: Path
     new.write_text("message\nhello\n", encoding="utf-8")
 
     with pytest.raises(InputError, match="text"):
-        predict_file(new, history(copied).run(), db=copied)
+        predict(new, history(copied).run(), db=copied)
 
 
 def test_open_answers_get_a_rival_that_says_what_it_is(tmp_path: Path) -> None:
@@ -517,7 +516,7 @@ def test_another_model_is_another_run(tmp_path: Path) -> None:
         ("watched", "interrupted"),
     ]
     with pytest.raises(InputError, match="was tuned on 'other', not 'embedded'"):
-        predict_file(tmp_path / "rows.csv", history(tmp_path / "r.db").run(), db=tmp_path / "r.db")
+        predict(tmp_path / "rows.csv", history(tmp_path / "r.db").run(), db=tmp_path / "r.db")
 
 
 def test_a_run_that_another_process_works_on_is_left_to_it(tmp_path: Path) -> None:
@@ -600,8 +599,8 @@ def test_rows_without_a_wanted_answer_are_answered_too(copied: Path, tmp_path: P
     new = tmp_path / "new.csv"
     new.write_text("text,label\nI was charged twice,billing\nno answer yet,\n", encoding="utf-8")
 
-    done = predict_file(new, run, db=copied)
-    own = predict_file(tmp_path / "rows.csv", run, db=copied)
+    done = predict(new, run, db=copied)
+    own = predict(tmp_path / "rows.csv", run, db=copied)
 
     assert len(done.answers) == 2
     assert (done.seen, own.seen) == (0, 200)

@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 from server import ChatServer, says
 
-from optimizer import history, tune
+from optimizer import history, predict, tune
 from optimizer.baseline import Budget, Lesson
 from optimizer.errors import DataError, TaskError
 from optimizer.linear import Refit, load, train
 from optimizer.metrics import get_metric
-from optimizer.predicting import predict_file
 from optimizer.preparing import prepare
 from optimizer.scoring import summarise
 from optimizer.store import Store
@@ -176,7 +175,7 @@ def test_new_rows_are_given_the_labels_that_were_read(
     (tmp_path / "new.csv").write_text('text,topics\ninvoice crash,"price, bug"\n', encoding="utf-8")
     server.misbehave(says(said))
 
-    found = predict_file(tmp_path / "new.csv", tuned.run, db=tmp_path / "r.db")
+    found = predict(tmp_path / "new.csv", tuned.run, db=tmp_path / "r.db")
 
     assert found.answers == (written,)
     assert found.score == pytest.approx(score)

@@ -8,14 +8,16 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 from threading import Event
+from typing import Any
 
+import pyarrow as pa
 import pytest
 from server import ChatServer
 
-from optimizer.budget import Caps
-from optimizer.errors import BudgetSpent, Interrupted
+from optimizer import make_task, predict, tune
+from optimizer.errors import BudgetSpent, InputError, Interrupted, StoreError
 from optimizer.journey import Watch
-from optimizer.predicting import predict_file
+from optimizer.records import Completion, Request
 from optimizer.store import Store
 from tests.conftest import Command
 from tests.recorded import Tried, write_run
@@ -126,14 +128,80 @@ def test_what_is_stopped_is_returned(db: Path) -> None:
     with Store(db) as store:
         run = store.run()
 
-    capped = predict_file(db.parent / "new.csv", run, caps=Caps(calls=5), db=db)
-    stopped = predict_file(db.parent / "new.csv", run, db=db, watch=watch)
+    capped = predict(db.parent / "new.csv", run, max_calls=5, db=db)
+    stopped = predict(db.parent / "new.csv", run, db=db, watch=watch)
 
     assert isinstance(capped.ended, BudgetSpent)
     assert isinstance(stopped.ended, Interrupted)
     assert (capped.bought, stopped.bought) == (5, 0)
     assert capped.answers == stopped.answers
     assert sum(answer is not None for answer in stopped.answers) == 5
+
+
+def test_rows_of_a_program_are_asked_as_those_of_a_file(db: Path, server: ChatServer) -> None:
+    """Whatever they come in: in their order, scored where an answer is wanted, and none bought twice."""
+    with (db.parent / "new.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    bare: list[dict[str, str | None]] = [{"text": row["text"], "label": None} for row in reversed(rows)]
+
+    of_file = predict(str(db.parent / "new.csv"), db=db)
+    of_frame = predict(pa.Table.from_pylist(rows), 1, db=db, max_calls=0)
+    unscored = predict([*bare, {"text": " "}], 1, trial=1, db=db)
+
+    assert (of_file.bought, of_frame.bought, len(server.log)) == (30, 0, 30)
+    assert of_frame.answers == of_file.answers
+    assert of_frame.score == of_file.score is not None
+    assert unscored.answers == (*reversed(of_file.answers), None)
+    assert (unscored.score, unscored.unasked) == (None, 1)
+    assert repr(unscored) == "<Predicted: 30 answers to 31 rows; 0 bought>"
+
+
+def test_a_model_of_ones_own_is_handed_over_again(tmp_path: Path) -> None:
+    """A run that was tuned on one cannot be asked without it, and says so."""
+    rows = [{"text": f"row {i}", "label": "ab"[i % 2]} for i in range(40)]
+    model = Upper()
+    task = make_task(rows, search={"calls": 12, "trials": 2}, baseline={"trials": 1}, space={"template": "plain"})
+    tuned = tune(task, db=tmp_path / "r.db", model=model)
+
+    found = predict([{"text": "row a"}, {"text": "row b"}], tuned.run, db=tmp_path / "r.db", model=model)
+
+    assert found.answers == ("a", "b")
+    with pytest.raises(InputError, match=r"was tuned on 'upper', not 'embedded'\. Hand that over: model="):
+        predict([{"text": "row a"}], tuned.run, db=tmp_path / "r.db")
+
+
+class Upper:
+    """Answers with the last letter of the last text, if that is a label."""
+
+    name = "upper"
+    address = ""
+    price = (0.0, 0.0)
+
+    def complete(self, request: Request) -> Completion:
+        """Answer."""
+        return Completion("b" if "row b" in request.messages[-1].content else "a")
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "said"),
+    [
+        ({"rows": 5}, InputError, "rows: a int was given"),
+        ({"rows": [{"message": "hello"}]}, InputError, "rows: unknown input column 'text'; allowed: message"),
+        ({"run": 7}, StoreError, "has no run 7; allowed: 1"),
+        ({"trial": 7}, InputError, "run 1 has no trial 7"),
+        ({"max_calls": -1}, InputError, "max_calls = -1: must be at least 0"),
+        ({"db": "none.db"}, StoreError, "none.db: no results here"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_before_anything_is_bought(
+    db: Path, server: ChatServer, given: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    """In one sentence; nothing is made."""
+    with pytest.raises(error, match=said):
+        predict(**{"rows": [{"text": "hello"}], "db": db, **given})
+
+    assert len(server.log) == 0
+    assert not Path("none.db").exists()
 
 
 def test_another_trial_than_the_winner_is_applied(db: Path, server: ChatServer, command: Command) -> None:
@@ -166,7 +234,7 @@ def test_a_server_that_is_not_there_is_waited_for_aloud(tmp_path: Path, monkeypa
 
     with Store(path) as store:
         run = store.run()
-    done = predict_file(tmp_path / "new.csv", run, db=path, watch=Watch(event, stop))
+    done = predict(tmp_path / "new.csv", run, db=path, watch=Watch(event, stop))
 
     assert isinstance(done.ended, Interrupted)
     assert said[-1] == f"nobody answers at {address} (connection refused); waiting for it"
