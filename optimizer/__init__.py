@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from optimizer.journey import Watch, tune
     from optimizer.making import make_task
     from optimizer.models import register_embedded
+    from optimizer.outlook import plan
     from optimizer.predicting import predict
     from optimizer.rechecking import recheck
     from optimizer.task import load_task
@@ -42,6 +43,7 @@ __all__ = [
     "history",
     "load_task",
     "make_task",
+    "plan",
     "predict",
     "recheck",
     "register_embedded",
@@ -61,6 +63,7 @@ _HOME = {
     "history": "archive",
     "load_task": "task",
     "make_task": "making",
+    "plan": "outlook",
     "predict": "predicting",
     "recheck": "rechecking",
     "register_embedded": "models",

@@ -14,30 +14,22 @@ if TYPE_CHECKING:
     from optimizer.task import Task
 
 
-def require_allowed(name: str, *, allowed: bool) -> None:
-    """Refuse to run a program that is not allowed to run."""
-    if not allowed:
-        raise InputError(
-            f"program {name!r} is code of your own, and is run only if that is allowed. Read it, then give "
-            "--allow-code."
-        )
-
-
 def tune_program(
     task: Task, name: str | None, db: str, *, allow_code: bool, quiet: bool, save: str | None
 ) -> TunedProgram:
     """Tune a program on a task, and save its state if that is wanted."""
     if name is None:
         raise InputError("--save: no program is tuned. Name one with --program, or leave it out.")
-    require_allowed(name, allowed=allow_code)
+    from optimizer.journey import Watch
+    from optimizer.live import LiveView
+    from optimizer.own_metric import require_allowed
+    from optimizer.program_tuning import tune_program as run_tune
+
+    require_allowed(f"program {name!r}", allowed=allow_code)
     if save and (Path(save).exists() or Path(save).suffix != ".json"):
         raise InputError(f"--save {save}: must be a new file that ends in .json. Name another.")
     if save and not Path(save).parent.is_dir():
         raise InputError(f"--save {save}: no such folder. Make it, or name another.")
-    from optimizer.journey import Watch
-    from optimizer.live import LiveView
-    from optimizer.program_tuning import tune_program as run_tune
-
     stop = threading.Event()
     with resumable(db), LiveView(quiet=quiet) as view, stoppable(stop, view.say):
         tuned = run_tune(task, name, db=db, watch=Watch(view, stop))

@@ -8,26 +8,19 @@ from __future__ import annotations
 import shlex
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from optimizer.cli_programs import require_allowed
 from optimizer.errors import InputError
 from optimizer.options import changed, code_option, db_option, env_option, json_option, program_option, tune_options
 from optimizer.terminal import err, next_step, out, out_grid, out_json, stoppable
 
 if TYPE_CHECKING:
     from optimizer.checks import Check
-    from optimizer.journey import Watch
-    from optimizer.models import Model
-    from optimizer.planning import Estimate, Probe, Terms
-    from optimizer.preparing import Plan
-    from optimizer.task import Task
-    from optimizer.task_sections import ModelSpec
+    from optimizer.outlook import Planned
 
 
 @click.command()
@@ -45,35 +38,28 @@ def plan(task: str, db: str, offline: bool, allow_code: bool, as_json: bool, **c
     It takes the options of `tune`. First the seed prompt is asked 5 training rows, to measure what a call takes; a
     program is run on 4, as it came and with the most demos.
     """
-    from optimizer import ladder
+    from optimizer.events import Destination, Notice
     from optimizer.journey import Watch
-    from optimizer.planning import Terms
-    from optimizer.preparing import pace, prepare
+    from optimizer.outlook import plan as look_ahead
     from optimizer.task import load_task
 
     del changes["quiet"]  # there is no live view
-    program = changes.pop("program")
-    if program:
-        require_allowed(program, allowed=allow_code)
-    ready = prepare(changed(load_task(task), changes), allow_code=allow_code)
-    ladder.choose(ready.task, labelled=bool(ready.labels))
-    model = _priced(ready.task, ready.task.model, keyless=offline)
-    beside = {role: _priced(ready.task, spec, keyless=offline) for role, spec in ready.beside.items()}
-    say = err if as_json else out
-    _say_place(ready, model, beside, say)
-    others = {role: Terms(each.price, pace(each, ready.beside[role])) for role, each in beside.items()}
-    terms = Terms(model.price, pace(model, ready.task.model), others)
-    stop = threading.Event()
+    program, stop, say = changes.pop("program") or "", threading.Event(), err if as_json else out
+
+    def event(told: object) -> None:
+        if isinstance(told, Destination | Notice):
+            say(told.text if isinstance(told, Notice) else f"calls go to {told}")
+
     with stoppable(stop, err):
-        asked = (ready, model, terms, db, Watch(stop=stop))
-        found = _of_program(program, *asked, offline=offline) if program else _of_prompts(*asked, offline=offline)
-    _say_rows(ready, found, say)
+        ours, watch = changed(load_task(task), changes), Watch(event, stop)
+        found = look_ahead(ours, db=db, program=program, offline=offline, watch=watch, allow_code=allow_code)
+    _say_rows(found, say)
     if as_json:
-        out_json(_plan_record(ready, model, found))
+        out_json(_plan_record(found, program))
         return
-    _estimate_text(ready, found)
+    _estimate_text(found)
     again = [word for word in sys.argv[2:] if word not in {"--offline", "--quiet"}]
-    most = ready.task.search.max_calls
+    most = found.ready.task.search.max_calls
     if most and most <= found.held:
         next_step(f"allow more than {found.held:,} calls (--max-calls): `tune` refuses so few")
         return
@@ -149,123 +135,58 @@ def _checks(task: str | None, db: Path, options: dict[str, Any], *, allow_code: 
         yield from checks.model(None, ModelSpec(name=options["model"], api_base=options["api_base"] or ""))
 
 
-def _priced(task: Task, spec: ModelSpec, *, keyless: bool) -> Model:
-    """Open a model of a task, and refuse caps that need a price that nobody knows."""
-    from optimizer import front, ledger
-    from optimizer.preparing import constraints, task_model
-
-    model = task_model(spec, keyless=keyless)
-    ledger.require_price(model, task.search.max_usd)
-    front.require_price(model.name, model.price, constraints(task))
-    return model
-
-
-@dataclass(frozen=True)
-class _Planned:
-    """An estimate and what it is made from.
-
-    `size` is that of the space, `rows` how many of the dev rows the search looks at, `looks` how many answers, `held`
-    the calls that are kept for the verdict. `head`, `foot` and `more` are what else is to be said, in text and in JSON.
-    """
-
-    estimate: Estimate
-    probe: Probe
-    size: float
-    rows: int
-    looks: int
-    held: int
-    head: Sequence[str]
-    foot: Sequence[str]
-    more: Mapping[str, Any]
-
-
-def _of_prompts(ready: Plan, model: Model, terms: Terms, db: str, watch: Watch, *, offline: bool) -> _Planned:
-    """Ask the seed prompt a few rows, and estimate what a search of prompts takes."""
-    import numpy as np
-
-    from optimizer.planning import estimate
-    from optimizer.planning_tables import basis, probe_text
-    from optimizer.preparing import dev_rows, held_calls, looks
-    from optimizer.probing import probe
-
-    shown = probe(ready, model, db, watch, offline=offline)
-    found = estimate(ready, shown, terms, np.random.default_rng(ready.task.search.seed))
-    space = f"space: {ready.space.size:,.0f} prompts of {found.prompt.low:,.0f} to {found.prompt.high:,.0f} tokens"
-    head = (space, probe_text(shown, terms))
-    counts = (ready.space.size, len(dev_rows(ready)), looks(ready), held_calls(ready))
-    return _Planned(found, shown, *counts, head, basis(shown, terms), {})
-
-
-def _of_program(  # noqa: PLR0913 - as above
-    name: str, ready: Plan, model: Model, terms: Terms, db: str, watch: Watch, *, offline: bool
-) -> _Planned:
-    """Run a program on a few rows, and estimate what a search of programs takes."""
-    from optimizer.planning_tables import program_basis, program_text
-    from optimizer.program_planning import estimate, try_program
-
-    tried = try_program(ready, name, model, db, watch, offline=offline)
-    head, more = program_text(tried, terms), {"program": name, "calls_per_row": tried.calls}
-    found, foot = estimate(ready, tried, terms), program_basis(terms)
-    counts = (tried.size, tried.rows(ready), tried.looks(ready), tried.held)
-    return _Planned(found, tried.probe, *counts, head, foot, more)
-
-
-def _say_place(ready: Plan, model: Model, beside: Mapping[str, Model], say: Callable[[str], None]) -> None:
-    """Say where calls go, before anything is sent."""
-    from optimizer.models import destination
-
-    place = destination(model)
-    say(f"{ready.task.task.name} on {model.name}, judged by {ready.task.metric}")
-    say(f"calls go to {place}" if place else "calls do not leave this process")
-    for role, other in beside.items():
-        place = destination(other)
-        say(f"the {role} is {other.name}; its calls {f'go to {place}' if place else 'do not leave this process'}")
-
-
-def _say_rows(ready: Plan, found: _Planned, say: Callable[[str], None]) -> None:
+def _say_rows(found: Planned, say: Callable[[str], None]) -> None:
     """Say what rows there are, how many the search looks at, and what they can show."""
     from optimizer.drafting import power, splits
 
-    say(splits(ready.data))
-    if found.rows < len(ready.data.dev):
-        say(f"the search looks at {found.rows:,} of the dev rows, as many as {found.looks:,} calls can use")
-    say(power(found.rows, len(ready.data.test), ready.task.metric))
+    data = found.ready.data
+    say(splits(data))
+    if found.searched < len(data.dev):
+        say(f"the search looks at {found.searched:,} of the dev rows, as many as {found.looks:,} calls can use")
+    say(power(found.searched, len(data.test), found.ready.task.metric))
 
 
-def _estimate_text(ready: Plan, found: _Planned) -> None:
-    from optimizer.planning_tables import caps_text, estimate_grid
+def _estimate_text(found: Planned) -> None:
+    from optimizer.planning_tables import basis, caps_text, estimate_grid, probe_text, program_basis, program_text
 
-    for line in found.head:
+    terms, prompt = found.terms, found.estimate.prompt
+    if found.tried:
+        head, foot = program_text(found.tried, terms), program_basis(terms)
+    else:
+        space = f"space: {found.size:,.0f} prompts of {prompt.low:,.0f} to {prompt.high:,.0f} tokens"
+        head, foot = [space, probe_text(found.probe, terms)], basis(found.probe, terms)
+    for line in head:
         out(line)
     out()
     out_grid(estimate_grid(found.estimate))
     out()
-    for line in found.foot:
+    for line in foot:
         out(line)
-    out(caps_text(ready, found.estimate, found.held))
+    out(caps_text(found.ready, found.estimate, found.held))
 
 
-def _plan_record(ready: Plan, model: Model, found: _Planned) -> dict[str, Any]:
+def _plan_record(found: Planned, program: str) -> dict[str, Any]:
     from dataclasses import asdict
 
     from optimizer.drafting import least_gain
     from optimizer.models import destination
     from optimizer.preparing import caps
 
-    place, data, shown, done = destination(model), ready.data, found.probe, found.probe.completions
+    task, data, model, shown = found.ready.task, found.ready.data, found.model, found.probe
+    place, done = destination(model), shown.completions
     rows = {"train": len(data.train), "dev": len(data.dev), "test": len(data.test)}
-    used = {"dev": found.rows, "test": len(data.test)}
+    used = {"dev": found.searched, "test": len(data.test)}
     return {
-        "task": ready.task.task.name,
+        "task": task.task.name,
         "model": model.name,
         "address": place and place.address,
         "key": place and place.key,
         "price": model.price and [1e6 * each for each in model.price],
         "rows": rows,
-        "searched": found.rows,
-        "smallest_gain": {name: least_gain(n, ready.task.metric) for name, n in used.items()},
+        "searched": found.searched,
+        "smallest_gain": {name: least_gain(n, task.metric) for name, n in used.items()},
         "space": found.size if found.size != float("inf") else None,
-        **found.more,
+        **({"program": program, "calls_per_row": found.tried.calls} if found.tried else {}),
         "prompt_tokens": found.estimate.prompt,
         "probe": {
             "calls": len(done) + shown.failed,
@@ -279,7 +200,7 @@ def _plan_record(ready: Plan, model: Model, found: _Planned) -> dict[str, Any]:
         },
         "parts": [asdict(part) for part in found.estimate.parts],
         "total": asdict(found.estimate.total),
-        "caps": asdict(caps(ready.task)),
+        "caps": asdict(caps(task)),
     }
 
 

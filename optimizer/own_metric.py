@@ -30,6 +30,15 @@ def is_own(name: str) -> bool:
     return NAME.fullmatch(name) is not None
 
 
+def require_allowed(what: str, *, allowed: bool, instead: str = "leave it out") -> None:
+    """Refuse to run code of the user's, unless that is allowed; `what` it is, and what else could be done."""
+    if not allowed:
+        raise TaskError(
+            f"{what} is code of your own, and is run only if that is allowed. Read it, then give --allow-code (from "
+            f"Python allow_code=True), or {instead}."
+        )
+
+
 def load(name: str, folder: Path) -> Metric:
     """Import the module and make a metric of the function.
 

@@ -33,6 +33,14 @@ def estimate_grid(found: Estimate) -> Grid:
     return Grid("What it takes", ("part", "calls", "prompt tokens", "answer tokens", "dollars", "time"), rows)
 
 
+def total_text(found: Estimate) -> str:
+    """Say in a line what a run takes in all."""
+    total = found.total
+    usd = "at an unknown price" if total.usd is None else _range(total.usd, _dollars)
+    time = "in an unknown time" if total.seconds is None else _range(total.seconds, _time)
+    return f"{_range(total.calls, '{:,.0f}'.format)} calls, {usd}, {time}"
+
+
 def probe_text(probe: Probe, terms: Terms) -> str:
     """Say what the probe has shown, and what it cost."""
     done = probe.completions

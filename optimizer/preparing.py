@@ -228,11 +228,7 @@ def _own_metric(task: Task, *, allow_code: bool) -> Metric | None:
     """Load the metric of the user's own, if the task names one and it may be run."""
     if not own_metric.is_own(task.metric):
         return None
-    if not allow_code:
-        raise TaskError(
-            f"metric {task.metric!r} is code of your own, and is run only if that is allowed. "
-            "Read it, then give --allow-code (from Python allow_code=True), or name a metric that is built in."
-        )
+    own_metric.require_allowed(f"metric {task.metric!r}", allowed=allow_code, instead="name a metric that is built in")
     return own_metric.load(task.metric, task.folder)
 
 

@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 from server import ChatServer, Latency, says, status
 
+from optimizer import load_task, make_task, plan
+from optimizer.embedded import EmbeddedModel
+from optimizer.errors import TaskError
+from optimizer.events import Destination, Notice
 from optimizer.gateway import Pace
+from optimizer.journey import Watch
+from optimizer.options import changed
 from optimizer.planning import Estimate, Probe, Terms, estimate
 from optimizer.planning_tables import basis, caps_text, estimate_grid, probe_text
 from optimizer.preparing import Plan, held_calls, prepare
@@ -263,6 +269,39 @@ def test_a_probe_stays_within_the_caps(server: ChatServer, run: Command, tmp_pat
     assert "on 2 training rows" in said
     assert "caps: 2 calls (no search begins: 100 are kept for the verdict)" in said
     assert "Next: allow more than 100 calls (--max-calls): `tune` refuses so few" in said
+
+
+def test_plan_from_python_is_what_the_command_says(server: ChatServer, run: Command, tmp_path: Path) -> None:
+    """Through the same ledger; the watch is told where calls go before any does."""
+    options = ["--model", "openai/test-model", "--api-base", server.url]
+    known = json.loads(run("plan", "task.toml", *options, "--json").stdout)
+    told = list[object]()
+
+    task = changed(load_task(tmp_path / "task.toml"), {"model": "openai/test-model", "api_base": server.url})
+    planned = plan(task, db=tmp_path / "results.db", watch=Watch(told.append))
+
+    assert len(server.log) == 5
+    assert [list(part.calls) for part in planned.estimate.parts] == [part["calls"] for part in known["parts"]]
+    assert planned.estimate.total.usd == tuple(known["total"]["usd"])
+    assert (planned.searched, planned.held, planned.looks) == (known["searched"], 100, 250)
+    assert told == [Notice("small on openai/test-model, judged by accuracy"), Destination(server.url)]
+    assert repr(planned).startswith("<Planned: small on openai/test-model; 112–350 calls, $0.0")
+
+
+def test_plan_looks_at_rows_that_a_program_hands_over(tmp_path: Path) -> None:
+    """With a model of one's own as well; offline nothing is made."""
+    rows = [{"text": f"row {i}", "label": "ab"[i % 2]} for i in range(40)]
+    task = make_task(rows, search={"calls": 50}, space={"template": "plain"})
+
+    offline = plan(task, db=tmp_path / "r.db", model=EmbeddedModel(), offline=True)
+    made = (tmp_path / "r.db").exists()
+    asked = plan(task, db=tmp_path / "r.db", model=EmbeddedModel())
+
+    assert (offline.probe.completions, made) == ((), False)
+    assert len(asked.probe.completions) == 5
+    assert asked.estimate.total.usd == (0, 0)
+    with pytest.raises(TaskError, match=r"'programs:Sort' is code of your own.*allow_code=True"):
+        plan(task, db=tmp_path / "r.db", program="programs:Sort")
 
 
 @pytest.mark.parametrize(
