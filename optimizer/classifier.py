@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from optimizer.handover import renderer_for
 from optimizer.journey import Watch, walk
 from optimizer.ledger import Ledger
 from optimizer.models import Model
+from optimizer.own_metric import handed_name
 from optimizer.preparing import context, pace, ready, task_model
 from optimizer.prompt_text import prompt_text
 from optimizer.records import Dataset
@@ -61,7 +62,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # 
     description
         What is wanted, in a sentence or two, as you would tell a person.
     metric
-        What is maximized, by its name in a task file.
+        What is maximized: the name of a metric of a task file, or a function as `make_task` takes it.
     space
         What is locked, narrowed or added, as in `[space]` of a task file.
     api_base
@@ -93,7 +94,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # 
         *,
         budget: int = 500,
         description: str = "",
-        metric: str = "accuracy",
+        metric: str | Callable[..., Any] = "accuracy",
         space: Mapping[str, Any] | None = None,
         api_base: str = "",
         db: str | Path | None = None,
@@ -199,14 +200,15 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # 
         """Write the task down as a task file would; what its data file would hold is X and y."""
         model = self.model if isinstance(self.model, str) else self.model.name
         about = {"name": "classifier", "description": self.description, "labels": list(self._labels)}
+        scorer = None if isinstance(self.metric, str) else self.metric
         content = {
-            "task": about | {"metric": self.metric},
+            "task": about | {"metric": handed_name(scorer) if scorer else self.metric},
             "data": {"file": "X, y", "inputs": list(self._inputs), "target": answer},
             "model": {"name": model, "api_base": self.api_base},
             "search": {"calls": self.budget, "max_calls": self.budget, "seed": seed},
             "space": dict(self.space or {}),
         }
-        return check_task(content, "PromptClassifier")
+        return check_task(content, "PromptClassifier").model_copy(update={"scorer": scorer})
 
     def _opened(self) -> Model:
         return task_model(self._task.model) if isinstance(self.model, str) else self.model

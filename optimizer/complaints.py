@@ -63,7 +63,7 @@ def _unknown_key(loc: list[Any], task: Any) -> str:  # noqa: ANN401
 
 def keys(model: Any) -> list[str]:  # noqa: ANN401
     """The keys that a section may have, or the sections of a whole task file."""
-    return [name for name in model.model_fields if name not in {"folder", "rows"}]
+    return [name for name, field in model.model_fields.items() if not field.exclude]
 
 
 def _hint(where: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from optimizer.columns import guess
+from optimizer.columns import Guess, guess
 from optimizer.handed import NAME, as_table, fields
+from optimizer.own_metric import handed_name
 from optimizer.task import Task, check_task
 
 
@@ -17,6 +18,7 @@ def make_task(
     target: str = "",
     name: str = "task",
     description: str = "",
+    metric: str | Callable[..., Any] = "",
     **sections: Mapping[str, Any],
 ) -> Task:
     """Make a task for rows: `tune(make_task(frame, inputs=["text"], target="label"))`.
@@ -34,27 +36,37 @@ def make_task(
         slices and split column.
     name, description
         Of the task.
+    metric
+        The name of one, or a function: of an answer and an accepted answer, and if it likes of the row's `inputs`, to a
+        score from 0 to 1. With a digest of its source it is called module:function@digest, so that the same function
+        resumes a run and another does not; what it uses from elsewhere is not looked at.
     sections
-        Sections of a task file, such as search={"calls": 300} or task={"metric": "macro_f1"}. They go before what is
-        guessed.
+        Sections of a task file, such as search={"calls": 300} or task={"labels": ["ham", "spam"]}. They go before what
+        is guessed.
 
     Raises
     ------
     DataError
         If the rows cannot be used.
     TaskError
-        If a section holds what it may not.
+        If a section holds what it may not, or the metric is neither a name nor a function whose source can be read.
     """
     told, answered = fields(rows)
     table = as_table(rows)
     asked = (inputs,) if inputs and isinstance(inputs, str) else inputs
     found = guess(table, inputs=asked or told, target=target or answered)
     about = {"name": name, "kind": found.kind, "metric": found.metric, "description": description}
-    said = sections.pop("task", {})
+    said, scorer = _named({**({"metric": metric} if metric else {}), **sections.pop("task", {})})
     about |= said
     if about["kind"] != found.kind and "metric" not in said:
         del about["metric"]  # it was guessed for the other kind
-    data = {
+    given = {"task": about, "data": {**_data(found), **sections.pop("data", {})}, **sections}
+    return check_task(given, "make_task").model_copy(update={"rows": table, "scorer": scorer})
+
+
+def _data(found: Guess) -> dict[str, Any]:
+    """Write down what was guessed of the columns."""
+    return {
         "file": NAME,
         "inputs": list(found.inputs),
         "target": found.target,
@@ -65,5 +77,9 @@ def make_task(
         "slices": list(found.slices),
         "skip_empty": found.empty > 0,
     }
-    given = {"task": about, "data": {**data, **sections.pop("data", {})}, **sections}
-    return check_task(given, "make_task").model_copy(update={"rows": table})
+
+
+def _named(about: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[..., Any] | None]:
+    """Put its name in the place of a metric that is a function, and return that."""
+    scorer = about.get("metric")
+    return (dict(about), None) if not callable(scorer) else ({**about, "metric": handed_name(scorer)}, scorer)

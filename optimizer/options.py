@@ -129,7 +129,7 @@ def tune_options(command: Command) -> Command:
 def changed(task: Task, changes: dict[str, Any]) -> Task:
     """Apply the options that were given to a task, under the task file's own rules."""
     from optimizer.errors import TaskError
-    from optimizer.task import check_task
+    from optimizer.task import APART, check_task
 
     content = task.model_dump(mode="json", exclude_unset=True)
     sections = {
@@ -152,7 +152,7 @@ def changed(task: Task, changes: dict[str, Any]) -> Task:
             key = "name" if option == "model" else option
             content.setdefault(sections.get(option, "search"), {})[key] = value
     try:
-        return check_task(content, "options").model_copy(update={"folder": task.folder, "rows": task.rows})
+        return check_task(content, "options").model_copy(update={name: getattr(task, name) for name in APART})
     except TaskError as error:
         raise InputError(str(error)) from None
 

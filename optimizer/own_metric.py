@@ -1,6 +1,7 @@
-"""A metric of the user's own: a function of a module beside the task file.
+"""A metric of the user's own: a function of a module beside the task file, or one that a program hands over.
 
-It runs code, so it is called only where that was allowed. Knows where to look and what a score may be, and no task.
+The former runs code, so it is called only where that was allowed. Knows where to look and what a score may be, and no
+task.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from typing import Any
 from optimizer.errors import TaskError
 from optimizer.metrics import Metric
 
-NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")  # module:function, or package.module:function
+# module:function, or package.module:function; of one that a program hands over with a digest of its source.
+NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(?P<handed>@[0-9a-f]{8})?")
 SHOWN = 80  # characters of an answer in a complaint
 EVERY_KIND = ("classification", "multilabel", "extraction", "qa", "generation")
 
@@ -28,6 +30,37 @@ EVERY_KIND = ("classification", "multilabel", "extraction", "qa", "generation")
 def is_own(name: str) -> bool:
     """Whether a metric's name is that of a function."""
     return NAME.fullmatch(name) is not None
+
+
+def is_handed(name: str) -> bool:
+    """Whether a metric's name is that of a function that a program hands over."""
+    return bool((found := NAME.fullmatch(name)) and found["handed"])
+
+
+def handed_name(function: object) -> str:
+    """Name a function that a program hands over, so that another is another metric: module:function@digest.
+
+    Raises
+    ------
+    TaskError
+        If it is no function with a name, or its source cannot be read.
+    """
+    if not inspect.isfunction(function):
+        raise TaskError(
+            f"metric: a {type(function).__name__} was given; allowed: the name of a metric, or a function of an answer "
+            "and an accepted answer. Write one with def."
+        )
+    name = f"{function.__module__}:{function.__name__}"
+    try:
+        source = inspect.getsource(function) if is_own(name) else ""
+    except OSError:
+        source = ""
+    if not source:
+        raise TaskError(
+            f"metric {name!r}: has no name or no source that can be read, by which a run could be resumed. Write the "
+            "function with def, in a file or a cell of a notebook."
+        )
+    return f"{name}@{hashlib.sha256(source.encode()).hexdigest()[:8]}"
 
 
 def require_allowed(what: str, *, allowed: bool, instead: str = "leave it out") -> None:
@@ -40,11 +73,7 @@ def require_allowed(what: str, *, allowed: bool, instead: str = "leave it out") 
 
 
 def load(name: str, folder: Path) -> Metric:
-    """Import the module and make a metric of the function.
-
-    The function takes an answer and an accepted answer, both texts, and gives a score from 0 to 1, or True or False, or
-    what has a `score` and a `feedback`; of several accepted answers the best counts. A parameter called `inputs` gets
-    the row's inputs, a dict of texts.
+    """Import the module and make a metric of the function; see `metric_of`.
 
     Parameters
     ----------
@@ -56,9 +85,31 @@ def load(name: str, folder: Path) -> Metric:
     Raises
     ------
     TaskError
-        If there is no such file or function, the file cannot be run, or, later, the function fails or gives no score.
+        If there is no such file or function, the file cannot be run, or what `metric_of` says.
     """
     function, source = find(name, folder)
+    return metric_of(name, function, hashlib.sha256(source).hexdigest()[:16])
+
+
+def metric_of(name: str, function: Callable[..., Any], code: str) -> Metric:
+    """Make a metric of a function.
+
+    The function takes an answer and an accepted answer, both texts, and gives a score from 0 to 1, or True or False, or
+    what has a `score` and a `feedback`; of several accepted answers the best counts. A parameter called `inputs` gets
+    the row's inputs, a dict of texts.
+
+    Parameters
+    ----------
+    name, code
+        What it is called, and a digest of its source.
+    function
+        The function.
+
+    Raises
+    ------
+    TaskError
+        If it cannot be called so, or, later, fails or gives no score.
+    """
     takes, best = _takes_inputs(name, function), _best(name, function)
     return Metric(
         name,
@@ -68,7 +119,7 @@ def load(name: str, folder: Path) -> Metric:
         inputs=takes,
         graded=True,
         feedback=lambda answer, targets, **inputs: best(answer, targets, **inputs)[1],
-        code=hashlib.sha256(source).hexdigest()[:16],
+        code=code,
     )
 
 

@@ -22,7 +22,7 @@ from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.models import Model, destination
 from optimizer.overlap import same_inputs
-from optimizer.own_metric import is_own
+from optimizer.own_metric import is_handed, is_own
 from optimizer.phrases import counted
 from optimizer.preparing import caps as task_caps
 from optimizer.preparing import context, pace, task_model
@@ -221,5 +221,6 @@ def _answers(
 def why_unscored(metric: str) -> str:
     """Say why new rows are not scored: nothing is spent on a judge here, and no code of the user's is run."""
     if is_own(metric):
-        return f"not scored: {metric} is code of your own, which only tune runs."
+        what = "a function that a program handed over" if is_handed(metric) else "code of your own"
+        return f"not scored: {metric} is {what}, which only tune runs."
     return "not scored: only tune asks a judge." if METRICS[metric].judged else ""

@@ -226,8 +226,13 @@ def _require_fewer(task: Task, rows: int) -> None:
 
 def _own_metric(task: Task, *, allow_code: bool) -> Metric | None:
     """Load the metric of the user's own, if the task names one and it may be run."""
-    if not own_metric.is_own(task.metric):
+    if task.scorer or not own_metric.is_own(task.metric):
         return None
+    if own_metric.is_handed(task.metric):
+        raise TaskError(
+            f"metric {task.metric!r} is a function that a program hands over. Hand it over again, as metric= of "
+            "make_task, or name a metric that is built in."
+        )
     own_metric.require_allowed(f"metric {task.metric!r}", allowed=allow_code, instead="name a metric that is built in")
     return own_metric.load(task.metric, task.folder)
 

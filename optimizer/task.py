@@ -6,7 +6,7 @@ Knows what a task may say as a whole (`task_sections` what each of its sections 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,11 @@ from search_spaces.templates import text_template
 
 
 class Task(Section):
-    """A whole task file. Paths are relative to `folder`; `rows` stand for the data file, if there are any."""
+    """A whole task file.
+
+    Paths are relative to `folder`. `rows` stand for the data file, and `scorer` behind the metric, where a program has
+    handed them over.
+    """
 
     task: About  #: what is wanted
     data: Data  #: where the rows are
@@ -51,6 +55,7 @@ class Task(Section):
     seed: dict[str, Any] = Field(default_factory=dict)  #: dimension -> value of the seed prompt
     folder: Path = Field(default=Path(), exclude=True)
     rows: SkipJsonSchema[SkipValidation[Table | None]] = Field(default=None, exclude=True, repr=False)
+    scorer: SkipJsonSchema[SkipValidation[Callable[..., Any] | None]] = Field(default=None, exclude=True, repr=False)
 
     @field_validator("templates")
     @classmethod
@@ -104,6 +109,9 @@ class Task(Section):
     def metric(self) -> str:
         """The objective: the one named, or the usual one of the kind."""
         return self.task.metric or KINDS[self.task.kind].usual
+
+
+APART = [name for name, field in Task.model_fields.items() if field.exclude]  # what a task has, and no task file
 
 
 def load_task(path: str | Path, *, rows: object = None) -> Task:
@@ -162,7 +170,7 @@ def check_task(content: Mapping[str, Any], source: str) -> Task:
     TaskError
         If it holds a key or value that is not allowed.
     """
-    for ours in {"folder", "rows"} & set(content):
+    for ours in set(APART) & set(content):
         raise TaskError(f"{source}: {one_of('section', ours, keys(Task))}")
     try:
         return Task.model_validate(content)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from optimizer import label_sets, row_metrics
+from optimizer import label_sets, own_metric, row_metrics
 from optimizer.cells import shown
 from optimizer.columns import empty_rows
 from optimizer.data import SplitPlan, split, to_examples
@@ -30,7 +30,9 @@ from search_spaces.prompt import Example
 
 
 def objective(task: Task, labels: Sequence[str]) -> Metric:
-    """Get the built-in metric of a task; ordered labels are those declared, or numbers."""
+    """Get the metric of a task, built in or handed over; ordered labels are those declared, or numbers."""
+    if task.scorer:
+        return own_metric.metric_of(task.metric, task.scorer, task.metric.partition("@")[2])
     numbers = all(row_metrics.placed(())(label) is not None for label in labels)
     order = labels if task.task.labels or task.task.kind == "multilabel" or numbers else ()
     return get_metric(task.metric, order, several=task.task.kind == "multilabel")
@@ -46,7 +48,7 @@ def read_rows(task: Task, table: Table | None = None, *, own: Metric | None = No
     table
         What its data file holds, if that has been read already.
     own
-        The metric, if it is none of ours.
+        The metric, if it is a function of a module.
     """
     closed = task.task.kind == "classification"
     if table is None:
@@ -69,7 +71,7 @@ def read_rows(task: Task, table: Table | None = None, *, own: Metric | None = No
         examples = _label_sets(examples, table, labels)
     metric = own or objective(task, labels)
     # A target that the metric cannot read is refused here; of code that may be slow one row is a test.
-    _check_targets(table, list(enumerate(() if metric.judged else examples[:1] if own else examples)), metric)
+    _check_targets(table, list(enumerate(() if metric.judged else examples[:1] if metric.code else examples)), metric)
     data = split(examples, table, plan, slices=task.data.slices)
     left_out = [table.note] if table.note else []
     lists = bool(task.data.answers) or task.task.kind == "multilabel"

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import linecache
+import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from optimizer import history, own_metric, tune
+from optimizer import PromptClassifier, Watch, history, make_task, own_metric, predict, tune
 from optimizer.embedded import EmbeddedModel
-from optimizer.errors import InputError, TaskError
+from optimizer.errors import InputError, Interrupted, TaskError
+from optimizer.events import Decided
 from optimizer.preparing import Plan, prepare
 from optimizer.records import Kind
 from optimizer.scoring import feedback, score
+from optimizer.task import Task, check_task
 from search_spaces.prompt import Example
 from tests.conftest import Command
 from tests.small_task import write_task
@@ -177,3 +184,98 @@ def test_a_metric_may_say_why(tmp_path: Path) -> None:
     assert [score(saying, text, row)[1] for text in ("b", "c", "maybe")] == [1.0, 0.0, 0.5]
     assert said == ["", "It is a.", "Be sure.", ""]
     assert feedback(bare, "c", row) == ""
+
+
+# --- a function that a program hands over -----------------------------------------------------------------
+
+
+def half(answer: str, target: str) -> float:
+    """Right, or half right where the first letter is."""
+    return 1.0 if answer == target else 0.5 * (answer[:1] == target[:1])
+
+
+def made(metric: Any, **sections: Any) -> Task:
+    """The small rows, judged by a function."""
+    rows = [{"text": f"row {i}", "label": ("bug", "bill", "praise")[i % 3]} for i in range(60)]
+    small = {"search": {"calls": 80, "trials": 3}, "baseline": {"trials": 1}, "space": {"template": ["plain", "chat"]}}
+    return make_task(rows, inputs="text", target="label", metric=metric, **{**small, **sections})
+
+
+def test_a_function_handed_over_scores_prompts_and_baseline(tmp_path: Path, command: Command) -> None:
+    """It needs no leave; the run that was stopped goes on with it, and its name tells it from another."""
+    watch = Watch(lambda event: watch.stop.set() if isinstance(event, Decided) else None)
+    with pytest.raises(Interrupted):
+        tune(made(half), db=tmp_path / "results.db", watch=watch)
+
+    tuned = tune(made(half), db=tmp_path / "results.db")
+
+    assert tuned.run.id == 1
+    assert re.fullmatch(rf"{__name__}:half@[0-9a-f]{{8}}", tuned.run.metric)
+    assert tuned.verdict
+    rows = {row.id: row.target for row in history(tmp_path / "results.db").splits()["test"]}
+    for contender in tuned.verdict.contenders:
+        scores = [half(outcome.answer or "", rows[outcome.example_id]) for outcome in contender.outcomes]
+        assert contender.score == pytest.approx(sum(scores) / len(scores))
+    assert f"not scored: {tuned.run.metric} is a function that a program handed over" in (
+        predict([{"text": "row 1", "label": "bug"}], db=tmp_path / "results.db").unscored
+    )
+    first, second = (f"1:{trial.number}" for trial in history(tmp_path / "results.db").complete()[:2])
+    for asked in (("compare", first, second), ("recheck", "--rows", "4"), ("card", "1"), ("report",)):
+        command(*asked)
+    rescored = command("export", "--format", "winner", "--rescore", code=2).output
+    assert "is a function that a program handed over, which only tune runs" in rescored
+
+
+def test_another_function_of_the_same_name_is_another_run() -> None:
+    """Its source decides, not its name; the same written twice is the same."""
+    one, again = (_function("return 0.5") for _ in range(2))
+    other = _function("return 0.25")
+
+    assert made(one).metric == made(again).metric != made(other).metric
+    assert made(one).metric == made("", task={"metric": one}).metric
+
+
+def _function(body: str) -> Callable[..., Any]:
+    """Write a function in a cell, as a notebook does."""
+    source, name = f"def score(answer, target):\n    {body}\n", f"<cell of {body}>"
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    made: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(source, name, "exec"), made)
+    function = made["score"]
+    assert callable(function)
+    return function
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (lambda answer, target: answer == target, r"metric '.*:<lambda>': has no name or no source.*with def"),
+        (str.startswith, "a method_descriptor was given; allowed: the name of a metric, or a function"),
+        (partial(half, target="x"), "a partial was given"),
+        (eval("lambda: 1"), "has no name or no source"),
+        (5, "must be a text in quotes"),
+    ],
+)
+def test_what_could_not_be_told_from_another_is_refused(given: Any, said: str) -> None:
+    """Before anything is bought."""
+    with pytest.raises(TaskError, match=said):
+        made(given)
+
+
+def test_a_function_that_is_not_handed_over_again_is_asked_for(tmp_path: Path) -> None:
+    """A task file cannot name one, and a run's own task does not hold it."""
+    told = check_task(made(half).model_dump(mode="json"), "run 1").model_copy(update={"rows": made(half).rows})
+
+    with pytest.raises(TaskError, match=r"is a function that a program hands over\. Hand it over again, as metric="):
+        prepare(told, allow_code=True)
+
+
+def test_a_classifier_takes_a_function_as_well() -> None:
+    """What is maximized is what it says."""
+    texts, classes = [f"row {i}" for i in range(40)], ["bug", "bill"] * 20
+
+    fitted = PromptClassifier(metric=half, budget=60, space={"template": "plain"}).fit(texts, classes)
+
+    assert fitted.trial_.score is not None
+    assert fitted.trial_.score >= 0.5  # both begin with b
+    assert set(fitted.predict(texts[:3])) <= {"bug", "bill"}
