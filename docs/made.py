@@ -26,6 +26,7 @@ LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at mos
 # What the docstrings of these modules call by name: the nouns of a prompt, and those of a run.
 NOUNS = ("search_spaces.prompt", "search_spaces.templates", "search_spaces.rendering", "search_spaces.space")
 RECORDS = ("optimizer.records", "optimizer.events", "optimizer.findings", "optimizer.errors")
+MODELS = tuple(f"optimizer.models.{name}" for name in ("Model", "LocalModel", "RemoteModel"))
 
 
 def filled(page: str, source: str) -> str:
@@ -161,6 +162,9 @@ def names() -> str:
             _directives("autofunction", [f"optimizer.{name}" for name in functions]),
             "## Classes",
             _directives("autoclass", [f"optimizer.{name}" for name in classes]),
+            "## Models",
+            _directives("autofunction", ["optimizer.models.open_model"]),
+            _directives("autoclass", MODELS),
             "## What a run is made of",
             _directives("automodule", RECORDS),
             "## What a prompt is made of",

@@ -19,13 +19,13 @@ from pathlib import Path
 import optuna
 import pytest
 
-from optimizer import history, predict, tune
+from optimizer import history, make_task, predict, tune
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, Interrupted, ModelError, StoreError
 from optimizer.events import Decided, Event, Stage
 from optimizer.journey import Watch
 from optimizer.preparing import prepare
-from optimizer.records import Completion, Request, State, Trial
+from optimizer.records import Completion, Kind, Request, State, Trial
 from optimizer.store import Store
 from optimizer.task import load_task
 from optimizer.task_sections import ModelSpec, Proposer
@@ -517,6 +517,41 @@ def test_another_model_is_another_run(tmp_path: Path) -> None:
     ]
     with pytest.raises(InputError, match="was tuned on 'other', not 'embedded'"):
         predict(tmp_path / "rows.csv", history(tmp_path / "r.db").run(), db=tmp_path / "r.db")
+
+
+def test_a_model_of_ones_own_needs_four_names(tmp_path: Path) -> None:
+    """What it says of an error is final and no answer; what it raises ends the run, which the same call resumes."""
+    rows = [{"text": f"row {i}", "label": "ab"[i % 2]} for i in range(60)]
+    task = make_task(rows, search={"calls": 80, "trials": 2}, baseline={"trials": 1}, space={"template": "plain"})
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        tune(task, db=tmp_path / "r.db", model=Own(most=20))
+    (tuned, whole), model = (history(tmp_path / "r.db").runs()[0], Own()), Own()
+    again = tune(task, db=tmp_path / "r.db", model=model)
+    alike = tune(task, db=tmp_path / "whole.db", model=whole)
+
+    assert (tuned.status, again.run.id) == ("failed", 1)
+    assert model.asked < whole.asked
+    assert facts(again.trials) == facts(alike.trials)
+    failed = [outcome for outcome in again.trials[0].outcomes if outcome.kind is Kind.ERROR]
+    assert {outcome.text for outcome in failed} == {"no answer to a seven"}
+
+
+class Own:
+    """Answers a, but to rows with a seven, until it has been asked `most` times."""
+
+    name, address, price = "own", "", (0.0, 0.0)
+
+    def __init__(self, most: int = 10**6) -> None:
+        self.most, self.asked = most, 0
+
+    def complete(self, request: Request) -> Completion:
+        """Answer, fail, or break down."""
+        self.asked += 1
+        if self.asked > self.most:
+            raise RuntimeError("out of memory")
+        failed = "7" in request.messages[-1].content.rpartition("row")[2]
+        return Completion("", error="no answer to a seven") if failed else Completion("a", 3, 1)
 
 
 def test_a_run_that_another_process_works_on_is_left_to_it(tmp_path: Path) -> None:

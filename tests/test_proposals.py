@@ -41,7 +41,7 @@ from optimizer.store import Store
 from optimizer.task import load_task
 from optimizer.task_sections import ModelSpec, Proposer
 from search_spaces.prompt import Example
-from tests import proposing
+from tests import pages, proposing
 from tests.conftest import Command
 from tests.proposing import PRICE, Answering, Proposing
 from tests.small_task import write_task
@@ -189,6 +189,17 @@ def test_a_reply_gives_its_wordings_and_why() -> None:
 
     assert read(repair, replied) == propose.Reply(("one", "two"), "It guesses.", CAUTION)
     assert read(shorten, replied) == propose.Reply(("one", "two"), "", INSTRUCTION)
+
+
+def test_the_reply_that_the_docs_show_is_one() -> None:
+    """Whole for a repair; for anything else its last field is enough."""
+    (shown,) = (text for _, text in pages.blocks(pages.read("docs/how-to/space.md"), "text") if "wordings ##" in text)
+    repair, _, shorten = reflections(GROUND, LEADING)
+
+    for ask, why in ((repair, "Complaints about an invoice are taken for repairs."), (shorten, "")):
+        reply = read(ask, shown if why else shown[shown.index("[[ ## wordings") :])
+        assert reply
+        assert (len(reply.wordings), reply.why, reply.part) == (2, why, INSTRUCTION)
 
 
 # --- what is refused --------------------------------------------------------------------------------------
