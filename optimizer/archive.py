@@ -68,6 +68,10 @@ class History:
         self.path = Path(db)
         Store(self.path).close()
 
+    def __repr__(self) -> str:
+        """Say which file it is."""
+        return f"History({str(self.path)!r})"
+
     def runs(self) -> list[Run]:
         """All runs, the latest first."""
         with Store(self.path) as store:

@@ -31,7 +31,6 @@ from optimizer.ledger import Ledger
 from optimizer.models import Model
 from optimizer.own_metric import handed_name
 from optimizer.preparing import context, pace, ready, task_model
-from optimizer.prompt_text import prompt_text
 from optimizer.records import Dataset
 from optimizer.splits import LEAST_ROWS, divide
 from optimizer.store import Store
@@ -160,7 +159,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # 
             with Store(book) as store:
                 bought = store.find_completions([outcome.completion_key for outcome in tuned.best.outcomes])
         self.trial_ = replace(tuned.best, prompt=settle(tuned.best.prompt, (c.logprobs for c in bought.values())))
-        self.prompt_ = prompt_text(plan.renderer, tuned.best)
+        self.prompt_ = tuned.prompt
         self.calls_, self._run = tuned.run.bought, tuned.run.id
         return self
 

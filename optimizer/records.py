@@ -357,7 +357,10 @@ class Verdict:
     comparisons: tuple[Comparison, ...]
     sentence: str
     opened: int = 1
-    curve: LearningCurve | None = None
-    bills: tuple[Bill, ...] = ()
-    findings: Findings | None = None
-    ladder: tuple[Rung, ...] = ()
+    curve: LearningCurve | None = field(default=None, repr=False)
+    bills: tuple[Bill, ...] = field(default=(), repr=False)
+    findings: Findings | None = field(default=None, repr=False)
+    ladder: tuple[Rung, ...] = field(default=(), repr=False)
+
+    def __str__(self) -> str:
+        return self.sentence

@@ -22,12 +22,14 @@ from optimizer.clerk import Clerk
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.models import Model, open_model
+from optimizer.phrases import counted
 from optimizer.preparing import pace
 from optimizer.program_keeping import Kept, Proposing
 from optimizer.program_rows import named, row_of, rows_of
 from optimizer.program_runs import Judged, Runner
 from optimizer.program_search import ProgramSearch, Teaching
 from optimizer.records import Outcome, Run
+from optimizer.report import percent
 from optimizer.store import Store
 from optimizer.task_sections import PROPOSER, ModelSpec
 
@@ -100,6 +102,13 @@ class PromptSearch(Teleprompter):  # type: ignore[misc] # DSPy has no types
         self.instructions = dict(instructions or {})
         self.api_base, self.workers, self.db, self.seed = api_base, workers, db, seed
         self.watch = watch or Watch()
+
+    def __repr__(self) -> str:
+        """Say who is asked, how much, and what was found, if anything was."""
+        model = self.model if self.model is None or isinstance(self.model, str) else self.model.name
+        found = getattr(self, "found", None)
+        best = f"; best on dev {percent(found.best.score)} after {self.calls:,} calls" if found else ""
+        return f"<PromptSearch: {counted(self.budget, 'call')} of {model or 'the language model of the program'}{best}>"
 
     def compile(
         self,

@@ -1,4 +1,4 @@
-"""What comes of a run: the trials, the winner, the verdict, and what it took. A noun with its two ways to be read."""
+"""What comes of a run: the trials, the winner, the verdict, and what it took. A noun with its ways to be read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from optimizer import front
 from optimizer.budget import Spent
+from optimizer.prompt_text import prompt_text
 from optimizer.records import Ablation, Importance, Run, Trial, Verdict
 from optimizer.report import percent
 
@@ -36,6 +37,13 @@ class Tuned:
         verdict = self.verdict.sentence if self.verdict else "No verdict."
         found = f"best on dev: trial {best.number} of {len(self.trials)}, {run.metric} {percent(best.score)}"
         return f"<Tuned: run {run.id}, {run.name} on {run.model}; {found}. {verdict}>"
+
+    @property
+    def prompt(self) -> str:
+        """The best prompt as a person reads it; inputs stand as {name}."""
+        from optimizer.handover import renderer_for
+
+        return prompt_text(renderer_for(self.best, self.run.task), self.best)
 
     @property
     def front(self) -> list[Trial]:

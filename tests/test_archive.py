@@ -49,6 +49,8 @@ def test_history_gives_records(finished: Path) -> None:
     verdict = records.verdict()
     assert verdict
     assert verdict.sentence
+    assert f"{verdict}" == verdict.sentence
+    assert repr(records) == f"History({str(finished)!r})"
 
 
 def test_what_has_no_winner_is_exported_with_a_word_of_it(command: Command, tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def test_the_journey_ends_with_a_verdict_on_the_same_rows(tmp_path: Path) -> Non
     assert [(t.state, t.n) for t in (tuned.trials[0], tuned.best)] == [(State.COMPLETE, 31)] * 2
     assert tuned.run.status == "finished"
     assert tuned.run.bought > 0
+    assert tuned.prompt == history(tmp_path / "r.db").show().prompt
 
 
 def test_what_comes_of_a_run_is_short_when_printed(whole: Tuned) -> None:
@@ -93,6 +94,7 @@ def test_what_comes_of_a_run_is_short_when_printed(whole: Tuned) -> None:
     assert "Outcome(" not in repr((*whole.trials, whole.verdict))
     assert "Example(" not in repr(whole.trials)
     assert len(repr(whole.run)) < 500
+    assert len(repr(whole.verdict)) < 2_000
 
 
 def test_a_constraint_is_kept_and_the_front_is_told(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from optimizer.adapted import AdaptedPredict, adapt
 from optimizer.errors import BudgetSpent, InputError
 from optimizer.program_runs import Judged, MetricError
 from optimizer.records import Completion, Kind, Request
+from optimizer.report import percent
 
 THINGS = "food wine room view staff bed pool sauna bath desk lamp sofa".split()
 ROWS = [
@@ -108,9 +109,11 @@ def test_the_same_seed_finds_the_same_program() -> None:
 def test_what_a_metric_says_is_kept_beside_its_score() -> None:
     """A metric of two arguments may return a Prediction; its feedback stands in the outcomes."""
     search = searched(explained, budget=120)
+    before = repr(search)
 
     search.compile(Steps(), trainset=TRAIN, valset=VAL)
 
+    assert repr(search) == f"{before[:-1]}; best on dev {percent(search.found.best.score)} after {search.calls} calls>"
     outcomes = [o for trial in search.found.trials for o in trial.outcomes if o.kind is not Kind.UNPARSED]
     assert {"It is good.", "It is bad."} == {outcome.text for outcome in outcomes}
 
