@@ -18,7 +18,7 @@ from optimizer.models import Model, destination
 from optimizer.own_metric import require_allowed
 from optimizer.planning import Estimate, Probe, Terms, estimate
 from optimizer.planning_tables import total_text
-from optimizer.preparing import Plan, constraints, dev_rows, held_calls, looks, pace, prepare, task_model
+from optimizer.preparing import Plan, constraints, dev_rows, held_calls, looks, naming, pace, prepare, task_model
 from optimizer.probing import probe
 from optimizer.task import Task
 from optimizer.task_sections import JUDGE, PROPOSER, TEACHER
@@ -80,7 +80,7 @@ def plan(  # noqa: PLR0913 - the models that may be brought, as to `tune`
     db
         The results database.
     model, judge, proposer, teacher
-        Override those that the task names; only the first is asked.
+        As they are brought to `tune`; only the first is asked.
     program
         module:name of a program of DSPy beside the task file, to be tuned in the place of a prompt.
     offline
@@ -102,9 +102,11 @@ def plan(  # noqa: PLR0913 - the models that may be brought, as to `tune`
     watch = watch or Watch()
     if program:
         require_allowed(f"program {program!r}", allowed=allow_code)
-    ready = prepare(task, allow_code=allow_code)
-    ladder.choose(ready.task, labelled=bool(ready.labels))  # refuses a kind that cannot be trained
     brought = {JUDGE: judge, PROPOSER: proposer, TEACHER: teacher}
+    ready = prepare(naming(task, brought), allow_code=allow_code)
+    if ready.task.proposer.model is None:  # then the model that answers proposes as well
+        brought[PROPOSER] = model
+    ladder.choose(ready.task, labelled=bool(ready.labels))  # refuses a kind that cannot be trained
     model = model or task_model(ready.task.model, keyless=offline)
     beside = {role: brought[role] or task_model(spec, keyless=offline) for role, spec in ready.beside.items()}
     terms = _terms(ready, model, beside)

@@ -295,11 +295,13 @@ def test_plan_looks_at_rows_that_a_program_hands_over(tmp_path: Path) -> None:
 
     offline = plan(task, db=tmp_path / "r.db", model=EmbeddedModel(), offline=True)
     made = (tmp_path / "r.db").exists()
-    asked = plan(task, db=tmp_path / "r.db", model=EmbeddedModel())
+    asked = plan(task, db=tmp_path / "r.db", model=EmbeddedModel(), proposer=EmbeddedModel())
 
     assert (offline.probe.completions, made) == ((), False)
     assert len(asked.probe.completions) == 5
     assert asked.estimate.total.usd == (0, 0)
+    assert "proposals" in [part.name for part in asked.estimate.parts]
+    assert "proposals" not in [part.name for part in offline.estimate.parts]
     with pytest.raises(TaskError, match=r"'programs:Sort' is code of your own.*allow_code=True"):
         plan(task, db=tmp_path / "r.db", program="programs:Sort")
 
