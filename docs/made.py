@@ -26,6 +26,12 @@ LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at mos
 # What the docstrings of these modules call by name: the nouns of a prompt, and those of a run.
 NOUNS = ("search_spaces.prompt", "search_spaces.templates", "search_spaces.rendering", "search_spaces.space")
 RECORDS = ("optimizer.records", "optimizer.events", "optimizer.findings", "optimizer.errors")
+RETURNED = (
+    "optimizer.outlook.Planned",
+    *(f"optimizer.planning.{name}" for name in ("Estimate", "Part", "Probe")),
+    "optimizer.predicting.Predicted",
+    "optimizer.rechecking.Rechecked",
+)
 MODELS = tuple(f"optimizer.models.{name}" for name in ("Model", "LocalModel", "RemoteModel"))
 
 
@@ -162,6 +168,8 @@ def names() -> str:
             _directives("autofunction", [f"optimizer.{name}" for name in functions]),
             "## Classes",
             _directives("autoclass", [f"optimizer.{name}" for name in classes]),
+            "## What functions return",
+            _directives("autoclass", RETURNED),
             "## Models",
             _directives("autofunction", ["optimizer.models.open_model"]),
             _directives("autoclass", MODELS),

@@ -43,7 +43,7 @@ def handed_name(function: object) -> str:
     Raises
     ------
     TaskError
-        If it is no function with a name, or its source cannot be read.
+        If it is no function with a name, its source cannot be read, or it takes variables of a function around it.
     """
     if not inspect.isfunction(function):
         raise TaskError(
@@ -59,6 +59,11 @@ def handed_name(function: object) -> str:
         raise TaskError(
             f"metric {name!r}: has no name or no source that can be read, by which a run could be resumed. Write the "
             "function with def, in a file or a cell of a notebook."
+        )
+    if around := inspect.unwrap(function).__code__.co_freevars:
+        raise TaskError(
+            f"metric {name!r}: uses {', '.join(around)} of the function around it, so that its source does not tell "
+            "what it does. Write it on its own."
         )
     return f"{name}@{hashlib.sha256(source.encode()).hexdigest()[:8]}"
 

@@ -198,7 +198,9 @@ def _opened(run: Run, task: Task, model: Model | None) -> Model:
     """Open the model that a run was tuned on, unless it was brought."""
     model = model or task_model(task.model)
     if model.name != run.model:
-        raise InputError(f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Hand that over: model=….")
+        raise InputError(
+            f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Hand that model over: model=… from Python."
+        )
     return model
 
 

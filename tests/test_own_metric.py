@@ -246,9 +246,17 @@ def _function(body: str) -> Callable[..., Any]:
     return function
 
 
+def _within(most: float) -> Callable[..., Any]:
+    def score(answer: str, target: str) -> bool:
+        return abs(len(answer) - len(target)) <= most
+
+    return score
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        (_within(1), r"metric '.*:score': uses most of the function around it.*Write it on its own"),
         (lambda answer, target: answer == target, r"metric '.*:<lambda>': has no name or no source.*with def"),
         (str.startswith, "a method_descriptor was given; allowed: the name of a metric, or a function"),
         (partial(half, target="x"), "a partial was given"),

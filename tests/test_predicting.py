@@ -166,7 +166,7 @@ def test_a_model_of_ones_own_is_handed_over_again(tmp_path: Path) -> None:
     found = predict([{"text": "row a"}, {"text": "row b"}], tuned.run, db=tmp_path / "r.db", model=model)
 
     assert found.answers == ("a", "b")
-    with pytest.raises(InputError, match=r"was tuned on 'upper', not 'embedded'\. Hand that over: model="):
+    with pytest.raises(InputError, match=r"was tuned on 'upper', not 'embedded'\. Hand that model over: model="):
         predict([{"text": "row a"}], tuned.run, db=tmp_path / "r.db")
 
 
