@@ -18,6 +18,7 @@ from optimizer.errors import ExportError, InputError, one_of
 from optimizer.frames import frame
 from optimizer.front import Constraints, Held, front, hold
 from optimizer.pages.story import Story, Walk
+from optimizer.purchases import located
 from optimizer.records import Ablation, Importance, Run, State, Trial, Verdict, Wording
 from optimizer.report import Change, changes
 from optimizer.rungs import best_on_dev
@@ -65,7 +66,8 @@ class History:
     """
 
     def __init__(self, db: str | Path = "results.db") -> None:
-        self.path = Path(db)
+        self.db = str(db)  # as it was given; the path is the same file also where the process goes elsewhere
+        self.path = located(db).absolute()
         Store(self.path).close()
 
     def __repr__(self) -> str:

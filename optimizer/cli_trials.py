@@ -126,12 +126,12 @@ def _trials(records: History, run: Run, form: str, asked: Mapping[str, Any], *, 
         _nothing_tried(records, run)
         return
     best = run.winner if run.winner is not None else 0
-    next_step(f"phrasetune show {best}" + where(str(records.path), run.id))
+    next_step(f"phrasetune show {best}" + where(records.db, run.id))
 
 
 def _nothing_tried(records: History, run: Run) -> None:
     """Say that a run has no trials, and how to see those of the latest that has a winner."""
-    at = str(records.path)
+    at = records.db
     out(f"run {run.id} ({run.status}) has tried no prompt" + (f": {run.reason}" if run.reason else ""))
     others = [other.id for other in records.runs() if other.winner is not None]
     next_step(*(f"phrasetune history{where(at, number)}" for number in others[:1]), "phrasetune tune TASK")
@@ -239,7 +239,7 @@ def wordings(run: int | None, db: str, dimension: str | None, as_json: bool) -> 
     )
     columns = ("dimension", "id", "origin", "arrived (UTC)", "trials", f"best {chosen.metric}", "why", "cost", "text")
     out_grid(Grid(f"Wordings of run {chosen.id}: {chosen.name} on {chosen.model}", columns, rows))
-    next_step("phrasetune history" + where(str(records.path), chosen.id))
+    next_step("phrasetune history" + where(records.db, chosen.id))
 
 
 def _arrived(wording: Lineage, *, over: bool) -> str:

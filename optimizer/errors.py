@@ -79,6 +79,12 @@ def one_of(kind: str, given: object, allowed: list[str], fix: str = "") -> str:
     return f"unknown {kind} {given!r}; allowed: {', '.join(allowed)}.{meant(given, allowed)}{' ' + fix if fix else ''}"
 
 
+def kind_of(given: object) -> str:
+    """Name what a caller has given by its type, with the article."""
+    name = type(given).__name__
+    return "None" if given is None else f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}"
+
+
 def meant(given: object, allowed: Sequence[str]) -> str:
     """Ask whether the closest allowed value was meant, if one is near; case makes no distance."""
     from difflib import get_close_matches

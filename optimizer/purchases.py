@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from optimizer.budget import Spent
-from optimizer.errors import StoreError
+from optimizer.errors import StoreError, kind_of
 from optimizer.opening import brief, checksum, connect, packed, unwritable
 from optimizer.owner import alive, begin, end, me
 from optimizer.records import Completion, Failure
@@ -33,6 +33,26 @@ T = TypeVar("T")
 S = TypeVar("S", bound="Purchases")
 
 
+def located(db: object) -> Path:
+    """Turn what was given as a results.db into its path; ~ is the home folder.
+
+    Raises
+    ------
+    StoreError
+        If it is no path, or the name of a database that would be gone with the process.
+    """
+    fix = "Name a file with --db (db=), such as results.db."
+    try:
+        path = Path(db).expanduser()  # type: ignore[arg-type] # whatever a caller has given
+    except TypeError:
+        raise StoreError(f"results.db: {kind_of(db)} was given, not a path. {fix}") from None
+    except RuntimeError:
+        raise StoreError(f"{db}: there is no such home folder. {fix}") from None
+    if path.name == ":memory:":
+        raise StoreError(f"{db}: a run is kept in a file, so that it can be resumed and read later. {fix}")
+    return path
+
+
 def reads(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
     """Let a method that reads what a damaged file holds say so, and show no traceback."""
 
@@ -45,7 +65,7 @@ def reads(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P],
         except (sqlite3.Error, ValueError, TypeError, LookupError, AttributeError) as error:
             raise StoreError(
                 f"{self.path}: cannot be read ({brief(error)}). If no other program holds the file, it is damaged: "
-                f"restore a copy, save what is left (sqlite3 {self.path} .recover), or name another file with --db."
+                f"restore a copy, save what is left (sqlite3 {self.path} .recover), or another file as --db (db=)."
             ) from error
 
     return read
@@ -57,7 +77,7 @@ class Purchases:
     Parameters
     ----------
     path
-        The file; it is made, readable by its owner alone, if `create`.
+        The file, by what `located` takes; it is made, readable by its owner alone, if `create`.
     create
         Whether a missing file is made; otherwise it is an error.
     paid
@@ -66,11 +86,11 @@ class Purchases:
     Raises
     ------
     StoreError
-        If the file is missing, is not ours, is newer than this program, is damaged or cannot be opened.
+        If that is no path, or the file is missing, not ours, newer than this program, damaged or cannot be opened.
     """
 
     def __init__(self, path: str | Path, *, create: bool = False, paid: bool = False) -> None:
-        self.path = Path(path)
+        self.path = located(path)
         self.conn = connect(self.path, create=create, paid=paid)
         self._file = _identity(self.path)
         self.owner = begin()  # of the runs that are worked on through it

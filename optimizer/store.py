@@ -305,9 +305,9 @@ class Store(Rulings):
             if run is None or candidate.id == run:
                 return candidate
         if not runs:
-            raise StoreError(f"{self.path}: holds no run yet. Start one with `phrasetune tune TASK`.")
+            raise StoreError(f"{self.path.name}: holds no run yet. Start one with `phrasetune tune TASK`.")
         known = ", ".join(str(r.id) for r in runs)
-        raise StoreError(f"{self.path}: has no run {run}; allowed: {known}.")
+        raise StoreError(f"{self.path.name}: has no run {run}; allowed: {known}.")
 
 
 _ADD_UP = """UPDATE prompt_trials AS t SET (calls, cost, prompt_tokens, completion_tokens, call_seconds) = (

@@ -98,6 +98,23 @@ def test_what_is_not_there_is_named(finished: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "none.db").exists()
 
 
+def test_a_results_db_is_a_file_that_stays(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """~ is the home folder, a history keeps its file wherever the process goes, and what is no file is refused."""
+    shutil.copy(finished, tmp_path / "mine.db")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert history("~/mine.db").runs()
+    monkeypatch.chdir(tmp_path)
+    records = history("mine.db")
+    monkeypatch.chdir(tmp_path.parent)
+    assert [fact["trial"] for fact in records.facts()] == [trial.number for trial in records.trials()]
+
+    for given, why in ((":memory:", "kept in a file"), (5, "an int was given"), (None, "None was given")):
+        with pytest.raises(StoreError, match=rf"{why}.* Name a file with --db \(db=\)"):
+            history(given)  # type: ignore[arg-type] # what a typed caller cannot give
+        with pytest.raises(StoreError, match=why):
+            tune(write_task(tmp_path), db=given)  # type: ignore[arg-type]
+
+
 def test_an_unfinished_run_can_be_looked_at(tmp_path: Path) -> None:
     """Of a run that was stopped the best trial so far is shown; it has no verdict and no baseline."""
     watch = Watch(lambda event: watch.stop.set() if getattr(event, "best", None) is not None else None)
