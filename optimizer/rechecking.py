@@ -54,7 +54,7 @@ class Rechecked:
 
 
 def recheck(
-    run: Run,
+    run: Run | int | None = None,
     *,
     rows: int = ROWS,
     caps: Caps | None = None,
@@ -67,9 +67,9 @@ def recheck(
     Parameters
     ----------
     run
-        Has a winner.
+        A run that has a winner, or its number; the latest such run if none is named.
     rows
-        How many of the rows to ask; all that it has answered, if these are fewer.
+        How many of the rows to ask, at least 1; all that it has answered, if these are fewer.
     caps
         What this may cost.
     db
@@ -82,12 +82,17 @@ def recheck(
     Raises
     ------
     InputError
-        If the run has no winner, or was tuned on another model.
+        If the run has no winner or was tuned on another model, or no rows are to be asked.
     ProviderError
         If no call is answered.
     BudgetSpent, Interrupted
         As a run does; what was bought is written down, and the same call goes on within a day.
     """
+    if rows < 1:
+        raise InputError(f"rows = {rows}: none would be asked; allowed: 1 or more, and {ROWS} if left out.")
+    if not isinstance(run, Run):
+        with Store(db) as store:
+            run = store.run(run, won=True)
     watch, task = watch or Watch(), Task.model_validate(run.task)
     if run.winner is None:
         raise InputError(f"run {run.id} has no winner ({run.status}). Finish it with `phrasetune tune`.")

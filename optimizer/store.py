@@ -212,7 +212,7 @@ class Store(Rulings):
             for row in self.rows(sql, run)
         ]
 
-    def trial(self, run: Run, number: int | None = None) -> Trial:
+    def trial(self, run: Run, number: int | str | None = None) -> Trial:
         """Read one trial without its outcomes: the winner, or the best so far of a run without one, if none is named.
 
         Raises
@@ -226,7 +226,7 @@ class Store(Rulings):
             leader = max(complete, key=lambda trial: trial.score or 0.0, default=None)
             number = run.winner if run.winner is not None else leader.number if leader else 0
         for trial in trials:
-            if trial.number == number:
+            if trial.number == _plain(number):
                 return trial
         known = f"0 to {len(trials) - 1}" if trials else "none"
         raise InputError(
@@ -296,13 +296,13 @@ class Store(Rulings):
                  winner, reason, bought, reused, cost FROM runs ORDER BY id DESC"""
         return [Run(**{**dict(row), "task": json.loads(row["task"])}) for row in self.rows(sql)]
 
-    def run(self, run: int | None = None, *, won: bool = False) -> Run:
+    def run(self, run: int | str | None = None, *, won: bool = False) -> Run:
         """Read one run: the latest, if none is named; with `won` rather the latest that has a winner."""
         runs = self.runs()
         if won and run is None:
             runs.sort(key=lambda candidate: candidate.winner is None)
         for candidate in runs:
-            if run is None or candidate.id == run:
+            if run is None or candidate.id == _plain(run):
                 return candidate
         if not runs:
             raise StoreError(f"{self.path.name}: holds no run yet. Start one with `phrasetune tune TASK`.")
@@ -315,6 +315,11 @@ _ADD_UP = """UPDATE prompt_trials AS t SET (calls, cost, prompt_tokens, completi
                       COALESCE(SUM(c.completion_tokens), 0), COALESCE(SUM(c.seconds), 0)
                FROM outcomes o JOIN completions c ON c.id = o.completion WHERE o.run = t.run AND o.trial = t.number)
              WHERE run = ? AND number = ?"""
+
+
+def _plain(number: int | str) -> int | str:
+    """A number that came as a text, as from a file or a page; any other text is the number of nothing."""
+    return int(number) if isinstance(number, str) and number.isdecimal() else number
 
 
 @lru_cache(maxsize=1024)

@@ -115,6 +115,17 @@ def test_a_results_db_is_a_file_that_stays(finished: Path, tmp_path: Path, monke
             tune(write_task(tmp_path), db=given)  # type: ignore[arg-type]
 
 
+def test_a_number_may_come_as_a_text(finished: Path, tmp_path: Path) -> None:
+    """Of a run or a trial, as a page or a file has it; a text that is none is named as it came."""
+    records = history(finished)
+
+    assert records.show("2") == records.show(2)  # type: ignore[arg-type]
+    assert records.facts("1") == records.facts(1)  # type: ignore[arg-type]
+    assert "trial 2" in export("text", db=finished, folder=tmp_path, trial="2").source
+    with pytest.raises(InputError, match="run 1 has no trial best; it has 0 to"):
+        records.show("best")  # type: ignore[arg-type]
+
+
 def test_an_unfinished_run_can_be_looked_at(tmp_path: Path) -> None:
     """Of a run that was stopped the best trial so far is shown; it has no verdict and no baseline."""
     watch = Watch(lambda event: watch.stop.set() if getattr(event, "best", None) is not None else None)

@@ -58,6 +58,22 @@ def test_every_call_is_bought_anew_each_time(db: Path, server: ChatServer) -> No
     conn.close()
 
 
+def test_a_run_is_named_by_its_number_or_is_the_latest(db: Path, server: ChatServer) -> None:
+    now(server, "bug")
+
+    assert [recheck(run, rows=20, db=db).latest.run for run in (1, None)] == [1, 1]
+
+
+@pytest.mark.parametrize("rows", [0, -5])
+def test_no_rows_are_refused_before_anything_is_begun(db: Path, server: ChatServer, rows: int) -> None:
+    with pytest.raises(InputError, match=f"rows = {rows}: none would be asked; allowed: 1 or more"):
+        again(db, rows)
+    assert not server.log
+    with sqlite3.connect(db) as conn:
+        assert conn.execute("SELECT COUNT(*) FROM rechecks").fetchone() == (0,)
+    conn.close()
+
+
 def test_the_difference_is_paired_with_what_was_recorded(db: Path, server: ChatServer) -> None:
     """Who says bug to everything loses the ten rows of praise; half of the answers have changed."""
     now(server, "bug", version="x-2")
