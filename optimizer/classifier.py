@@ -28,7 +28,7 @@ from optimizer.evaluate import Evaluator
 from optimizer.handover import renderer_for
 from optimizer.journey import Watch, walk
 from optimizer.ledger import Ledger
-from optimizer.models import Model
+from optimizer.models import Model, opened
 from optimizer.own_metric import handed_name
 from optimizer.preparing import context, pace, ready, task_model
 from optimizer.records import Dataset
@@ -197,7 +197,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # 
 
     def _spelled_out(self, answer: str, seed: int) -> Task:
         """Write the task down as a task file would; what its data file would hold is X and y."""
-        model = self.model if isinstance(self.model, str) else self.model.name
+        model = self.model if isinstance(self.model, str) else opened(self.model).name
         about = {"name": "classifier", "description": self.description, "labels": list(self._labels)}
         scorer = None if isinstance(self.metric, str) else self.metric
         content = {
@@ -210,7 +210,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # 
         return check_task(content, "PromptClassifier").model_copy(update={"scorer": scorer})
 
     def _opened(self) -> Model:
-        return task_model(self._task.model) if isinstance(self.model, str) else self.model
+        return task_model(self._task.model) if isinstance(self.model, str) else opened(self.model)
 
     @contextmanager
     def _book(self) -> Iterator[Path]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from optimizer.errors import BudgetSpent, ProviderError
 from optimizer.faults import CallFailed, Fate
 from optimizer.gate import Gate
-from optimizer.models import LocalModel, RemoteModel, destination
+from optimizer.models import LocalModel, RemoteModel, completed, destination
 from optimizer.records import Completion, Failure, Request
 
 ATTEMPTS = 8  # at a call that meets passing faults: where 30 % of all calls fail, one in 15,000 fails so often
@@ -199,7 +199,7 @@ class _Call:
         gate, sent = self.gateway.gate, time.monotonic()
         try:
             async with asyncio.timeout(self.gateway.pace.timeout):
-                completion = await self.gateway.model.ask(self.request)
+                completion = completed(self.gateway.model, await self.gateway.model.ask(self.request))
         except (CallFailed, TimeoutError) as error:
             failed = error if isinstance(error, CallFailed) else self._late()
             self.gateway.missed |= failed.absent

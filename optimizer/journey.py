@@ -15,7 +15,7 @@ from optimizer.ablation import ablate
 from optimizer.arrivals import View
 from optimizer.budget import Budget, Caps, Spent
 from optimizer.concluding import Conclusion
-from optimizer.errors import Interrupted
+from optimizer.errors import InputError, Interrupted, kind_of
 from optimizer.evaluate import Evaluator
 from optimizer.events import Decided, Destination, Event, Notice, Stage
 from optimizer.grounding import failures, grounds, screen
@@ -26,13 +26,13 @@ from optimizer.phrases import counted
 from optimizer.preparing import (
     NOBODY,
     Plan,
+    brought,
     caps,
     constraints,
     context,
     dev_rows,
     held_calls,
     looks,
-    naming,
     pace,
     prepare,
     require_calls,
@@ -43,7 +43,7 @@ from optimizer.records import Ablation, Run, Trial, Verdict, Wording
 from optimizer.reserve import Reserve
 from optimizer.store import Store
 from optimizer.task import Task
-from optimizer.task_sections import JUDGE, PROPOSER, TEACHER, ModelSpec
+from optimizer.task_sections import JUDGE, MODEL, PROPOSER, TEACHER, ModelSpec
 from optimizer.tuned import Tuned
 
 AHEAD = 1  # decisions taken while answers from outside this process are waited for
@@ -56,6 +56,15 @@ class Watch:
     event: Callable[[Event], None] = lambda _: None
     stop: threading.Event = field(default_factory=threading.Event)
 
+    @classmethod
+    def of(cls, given: Watch | Callable[[Event], None] | None) -> Watch:
+        """Take what a caller gave: a watch, a function that is told of events, or nothing."""
+        if given is None or isinstance(given, cls):
+            return given or cls()
+        if not callable(given):
+            raise InputError(f"{kind_of(given)} was given as watch; allowed: a Watch, or a function of an event.")
+        return cls(given)
+
     def notice(self, text: str) -> None:
         """Tell something in words."""
         self.event(Notice(text))
@@ -65,11 +74,11 @@ def tune(  # noqa: PLR0913 - the models that may be brought
     task: Task | str | Path,
     *,
     db: str | Path = "results.db",
-    model: Model | None = None,
-    judge: Model | None = None,
-    proposer: Model | None = None,
-    teacher: Model | None = None,
-    watch: Watch | None = None,
+    model: Model | str | None = None,
+    judge: Model | str | None = None,
+    proposer: Model | str | None = None,
+    teacher: Model | str | None = None,
+    watch: Watch | Callable[[Event], None] | None = None,
     allow_code: bool = False,
 ) -> Tuned:
     """Search the best prompt for a task, compare it with a trained rival, and write everything down.
@@ -84,7 +93,8 @@ def tune(  # noqa: PLR0913 - the models that may be brought
     db
         The results database; made if it is missing.
     model
-        Overrides the model that the task names.
+        Overrides the model that the task names: an opened one, or a name, which then stands in the task; so with those
+        that follow.
     judge
         Stands for the judge that the task names; its metric must be a judge's.
     proposer
@@ -94,7 +104,7 @@ def tune(  # noqa: PLR0913 - the models that may be brought
         Reasons about training rows for worked demos, as many as the task's search wants, instead of the model that the
         task names for it.
     watch
-        Follows the run, and stops it.
+        Follows the run, and stops it; of a function, which is told of each event, the former alone.
     allow_code
         Whether a metric of the user's own, which is code, may be run.
 
@@ -109,14 +119,14 @@ def tune(  # noqa: PLR0913 - the models that may be brought
     Interrupted
         If the watch stopped the run; the same call resumes it.
     """
-    watch = watch or Watch()
+    watch, given = Watch.of(watch), {MODEL: model, JUDGE: judge, PROPOSER: proposer, TEACHER: teacher}
+    task, models = brought(task, given)
     watch.event(Stage("reading", "the task and its rows"))
-    brought = {JUDGE: judge, PROPOSER: proposer, TEACHER: teacher}
-    plan = prepare(naming(task, brought), allow_code=allow_code)
+    plan = prepare(task, allow_code=allow_code)
     if plan.task.proposer.model is None:  # then the model that answers proposes as well
-        brought[PROPOSER] = model
-    beside = {role: brought[role] or task_model(spec) for role, spec in plan.beside.items()}
-    return walk(plan, model or task_model(plan.task.model), beside, db=db, watch=watch)
+        models[PROPOSER] = models[MODEL]
+    beside = {role: models[role] or task_model(spec) for role, spec in plan.beside.items()}
+    return walk(plan, models[MODEL] or task_model(plan.task.model), beside, db=db, watch=watch)
 
 
 def walk(

@@ -19,7 +19,7 @@ from typing import Protocol
 from optimizer.budget import Budget, Spent, most, too_long
 from optimizer.errors import BudgetSpent, Interrupted, ModelError
 from optimizer.gateway import STOPPED, Gateway, InThreads, Landed, Pace
-from optimizer.models import LocalModel, Model, RemoteModel
+from optimizer.models import LocalModel, Model, RemoteModel, completed
 from optimizer.records import Completion, Failure, Request
 from optimizer.traffic import Again, Flight, Order, Traffic
 
@@ -226,7 +226,7 @@ class Ledger:
                 reserved = most(request, self.model.price)
                 self.budget.reserve(reserved)
                 started = time.perf_counter()
-                completion = self.model.complete(request)
+                completion = completed(self.model, self.model.complete(request))
                 self.budget.settle(reserved, _cost(completion))
                 seconds = completion.seconds or time.perf_counter() - started
                 done[key] = replace(completion, seconds=seconds)

@@ -5,7 +5,7 @@ What is to be known before anything is sent goes to the watch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from optimizer import front, ladder, ledger
+from optimizer.events import Event
 from optimizer.journey import Watch
 from optimizer.models import Model, destination
 from optimizer.own_metric import require_allowed
 from optimizer.planning import Estimate, Probe, Terms, estimate
 from optimizer.planning_tables import total_text
-from optimizer.preparing import Plan, constraints, dev_rows, held_calls, looks, naming, pace, prepare, task_model
+from optimizer.preparing import Plan, brought, constraints, dev_rows, held_calls, looks, pace, prepare, task_model
 from optimizer.probing import probe
 from optimizer.task import Task
-from optimizer.task_sections import JUDGE, PROPOSER, TEACHER
+from optimizer.task_sections import JUDGE, MODEL, PROPOSER, TEACHER
 
 if TYPE_CHECKING:
     from optimizer.program_planning import Tried
@@ -59,13 +60,13 @@ def plan(  # noqa: PLR0913 - the models that may be brought, as to `tune`
     task: Task | str | Path,
     *,
     db: str | Path = "results.db",
-    model: Model | None = None,
-    judge: Model | None = None,
-    proposer: Model | None = None,
-    teacher: Model | None = None,
+    model: Model | str | None = None,
+    judge: Model | str | None = None,
+    proposer: Model | str | None = None,
+    teacher: Model | str | None = None,
     program: str = "",
     offline: bool = False,
-    watch: Watch | None = None,
+    watch: Watch | Callable[[Event], None] | None = None,
     allow_code: bool = False,
 ) -> Planned:
     """Say what `tune` would take: calls, tokens, dollars and time.
@@ -99,16 +100,16 @@ def plan(  # noqa: PLR0913 - the models that may be brought, as to `tune`
     Interrupted
         If the watch stopped it.
     """
-    watch = watch or Watch()
+    watch = Watch.of(watch)
     if program:
         require_allowed(f"program {program!r}", allowed=allow_code)
-    brought = {JUDGE: judge, PROPOSER: proposer, TEACHER: teacher}
-    ready = prepare(naming(task, brought), allow_code=allow_code)
+    task, models = brought(task, {MODEL: model, JUDGE: judge, PROPOSER: proposer, TEACHER: teacher})
+    ready = prepare(task, allow_code=allow_code)
     if ready.task.proposer.model is None:  # then the model that answers proposes as well
-        brought[PROPOSER] = model
+        models[PROPOSER] = models[MODEL]
     ladder.choose(ready.task, labelled=bool(ready.labels))  # refuses a kind that cannot be trained
-    model = model or task_model(ready.task.model, keyless=offline)
-    beside = {role: brought[role] or task_model(spec, keyless=offline) for role, spec in ready.beside.items()}
+    model = models[MODEL] or task_model(ready.task.model, keyless=offline)
+    beside = {role: models[role] or task_model(spec, keyless=offline) for role, spec in ready.beside.items()}
     terms = _terms(ready, model, beside)
     _say_places(ready, model, beside, watch)
     if program:

@@ -17,14 +17,14 @@ from optimizer.errors import SpaceError, TaskError
 from optimizer.front import Constraints, require_labels, require_rows
 from optimizer.gateway import Pace
 from optimizer.metrics import METRICS, Metric
-from optimizer.models import Model, offers_logprobs, open_model
+from optimizer.models import Model, offers_logprobs, open_model, opened
 from optimizer.prices import known_context
 from optimizer.propose import ASKED_AT_ONCE, EACH, INSTRUCTION, KEPT_IDS, MOST_CALLS
 from optimizer.records import Dataset
 from optimizer.swaps import swapped
-from optimizer.task import Task, load_task
+from optimizer.task import Task, load_task, with_models
 from optimizer.task_rows import objective, other_rows, read_rows, shown_rows
-from optimizer.task_sections import JUDGE, PROPOSER, ROLES, TEACHER, ModelSpec, Proposer, Teacher
+from optimizer.task_sections import JUDGE, PROPOSER, ROLES, TEACHER, ModelSpec
 from optimizer.task_sections import Judge as Judging
 from optimizer.version import __version__
 from search_spaces.opening import DimensionError, load_space, tables_of
@@ -111,21 +111,27 @@ class Plan:
         return self.task.judge if self.metric.judged else None
 
 
-def naming(task: Task | str | Path, brought: Mapping[str, Model | None]) -> Task:
-    """Let a task name the models that are brought to it, by their roles, where it names none: a run is known by them.
+def brought(task: Task | str | Path, given: Mapping[str, Model | str | None]) -> tuple[Task, dict[str, Model | None]]:
+    """Let a task name the models that are brought to it, by their roles: a run is known by them.
+
+    A name stands in the task as if it had been written there. What is no name must be a model, and is returned; its
+    name stands there where the task names none.
 
     Raises
     ------
     InputError
-        If the task file cannot be used, or a judge is brought to a task that no judge scores.
+        If the task file cannot be used, something is neither a name nor a model, or a judge is brought to a task that
+        no judge scores.
     """
     task = task if isinstance(task, Task) else load_task(task)
-    if brought.get(JUDGE) and task.metric != JUDGE:
+    if given[JUDGE] and task.metric != JUDGE:
         raise TaskError(f"a judge is given, and the metric is {task.metric!r}. Leave it out, or name the metric judge.")
-    for role, section, named in ((PROPOSER, Proposer, task.proposing), (TEACHER, Teacher, task.teaching)):
-        if (model := brought.get(role)) and not named:
-            task = task.model_copy(update={role: section(model=ModelSpec(name=model.name))})
-    return task
+    named = {role: each for role, each in given.items() if isinstance(each, str)}
+    models = {role: None if each is None or role in named else opened(each) for role, each in given.items()}
+    task = with_models(task, named) if named else task
+    known = {PROPOSER: task.proposing, TEACHER: task.teaching}
+    unnamed = {role: model.name for role in known if (model := models[role]) and not known[role]}
+    return with_models(task, unnamed) if unnamed else task, models
 
 
 def prepare(task: Task | str | Path, *, allow_code: bool = False) -> Plan:

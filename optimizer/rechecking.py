@@ -6,7 +6,7 @@ Each call is bought anew, under a sample index of its own, through the same ledg
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +19,11 @@ from optimizer.comparing import recorded_metric
 from optimizer.contenders import BEST, SEED
 from optimizer.errors import BudgetSpent, InputError, Interrupted, ProviderError
 from optimizer.evaluate import Evaluator
+from optimizer.events import Event
 from optimizer.handover import renderer_for
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
-from optimizer.models import Model, destination
+from optimizer.models import Model, destination, opened
 from optimizer.own_metric import is_own
 from optimizer.preparing import context, pace, task_model
 from optimizer.rechecks import Origins, Recheck
@@ -59,8 +60,8 @@ def recheck(
     rows: int = ROWS,
     caps: Caps | None = None,
     db: str | Path = "results.db",
-    model: Model | None = None,
-    watch: Watch | None = None,
+    model: Model | str | None = None,
+    watch: Watch | Callable[[Event], None] | None = None,
 ) -> Rechecked:
     """Ask the winner of a run again and compare with what it answered before.
 
@@ -90,19 +91,13 @@ def recheck(
     """
     if rows < 1:
         raise InputError(f"rows = {rows}: none would be asked; allowed: 1 or more, and {ROWS} if left out.")
-    if not isinstance(run, Run):
-        with Store(db) as store:
-            run = store.run(run, won=True)
-    watch, task = watch or Watch(), Task.model_validate(run.task)
-    if run.winner is None:
-        raise InputError(f"run {run.id} has no winner ({run.status}). Finish it with `phrasetune tune`.")
-    model = model or task_model(task.model)
-    if model.name != run.model:
-        raise InputError(f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Name that model.")
+    run, winner = _won(run, db)
+    watch, task = Watch.of(watch), Task.model_validate(run.task)
+    model = _same_model(model, task, run)
     if place := destination(model):
         watch.event(place)
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
-        trial = store.trial(run, run.winner)
+        trial = store.trial(run, winner)
         trial = replace(trial, outcomes=store.outcomes(run.id, trial.number))
         split, every_row = _answered(store, run, trial)
         then = random.Random("recheck").sample(every_row, len(every_row))[:rows]  # fewer rows are a part of more
@@ -119,6 +114,24 @@ def recheck(
     failed, chance = sum(outcome.score is None for outcome in now), _noise(metric, (then, now), len(every_row))
     temperature = trial.prompt.settings.temperature
     return Rechecked(every[number], tuple(every.values()), ledger.bought, failed, temperature, chance)
+
+
+def _won(run: Run | int | None, db: str | Path) -> tuple[Run, int]:
+    """Find the run that is meant, and its winner."""
+    if not isinstance(run, Run):
+        with Store(db) as store:
+            run = store.run(run, won=True)
+    if run.winner is None:
+        raise InputError(f"run {run.id} has no winner ({run.status}). Finish it with `phrasetune tune`.")
+    return run, run.winner
+
+
+def _same_model(given: Model | str | None, task: Task, run: Run) -> Model:
+    """Open the model of a run, or what was given in its place."""
+    model = opened(given, api_base=task.model.api_base) if given else task_model(task.model)
+    if model.name != run.model:
+        raise InputError(f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Name that model.")
+    return model
 
 
 def _noise(metric: Metric | None, sides: tuple[Sequence[Outcome], Sequence[Outcome]], rows: int) -> Noise | None:

@@ -14,10 +14,11 @@ from pydantic import Field, SkipValidation, ValidationError, field_validator, mo
 from pydantic.json_schema import SkipJsonSchema
 
 from optimizer.complaints import complaint, keys
-from optimizer.errors import TaskError, one_of
+from optimizer.errors import TaskError, kind_of, one_of
 from optimizer.kinds import KINDS
 from optimizer.tables import Table
 from optimizer.task_sections import (
+    MODEL,
     About,
     Baseline,
     Data,
@@ -130,6 +131,11 @@ def load_task(path: str | Path, *, rows: object = None) -> Task:
         If the file cannot be read, is no TOML, or holds a key or value that is not allowed. The message names
         the file and the line or key.
     """
+    if not isinstance(path, str | Path):
+        raise TaskError(
+            f"{kind_of(path)} was given as a task; allowed: the path of a task file, or a task. Make one of rows with "
+            "make_task(rows, inputs=..., target=...)."
+        )
     path = Path(path)
     if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
         raise TaskError(f"{path}: is not a regular file. Name a task file.")
@@ -160,6 +166,20 @@ def parse_task(text: str, path: Path) -> Task:
     except RecursionError:
         raise TaskError(f"{path}: holds values nested too deeply. A task file needs three levels.") from None
     return check_task(content, str(path)).model_copy(update={"folder": path.parent})
+
+
+def with_models(task: Task, named: Mapping[str, str]) -> Task:
+    """Let other models be asked than a task names: role -> name, as if it stood there.
+
+    Raises
+    ------
+    TaskError
+        If a name is none that may stand there.
+    """
+    content = task.model_dump(mode="json", exclude_unset=True)
+    for role, name in named.items():
+        content[role] = {**(content.get(role) or {}), "name" if role == MODEL else "model": name}
+    return check_task(content, "tune").model_copy(update={name: getattr(task, name) for name in APART})
 
 
 def check_task(content: Mapping[str, Any], source: str) -> Task:

@@ -34,6 +34,7 @@ MAX_ROWS = 20_000
 FEWEST_ROWS = 12
 
 
+MODEL = "model"  # the role of the one that answers
 JUDGE, PROPOSER, TEACHER = ROLES = ("judge", "proposer", "teacher")  # as results.db has them, behind a model's name
 
 

@@ -19,9 +19,10 @@ from dspy.teleprompt import Teleprompter
 from optimizer import slots, wordings
 from optimizer.budget import Budget, Caps
 from optimizer.clerk import Clerk
+from optimizer.events import Event
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
-from optimizer.models import Model, open_model
+from optimizer.models import Model, opened
 from optimizer.phrases import counted
 from optimizer.preparing import pace
 from optimizer.program_keeping import Kept, Proposing
@@ -94,14 +95,14 @@ class PromptSearch(Teleprompter):  # type: ignore[misc] # DSPy has no types
         workers: int = 8,
         db: str | Path | None = None,
         seed: int = 0,
-        watch: Watch | None = None,
+        watch: Watch | Callable[[Event], None] | None = None,
     ) -> None:
         super().__init__()
         self.metric = Judged(metric)
         self.model, self.proposer, self.budget = model, proposer, budget
         self.instructions = dict(instructions or {})
         self.api_base, self.workers, self.db, self.seed = api_base, workers, db, seed
-        self.watch = watch or Watch()
+        self.watch = Watch.of(watch)
 
     def __repr__(self) -> str:
         """Say who is asked, how much, and what was found, if anything was."""
@@ -172,8 +173,7 @@ class PromptSearch(Teleprompter):  # type: ignore[misc] # DSPy has no types
     def _desk(self, budget: int) -> Iterator[_Desk]:
         """Ask through a ledger if there is a model to ask, else leave that to DSPy."""
         model, proposer = (
-            open_model(each, api_base=self.api_base) if isinstance(each, str) else each
-            for each in (self.model, self.proposer)
+            None if each is None else opened(each, api_base=self.api_base) for each in (self.model, self.proposer)
         )
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -1,0 +1,125 @@
+"""What a program may hand over where a model, a task, a watch or rows are wanted, and what is said of anything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dspy
+import pytest
+
+from optimizer import PromptClassifier, PromptSearch, history, recheck, tune
+from optimizer.embedded import EmbeddedModel
+from optimizer.errors import BudgetSpent, InputError, ModelError, TaskError
+from optimizer.events import Event, Stage
+from optimizer.preparing import brought, prepare
+from optimizer.records import Completion, Request
+from optimizer.task import load_task
+from optimizer.task_sections import MODEL, PROPOSER, ROLES, TEACHER
+from tests.recorded import Tried, write_run
+from tests.small_task import write_task
+
+
+class Own:
+    """A model of a user's own."""
+
+    name = "own"
+    address = ""
+    price = (0.0, 0.0)
+
+    def complete(self, request: Request) -> Completion:
+        """Answer the same to everything."""
+        del request
+        return Completion("billing")
+
+
+class Bare(Own):
+    """Its answer is what most would return first."""
+
+    def complete(self, request: Request) -> Any:
+        """Answer with a text alone."""
+        del request
+        return "billing"
+
+
+NO_MODELS = [
+    (5, "an int was given as a model"),
+    (Own, "the class Own was given as a model"),
+    (object(), "an object was given as a model"),
+]
+
+
+@pytest.mark.parametrize(("given", "why"), NO_MODELS)
+def test_what_is_no_model_is_refused_wherever_one_is_taken(given: Any, why: str, tmp_path: Path) -> None:
+    """Before anything is written down, in one line that says what is allowed."""
+    task = write_task(tmp_path, search={"calls": 20})
+    write_run(tmp_path / "r.db", [Tried("1" * 20), Tried("1" * 20)])
+    rows = [dspy.Example(text=str(i), label=str(i % 2)).with_inputs("text") for i in range(20)]
+    search = PromptSearch(lambda example, said: example.label == said.label, model=given)
+    classifier = PromptClassifier(model=given)
+
+    for call in (
+        lambda: tune(task, db=tmp_path / "t.db", model=given),
+        lambda: tune(task, db=tmp_path / "t.db", proposer=given),
+        lambda: recheck(1, db=tmp_path / "r.db", model=given),
+        lambda: classifier.fit([f"text {i}" for i in range(20)], ["x", "y"] * 10),
+        lambda: search.compile(dspy.Predict("text -> label"), trainset=rows),
+    ):
+        with pytest.raises(ModelError, match=rf"{why}; allowed: a name, .* or an object that has name, address, price"):
+            call()
+    assert not (tmp_path / "t.db").exists()
+
+
+def test_a_name_of_a_model_stands_in_the_task(tmp_path: Path) -> None:
+    """As with --model: the same run as of a task that names it; with the other keys of its section."""
+    file = write_task(tmp_path)
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text + '[model]\nname = "openai/a"\napi_base = "http://127.0.0.1:9"\n', encoding="utf-8")
+    named = load_task(file)
+    file.write_text(file.read_text(encoding="utf-8").replace("openai/a", "openai/b"), encoding="utf-8")
+
+    nobody = dict.fromkeys((MODEL, *ROLES))
+    task, models = brought(file, {**nobody, MODEL: "openai/a", PROPOSER: "openai/c"})
+
+    assert models == nobody
+    assert (task.model, task.data_file) == (named.model, named.data_file)
+    assert prepare(task).beside[PROPOSER].name == "openai/c"
+    with pytest.raises(TaskError, match=r"\[teacher\] 'openai/d' reasons about rows"):
+        tune(file, db=tmp_path / "t.db", teacher="openai/d")
+    assert brought(file, {**nobody, TEACHER: (own := EmbeddedModel())})[1] == {**nobody, TEACHER: own}
+    assert TEACHER not in prepare(load_task(file)).beside
+
+
+def test_a_run_on_a_named_model_is_the_run_of_the_task(finished: Path, tmp_path: Path) -> None:
+    """The embedded model by its name, beside the same one as the task has it: nothing is bought again."""
+    task = write_task(tmp_path)
+    (tmp_path / "results.db").write_bytes(finished.read_bytes())
+
+    assert tune(task, db=tmp_path / "results.db", model="embedded").run.bought == 0
+
+
+def test_an_answer_that_is_none_ends_the_run_with_a_word_of_it(tmp_path: Path) -> None:
+    """A text is no Completion; the run says so, too."""
+    with pytest.raises(ModelError, match=r"model 'own' answered with a str; allowed: a Completion"):
+        tune(write_task(tmp_path), db=tmp_path / "r.db", model=Bare())
+
+    assert "answered with a str" in history(tmp_path / "r.db").run().reason
+
+
+def test_a_function_follows_a_run(tmp_path: Path) -> None:
+    """As a watch does that is made of it; what is neither is refused."""
+    told: list[Event] = []
+
+    with pytest.raises(BudgetSpent):
+        tune(write_task(tmp_path, search={"calls": 20, "max_tokens": 1}), db=tmp_path / "r.db", watch=told.append)
+
+    assert isinstance(told[0], Stage)
+    with pytest.raises(InputError, match="an int was given as watch; allowed: a Watch, or a function"):
+        tune(write_task(tmp_path), watch=5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("given", "why"), [(None, "None"), ({"text": ["a"]}, "a dict"), ([1], "a list")])
+def test_what_is_no_task_is_refused_with_how_to_make_one(given: Any, why: str) -> None:
+    for take in (tune, load_task):
+        with pytest.raises(TaskError, match=rf"^{why} was given as a task; .* make_task\(rows"):
+            take(given)  # type: ignore[operator]
