@@ -337,7 +337,7 @@ def history(db: str | Path = "results.db") -> History:
     return History(db)
 
 
-def _check_format(format_name: str, formats: Mapping[str, Exporter], rows: str | Path | None) -> None:
+def _check_format(format_name: str, formats: Mapping[str, Exporter], rows: object) -> None:
     if format_name not in formats:
         raise ExportError(one_of("export format", format_name, list(formats)))
     holding = [known for known, exporter in formats.items() if exporter.rows]
@@ -356,7 +356,7 @@ def export(  # noqa: PLR0913 - each names one thing
     folder: str | Path = ".",
     name: str = "",
     force: bool = False,
-    rows: str | Path | None = None,
+    rows: object = None,
     mask: bool = False,
     allow_findings: bool = False,
 ) -> Exported:
@@ -378,7 +378,8 @@ def export(  # noqa: PLR0913 - each names one thing
     force
         Whether an existing file may be replaced.
     rows
-        A file with rows in the place of the run's own, for the formats that hold rows.
+        A file with rows, or rows as `make_task` takes them, in the place of the run's own, for the formats that hold
+        rows.
     mask
         Whether to put names in the place of personal data and keys; then it is not the prompt that was scored.
     allow_findings
@@ -400,7 +401,7 @@ def export(  # noqa: PLR0913 - each names one thing
         from optimizer.task import Task
         from optimizer.task_rows import new_rows
 
-        told = given(told, new_rows(Path(rows), Task.model_validate(told.run.task)))
+        told = given(told, new_rows(rows, Task.model_validate(told.run.task)))
     target = Target(Path(folder), name, force)
     written = write(told.trial.prompt, format_name, target, told.renderer, told.probes, told.facts)
     return replace(linted.told(written), source=f"trial {told.trial.number} of run {told.run.id}")

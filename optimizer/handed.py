@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from optimizer.errors import DataError, one_of
+from optimizer.errors import DataError, kind_of, one_of
 from optimizer.splits import SPELLINGS
 from optimizer.tables import Table, table_from
 
@@ -76,7 +76,7 @@ def _plain_rows(rows: object) -> Iterator[object]:
         yield from map(_row, rows)
     else:
         fix = f"Name a file in [data]{'' if isinstance(rows, (str, Path)) else ', or hand over one of these'}."
-        raise DataError(f"{NAME}: a {type(rows).__name__} was given; allowed: {TAKEN}. {fix}")
+        raise DataError(f"{NAME}: {kind_of(rows)} was given; allowed: {TAKEN}. {fix}")
 
 
 def _splits(splits: Mapping[Any, object]) -> Iterator[object]:
@@ -124,7 +124,11 @@ def _frame(rows: object) -> Any:  # noqa: ANN401
     """Open a data frame, read to its end if it is a lazy one; None if it is none."""
     import narwhals as nw
 
-    frame = nw.from_native(rows, pass_through=True)
+    try:
+        frame = nw.from_native(rows, pass_through=True)
+    except nw.exceptions.DuplicateError as error:
+        twice = ", ".join(line.lstrip("- ") for line in str(error).splitlines()[1:])
+        raise DataError(f"{NAME}: names of columns stand more than once ({twice}). Rename or remove some.") from None
     return frame.collect() if isinstance(frame, nw.LazyFrame) else frame if isinstance(frame, nw.DataFrame) else None
 
 

@@ -142,7 +142,8 @@ def find(name: str, folder: Path, what: str = "metric", kind: str = "function") 
         source = file.read_bytes()
     except OSError as error:
         raise TaskError(
-            f"{what} {name!r}: {file} cannot be read ({error.strerror}). Put the module beside the task file."
+            f"{what} {name!r}: {file.absolute()} cannot be read ({error.strerror}). Put the module "
+            "there: beside the task file, or without one in the current folder."
         ) from None
     function = getattr(_module(f"{what} {name!r}", module_name, file, source), function_name, None)
     if not callable(function):

@@ -83,9 +83,8 @@ def _filled(task: Task, table: Table) -> Table:
     """Leave out the rows that cannot be used, if the task says so."""
     data = task.data
     empty = empty_rows(table, data.inputs, data.target) if data.skip_empty else set()
-    what = (
-        f"{counted(len(empty), 'row')} of {Path(table.path).name} without an answer or a text: left out (skip_empty)."
-    )
+    of = "" if task.rows and table.path == task.rows.path else f" of {Path(table.path).name}"
+    what = f"{counted(len(empty), 'row')}{of} without an answer or a text: left out (skip_empty)."
     return table.without(empty, what) if empty else table
 
 

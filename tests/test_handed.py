@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from optimizer import load_task, make_task, tune
+from optimizer import export, load_task, make_task, tune
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import DataError, Interrupted, TaskError
 from optimizer.handed import as_table
@@ -133,7 +133,7 @@ def test_a_large_set_is_drawn_from_as_a_large_file_is() -> None:
     ("rows", "said"),
     [
         ("rows.csv", r"a str was given; allowed: a list of dicts, .* Name a file in \[data\]"),
-        (7, "a int was given; allowed: a list of dicts"),
+        (7, "an int was given; allowed: a list of dicts"),
         ([], "there are none"),
         ({"text": ["a"], "label": ["b"]}, "unknown split 'text'; allowed: train"),
         ({"train": [{"split": "x"}]}, "have a column 'split' already"),
@@ -157,6 +157,59 @@ def test_a_wrong_section_is_named() -> None:
         make_task(ROWS, target="lable")
     with pytest.raises(TaskError, match="unknown section 'rows'"):
         parse_task('rows = "x"\n[task]\nname = "x"', Path("task.toml"))
+
+
+def test_what_is_said_twice_must_be_the_same() -> None:
+    """Also that the rows are here and in no file; what is the same in both places is no contradiction."""
+    with pytest.raises(TaskError, match=r"file is given as 'rows', and as 'b\.csv' in data\. Leave one out"):
+        make_task(ROWS, data={"file": "b.csv"})
+    with pytest.raises(TaskError, match="name is given as 'a', and as 'b' in task"):
+        make_task(ROWS, name="a", task={"name": "b"})
+    with pytest.raises(TaskError, match=r"inputs is given as \['text'\], and as \['channel'\] in data"):
+        make_task(ROWS, inputs="text", data={"inputs": ["channel"]})
+    assert make_task(ROWS, name="a", inputs="text", task={"name": "a"}, data={"inputs": ["text"]}).task.name == "a"
+    assert (make_task(ROWS).task.name, make_task(ROWS, task={"name": "b"}).task.name) == ("task", "b")
+
+
+def test_columns_may_be_called_by_numbers() -> None:
+    """As data frames call those that nobody has named; also the first, 0."""
+    rows = [{0: row["label"], 1: row["text"]} for row in ROWS]
+
+    for task in (make_task(rows, inputs=[1], target=0), make_task(rows, inputs=1, target="0")):
+        assert (task.data.inputs, task.data.target) == (["1"], "0")
+
+
+def test_a_frame_with_a_name_twice_is_refused() -> None:
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["x", "x"])
+
+    with pytest.raises(DataError, match=r"^rows: names of columns stand more than once \('x' 2 times\)\. Rename"):
+        as_table(table)
+
+
+def test_a_note_on_rows_that_are_left_out_names_no_file_where_there_is_none() -> None:
+    plan = prepare(make_task([*ROWS, {**ROWS[0], "id": "gap", "label": ""}]))
+
+    assert "1 row without an answer or a text: left out (skip_empty)." in plan.data.notes
+
+
+def test_rows_may_be_exported_as_they_are_handed_over(finished: Path, tmp_path: Path) -> None:
+    """A table gives the file that a file of the same rows gives."""
+    written = [
+        export("batch", db=finished, folder=tmp_path, name=name, rows=rows).path.read_bytes()
+        for name, rows in (("a.jsonl", pa.Table.from_pylist(ROWS[:9])), ("b.jsonl", save(tmp_path, ROWS[:9])))
+    ]
+
+    assert written[0].count(b"\n") == 9
+    assert written[0] == written[1]
+
+
+def save(folder: Path, rows: list[dict[str, str]]) -> Path:
+    """Write rows into a file."""
+    with (folder / "new.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder / "new.csv"
 
 
 def test_a_run_on_rows_is_resumed_by_the_same_call(tmp_path: Path) -> None:

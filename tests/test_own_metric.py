@@ -159,7 +159,7 @@ def test_the_module_is_the_file_beside_the_task(tmp_path: Path) -> None:
 
     assert own_metric.load("json:score", tmp_path).row("a", ["b"]) == 0.25
     assert json.dumps([1]) == "[1]"
-    with pytest.raises(TaskError, match=r"xml\.py cannot be read .*Put the module beside the task file"):
+    with pytest.raises(TaskError, match=r"xml\.py cannot be read .*Put the module there: beside the task file"):
         own_metric.load("xml:score", tmp_path)
 
 
