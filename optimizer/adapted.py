@@ -11,6 +11,7 @@ from typing import Any
 
 import dspy
 
+from optimizer.errors import InputError, kind_of
 from search_spaces.demos import DemoPool
 from search_spaces.prompt import Example
 
@@ -62,11 +63,26 @@ def adapt(program: Any) -> Any:  # noqa: ANN401 - DSPy has no types
     """Let the plain predictors of a program bring their own adapters from now on; returns the program.
 
     A predictor of another class than `dspy.Predict` is left as it is.
+
+    Raises
+    ------
+    InputError
+        If it is no program.
     """
+    require_program(program)
     for _, predictor in program.named_predictors():
         if type(predictor) is dspy.Predict:
             predictor.__class__ = AdaptedPredict  # the same object, which the program may hold in several places
     return program
+
+
+def require_program(given: object) -> None:
+    """Refuse what is no program."""
+    if not isinstance(given, dspy.Module):
+        raise InputError(
+            f"{kind_of(given)} was given as a program; allowed: an object of a dspy.Module, such as "
+            'dspy.Predict("text -> label"). Make one.'
+        )
 
 
 def _examples(demos: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[Example]:

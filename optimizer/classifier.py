@@ -30,6 +30,7 @@ from optimizer.journey import Watch, walk
 from optimizer.ledger import Ledger
 from optimizer.models import Model, opened
 from optimizer.own_metric import handed_name
+from optimizer.phrases import counted
 from optimizer.preparing import context, pace, ready, task_model
 from optimizer.records import Dataset
 from optimizer.splits import LEAST_ROWS, divide
@@ -146,7 +147,8 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # 
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         parts = divide(self._examples("r", cells, [self._labels[code] for code in codes]), SHARES, seed)
         if not parts["dev"]:
-            raise ValueError("All rows of X are the same, so that none are left to compare prompts on. Give others.")
+            distinct = counted(len(np.unique(cells.astype(str), axis=0)), "distinct row")
+            raise ValueError(f"X holds {distinct}, none of them left to compare prompts on. Give more that differ.")
         self._task = self._spelled_out(_answer_name(self._inputs, y), seed)
         plan = ready(
             self._task,

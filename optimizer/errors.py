@@ -81,6 +81,8 @@ def one_of(kind: str, given: object, allowed: list[str], fix: str = "") -> str:
 
 def kind_of(given: object) -> str:
     """Name what a caller has given by its type, with the article."""
+    if isinstance(given, type):
+        return f"the class {given.__name__}"
     name = type(given).__name__
     return "None" if given is None else f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}"
 

@@ -119,10 +119,9 @@ def opened(given: Model | str, *, api_base: str = "") -> Model:
     if isinstance(given, str):
         return open_model(given, api_base=api_base)
     if isinstance(given, type) or not isinstance(given, LocalModel | RemoteModel):
-        what = f"the class {given.__name__}" if isinstance(given, type) else kind_of(given)
         raise ModelError(
-            f"{what} was given as a model; allowed: a name, such as 'openai/gpt-4o-mini' or 'embedded', or an object "
-            "that has name, address, price and complete(request). Give one of these."
+            f"{kind_of(given)} was given as a model; allowed: a name, such as 'openai/gpt-4o-mini' or 'embedded', or "
+            "an object that has name, address, price and complete(request). Give one of these."
         )
     return given
 

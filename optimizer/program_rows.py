@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optimizer.errors import InputError
+from optimizer.errors import InputError, kind_of
 from optimizer.overlap import same_inputs
 from optimizer.splits import LEAST_ROWS, divide
 from search_spaces.prompt import Example
@@ -73,8 +73,13 @@ def row_of(id_: str, example: Any) -> Example:  # noqa: ANN401 - DSPy has no typ
     Raises
     ------
     InputError
-        If it does not say which fields are inputs.
+        If it is none, or does not say which fields are inputs.
     """
+    if not callable(getattr(example, "inputs", None)):
+        raise InputError(
+            f"example {id_[1:]}: {kind_of(example)} was given; allowed: a dspy.Example that says which fields are "
+            'inputs. Write dspy.Example(**row).with_inputs("text").'
+        )
     try:
         inputs = tuple((name, str(value)) for name, value in example.inputs().items())
     except ValueError as error:

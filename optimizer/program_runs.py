@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import inspect
 import math
+import sysconfig
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import dspy
@@ -28,6 +31,8 @@ from optimizer.errors import BudgetSpent, InputError
 from optimizer.records import Completion, Kind, Outcome, Request
 from search_spaces.prompt import Message, Settings
 
+ENGINES = (str(Path(__file__).parent), str(Path(dspy.__file__).parent))
+LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
 ROOM = 1000  # tokens of an answer, where a program says nothing of it
 ENDS = {
     "length": "length",
@@ -215,7 +220,7 @@ class Runner:
         except AdapterParseError as error:
             ran = Ran(kind=Kind.UNPARSED, score=0.0, feedback=str(error))
         except Exception as error:  # noqa: BLE001 - a program may raise anything
-            ran = Ran(feedback=f"{type(error).__name__}: {error}")
+            ran = Ran(feedback=_raised(error))
         else:
             score, feedback = self.metric(example, prediction)
             kind = Kind.RIGHT if score >= 1 else Kind.WRONG
@@ -230,6 +235,16 @@ class Runner:
         assert self.clerk is not None
         model = dspy.LM(self.clerk.ledger.model.name, engine=engine, cache=False, num_retries=0)
         return dspy.context(lm=model)  # type: ignore[no-any-return]
+
+
+def _raised(error: Exception) -> str:
+    """Say what was raised, and where if that was the program's own code, not DSPy or what it asked."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename.startswith(ENGINES):
+            break
+        if not frame.filename.startswith(LIBRARIES):
+            return f"{Path(frame.filename).name}, line {frame.lineno}: {type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {error}"
 
 
 def _as_request(request: lm15.Request, room: int) -> Request:

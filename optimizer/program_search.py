@@ -13,7 +13,7 @@ from typing import Any
 import dspy
 
 from optimizer import search
-from optimizer.adapted import AdaptedPredict, adapt
+from optimizer.adapted import AdaptedPredict, adapt, require_program
 from optimizer.errors import BudgetSpent, InputError, ProviderError
 from optimizer.events import Event, Stage
 from optimizer.metrics import METRICS
@@ -65,7 +65,7 @@ class ProgramSearch:
     Raises
     ------
     InputError
-        If the program has no predictor to tune, or a name of `instructions` is none of its predictors'.
+        If the program is none or has no predictor to tune, or a name of `instructions` is none of its predictors'.
     """
 
     student: Any
@@ -78,6 +78,7 @@ class ProgramSearch:
     event: Callable[[Event], None] = lambda _: None
 
     def __post_init__(self) -> None:
+        require_program(self.student)
         self.program = adapt(self.student.deepcopy())
         predictors = dict(self.program.named_predictors())
         self.names = [name for name, each in predictors.items() if isinstance(each, AdaptedPredict)]
@@ -111,6 +112,7 @@ class ProgramSearch:
 
     def _bootstrap(self, teaching: Teaching, *, begun: bool) -> tuple[dict[str, _Work], int]:
         """Say what each predictor of the teacher did on rows, and on how many rows it worked."""
+        require_program(teaching.program)
         teacher = adapt(teaching.program.deepcopy())
         names = {id(predictor): name for name, predictor in teacher.named_predictors()}
         found = {name: _Work(teaching.refuse) for name in names.values()}

@@ -19,6 +19,7 @@ from dspy.teleprompt import Teleprompter
 from optimizer import slots, wordings
 from optimizer.budget import Budget, Caps
 from optimizer.clerk import Clerk
+from optimizer.errors import InputError
 from optimizer.events import Event
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
@@ -59,7 +60,8 @@ class PromptSearch(Teleprompter):  # type: ignore[misc] # DSPy has no types
         The model that writes instructions of the predictors, named or opened as `model` is: first from training rows,
         then from rows that the leading program fails on, with what its steps did and what the metric says of them.
     budget
-        Calls that may be made in all: no more with `model`; else by those of one round more, and of the proposer.
+        Calls that may be made in all, 1 or more: no more with `model`; else by those of one round more, and of the
+        proposer.
     instructions
         Further wordings to try: predictor's name -> texts.
     api_base
@@ -72,6 +74,11 @@ class PromptSearch(Teleprompter):  # type: ignore[misc] # DSPy has no types
         Of every choice: the same seed, rows and answers give the same program.
     watch
         Follows the search.
+
+    Raises
+    ------
+    InputError
+        If the budget is none.
 
     Attributes
     ----------
@@ -98,6 +105,8 @@ class PromptSearch(Teleprompter):  # type: ignore[misc] # DSPy has no types
         watch: Watch | Callable[[Event], None] | None = None,
     ) -> None:
         super().__init__()
+        if budget < 1:
+            raise InputError(f"PromptSearch: `budget` = {budget}: must be greater than 0.")
         self.metric = Judged(metric)
         self.model, self.proposer, self.budget = model, proposer, budget
         self.instructions = dict(instructions or {})
@@ -136,7 +145,8 @@ class PromptSearch(Teleprompter):  # type: ignore[misc] # DSPy has no types
         Raises
         ------
         InputError
-            If the program has no predictor, there are too few examples, or every run fails.
+            If the program or an example is none, the program has no predictor, there are too few examples, or every run
+            fails.
         BudgetSpent
             If the budget does not cover a first look at the student.
         """

@@ -127,7 +127,8 @@ def test_a_row_without_an_answer_gets_the_usual_class_and_is_told_of() -> None:
     ("changes", "texts", "moods", "error", "said"),
     [
         ({}, TEXTS, ["good"] * len(TEXTS), ValueError, "one class"),
-        ({}, ["the same"] * len(TEXTS), MOODS, ValueError, "rows of X are the same"),
+        ({}, ["the same"] * len(TEXTS), MOODS, ValueError, "X holds 1 distinct row, none of them left to compare"),
+        ({}, ["a", "b"] * (len(TEXTS) // 2), MOODS, ValueError, "X holds 2 distinct rows, .* Give more that differ"),
         ({}, TEXTS[:4], MOODS[:4], ValueError, "minimum of 8"),
         ({}, "one text", list("one text"), TypeError, "Give a list of texts"),
         ({}, TEXTS, list(range(len(TEXTS)))[1:], ValueError, "inconsistent numbers"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,6 +40,19 @@ class Steps(dspy.Module):
     def forward(self, text: str) -> Any:
         """Return the mood of a text."""
         return self.classify(text=text, topic=self.extract(text=text).topic)
+
+
+class Broken(Steps):
+    """A program that fails before it asks anything."""
+
+    def forward(self, text: str) -> Any:
+        """Fail in a line of this file, below one of a library."""
+        del text
+        json.loads("1", object_hook=None, parse_int=_fail)
+
+
+def _fail(digits: str) -> Any:
+    raise ValueError("in forward")
 
 
 class Reader:
@@ -218,6 +232,17 @@ def test_what_is_no_score_is_refused(given: Any) -> None:
     ("student", "train", "changes", "said"),
     [
         (dspy.Module(), TRAIN, {}, "no dspy.Predict"),
+        (Steps, TRAIN, {}, "the class Steps was given as a program; allowed: an object of a dspy.Module"),
+        (right, TRAIN, {}, "a function was given as a program"),
+        (Steps(), [{"text": "a", "label": "b"}] * 9, {}, "example 1: a dict was given; allowed: a dspy.Example"),
+        (
+            Broken(),
+            TRAIN,
+            {},
+            r"\(test_teleprompter.py, line \d+: ValueError: in forward\)\. Mend that",
+        ),
+        (Steps(), TRAIN, {"budget": 0}, "PromptSearch: `budget` = 0: must be greater than 0"),
+        (Steps(), TRAIN, {"budget": -5}, "PromptSearch: `budget` = -5: must be greater than 0"),
         (Steps(), TRAIN[:3], {}, "at least 4 of each"),
         (Steps(), VAL, {}, "0 examples to learn from"),
         (Steps(), [dspy.Example(text="a", label="b")] * 9, {}, "with_inputs"),
