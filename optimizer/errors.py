@@ -87,6 +87,14 @@ def kind_of(given: object) -> str:
     return "None" if given is None else f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}"
 
 
+def reason_of(error: BaseException) -> str:
+    """Say why a run was left: what an error of ours says; of any other its type, too, for some say nothing."""
+    said = str(error)
+    if isinstance(error, PhrasetuneError | KeyboardInterrupt):
+        return said or "stopped"
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
 def meant(given: object, allowed: Sequence[str]) -> str:
     """Ask whether the closest allowed value was meant, if one is near; case makes no distance."""
     from difflib import get_close_matches

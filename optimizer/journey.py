@@ -15,7 +15,7 @@ from optimizer.ablation import ablate
 from optimizer.arrivals import View
 from optimizer.budget import Budget, Caps, Spent
 from optimizer.concluding import Conclusion
-from optimizer.errors import InputError, Interrupted, kind_of
+from optimizer.errors import InputError, Interrupted, kind_of, reason_of
 from optimizer.evaluate import Evaluator
 from optimizer.events import Decided, Destination, Event, Notice, Stage
 from optimizer.grounding import failures, grounds, screen
@@ -201,7 +201,7 @@ class _Journey:
             self._mirror(found.trials)
             store.update_run(self.id, status="finished", reason=reason, **self._totals())
         except BaseException as error:
-            self._leave("interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed", str(error))
+            self._leave(error)
             raise
         finally:
             for ledger in self._ledgers():
@@ -403,10 +403,11 @@ class _Journey:
             "worked": self.ledger.budget.worked(),
         }
 
-    def _leave(self, status: str, reason: str) -> None:
+    def _leave(self, error: BaseException) -> None:
+        status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
         self.store.update_run(self.id, status=status, **self._totals())
         if self.store.run(self.id).winner is None:  # else the reason is why the search ended
-            self.store.update_run(self.id, reason=reason or "stopped")
+            self.store.update_run(self.id, reason=reason_of(error))
         if status == "interrupted":
             self._mirror(self.store.trials(self.id))
 

@@ -16,7 +16,7 @@ from optimizer import search, slots, verdict, wordings
 from optimizer.budget import Budget, Caps, Spent
 from optimizer.clerk import Clerk
 from optimizer.contenders import BEST, SEED
-from optimizer.errors import BudgetSpent, Interrupted
+from optimizer.errors import BudgetSpent, Interrupted, reason_of
 from optimizer.events import Stage
 from optimizer.holding import PerRow, dearest, keep_back, per_row
 from optimizer.journey import Watch, announce
@@ -137,7 +137,7 @@ class _Tuning:
                 ruling, lacking = self._conclude(asked, found, best)
             except BaseException as error:
                 stopped = isinstance(error, Interrupted | KeyboardInterrupt)
-                self._leave("interrupted" if stopped else "failed", str(error) or "stopped")
+                self._leave("interrupted" if stopped else "failed", reason_of(error))
                 raise
             self._leave("finished", found.reason + (f"; no verdict: {lacking}" if lacking else ""))
         spent = self.store.spent_by_model(self.id)

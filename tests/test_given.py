@@ -10,7 +10,7 @@ import pytest
 
 from optimizer import PromptClassifier, PromptSearch, history, recheck, tune
 from optimizer.embedded import EmbeddedModel
-from optimizer.errors import BudgetSpent, InputError, ModelError, TaskError
+from optimizer.errors import BudgetSpent, InputError, Interrupted, ModelError, TaskError
 from optimizer.events import Event, Stage
 from optimizer.preparing import brought, prepare
 from optimizer.records import Completion, Request
@@ -104,6 +104,26 @@ def test_an_answer_that_is_none_ends_the_run_with_a_word_of_it(tmp_path: Path) -
         tune(write_task(tmp_path), db=tmp_path / "r.db", model=Bare())
 
     assert "answered with a str" in history(tmp_path / "r.db").run().reason
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (KeyError("late"), "KeyError: 'late'"),
+        (RuntimeError(), "RuntimeError"),
+        (KeyboardInterrupt(), "stopped"),
+        (Interrupted("stopped"), "stopped"),
+    ],
+)
+def test_a_run_that_something_foreign_ended_names_its_type(error: BaseException, reason: str, tmp_path: Path) -> None:
+    def event(told: Event) -> None:
+        if isinstance(told, Stage) and told.name == "search":
+            raise error
+
+    with pytest.raises(type(error)):
+        tune(write_task(tmp_path, search={"calls": 20}), db=tmp_path / "r.db", watch=event)
+
+    assert history(tmp_path / "r.db").run().reason == reason
 
 
 def test_a_function_follows_a_run(tmp_path: Path) -> None:

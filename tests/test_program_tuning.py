@@ -152,7 +152,7 @@ def test_a_plan_says_what_is_wrong_with_a_program(command: Command, tmp_path: Pa
     unknown = command(*given, "programs:Sort", "--offline", code=2).stderr
     refused = command(*given, "programs:Sort", *small, code=2).stderr
 
-    assert "'failing:Breaks': no call of it was answered (KeyError: 'my own bug')" in failed
+    assert "'failing:Breaks': no call of it was answered (failing.py, line 10: KeyError: 'my own bug')" in failed
     assert "results.db holds no call of the program yet. Leave --offline out." in unknown
     assert "max_calls = 12: the test rows alone take 30 calls. Allow more." in refused
     assert refused == command("tune", *given[1:], "programs:Sort", *small, code=2).stderr
