@@ -265,7 +265,7 @@ class History:
         if trained and trained.kind not in {"linear", "encoder"}:
             raise InputError(
                 f"the trained baseline of run {found.id} is of kind {trained.kind!r}, which no skops file holds; "
-                "allowed: linear and encoder. Export the prompt, or search again with --baseline linear."
+                'allowed: linear and encoder. Export the prompt, or search again with kinds = ["linear"] in [baseline].'
             )
         if trained is None or trained.blob is None:
             raise InputError(
@@ -339,11 +339,13 @@ def history(db: str | Path = "results.db") -> History:
 
 def _check_format(format_name: str, formats: Mapping[str, Exporter], rows: object) -> None:
     if format_name not in formats:
-        raise ExportError(one_of("export format", format_name, list(formats)))
+        trained = "The trained baseline is `history(db).trained_model()`." if format_name == "skops" else ""
+        raise ExportError(one_of("export format", format_name, list(formats), trained))
     holding = [known for known, exporter in formats.items() if exporter.rows]
     if rows is not None and format_name not in holding:
         raise ExportError(
-            f"the format {format_name} holds no rows; allowed with rows: {', '.join(holding)}. Leave --rows out."
+            f"the format {format_name} holds no rows; allowed with rows: {', '.join(holding)}. Leave --rows (rows=) "
+            "out."
         )
 
 

@@ -101,7 +101,7 @@ def unreadable(error: Exception) -> StoreError:
     """Refuse a trained rival that was damaged or forged."""
     return StoreError(
         f"the trained baseline in the results database cannot be read ({type(error).__name__}). "
-        "Start anew with another --db."
+        "Start anew with another --db (db=)."
     )
 
 

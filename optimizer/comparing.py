@@ -90,8 +90,8 @@ def named(text: str, run: int | None = None) -> Named:
     found = re.fullmatch(r"(?:(\d{1,9}):)?(\d{1,9})", text, re.ASCII)
     if found is None:
         raise InputError(
-            f"{text!r} names no prompt; allowed: RUN for its winner, RUN:TRIAL, or with --run a TRIAL, such as 2 or "
-            "2:17. See `phrasetune history`."
+            f"{text!r} names no prompt; allowed: RUN for its winner, or RUN:TRIAL, such as 2 or 2:17; beside --run "
+            "also a TRIAL. See `phrasetune history`."
         )
     first, last = found[1], int(found[2])
     if first is not None:

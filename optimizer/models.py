@@ -216,7 +216,9 @@ def _resolve(litellm: Any, name: str, api_base: str) -> tuple[str, str, str | No
             f"hosted_vllm/my-model with api_base. {_misnamed(litellm, name)}"
         ) from None
     if provider in LEAN - {"openai"} and not base:
-        raise ModelError(f"model {name!r} needs an address. Give it as api_base in [model], or with --api-base.")
+        raise ModelError(
+            f"model {name!r} needs an address. Give it as api_base in [model], or as --api-base (api_base=)."
+        )
     return model, provider, key, base
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from optimizer import slots
-from optimizer.errors import InputError
+from optimizer.errors import InputError, kind_of
 from optimizer.records import Run, Trial, Wording
 from optimizer.store import Store
 from search_spaces.instructions import FOUND_WORDS, TASK_WORDS, complaint, described_labels
@@ -43,6 +43,8 @@ def add_wording(
         If there is no such run or its search is over, the dimension has no wordings or was locked, the text is empty
         or there already or holds a name in braces that stands for nothing, or all ids kept for late wordings are taken.
     """
+    if not isinstance(text, str):
+        raise InputError(f"{kind_of(text)} was given as a wording; allowed: a text. Write one.")
     found = searching(run, db)
     with Store(db) as store:
         if dimension == "labels":

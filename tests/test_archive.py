@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import optimizer
-from optimizer import export, history, load_task, tune
+from optimizer import add_wording, export, history, load_task, tune
 from optimizer.errors import ExportError, InputError, Interrupted, StoreError
 from optimizer.journey import Watch
 from optimizer.records import State
@@ -113,6 +113,19 @@ def test_a_results_db_is_a_file_that_stays(finished: Path, tmp_path: Path, monke
             history(given)  # type: ignore[arg-type] # what a typed caller cannot give
         with pytest.raises(StoreError, match=why):
             tune(write_task(tmp_path), db=given)  # type: ignore[arg-type]
+
+
+def test_what_is_refused_is_said_for_python_too(finished: Path, tmp_path: Path) -> None:
+    """The option and the argument; and where the trained baseline is, which is no prompt's format here."""
+    with pytest.raises(ExportError, match=r"unknown export format 'skops'; .*is `history\(db\)\.trained_model\(\)`"):
+        export("skops", db=finished)
+    with pytest.raises(ExportError, match=r"Leave --rows \(rows=\) out"):
+        export("text", db=finished, rows=[{"text": "a"}])
+    export("text", trial=0, db=finished, folder=tmp_path)
+    with pytest.raises(ExportError, match=r"\(--force, force=True\)"):
+        export("text", trial=0, db=finished, folder=tmp_path)
+    with pytest.raises(InputError, match="None was given as a wording; allowed: a text"):
+        add_wording(None, db=finished)  # type: ignore[arg-type]
 
 
 def test_a_number_may_come_as_a_text(finished: Path, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_prompt_is_named_by_run_and_trial(text: str, run: int | None, expected
 @pytest.mark.parametrize("text", ["", "x", "1:", ":1", "-1", "1:2:3", "1 2", "٣", "9" * 30])
 def test_what_names_no_prompt_is_refused(text: str) -> None:
     """The error says what is allowed."""
-    with pytest.raises(InputError, match="names no prompt; allowed: RUN for its winner, RUN:TRIAL"):
+    with pytest.raises(InputError, match="names no prompt; allowed: RUN for its winner, or RUN:TRIAL"):
         named(text)
 
 

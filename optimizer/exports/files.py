@@ -95,7 +95,9 @@ def _refuse_taken(path: Path, *, force: bool) -> None:
     if path.is_file() and page_size(path):
         raise ExportError(f"{path}: is a database, which is never replaced. Choose another name.")
     if os.path.lexists(path) and not force:
-        raise ExportError(f"{path}: exists already. Choose another name, or allow it to be replaced (--force).")
+        raise ExportError(
+            f"{path}: exists already. Choose another name, or allow it to be replaced (--force, force=True)."
+        )
 
 
 @contextmanager

@@ -81,7 +81,9 @@ def lint(
     """
     refused = [*_slots(prompt, renderer), *_copied(prompt, rows)]
     if refused and not allow:
-        raise ExportError(f"{refused[0]} Nothing was written. To export it all the same: --allow-findings.")
+        raise ExportError(
+            f"{refused[0]} Nothing was written. To export it all the same: --allow-findings (allow_findings=True)."
+        )
     found = list(_sensitive(prompt))
     changed = masked(prompt) if mask and found else prompt
     said = [f"Allowed all the same: {text}" for text in refused]
@@ -121,7 +123,8 @@ def _told(found: Sequence[tuple[str, str]], *, masked: bool) -> Iterator[str]:
         return
     places = [f"{kind} ({place})" for kind, place in found[:SHOWN]]
     more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    yield f"Warning: it holds what may be private: {'; '.join(places)}{more}. --mask puts names in their place."
+    fix = "--mask (mask=True) puts names in their place."
+    yield f"Warning: it holds what may be private: {'; '.join(places)}{more}. {fix}"
 
 
 def masked(prompt: Prompt) -> Prompt:

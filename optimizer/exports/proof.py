@@ -88,8 +88,8 @@ class Facts:
         """
         if not self.rows:
             raise ExportError(
-                f"this format holds {what}, and no rows were handed over; export from a run, or name rows with --rows. "
-                "Nothing was left behind."
+                f"this format holds {what}, and no rows were handed over; export from a run, or name rows as --rows "
+                "(rows=). Nothing was left behind."
             )
         return self.rows
 
