@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -52,7 +53,11 @@ class Shown:
 
 
 class History:
-    """The runs of a results.db.
+    """The runs of a results.db: what was tried, what it scored, and what came of it. Reads, and changes nothing.
+
+    `runs` and `trials` list what is there, `frame` gives the trials as a data frame, `show` a prompt with the rows that
+    it fixed and broke, `verdict` what a run has come to, and `compare` holds two prompts against each other. Where no
+    run is named, the latest is meant.
 
     Parameters
     ----------
@@ -117,14 +122,18 @@ class History:
     def frame(
         self, run: int | None = None, where: str = "", *, library: Literal["pandas", "polars"] | None = None
     ) -> Any:
-        """The same as a data frame: a row for each trial. Of pandas, or else of polars, if no library is named.
+        """What is known of the trials of a run, as a data frame: a row for each trial, the columns of `facts`.
+
+        `winner` is true or false, and `started` a time in UTC. The frame is one of pandas, or else of polars, if no
+        library is named; `where` is a condition in SQL on the columns.
 
         Raises
         ------
         InputError
             As `facts` does, and if the library is not installed.
         """
-        return frame(self.facts(run, where), library)
+        told = [fact | {"winner": bool(fact["winner"])} for fact in self.facts(run, where)]
+        return frame([fact | {"started": datetime.fromisoformat(fact["started"])} for fact in told], library)
 
     def front(self, run: int | None = None) -> list[Trial]:
         """The trials that no other beats in score, cost and latency, with their outcomes; the best score first."""
@@ -165,7 +174,7 @@ class History:
             return slots.wordings(store, store.run(run).id)
 
     def lineage(self, run: int | None = None) -> list[slots.Lineage]:
-        """The same with their origins, when they came, and the best trial that each stands in."""
+        """The texts behind the ids of a run's space, where they come from, and the best trial with each."""
         with Store(self.path) as store:
             return slots.lineage(store, store.run(run).id)
 
@@ -190,7 +199,8 @@ class History:
     def compare(self, a: str | int, b: str | int) -> Compared:
         """Compare prompt `b` with prompt `a` on the rows that both have answered.
 
-        Each is a run, for its winner, or "RUN:TRIAL".
+        Each is a run, for its winner, or "RUN:TRIAL". What comes back has the difference of `b` less `a`: above 0 where
+        `b` is better.
 
         Raises
         ------

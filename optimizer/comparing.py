@@ -58,8 +58,9 @@ class Side:
 class Compared:
     """Prompt `b` less prompt `a` on the `n` rows of a split that both have a score for.
 
-    `fixed` are the rows on which `b` scores higher, `broken` those on which it scores lower. `opened` is the number of
-    runs that have seen the test rows; 0 for dev rows.
+    The `comparison` names first what the other is taken from, as in a verdict: its `a` is the name of `b` here, and its
+    `b` the name of `a`. `fixed` are the rows on which `b` scores higher, `broken` those on which it scores lower.
+    `opened` is the number of runs that have seen the test rows; 0 for dev rows.
     """
 
     a: Side

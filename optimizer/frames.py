@@ -29,7 +29,7 @@ def frame(rows: Rows, library: str | None = None) -> Any:
     Parameters
     ----------
     rows
-        A column for each key.
+        A column for each key. Whole numbers stay whole numbers where some are missing, in pandas as Int64.
     library
         "pandas" or "polars"; without it the first that is installed.
 
@@ -54,4 +54,5 @@ def frame(rows: Rows, library: str | None = None) -> Any:
         return pl.DataFrame([dict(row) for row in rows], infer_schema_length=None)
     import pandas as pd
 
-    return pd.DataFrame([dict(row) for row in rows])
+    gaps = [name for name in (rows[0] if rows else ()) if {type(row[name]) for row in rows} == {int, type(None)}]
+    return pd.DataFrame([dict(row) for row in rows]).astype(dict.fromkeys(gaps, "Int64"))

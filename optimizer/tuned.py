@@ -14,10 +14,27 @@ from optimizer.report import percent
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What `tune` returns: the run as results.db has it, its trials, the winner and the verdict; printed, it is short.
+    """What `tune` returns; printed, it is short.
 
-    `verdict` is None if the budget did not cover it; `notes` say what was odd in the rows; `judged`, `proposed` and
-    `taught` are what the run has spent on its judge, on proposals of wordings and on a teacher, if it has any.
+    Attributes
+    ----------
+    run
+        The run as results.db has it: its number, status, reason to end, calls bought and reused, and cost.
+    trials
+        The prompts that were tried, in order, with their scores on dev rows.
+    best
+        The one of them that won.
+    verdict
+        How it compares with the seed prompt and the trained baseline on sealed test rows; None if the budget did not
+        cover that.
+    notes
+        What was odd in the rows and the calls, a sentence each.
+    importances
+        What each dimension of the space explains, the most first.
+    ablations
+        What each ingredient is worth in the winner, if that was asked for.
+    judged, proposed, taught
+        What the run has spent on its judge, on proposals of wordings and on a teacher; None where it has none.
     """
 
     run: Run

@@ -52,6 +52,7 @@ def test_winners_are_compared_on_the_sealed_rows(db: Path) -> None:
 
     assert (found.split, found.n, found.opened) == ("test", 20, 2)
     assert found.comparison.difference == pytest.approx(15 / 20)
+    assert (found.comparison.a, found.comparison.b) == (found.b.name, found.a.name) == ("2:1", "1:1")
     assert found.comparison.p_value == pytest.approx(binomtest(15, 15).pvalue)
     assert [*range(8), *range(12, 19)] == [int(change.example_id[4:]) for change in found.fixed]
     assert list(found.broken) == []

@@ -190,6 +190,9 @@ def test_a_frame_holds_the_facts(db: Path, library: Any) -> None:
     empty = found["k"].is_null() if library == "polars" else found["k"].isna()
     assert list(empty) == [True, False, False]
     assert [facts[2]["score"], found["score"][1]] == [None, 1.0]
+    assert [(found["k"][1] == 4), list(found["winner"])] == [True, [False, True, False]]
+    assert str(found["k"].dtype) == "Int64"
+    assert found["started"][0].isoformat() == facts[0]["started"]
     assert (2, len(facts[0])) == records.frame(1, "rows > 0", library=library).shape
 
 
