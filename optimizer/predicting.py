@@ -5,7 +5,7 @@ Rows need no wanted answer; those that have one are scored by the same code as i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from optimizer import label_sets
 from optimizer.budget import Budget, Caps
 from optimizer.errors import BudgetSpent, InputError, Interrupted
 from optimizer.evaluate import Answered, Evaluator
+from optimizer.events import Event
 from optimizer.handed import NAME
 from optimizer.handover import renderer_for
 from optimizer.journey import Watch
@@ -25,7 +26,7 @@ from optimizer.overlap import same_inputs
 from optimizer.own_metric import is_handed, is_own
 from optimizer.phrases import counted
 from optimizer.preparing import caps as task_caps
-from optimizer.preparing import context, pace, task_model
+from optimizer.preparing import context, pace, run_model
 from optimizer.records import Run, Trial
 from optimizer.report import percent
 from optimizer.scoring import METRICS, Metric, interval, summarise
@@ -76,10 +77,10 @@ def predict(  # noqa: PLR0913 - each names one thing
     *,
     trial: int | None = None,
     db: str | Path = "results.db",
-    model: Model | None = None,
+    model: Model | str | None = None,
     max_calls: int | None = None,
     max_usd: float | None = None,
-    watch: Watch | None = None,
+    watch: Watch | Callable[[Event], None] | None = None,
 ) -> Predicted:
     """Ask the winner of a run, or another of its prompts, rows through the same ledger: none is bought twice.
 
@@ -109,24 +110,24 @@ def predict(  # noqa: PLR0913 - each names one thing
     ProviderError
         If the provider refuses every call.
     """
-    watch = watch or Watch()
+    watch = Watch.of(watch)
     with Store(db) as store:
         chosen = run if isinstance(run, Run) else store.run(run, won=trial is None)
     if chosen.winner is None and trial is None:
         raise InputError(f"run {chosen.id} has no winner ({chosen.status}). Finish it with `phrasetune tune`.")
     task = Task.model_validate(chosen.task)
-    model, examples = _opened(chosen, task, model), new_rows(rows, task)
-    if place := destination(model):
+    opened, examples = run_model(chosen, task, model), new_rows(rows, task)
+    if place := destination(opened):
         watch.event(place)
-    with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
+    with Store(db, create=True, paid=opened.price != (0.0, 0.0)) as store:
         asked = store.trial(chosen, trial)
         asked = replace(asked, outcomes=store.outcomes(chosen.id, asked.number))
         known = [row for name in ("train", "dev", "test") for row in store.examples(chosen.data, name)]
         judging = _judging(chosen, task, known, examples)
         if judging.said:
             watch.notice(f"{rows if isinstance(rows, str | Path) else NAME}: {judging.said}")
-        budget, how = Budget(_caps(task, max_calls, max_usd)), pace(model, task.model)
-        ledger = Ledger(model, store, chosen.id, budget, how, watch.stop, watch.notice, context(task.model))
+        budget, how = Budget(_caps(task, max_calls, max_usd)), pace(opened, task.model)
+        ledger = Ledger(opened, store, chosen.id, budget, how, watch.stop, watch.notice, context(task.model))
         with closing(ledger):
             evaluate = Evaluator(ledger, renderer_for(asked, chosen.task), judging.metric)
             return _predicted(evaluate, asked, examples, judging, watch)
@@ -192,16 +193,6 @@ def _caps(task: Task, calls: int | None, usd: float | None) -> Caps:
             raise InputError(f"{name} = {cap:g}: must be at least 0, which is no cap. Give another, or leave it out.")
     of_task = task_caps(task)
     return replace(of_task, calls=of_task.calls if calls is None else calls, usd=of_task.usd if usd is None else usd)
-
-
-def _opened(run: Run, task: Task, model: Model | None) -> Model:
-    """Open the model that a run was tuned on, unless it was brought."""
-    model = model or task_model(task.model)
-    if model.name != run.model:
-        raise InputError(
-            f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Hand that model over: model=… from Python."
-        )
-    return model
 
 
 def _answers(

@@ -13,14 +13,14 @@ from typing import Any
 from optimizer import own_metric
 from optimizer.board import searched
 from optimizer.budget import Caps
-from optimizer.errors import SpaceError, TaskError
+from optimizer.errors import InputError, SpaceError, TaskError
 from optimizer.front import Constraints, require_labels, require_rows
 from optimizer.gateway import Pace
 from optimizer.metrics import METRICS, Metric
 from optimizer.models import Model, offers_logprobs, open_model, opened
 from optimizer.prices import known_context
 from optimizer.propose import ASKED_AT_ONCE, EACH, INSTRUCTION, KEPT_IDS, MOST_CALLS
-from optimizer.records import Dataset
+from optimizer.records import Dataset, Run
 from optimizer.swaps import swapped
 from optimizer.task import Task, load_task, with_models
 from optimizer.task_rows import objective, other_rows, read_rows, shown_rows
@@ -262,6 +262,22 @@ def task_model(spec: ModelSpec, *, keyless: bool = False) -> Model:
     """Open the model that a task names; with `keyless` a missing key is let pass: to look, not to call."""
     price = (spec.price.input, spec.price.output) if spec.price else None
     return open_model(spec.name, api_base=spec.api_base, price=price, keyless=keyless)
+
+
+def run_model(run: Run, task: Task, given: Model | str | None) -> Model:
+    """Open the model that a run was tuned on, or take what was brought in its place.
+
+    Raises
+    ------
+    InputError
+        If it cannot be opened, or is another.
+    """
+    model = opened(given, api_base=task.model.api_base) if given else task_model(task.model)
+    if model.name != run.model:
+        raise InputError(
+            f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Hand that model over: model=… from Python."
+        )
+    return model
 
 
 def context(spec: ModelSpec) -> int:

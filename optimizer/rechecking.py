@@ -23,9 +23,9 @@ from optimizer.events import Event
 from optimizer.handover import renderer_for
 from optimizer.journey import Watch
 from optimizer.ledger import Ledger
-from optimizer.models import Model, destination, opened
+from optimizer.models import Model, destination
 from optimizer.own_metric import is_own
-from optimizer.preparing import context, pace, task_model
+from optimizer.preparing import context, pace, run_model
 from optimizer.rechecks import Origins, Recheck
 from optimizer.records import Outcome, Run, Trial
 from optimizer.repeats import Noise, noise
@@ -93,7 +93,7 @@ def recheck(
         raise InputError(f"rows = {rows}: none would be asked; allowed: 1 or more, and {ROWS} if left out.")
     run, winner = _won(run, db)
     watch, task = Watch.of(watch), Task.model_validate(run.task)
-    model = _same_model(model, task, run)
+    model = run_model(run, task, model)
     if place := destination(model):
         watch.event(place)
     with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
@@ -124,14 +124,6 @@ def _won(run: Run | int | None, db: str | Path) -> tuple[Run, int]:
     if run.winner is None:
         raise InputError(f"run {run.id} has no winner ({run.status}). Finish it with `phrasetune tune`.")
     return run, run.winner
-
-
-def _same_model(given: Model | str | None, task: Task, run: Run) -> Model:
-    """Open the model of a run, or what was given in its place."""
-    model = opened(given, api_base=task.model.api_base) if given else task_model(task.model)
-    if model.name != run.model:
-        raise InputError(f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Name that model.")
-    return model
 
 
 def _noise(metric: Metric | None, sides: tuple[Sequence[Outcome], Sequence[Outcome]], rows: int) -> Noise | None:

@@ -115,7 +115,7 @@ class PromptSearch(Teleprompter):  # type: ignore[misc] # DSPy has no types
 
     def __repr__(self) -> str:
         """Say who is asked, how much, and what was found, if anything was."""
-        model = self.model if self.model is None or isinstance(self.model, str) else self.model.name
+        model = getattr(self.model, "name", self.model)
         found = getattr(self, "found", None)
         best = f"; best on dev {percent(found.best.score)} after {self.calls:,} calls" if found else ""
         return f"<PromptSearch: {counted(self.budget, 'call')} of {model or 'the language model of the program'}{best}>"

@@ -8,7 +8,7 @@ from typing import Any
 import dspy
 import pytest
 
-from optimizer import PromptClassifier, PromptSearch, history, recheck, tune
+from optimizer import PromptClassifier, PromptSearch, history, plan, predict, recheck, tune
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import BudgetSpent, InputError, Interrupted, ModelError, TaskError
 from optimizer.events import Event, Stage
@@ -62,6 +62,8 @@ def test_what_is_no_model_is_refused_wherever_one_is_taken(given: Any, why: str,
         lambda: tune(task, db=tmp_path / "t.db", model=given),
         lambda: tune(task, db=tmp_path / "t.db", proposer=given),
         lambda: recheck(1, db=tmp_path / "r.db", model=given),
+        lambda: predict([{"text": "a"}], 1, db=tmp_path / "r.db", model=given),
+        lambda: plan(task, db=tmp_path / "t.db", model=given),
         lambda: classifier.fit([f"text {i}" for i in range(20)], ["x", "y"] * 10),
         lambda: search.compile(dspy.Predict("text -> label"), trainset=rows),
     ):

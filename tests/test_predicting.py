@@ -185,7 +185,7 @@ class Upper:
 @pytest.mark.parametrize(
     ("given", "error", "said"),
     [
-        ({"rows": 5}, InputError, "rows: a int was given"),
+        ({"rows": 5}, InputError, "rows: an int was given"),
         ({"rows": [{"message": "hello"}]}, InputError, "rows: unknown input column 'text'; allowed: message"),
         ({"run": 7}, StoreError, "has no run 7; allowed: 1"),
         ({"trial": 7}, InputError, "run 1 has no trial 7"),
