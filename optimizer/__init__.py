@@ -15,18 +15,20 @@ from optimizer.version import __version__
 
 if TYPE_CHECKING:
     from optimizer.adapted import adapt
-    from optimizer.archive import History, export, history
+    from optimizer.archive import History, history
     from optimizer.classifier import PromptClassifier
     from optimizer.errors import PhrasetuneError
-    from optimizer.journey import Watch, tune
+    from optimizer.journey import tune
     from optimizer.making import make_task
     from optimizer.models import register_embedded
     from optimizer.outlook import plan
     from optimizer.predicting import predict
+    from optimizer.prompt_export import export
     from optimizer.rechecking import recheck
     from optimizer.task import load_task
     from optimizer.teleprompter import PromptSearch
     from optimizer.tuned import Tuned
+    from optimizer.watch import Watch
     from optimizer.wordings import add_wording
 
 __all__ = [
@@ -56,10 +58,10 @@ _HOME = {
     "PromptClassifier": "classifier",
     "PromptSearch": "teleprompter",
     "Tuned": "tuned",
-    "Watch": "journey",
+    "Watch": "watch",
     "adapt": "adapted",
     "add_wording": "wordings",
-    "export": "archive",
+    "export": "prompt_export",
     "history": "archive",
     "load_task": "task",
     "make_task": "making",

@@ -1,4 +1,4 @@
-"""What a results.db tells: its runs, trials, prompts and verdicts; and a winner handed on.
+"""What a results.db tells: its runs, trials, prompts and verdicts.
 
 Reads records out of the store and hands them to the rooms that show or export them. Buys nothing, and loads no
 heavy package unless a prompt must be rendered.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from optimizer import card as cards
 from optimizer import slots
 from optimizer.asking import facts
-from optimizer.errors import ExportError, InputError, one_of
+from optimizer.errors import InputError
 from optimizer.frames import frame
 from optimizer.front import Constraints, Held, front, hold
 from optimizer.pages.story import Story, Walk
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from optimizer.comparing import Compared
-    from optimizer.exports import Exported, Exporter
     from optimizer.handover import Handover
 
 
@@ -345,75 +344,3 @@ def _card(store: Store, run: Run) -> cards.Card:
 def history(db: str | Path = "results.db") -> History:
     """Open the history of a results.db."""
     return History(db)
-
-
-def _check_format(format_name: str, formats: Mapping[str, Exporter], rows: object) -> None:
-    if format_name not in formats:
-        trained = "The trained baseline is `history(db).trained_model()`." if format_name == "skops" else ""
-        raise ExportError(one_of("export format", format_name, list(formats), trained))
-    holding = [known for known, exporter in formats.items() if exporter.rows]
-    if rows is not None and format_name not in holding:
-        raise ExportError(
-            f"the format {format_name} holds no rows; allowed with rows: {', '.join(holding)}. Leave --rows (rows=) "
-            "out."
-        )
-
-
-def export(  # noqa: PLR0913 - each names one thing
-    format_name: str,
-    *,
-    trial: int | None = None,
-    run: int | None = None,
-    db: str | Path = "results.db",
-    folder: str | Path = ".",
-    name: str = "",
-    force: bool = False,
-    rows: object = None,
-    mask: bool = False,
-    allow_findings: bool = False,
-) -> Exported:
-    """Write a prompt, the winner if no trial is named, in the format of another tool.
-
-    What was written is loaded back and compared byte for byte with what the prompt renders to, before it is
-    reported as written. Before, it is looked over: personal data and keys in it are told in the note.
-
-    Parameters
-    ----------
-    format_name
-        One of `optimizer.exports.FORMATS`.
-    trial, run
-        Which prompt; the winner of the latest run by default.
-    db
-        The results database.
-    folder, name
-        Where to write; the name has a default for each format, and cannot leave the folder.
-    force
-        Whether an existing file may be replaced.
-    rows
-        A file with rows, or rows as `make_task` takes them, in the place of the run's own, for the formats that hold
-        rows.
-    mask
-        Whether to put names in the place of personal data and keys; then it is not the prompt that was scored.
-    allow_findings
-        Whether to write also a prompt that holds words of the rows that it was judged by, or unfilled slots.
-
-    Raises
-    ------
-    ExportError
-        If the format is not known or cannot carry the prompt, the file exists, or the prompt holds what `lint` refuses.
-    """
-    from optimizer.exports import FORMATS, Target
-    from optimizer.exports import export as write
-    from optimizer.handover import given, looked_over
-
-    _check_format(format_name, FORMATS, rows)
-    records = History(db)
-    told, linted = looked_over(records.handover(trial, run), records.splits(run), mask=mask, allow=allow_findings)
-    if rows is not None:
-        from optimizer.task import Task
-        from optimizer.task_rows import new_rows
-
-        told = given(told, new_rows(rows, Task.model_validate(told.run.task)))
-    target = Target(Path(folder), name, force)
-    written = write(told.trial.prompt, format_name, target, told.renderer, told.probes, told.facts)
-    return replace(linted.told(written), source=f"trial {told.trial.number} of run {told.run.id}")

@@ -26,10 +26,11 @@ from optimizer.calibration import settle
 from optimizer.cells import as_text
 from optimizer.evaluate import Evaluator
 from optimizer.handover import renderer_for
-from optimizer.journey import Watch, walk
+from optimizer.journey import walk
 from optimizer.ledger import Ledger
-from optimizer.models import Model, opened
+from optimizer.models import Model
 from optimizer.own_metric import handed_name
+from optimizer.own_models import opened
 from optimizer.phrases import counted
 from optimizer.preparing import context, pace, ready, task_model
 from optimizer.records import Dataset
@@ -37,6 +38,7 @@ from optimizer.splits import LEAST_ROWS, divide
 from optimizer.store import Store
 from optimizer.task import Task, check_task
 from optimizer.task_rows import objective
+from optimizer.watch import Watch
 from search_spaces.prompt import Example
 
 SHARES = {"train": 2 / 3, "dev": 1 / 3}  # rows that demos are drawn from, and rows that prompts are compared on

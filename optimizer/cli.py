@@ -174,9 +174,9 @@ def _at(run: int, db: str) -> str:
 
 def _tune(task: Task, db: str, *, quiet: bool, allow_code: bool = False) -> Tuned:
     """Run a search with a live view; the first Ctrl-C stops it gently, the second at once."""
-    from optimizer.journey import Watch
     from optimizer.journey import tune as run_tune
     from optimizer.live import LiveView
+    from optimizer.watch import Watch
 
     stop = threading.Event()
     with resumable(db), LiveView(quiet=quiet) as view, stoppable(stop, view.say):
@@ -306,7 +306,7 @@ def demo(folder: str, db: str, quiet: bool) -> None:
     """Run the main job on bundled rows and the embedded model: search, verdict, report, export."""
     from importlib import resources
 
-    from optimizer.archive import export as write_export
+    from optimizer.prompt_export import export as write_export
     from optimizer.task import load_task
 
     place = Path(folder)

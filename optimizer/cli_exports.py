@@ -48,8 +48,8 @@ def export(format_name: str | None, listing: bool, trial: str | None, run: int |
     The format `skops` writes the trained baseline instead.
     """
     from optimizer.archive import History
-    from optimizer.archive import export as write_export
     from optimizer.exports import FORMATS
+    from optimizer.prompt_export import export as write_export
 
     number, run = trial_of(trial, run)
     at = where(given["db"], run)
@@ -121,9 +121,9 @@ def _verify(done: Exported, told: Handover) -> None:
 
 def _rescore(done: Exported, told: Handover, db: str, max_calls: int) -> None:
     from optimizer.events import Destination
-    from optimizer.journey import Watch
     from optimizer.report import percent, spread
     from optimizer.rescoring import rescore
+    from optimizer.watch import Watch
 
     stop = threading.Event()
 

@@ -148,9 +148,9 @@ def recheck(run: int | None, rows: int, max_calls: int, max_usd: float, db: str,
     from optimizer.archive import History
     from optimizer.budget import Caps
     from optimizer.events import Destination, Notice
-    from optimizer.journey import Watch
     from optimizer.rechecking import recheck as ask_again
     from optimizer.rechecking_tables import record, sentences, trend_grid
+    from optimizer.watch import Watch
 
     def event(told: object) -> None:
         if isinstance(told, Destination):

@@ -20,10 +20,10 @@ def tune_program(
     """Tune a program on a task, and save its state if that is wanted."""
     if name is None:
         raise InputError("--save: no program is tuned. Name one with --program, or leave it out.")
-    from optimizer.journey import Watch
     from optimizer.live import LiveView
     from optimizer.own_metric import require_allowed
     from optimizer.program_tuning import tune_program as run_tune
+    from optimizer.watch import Watch
 
     require_allowed(f"program {name!r}", allowed=allow_code)
     if save and (Path(save).exists() or Path(save).suffix != ".json"):

@@ -132,9 +132,9 @@ def predict(
     """
     from optimizer.events import Destination, Notice
     from optimizer.exports import Target, write_bytes
-    from optimizer.journey import Watch
     from optimizer.plain import answers_csv
     from optimizer.predicting import predict as ask
+    from optimizer.watch import Watch
 
     target = Target(Path(output).parent, Path(output).name, force) if output else None
     if target:

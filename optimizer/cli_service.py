@@ -39,9 +39,9 @@ def plan(task: str, db: str, offline: bool, allow_code: bool, as_json: bool, **c
     program is run on 4, as it came and with the most demos.
     """
     from optimizer.events import Destination, Notice
-    from optimizer.journey import Watch
     from optimizer.outlook import plan as look_ahead
     from optimizer.task import load_task
+    from optimizer.watch import Watch
 
     del changes["quiet"]  # there is no live view
     program, stop, say = changes.pop("program") or "", threading.Event(), err if as_json else out

@@ -18,6 +18,7 @@ Anything else that is raised is a bug, and shows its traceback. `Upgraded` is a 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 
 class PhrasetuneError(Exception):
@@ -93,6 +94,11 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, PhrasetuneError | KeyboardInterrupt):
         return said or "stopped"
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def kept(run: int, db: Path) -> str:
+    """Say what becomes of a run that was left, beside a traceback that says nothing of it."""
+    return f"run {run} is kept in {db}: the same call goes on where it stopped"
 
 
 def meant(given: object, allowed: Sequence[str]) -> str:

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field, replace
 from optimizer.errors import BudgetSpent, ProviderError
 from optimizer.faults import CallFailed, Fate
 from optimizer.gate import Gate
-from optimizer.models import LocalModel, RemoteModel, completed, destination
+from optimizer.models import LocalModel, RemoteModel, destination
+from optimizer.own_models import completed
 from optimizer.records import Completion, Failure, Request
 
 ATTEMPTS = 8  # at a call that meets passing faults: where 30 % of all calls fail, one in 15,000 fails so often

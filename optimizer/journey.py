@@ -5,7 +5,6 @@ data -> splits -> space -> search -> verdict, with every completion in the ledge
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,9 +14,9 @@ from optimizer.ablation import ablate
 from optimizer.arrivals import View
 from optimizer.budget import Budget, Caps, Spent
 from optimizer.concluding import Conclusion
-from optimizer.errors import InputError, Interrupted, kind_of, reason_of
+from optimizer.errors import Interrupted, kept, reason_of
 from optimizer.evaluate import Evaluator
-from optimizer.events import Decided, Destination, Event, Notice, Stage
+from optimizer.events import Decided, Destination, Event, Stage
 from optimizer.grounding import failures, grounds, screen
 from optimizer.judge import Judge, brief
 from optimizer.ledger import Ledger, require_price
@@ -45,29 +44,9 @@ from optimizer.store import Store
 from optimizer.task import Task
 from optimizer.task_sections import JUDGE, MODEL, PROPOSER, TEACHER, ModelSpec
 from optimizer.tuned import Tuned
+from optimizer.watch import Watch
 
 AHEAD = 1  # decisions taken while answers from outside this process are waited for
-
-
-@dataclass
-class Watch:
-    """How the outside follows a run and stops it."""
-
-    event: Callable[[Event], None] = lambda _: None
-    stop: threading.Event = field(default_factory=threading.Event)
-
-    @classmethod
-    def of(cls, given: Watch | Callable[[Event], None] | None) -> Watch:
-        """Take what a caller gave: a watch, a function that is told of events, or nothing."""
-        if given is None or isinstance(given, cls):
-            return given or cls()
-        if not callable(given):
-            raise InputError(f"{kind_of(given)} was given as watch; allowed: a Watch, or a function of an event.")
-        return cls(given)
-
-    def notice(self, text: str) -> None:
-        """Tell something in words."""
-        self.event(Notice(text))
 
 
 def tune(  # noqa: PLR0913 - the models that may be brought
@@ -176,6 +155,7 @@ class _Journey:
     store: Store
     watch: Watch
     kept: bool
+    said: list[str] = field(default_factory=list, init=False)  # to whoever watches
 
     def walk(self) -> Tuned:
         plan, store = self.plan, self.store
@@ -209,8 +189,19 @@ class _Journey:
         run, notes = store.run(self.id), (*plan.data.notes, *self._notes())
         spent = store.spent_by_model(self.id)
         by_role = {role: spent.get(ledger.buyer, Spent()) for role, ledger in self.seconds.items()}
-        beside = [by_role.get(role) for role in (JUDGE, PROPOSER, TEACHER)]
-        return Tuned(run, found.trials, found.best, ruling, notes, found.importances, ablations, *beside)
+        return Tuned(
+            run,
+            found.trials,
+            found.best,
+            ruling,
+            notes,
+            found.importances,
+            ablations,
+            judged=by_role.get(JUDGE),
+            proposed=by_role.get(PROPOSER),
+            taught=by_role.get(TEACHER),
+            said=tuple(self.said),
+        )
 
     def _conclude(self, found: search.Found) -> tuple[Verdict | None, str]:
         """Come to a verdict, if there are rows for one."""
@@ -318,6 +309,7 @@ class _Journey:
         return [self.ledger, *self.seconds.values()]
 
     def _notice(self, text: str) -> None:
+        self.said.append(text)
         self.watch.notice(text)
 
     def _search(self, replay: Sequence[Trial]) -> search.Found:
@@ -405,6 +397,7 @@ class _Journey:
 
     def _leave(self, error: BaseException) -> None:
         status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+        error.add_note(kept(self.id, self.store.path))
         self.store.update_run(self.id, status=status, **self._totals())
         if self.store.run(self.id).winner is None:  # else the reason is why the search ended
             self.store.update_run(self.id, reason=reason_of(error))

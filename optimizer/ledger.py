@@ -19,7 +19,8 @@ from typing import Protocol
 from optimizer.budget import Budget, Spent, most, too_long
 from optimizer.errors import BudgetSpent, Interrupted, ModelError
 from optimizer.gateway import STOPPED, Gateway, InThreads, Landed, Pace
-from optimizer.models import LocalModel, Model, RemoteModel, completed
+from optimizer.models import LocalModel, Model, RemoteModel
+from optimizer.own_models import completed
 from optimizer.records import Completion, Failure, Request
 from optimizer.traffic import Again, Flight, Order, Traffic
 

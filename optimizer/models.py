@@ -19,7 +19,7 @@ from optimizer import destinations
 from optimizer.answers import Alternatives, read
 from optimizer.direct import Direct, Endpoint
 from optimizer.embedded import EmbeddedModel
-from optimizer.errors import InputError, ModelError, kind_of, meant
+from optimizer.errors import InputError, ModelError, meant
 from optimizer.events import Destination
 from optimizer.faults import CallFailed, Fate, classify, one_line, seconds_to_wait, unfit_address, unheard
 from optimizer.importing import import_litellm
@@ -106,40 +106,6 @@ def open_model(
     there = destinations.destination(provider, base, key or "none", os.environ)
     headers = {"Authorization": f"Bearer {key or 'none'}"} | (_accounts() if provider == "openai" else {})
     return Direct(name, api_base, per_token, Endpoint(base, headers, _bodies(litellm, model, provider), there))
-
-
-def opened(given: Model | str, *, api_base: str = "") -> Model:
-    """Open what a caller has given as a model: its name, or a model that is open already, such as one of their own.
-
-    Raises
-    ------
-    ModelError
-        As `open_model` does, and if it is neither.
-    """
-    if isinstance(given, str):
-        return open_model(given, api_base=api_base)
-    if isinstance(given, type) or not isinstance(given, LocalModel | RemoteModel):
-        raise ModelError(
-            f"{kind_of(given)} was given as a model; allowed: a name, such as 'openai/gpt-4o-mini' or 'embedded', or "
-            "an object that has name, address, price and complete(request). Give one of these."
-        )
-    return given
-
-
-def completed(model: Model, given: object) -> Completion:
-    """Return what a model has answered, if it is an answer: models of a user's own may give anything.
-
-    Raises
-    ------
-    ModelError
-        If it is none.
-    """
-    if not isinstance(given, Completion):
-        raise ModelError(
-            f"model {model.name!r} answered with {kind_of(given)}; allowed: a Completion of optimizer.records. Return "
-            "Completion(text), with the numbers of tokens where they are known."
-        )
-    return given
 
 
 @dataclass(frozen=True, slots=True)

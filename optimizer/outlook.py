@@ -14,7 +14,6 @@ import numpy as np
 
 from optimizer import front, ladder, ledger
 from optimizer.events import Event
-from optimizer.journey import Watch
 from optimizer.models import Model, destination
 from optimizer.own_metric import require_allowed
 from optimizer.planning import Estimate, Probe, Terms, estimate
@@ -23,6 +22,7 @@ from optimizer.preparing import Plan, brought, constraints, dev_rows, held_calls
 from optimizer.probing import probe
 from optimizer.task import Task
 from optimizer.task_sections import JUDGE, MODEL, PROPOSER, TEACHER
+from optimizer.watch import Watch
 
 if TYPE_CHECKING:
     from optimizer.program_planning import Tried

@@ -19,7 +19,6 @@ from optimizer.evaluate import Answered, Evaluator
 from optimizer.events import Event
 from optimizer.handed import NAME
 from optimizer.handover import renderer_for
-from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.models import Model, destination
 from optimizer.overlap import same_inputs
@@ -33,6 +32,7 @@ from optimizer.scoring import METRICS, Metric, interval, summarise
 from optimizer.store import Store
 from optimizer.task import Task
 from optimizer.task_rows import labels_of, new_rows, objective, several_of, strange
+from optimizer.watch import Watch
 from search_spaces.prompt import Example
 
 

@@ -17,7 +17,8 @@ from optimizer.errors import InputError, SpaceError, TaskError
 from optimizer.front import Constraints, require_labels, require_rows
 from optimizer.gateway import Pace
 from optimizer.metrics import METRICS, Metric
-from optimizer.models import Model, offers_logprobs, open_model, opened
+from optimizer.models import Model, offers_logprobs, open_model
+from optimizer.own_models import opened
 from optimizer.prices import known_context
 from optimizer.propose import ASKED_AT_ONCE, EACH, INSTRUCTION, KEPT_IDS, MOST_CALLS
 from optimizer.records import Dataset, Run

@@ -11,12 +11,12 @@ from pathlib import Path
 from optimizer.budget import Budget
 from optimizer.errors import BudgetSpent
 from optimizer.evaluate import Evaluator
-from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.models import Model
 from optimizer.planning import Probe, characters
 from optimizer.preparing import Plan, caps, context, pace
 from optimizer.store import Store
+from optimizer.watch import Watch
 
 ROWS = 5
 NO_RUN = 0  # runs are counted from 1

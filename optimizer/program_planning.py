@@ -16,7 +16,6 @@ from optimizer.board import searched
 from optimizer.budget import Budget, Spent
 from optimizer.clerk import Clerk
 from optimizer.errors import BudgetSpent, InputError
-from optimizer.journey import Watch
 from optimizer.ledger import NOT_BOUGHT, Ledger
 from optimizer.models import Model
 from optimizer.planning import OCTETS, Call, Estimate, Probe, Range, Terms, costed, together, unprobed
@@ -30,6 +29,7 @@ from optimizer.propose import INSTRUCTION, MOST_CALLS, ROOM, drafts
 from optimizer.records import Completion, Kind, Request
 from optimizer.store import Store
 from optimizer.task_sections import PROPOSER, TEACHER
+from optimizer.watch import Watch
 from search_spaces.program import ProgramSpace, Setting
 from search_spaces.space import Value
 

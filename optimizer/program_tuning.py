@@ -16,10 +16,10 @@ from optimizer import search, slots, verdict, wordings
 from optimizer.budget import Budget, Caps, Spent
 from optimizer.clerk import Clerk
 from optimizer.contenders import BEST, SEED
-from optimizer.errors import BudgetSpent, Interrupted, reason_of
+from optimizer.errors import BudgetSpent, Interrupted, kept, reason_of
 from optimizer.events import Stage
 from optimizer.holding import PerRow, dearest, keep_back, per_row
-from optimizer.journey import Watch, announce
+from optimizer.journey import announce
 from optimizer.ledger import Ledger
 from optimizer.models import Model
 from optimizer.preparing import Plan, caps, context, pace, prepare, task_model
@@ -33,6 +33,7 @@ from optimizer.records import Run, Trial, Verdict
 from optimizer.store import Store
 from optimizer.task import Task
 from optimizer.task_sections import PROPOSER, TEACHER
+from optimizer.watch import Watch
 from search_spaces.prompt import digest
 
 
@@ -137,6 +138,7 @@ class _Tuning:
                 ruling, lacking = self._conclude(asked, found, best)
             except BaseException as error:
                 stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+                error.add_note(kept(self.id, self.store.path))
                 self._leave("interrupted" if stopped else "failed", reason_of(error))
                 raise
             self._leave("finished", found.reason + (f"; no verdict: {lacking}" if lacking else ""))

@@ -21,7 +21,6 @@ from optimizer.errors import BudgetSpent, InputError, Interrupted, ProviderError
 from optimizer.evaluate import Evaluator
 from optimizer.events import Event
 from optimizer.handover import renderer_for
-from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.models import Model, destination
 from optimizer.own_metric import is_own
@@ -33,6 +32,7 @@ from optimizer.scoring import METRICS, Metric, compare, summarise
 from optimizer.stats import wilson
 from optimizer.store import Store
 from optimizer.task import Task
+from optimizer.watch import Watch
 from search_spaces.prompt import Example
 
 ROWS = 50  # if no number is given

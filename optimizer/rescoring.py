@@ -19,7 +19,6 @@ from optimizer.exports import FORMATS, Exported
 from optimizer.exports.proof import Render
 from optimizer.exports.readers import READERS
 from optimizer.handover import Handover
-from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.models import Model, destination
 from optimizer.predicting import why_unscored
@@ -28,6 +27,7 @@ from optimizer.scoring import interval, summarise
 from optimizer.store import Store
 from optimizer.task import Task
 from optimizer.task_rows import labels_of, objective
+from optimizer.watch import Watch
 from search_spaces.prompt import Example, Message, Prompt
 from search_spaces.rendering import Renderer
 

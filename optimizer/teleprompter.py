@@ -21,9 +21,9 @@ from optimizer.budget import Budget, Caps
 from optimizer.clerk import Clerk
 from optimizer.errors import InputError
 from optimizer.events import Event
-from optimizer.journey import Watch
 from optimizer.ledger import Ledger
-from optimizer.models import Model, opened
+from optimizer.models import Model
+from optimizer.own_models import opened
 from optimizer.phrases import counted
 from optimizer.preparing import pace
 from optimizer.program_keeping import Kept, Proposing
@@ -34,6 +34,7 @@ from optimizer.records import Outcome, Run
 from optimizer.report import percent
 from optimizer.store import Store
 from optimizer.task_sections import PROPOSER, ModelSpec
+from optimizer.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)

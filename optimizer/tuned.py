@@ -35,6 +35,8 @@ class Tuned:
         What each ingredient is worth in the winner, if that was asked for.
     judged, proposed, taught
         What the run has spent on its judge, on proposals of wordings and on a teacher; None where it has none.
+    said
+        What it told whoever watched it on its way: what became of proposals, which cap is nearly reached.
     """
 
     run: Run
@@ -47,6 +49,7 @@ class Tuned:
     judged: Spent | None = None
     proposed: Spent | None = None
     taught: Spent | None = None
+    said: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Say what came of the run; its trials would fill the screen."""

@@ -13,8 +13,8 @@ import pytest
 import optimizer
 from optimizer import add_wording, export, history, load_task, tune
 from optimizer.errors import ExportError, InputError, Interrupted, StoreError
-from optimizer.journey import Watch
 from optimizer.records import State
+from optimizer.watch import Watch
 from tests.conftest import Command
 from tests.recorded import Tried, write_run
 from tests.small_task import write_task

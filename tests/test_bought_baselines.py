@@ -22,7 +22,6 @@ from optimizer.embeddings import BATCH, BoughtVectors, EmbeddingModel
 from optimizer.errors import BudgetSpent, Interrupted, ModelError, ProviderError
 from optimizer.events import Event, Notice, Stage
 from optimizer.gateway import Pace
-from optimizer.journey import Watch
 from optimizer.ladder import choose, reach
 from optimizer.ledger import Ledger
 from optimizer.metrics import METRICS
@@ -34,6 +33,7 @@ from optimizer.store import Store
 from optimizer.studies import best_hyperparameters
 from optimizer.task import Task, load_task
 from optimizer.task_sections import Baseline, Search
+from optimizer.watch import Watch
 from search_spaces.prompt import Example
 from tests.conftest import Command
 from tests.small_task import write_task

@@ -22,7 +22,6 @@ from optimizer.curve import Size, grow, measure, order, sentence, sizes
 from optimizer.curve_tables import curve_grid, pays_off
 from optimizer.errors import Interrupted, Upgraded
 from optimizer.events import Event, Stage
-from optimizer.journey import Watch
 from optimizer.linear import Refit, train
 from optimizer.pages.figures import learning
 from optimizer.pages.page import page
@@ -32,6 +31,7 @@ from optimizer.stats import crossed_difference_interval, crossed_interval, paire
 from optimizer.studies import best_hyperparameters
 from optimizer.task import load_task
 from optimizer.verdict import Entry, decide
+from optimizer.watch import Watch
 from search_spaces.prompt import Example
 from tests.conftest import Command
 from tests.small_task import BUNDLED, write_task

@@ -20,7 +20,6 @@ from optimizer.events import Event, Stage
 from optimizer.findings import Duplicates, Findings, Suspect
 from optimizer.findings_tables import grids, surer, thresholds, to_look_at
 from optimizer.inquiry import Inquiry
-from optimizer.journey import Watch
 from optimizer.metrics import METRICS
 from optimizer.pages.page import page
 from optimizer.plain import verdict_record
@@ -30,6 +29,7 @@ from optimizer.quality import drifts, duplicates, informed, ranked, suspects
 from optimizer.quality import sentence as drift_sentence
 from optimizer.records import Dataset, Kind, Outcome, Verdict
 from optimizer.verdict import Entry, decide
+from optimizer.watch import Watch
 from search_spaces.prompt import Example
 from tests.conftest import Command
 from tests.small_task import BUNDLED, write_task

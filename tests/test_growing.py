@@ -21,7 +21,6 @@ from optimizer.contenders import CASCADE, DISTILLED, RIVAL, SEED
 from optimizer.curve import Size, thinned
 from optimizer.errors import Interrupted
 from optimizer.events import Event, Stage
-from optimizer.journey import Watch
 from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import prepare
 from optimizer.records import Completion, LearningCurve, Request, Verdict
@@ -29,6 +28,7 @@ from optimizer.store import Store
 from optimizer.task import load_task
 from optimizer.task_sections import JUDGE
 from optimizer.tuned import Tuned
+from optimizer.watch import Watch
 from tests.small_task import BUNDLED
 from tests.test_judge import Answering, Judging, write
 

@@ -13,9 +13,9 @@ from optimizer import export, load_task, make_task, tune
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import DataError, Interrupted, TaskError
 from optimizer.handed import as_table
-from optimizer.journey import Watch
 from optimizer.preparing import prepare
 from optimizer.task import parse_task
+from optimizer.watch import Watch
 from tests.small_task import BUNDLED, write_task
 
 with (BUNDLED / "support.csv").open(encoding="utf-8", newline="") as FILE:

@@ -23,13 +23,13 @@ from optimizer import history, make_task, predict, tune
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, Interrupted, ModelError, StoreError
 from optimizer.events import Decided, Event, Stage
-from optimizer.journey import Watch
 from optimizer.preparing import prepare
 from optimizer.records import Completion, Kind, Request, State, Trial
 from optimizer.store import Store
 from optimizer.task import load_task
 from optimizer.task_sections import ModelSpec, Proposer
 from optimizer.tuned import Tuned
+from optimizer.watch import Watch
 from tests.small_task import write_task
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -607,9 +607,10 @@ def test_a_run_that_is_interrupted_in_its_last_step_says_so(tmp_path: Path) -> N
         if isinstance(event, Stage) and event.name == "mirror" and history(db).run().status == "running":
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as broken:
         tune(task, db=db, watch=Watch(interrupt))
 
+    assert broken.value.__notes__ == [f"run 1 is kept in {db}: the same call goes on where it stopped"]
     assert [run.status for run in history(db).runs()] == ["interrupted"]
     assert (tune(task, db=db).run.id, history(db).run(1).status) == (1, "finished")
 
@@ -618,13 +619,14 @@ def test_a_proposer_that_is_brought_is_asked(tmp_path: Path) -> None:
     """Whether the task names one or not; the model that is brought proposes where the task leaves that to its own."""
     proposer, model = Watched("writer"), Watched("openai/x")
 
-    tune(write_task(tmp_path), db=tmp_path / "brought.db", model=Watched(), proposer=proposer)
+    brought = tune(write_task(tmp_path), db=tmp_path / "brought.db", model=Watched(), proposer=proposer)
     task = load_task(write_task(tmp_path)).model_copy(
         update={"model": ModelSpec(name=model.name), "proposer": Proposer()}
     )
     tune(task, db=tmp_path / "own.db", model=model)
 
     assert proposer.asked
+    assert any(said.startswith("proposals: 0 wordings enter") for said in brought.said)
     assert any("wordings" in asked for asked in model.asked)
     with pytest.raises(InputError, match="a judge is given, and the metric is 'accuracy'"):
         tune(write_task(tmp_path), db=tmp_path / "judged.db", judge=Watched())

@@ -15,7 +15,6 @@ from optimizer import history, tune
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import Interrupted, PhrasetuneError, TaskError
 from optimizer.events import Event, Stage
-from optimizer.journey import Watch
 from optimizer.judge import Brief
 from optimizer.metrics import METRICS
 from optimizer.records import Completion, Kind, Request
@@ -23,6 +22,7 @@ from optimizer.row_metrics import token_f1
 from optimizer.scoring import summarise
 from optimizer.store import Store
 from optimizer.task import load_task
+from optimizer.watch import Watch
 from search_spaces.prompt import Example
 from tests.conftest import Command
 from tests.small_task import BUNDLED

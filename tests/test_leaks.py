@@ -13,8 +13,8 @@ from server import Asked, ChatServer
 
 from optimizer import Tuned, tune
 from optimizer.events import Event, Stage
-from optimizer.journey import Watch
 from optimizer.preparing import prepare
+from optimizer.watch import Watch
 from tests.proposing import asked_for_wordings
 from tests.small_task import BUNDLED
 

@@ -18,13 +18,13 @@ from optimizer.embedded import EmbeddedModel
 from optimizer.errors import TaskError
 from optimizer.events import Destination, Notice
 from optimizer.gateway import Pace
-from optimizer.journey import Watch
 from optimizer.options import changed
 from optimizer.planning import Estimate, Probe, Terms, estimate
 from optimizer.planning_tables import basis, caps_text, estimate_grid, probe_text
 from optimizer.preparing import Plan, held_calls, prepare
 from optimizer.records import Completion
 from optimizer.task_sections import PROPOSER, Baseline
+from optimizer.watch import Watch
 from tests.conftest import Command
 from tests.small_task import write_task
 

@@ -16,9 +16,9 @@ from server import ChatServer
 
 from optimizer import make_task, predict, tune
 from optimizer.errors import BudgetSpent, InputError, Interrupted, StoreError
-from optimizer.journey import Watch
 from optimizer.records import Completion, Request
 from optimizer.store import Store
+from optimizer.watch import Watch
 from tests.conftest import Command
 from tests.recorded import Tried, write_run
 

@@ -24,11 +24,11 @@ from optimizer.adapted import adapt
 from optimizer.clerk import Clerk
 from optimizer.errors import Interrupted, ProviderError, TaskError
 from optimizer.events import Event, Notice
-from optimizer.journey import Watch
 from optimizer.program_tuning import TunedProgram, tune_program
 from optimizer.records import Completion, Request
 from optimizer.store import Store
 from optimizer.task import load_task
+from optimizer.watch import Watch
 from search_spaces.prompt import Message, Settings
 from tests import proposing
 from tests.conftest import Command

@@ -18,7 +18,6 @@ from optimizer.arrivals import View
 from optimizer.errors import InputError, Interrupted, ProviderError
 from optimizer.events import Event, Notice, Stage
 from optimizer.grounding import grounds, screen
-from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.preparing import prepare
 from optimizer.propose import (
@@ -40,6 +39,7 @@ from optimizer.slots import Lineage, Round
 from optimizer.store import Store
 from optimizer.task import load_task
 from optimizer.task_sections import ModelSpec, Proposer
+from optimizer.watch import Watch
 from search_spaces.prompt import Example
 from tests import pages, proposing
 from tests.conftest import Command

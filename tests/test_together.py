@@ -16,7 +16,6 @@ from optimizer.cascade import Answered, Chosen, choose, detail, front, known, se
 from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, PICKED, RIVAL, SEED
 from optimizer.events import Event, Stage
 from optimizer.findings import Cascade
-from optimizer.journey import Watch
 from optimizer.metrics import METRICS
 from optimizer.pages.figures import cascade as draw_cascade
 from optimizer.planning import Probe, Terms, estimate
@@ -26,6 +25,7 @@ from optimizer.report import percent
 from optimizer.store import Store
 from optimizer.studies import best_hyperparameters
 from optimizer.verdict import Entry, decide
+from optimizer.watch import Watch
 from search_spaces.prompt import Example, Prompt
 from tests.small_task import BUNDLED, write_task
 from tests.test_journey import Watched

@@ -15,7 +15,6 @@ from optimizer.errors import Interrupted, ProviderError, TaskError
 from optimizer.evaluate import Evaluator
 from optimizer.events import Event, Notice, Stage
 from optimizer.grounding import screen
-from optimizer.journey import Watch
 from optimizer.ledger import Ledger
 from optimizer.preparing import prepare
 from optimizer.prompt_text import as_text
@@ -23,6 +22,7 @@ from optimizer.records import Completion, Request
 from optimizer.store import Store
 from optimizer.task import load_task
 from optimizer.tuned import Tuned
+from optimizer.watch import Watch
 from search_spaces.rendering import Renderer
 from search_spaces.templates import read_thought
 from tests.conftest import Command
