@@ -282,7 +282,7 @@ class _Play:
             self.searcher.learn(np.random.default_rng([self.options.seed, step, 1]))
         seed = board.cards[0]
         if seed.failing or seed.state is State.FAILED:  # nothing is kept: the next run asks the seed prompt again
-            raise InputError(f"no prompt could be scored: {seed.failure()}. Mend that, then run again.")
+            raise InputError(f"no prompt could be scored: {seed.failure()}. Check what failed, then run again.")
         for pick in picks:
             self.hooks.event(self._block(board.cards[pick.trial]))
         closed = [number for number in open_before if not board.cards[number].open]
