@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from optimizer.models import register_embedded
     from optimizer.outlook import plan
     from optimizer.predicting import predict
+    from optimizer.progress_lines import progress
     from optimizer.prompt_export import export
     from optimizer.rechecking import recheck
     from optimizer.task import load_task
@@ -47,6 +48,7 @@ __all__ = [
     "make_task",
     "plan",
     "predict",
+    "progress",
     "recheck",
     "register_embedded",
     "tune",
@@ -67,6 +69,7 @@ _HOME = {
     "make_task": "making",
     "plan": "outlook",
     "predict": "predicting",
+    "progress": "progress_lines",
     "recheck": "rechecking",
     "register_embedded": "models",
     "tune": "journey",

@@ -19,7 +19,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from optimizer import history, make_task, predict, tune
+from optimizer import history, make_task, predict, progress, tune
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, Interrupted, ModelError, StoreError
 from optimizer.events import Decided, Event, Stage
@@ -613,6 +613,20 @@ def test_a_run_that_is_interrupted_in_its_last_step_says_so(tmp_path: Path) -> N
     assert broken.value.__notes__ == [f"run 1 is kept in {db}: the same call goes on where it stopped"]
     assert [run.status for run in history(db).runs()] == ["interrupted"]
     assert (tune(task, db=db).run.id, history(db).run(1).status) == (1, "finished")
+
+
+def test_progress_is_told_in_lines(tmp_path: Path) -> None:
+    """Each part, who leads at each tenth of the answers, and notes."""
+    told: list[str] = []
+
+    tune(write_task(tmp_path), db=tmp_path / "r.db", watch=progress(told.append))
+
+    parts = [line.partition(":")[0] for line in told if " answers" not in line]
+    assert [parts.count(part) for part in ("reading", "search", "baseline", "verdict")] == [1] * 4
+    looked = [re.fullmatch(r"(\d+) of 250 answers: trial \d+ leads", line) for line in told]
+    counts = [int(found[1]) for found in looked if found]
+    assert counts == sorted(counts)
+    assert 8 <= len({10 * count // 250 for count in counts}) == len(counts) <= 10
 
 
 def test_a_proposer_that_is_brought_is_asked(tmp_path: Path) -> None:

@@ -1,0 +1,36 @@
+"""How a run goes, told in lines: for a notebook or a log, where the live view of the command line is not at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from optimizer.events import Decided, Destination, Event, Notice, Stage
+from optimizer.watch import Watch
+
+STEPS = 10  # lines of a search
+
+
+def progress(write: Callable[[str], object] = print) -> Watch:
+    """Make a watch that tells where calls go, each part that begins, who leads at each tenth of a search, and notes.
+
+    Parameters
+    ----------
+    write
+        Takes a line: `print`, or a logger's `info`.
+    """
+    last = 0
+
+    def event(told: Event) -> None:
+        nonlocal last
+        if isinstance(told, Destination):
+            write(f"calls go to {told}")
+        elif isinstance(told, Stage):
+            write(f"{told.name}: {told.detail}")
+            last = 0
+        elif isinstance(told, Notice):
+            write(f"note: {told.text}")
+        elif isinstance(told, Decided) and (step := STEPS * told.calls // told.planned) > last:
+            last = step
+            write(f"{told.calls:,} of {told.planned:,} answers: trial {told.best} leads")
+
+    return Watch(event)
