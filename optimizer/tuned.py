@@ -7,9 +7,10 @@ from typing import Any
 
 from optimizer import front
 from optimizer.budget import Spent
+from optimizer.markdown import inline, table
 from optimizer.prompt_text import prompt_text
 from optimizer.records import Ablation, Importance, Run, Trial, Verdict
-from optimizer.report import percent
+from optimizer.report import comparisons_grid, percent, verdict_grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,19 @@ class Tuned:
 
     def __repr__(self) -> str:
         """Say what came of the run; its trials would fill the screen."""
+        return f"<Tuned: {self._found}. {self.verdict or 'No verdict.'}>"
+
+    def _repr_markdown_(self) -> str:
+        """Show the same in a notebook, with the verdict's tables."""
+        grids = (verdict_grid(self.verdict), comparisons_grid(self.verdict)) if self.verdict else ()
+        tables = ("\n".join(table(grid)) for grid in grids)
+        return "\n\n".join([inline(self._found), *tables, inline(str(self.verdict or "No verdict."))])
+
+    @property
+    def _found(self) -> str:
         run, best = self.run, self.best
-        verdict = self.verdict.sentence if self.verdict else "No verdict."
         found = f"best on dev: trial {best.number} of {len(self.trials)}, {run.metric} {percent(best.score)}"
-        return f"<Tuned: run {run.id}, {run.name} on {run.model}; {found}. {verdict}>"
+        return f"run {run.id}, {run.name} on {run.model}; {found}"
 
     @property
     def prompt(self) -> str:

@@ -615,6 +615,18 @@ def test_a_run_that_is_interrupted_in_its_last_step_says_so(tmp_path: Path) -> N
     assert (tune(task, db=db).run.id, history(db).run(1).status) == (1, "finished")
 
 
+def test_a_notebook_shows_the_verdict_as_tables(whole: Tuned) -> None:
+    """In Markdown: a line for each contender and comparison, then the sentence."""
+    shown = whole._repr_markdown_()
+
+    assert whole.verdict
+    for contender in whole.verdict.contenders:
+        assert re.search(rf"^\| {contender.name}.* \| {100 * contender.score:.1f} % \|", shown, re.MULTILINE)
+    for c in whole.verdict.comparisons:
+        assert f"| {c.a} − {c.b} | {100 * c.difference:+.1f} |" in shown
+    assert shown.endswith(whole.verdict.sentence.replace("~", "\\~"))
+
+
 def test_progress_is_told_in_lines(tmp_path: Path) -> None:
     """Each part, who leads at each tenth of the answers, and notes."""
     told: list[str] = []
