@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 MARK = b"SQLite format 3\0"  # how such a file begins
+USUAL = 4096  # bytes of a page
 
 
 def page_size(path: Path) -> int:
@@ -28,8 +29,11 @@ def page_size(path: Path) -> int:
         return 0
     if not os.access(path, os.R_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-    # Immutable: it lays no lock, and looks for no log.
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True)) as conn:
+    try:  # immutable: it lays no lock, and looks for no log
+        conn = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+    except sqlite3.OperationalError:  # such as a path that is too long for SQLite
+        return USUAL if _marked(path) else 0
+    with closing(conn):
         try:
             conn.execute("PRAGMA schema_version")
         except sqlite3.DatabaseError as error:

@@ -77,8 +77,8 @@ def tune(  # noqa: PLR0913 - the models that may be brought
     judge
         Stands for the judge that the task names; its metric must be a judge's.
     proposer
-        Proposes wordings, instead of the model that the task names for it. Without either `model` does, or the model
-        that the task names for its answers, if that is not the embedded one.
+        Proposes wordings, instead of the model that the task names for it. Without either the model that the task names
+        for its answers does, or `model` in its place, unless that is the embedded one.
     teacher
         Reasons about training rows for worked demos, as many as the task's search wants, instead of the model that the
         task names for it.

@@ -47,7 +47,7 @@ def connect(path: Path, *, create: bool, paid: bool) -> sqlite3.Connection:
     with CHECKING:
         _check(path, create=create)
     try:
-        conn = sqlite3.connect(path, timeout=BUSY_SECONDS) if create else _reader(path)
+        conn = sqlite3.connect(path.absolute(), timeout=BUSY_SECONDS) if create else _reader(path)
         conn.row_factory = sqlite3.Row
         conn.execute("PRAGMA trusted_schema = OFF")  # what a stranger's views and triggers call is harmless
         conn.create_function("packed", 1, packed, deterministic=True)
@@ -138,7 +138,7 @@ def checksum(*values: object) -> int:
 def _reader(path: Path) -> sqlite3.Connection:
     """Open a file to look at; in a folder that cannot be written to, where SQLite can lay no lock, as it stands."""
     if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK):
-        return sqlite3.connect(path, timeout=BUSY_SECONDS)
+        return sqlite3.connect(path.absolute(), timeout=BUSY_SECONDS)  # "file:…" would be read as an address
     return sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True)
 
 
@@ -244,7 +244,7 @@ def _check(path: Path, *, create: bool) -> None:
         if not create:
             raise StoreError(f"{path}: no results here. Run `phrasetune tune TASK` first, or name the file with --db.")
         with suppress(FileExistsError):  # another process was quicker
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            os.close(os.open(path.resolve(), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except OSError as error:
         raise StoreError(f"{path}: cannot be opened ({error.strerror}). Name another file with --db.") from None
 

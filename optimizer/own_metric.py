@@ -60,12 +60,13 @@ def handed_name(function: object) -> str:
             f"metric {name!r}: has no name or no source that can be read, by which a run could be resumed. Write the "
             "function with def, in a file or a cell of a notebook."
         )
-    if around := inspect.unwrap(function).__code__.co_freevars:
+    if around := function.__code__.co_freevars:  # of a decorated one the function itself is among them
         raise TaskError(
             f"metric {name!r}: uses {', '.join(around)} of the function around it, so that its source does not tell "
             "what it does. Write it on its own."
         )
-    return f"{name}@{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+    told = f"{source}{function.__defaults__}{function.__kwdefaults__}"
+    return f"{name}@{hashlib.sha256(told.encode()).hexdigest()[:8]}"
 
 
 def require_allowed(what: str, *, allowed: bool, instead: str = "leave it out") -> None:

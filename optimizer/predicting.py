@@ -44,7 +44,7 @@ class Predicted:
     as the rows of a run have them. `seen` counts scored rows that stood in the run's own data: on those the score is
     not one of new rows. `unscored` says why rows with a wanted answer have no score, where the metric is neither ours
     nor free. `usd` is what the completions cost, None where no price is known. `ended` is what ended it before all rows
-    were asked: of the rows without an answer `unasked` were not asked, or hold no text.
+    were asked: of the rows without an answer `unasked` were not asked, failed or hold no text.
     """
 
     rows: tuple[Example, ...]

@@ -273,7 +273,10 @@ def run_model(run: Run, task: Task, given: Model | str | None) -> Model:
     InputError
         If it cannot be opened, or is another.
     """
-    model = opened(given, api_base=task.model.api_base) if given else task_model(task.model)
+    if given is None or given == task.model.name:
+        model = task_model(task.model)  # with all that the task says of it
+    else:
+        model = opened(given, api_base=task.model.api_base)
     if model.name != run.model:
         raise InputError(
             f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Hand that model over: model=… from Python."

@@ -18,19 +18,21 @@ def progress(write: Callable[[str], object] = print) -> Watch:
     write
         Takes a line: `print`, or a logger's `info`.
     """
-    last = 0
+    last = calls = 0
 
     def event(told: Event) -> None:
-        nonlocal last
+        nonlocal last, calls
         if isinstance(told, Destination):
             write(f"calls go to {told}")
         elif isinstance(told, Stage):
             write(f"{told.name}: {told.detail}")
-            last = 0
         elif isinstance(told, Notice):
             write(f"note: {told.text}")
-        elif isinstance(told, Decided) and (step := STEPS * told.calls // told.planned) > last:
-            last = step
-            write(f"{told.calls:,} of {told.planned:,} answers: trial {told.best} leads")
+        elif isinstance(told, Decided):
+            step, begun = STEPS * told.calls // told.planned, told.calls < calls  # another search
+            if begun or step > last:
+                last = step
+                write(f"{told.calls:,} of {told.planned:,} answers: trial {told.best} leads")
+            calls = told.calls
 
     return Watch(event)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 from optimizer.budget import Spent
 from optimizer.errors import StoreError, kind_of
 from optimizer.opening import brief, checksum, connect, packed, unwritable
-from optimizer.owner import alive, begin, end, me
+from optimizer.owner import alive, begin, end
 from optimizer.records import Completion, Failure
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class Purchases:
         """
         if _identity(self.path) != self._file:  # SQLite would go on writing into a file that has no name any more
             raise StoreError(f"{self.path}: is gone or was replaced. Put it back, or start anew with the same command.")
-        mine = me()
+        mine = self.owner
         with self.together():
             busy = set(self.find_completions(list(calls)))
             for key in calls:

@@ -147,8 +147,10 @@ def least(comparison: Comparison, n: int) -> float:
 
 def able(comparison: Comparison, n: int) -> str:
     """Say how small a difference so many rows can show, and how many would show the one that was measured on them."""
-    takes = _takes(comparison, n)
-    return shows("differences", least(comparison, n)) + (takes and f", and {takes}")
+    takes, gain = _takes(comparison, n), least(comparison, n)
+    if takes and gain <= abs(comparison.difference):  # they disagree on more rows than is assumed
+        gain = measured_gain(comparison.interval)
+    return shows("differences", gain) + (takes and f", and {takes}")
 
 
 def _takes(comparison: Comparison, n: int) -> str:

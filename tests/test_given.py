@@ -12,10 +12,10 @@ from optimizer import PromptClassifier, PromptSearch, history, plan, predict, re
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import BudgetSpent, InputError, Interrupted, ModelError, TaskError
 from optimizer.events import Event, Stage
-from optimizer.preparing import brought, prepare
-from optimizer.records import Completion, Request
+from optimizer.preparing import brought, prepare, run_model
+from optimizer.records import Completion, Request, Run
 from optimizer.task import load_task
-from optimizer.task_sections import MODEL, PROPOSER, ROLES, TEACHER
+from optimizer.task_sections import MODEL, PROPOSER, ROLES, TEACHER, ModelSpec
 from tests.recorded import Tried, write_run
 from tests.small_task import write_task
 
@@ -145,3 +145,14 @@ def test_what_is_no_task_is_refused_with_how_to_make_one(given: Any, why: str) -
     for take in (tune, load_task):
         with pytest.raises(TaskError, match=rf"^{why} was given as a task; .* make_task\(rows"):
             take(given)  # type: ignore[operator]
+
+
+def test_the_model_of_a_run_by_its_name_keeps_what_the_task_says_of_it(tmp_path: Path) -> None:
+    """Its price above all, which caps go by."""
+    task = load_task(write_task(tmp_path))
+    spec = ModelSpec(name="hosted_vllm/x", api_base="http://127.0.0.1:1/v1", price={"input": 1, "output": 2})
+    run = Run(1, "x", {}, "hosted_vllm/x", "accuracy", "", "finished", "")
+
+    named = run_model(run, task.model_copy(update={"model": spec}), "hosted_vllm/x")
+
+    assert named.price == (1e-6, 2e-6)

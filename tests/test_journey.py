@@ -631,7 +631,8 @@ def test_progress_is_told_in_lines(tmp_path: Path) -> None:
     """Each part, who leads at each tenth of the answers, and notes."""
     told: list[str] = []
 
-    tune(write_task(tmp_path), db=tmp_path / "r.db", watch=progress(told.append))
+    watch = progress(told.append)
+    tune(write_task(tmp_path), db=tmp_path / "r.db", watch=watch)
 
     parts = [line.partition(":")[0] for line in told if " answers" not in line]
     assert [parts.count(part) for part in ("reading", "search", "baseline", "verdict")] == [1] * 4
@@ -639,6 +640,10 @@ def test_progress_is_told_in_lines(tmp_path: Path) -> None:
     counts = [int(found[1]) for found in looked if found]
     assert counts == sorted(counts)
     assert 8 <= len({10 * count // 250 for count in counts}) == len(counts) <= 10
+    late, begun = Stage("search", "a late wording"), "25 of 250 answers: trial 0 leads"
+    for each in (Decided(25, 250, 0, {}), late, Decided(30, 250, 0, {}), Decided(25, 250, 0, {})):
+        watch.event(each)
+    assert told[-3:] == [begun, "search: a late wording", begun]
 
 
 def test_a_proposer_that_is_brought_is_asked(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import linecache
 import re
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +268,28 @@ def test_what_could_not_be_told_from_another_is_refused(given: Any, said: str) -
     """Before anything is bought."""
     with pytest.raises(TaskError, match=said):
         made(given)
+
+
+def test_what_a_function_is_made_with_tells_it_from_another() -> None:
+    """Values that its arguments have by default; a decorator's own are those of a function around it."""
+
+    def of(least: float) -> Callable[..., Any]:
+        def score(answer: str, target: str, least: float = least) -> bool:
+            return len(answer) > least
+
+        return score
+
+    @wraps(half)
+    def decorated(answer: str, target: str) -> Any:
+        return half(answer, target)
+
+    @wraps(half)
+    def around(answer: str, target: str) -> Any:
+        return decorated(answer, target)
+
+    assert len({own_metric.handed_name(of(least)) for least in (1, 1, 2)}) == 2
+    with pytest.raises(TaskError, match="uses decorated of the function around it"):
+        own_metric.handed_name(around)
 
 
 def test_a_function_that_is_not_handed_over_again_is_asked_for(tmp_path: Path) -> None:

@@ -98,3 +98,14 @@ def test_the_versions_of_a_model_are_told_in_their_order(tmp_path: Path) -> None
         store.add_completions(1, "m as judge", {"e": Completion("x", version="m-3")})
 
         assert store.versions(1, "m") == ["m-1", "m-2"]
+
+
+def test_two_parts_of_a_process_do_not_send_the_same_call(tmp_path: Path) -> None:
+    """What one thread has sent another waits for; when the first has gone it may be sent again."""
+    with Store(tmp_path / "r.db", create=True) as other:
+        with Store(tmp_path / "r.db", create=True) as store:
+            assert store.claim(1, "m", {"a": CALL}) == set()
+            assert other.claim(1, "m", {"a": CALL, "b": CALL}) == {"a"}
+            assert store.claim(1, "m", {"a": CALL}) == set()
+
+        assert other.claim(1, "m", {"a": CALL}) == set()

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import chdir, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -667,6 +667,28 @@ def test_a_look_from_the_same_process_takes_no_lock_from_a_run(store: Store, pat
     store.start_run(RUN, "config 2")
 
     assert elsewhere(path, "SELECT config FROM runs") == "[('config 1',), ('config 2',)]"
+
+
+def test_a_path_that_is_too_long_for_sqlite_is_refused_in_a_line(tmp_path: Path) -> None:
+    """And a data file that lies there is read all the same."""
+    folder = tmp_path.joinpath(*["a" * 200] * 3)
+    folder.mkdir(parents=True)
+    (folder / "rows.csv").write_text("text,label\n", encoding="utf-8")
+
+    assert list(lines(folder / "rows.csv")) == ["text,label\n"]
+    with pytest.raises(StoreError, match=r"cannot be used as results database \(unable to open database file\)"):
+        Store(folder / "r.db", create=True)
+
+
+def test_a_file_that_is_made_through_a_link_is_for_its_owner_alone(tmp_path: Path, path: Path) -> None:
+    """A link to nowhere is where the file is made; a name that reads as an address is a name."""
+    path.symlink_to(tmp_path / "there.db")
+    Store(path, create=True).close()
+    with chdir(tmp_path):
+        Store("file:named.db", create=True).close()
+
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("there.db", "file:named.db")] == [0o600] * 2
+    assert not (tmp_path / "named.db").exists()
 
 
 def test_reading_loads_no_package(store: Store, path: Path) -> None:

@@ -239,7 +239,7 @@ def test_what_is_no_score_is_refused(given: Any) -> None:
             Broken(),
             TRAIN,
             {},
-            r"\(test_teleprompter.py, line \d+: ValueError: in forward\)\. Mend that",
+            r"\(test_teleprompter.py, line \d+: ValueError: in forward\)\. Check what failed",
         ),
         (Steps(), TRAIN, {"budget": 0}, "PromptSearch: `budget` = 0: must be greater than 0"),
         (Steps(), TRAIN, {"budget": -5}, "PromptSearch: `budget` = -5: must be greater than 0"),

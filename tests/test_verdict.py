@@ -11,7 +11,7 @@ from optimizer.contenders import BEST, CASCADE, RIVAL, SEED
 from optimizer.errors import ProviderError
 from optimizer.records import Kind, Outcome
 from optimizer.scoring import METRICS
-from optimizer.verdict import Entry, decide
+from optimizer.verdict import Entry, able, decide
 from search_spaces.prompt import Example
 
 ROWS = [Example(f"x{i}", (("text", str(i)),), ("yes",)) for i in range(200)]
@@ -54,6 +54,24 @@ def test_what_is_not_shown_comes_with_the_rows_that_would_show_it() -> None:
     assert re.search(r"No improvement .* p = 0\.\d+\); one as large as this takes about [\d,]+ rows\.", likely.sentence)
     assert re.search(r"from about 10 points, and one as large as this takes about [\d,]+ rows\.", likely.sentence)
     assert "takes about" not in no_gain.sentence
+
+
+def test_prompts_that_disagree_often_need_more_rows_than_is_assumed() -> None:
+    """What so many rows can show is no less than what they have not shown."""
+    rows, right = ROWS[:100], {SEED: range(45, 73), BEST: range(45)}
+
+    def said(name: str) -> Entry:
+        scores = [float(i in right[name]) for i in range(100)]
+        outcomes = (Outcome(r.id, Kind.RIGHT, score, "yes") for r, score in zip(rows, scores, strict=True))
+        return Entry(name, tuple(outcomes), 10, "detail")
+
+    entries = [said(SEED), said(BEST)]
+
+    compared = decide(entries, rows, ACCURACY, opened=1, seed=0).comparisons[0]
+
+    assert (compared.difference, compared.p_value > 0.05) == (pytest.approx(0.17), True)
+    shown = "can show differences from about 2[0-9] points, and one as large as this takes about 2[0-9]0 rows"
+    assert re.fullmatch(shown, able(compared, 100))
 
 
 def test_an_interval_that_says_more_than_the_test_is_explained() -> None:
