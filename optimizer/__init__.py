@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from optimizer.archive import History, history
     from optimizer.classifier import PromptClassifier
     from optimizer.errors import PhrasetuneError
-    from optimizer.journey import tune
     from optimizer.making import make_task
     from optimizer.models import register_embedded
     from optimizer.outlook import plan
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from optimizer.task import load_task
     from optimizer.teleprompter import PromptSearch
     from optimizer.tuned import Tuned
+    from optimizer.tuning import tune
     from optimizer.watch import Watch
     from optimizer.wordings import add_wording
 
@@ -72,7 +72,7 @@ _HOME = {
     "progress": "progress_lines",
     "recheck": "rechecking",
     "register_embedded": "models",
-    "tune": "journey",
+    "tune": "tuning",
 }
 
 

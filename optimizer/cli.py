@@ -174,8 +174,8 @@ def _at(run: int, db: str) -> str:
 
 def _tune(task: Task, db: str, *, quiet: bool, allow_code: bool = False) -> Tuned:
     """Run a search with a live view; the first Ctrl-C stops it gently, the second at once."""
-    from optimizer.journey import tune as run_tune
     from optimizer.live import LiveView
+    from optimizer.tuning import tune as run_tune
     from optimizer.watch import Watch
 
     stop = threading.Event()

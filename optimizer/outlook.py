@@ -18,7 +18,7 @@ from optimizer.models import Model, destination
 from optimizer.own_metric import require_allowed
 from optimizer.planning import Estimate, Probe, Terms, estimate
 from optimizer.planning_tables import total_text
-from optimizer.preparing import Plan, brought, constraints, dev_rows, held_calls, looks, pace, prepare, task_model
+from optimizer.preparing import Plan, brought, constraints, dev_rows, held_calls, looks, open_models, pace, prepare
 from optimizer.probing import probe
 from optimizer.task import Task
 from optimizer.task_sections import JUDGE, MODEL, PROPOSER, TEACHER
@@ -105,18 +105,15 @@ def plan(  # noqa: PLR0913 - the models that may be brought, as to `tune`
         require_allowed(f"program {program!r}", allowed=allow_code)
     task, models = brought(task, {MODEL: model, JUDGE: judge, PROPOSER: proposer, TEACHER: teacher})
     ready = prepare(task, allow_code=allow_code)
-    if ready.task.proposer.model is None:  # then the model that answers proposes as well
-        models[PROPOSER] = models[MODEL]
     ladder.choose(ready.task, labelled=bool(ready.labels))  # refuses a kind that cannot be trained
-    model = models[MODEL] or task_model(ready.task.model, keyless=offline)
-    beside = {role: models[role] or task_model(spec, keyless=offline) for role, spec in ready.beside.items()}
-    terms = _terms(ready, model, beside)
-    _say_places(ready, model, beside, watch)
+    asked, beside = open_models(ready, models, keyless=offline)
+    terms = _terms(ready, asked, beside)
+    _say_places(ready, asked, beside, watch)
     if program:
         from optimizer.program_planning import try_program
 
-        return _of_program(ready, model, terms, try_program(ready, program, model, db, watch, offline=offline))
-    return _of_prompts(ready, model, terms, probe(ready, model, db, watch, offline=offline))
+        return _of_program(ready, asked, terms, try_program(ready, program, asked, db, watch, offline=offline))
+    return _of_prompts(ready, asked, terms, probe(ready, asked, db, watch, offline=offline))
 
 
 def _of_prompts(ready: Plan, model: Model, terms: Terms, shown: Probe) -> Planned:

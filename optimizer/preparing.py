@@ -25,7 +25,7 @@ from optimizer.records import Dataset, Run
 from optimizer.swaps import swapped
 from optimizer.task import Task, load_task, with_models
 from optimizer.task_rows import objective, other_rows, read_rows, shown_rows
-from optimizer.task_sections import JUDGE, PROPOSER, ROLES, TEACHER, ModelSpec
+from optimizer.task_sections import JUDGE, MODEL, PROPOSER, ROLES, TEACHER, ModelSpec
 from optimizer.task_sections import Judge as Judging
 from optimizer.version import __version__
 from search_spaces.opening import DimensionError, load_space, tables_of
@@ -132,7 +132,18 @@ def brought(task: Task | str | Path, given: Mapping[str, Model | str | None]) ->
     task = with_models(task, named) if named else task
     known = {PROPOSER: task.proposing, TEACHER: task.teaching}
     unnamed = {role: model.name for role in known if (model := models[role]) and not known[role]}
-    return with_models(task, unnamed) if unnamed else task, models
+    task = with_models(task, unnamed) if unnamed else task
+    if task.proposer.model is None:  # then the model that answers proposes as well
+        models[PROPOSER] = models[MODEL]
+    return task, models
+
+
+def open_models(
+    plan: Plan, models: Mapping[str, Model | None], *, keyless: bool = False
+) -> tuple[Model, dict[str, Model]]:
+    """Return the model that answers and those that a plan wants beside it: each as it was `brought`, else opened."""
+    beside = {role: models[role] or task_model(spec, keyless=keyless) for role, spec in plan.beside.items()}
+    return models[MODEL] or task_model(plan.task.model, keyless=keyless), beside
 
 
 def prepare(task: Task | str | Path, *, allow_code: bool = False) -> Plan:

@@ -56,24 +56,24 @@ DOORS = {
 NEVER = {"pickle", "joblib", "cloudpickle", "marshal", "shelve"}
 
 # What a search is handed, and never reaches for itself.
-OUTSIDE = {"store", "models", "evaluate", "ledger", "journey"}
+OUTSIDE = {"store", "models", "evaluate", "ledger", "journey", "tuning"}
 
 # Room -> rooms of ours that it must not import.
 APART = {
     **{
-        f"optimizer.{room}": {"search", "evaluate", "models", "journey", "ledger"}
+        f"optimizer.{room}": {"search", "evaluate", "models", "journey", "tuning", "ledger"}
         for room in ("store", "rulings", "keeping")
     },
     **{f"optimizer.{room}": OUTSIDE for room in ("search", "board", "grid", "surrogate", "pooled", "controls")},
-    **{f"optimizer.{room}": {"store", "archive", "journey"} for room in ("report", "plain", "card")},
+    **{f"optimizer.{room}": {"store", "archive", "journey", "tuning"} for room in ("report", "plain", "card")},
     **{
-        f"optimizer.{room}": {"records", "models", "store", "scoring", "task", "journey"}
+        f"optimizer.{room}": {"records", "models", "store", "scoring", "task", "journey", "tuning"}
         for room in ("stats", "power", "distributions")
     },
     **{f"optimizer.{room}": {"search", "store", "models", "evaluate"} for room in ("baseline", "linear", "encoder")},
     **{f"optimizer.{room}": {*OUTSIDE, "search"} for room in ("propose", "screening", "arrivals")},
     "optimizer.lora": {"search", "store", "models", "evaluate"},
-    "optimizer.verdict": {"search", "store", "models", "evaluate", "journey"},
+    "optimizer.verdict": {"search", "store", "models", "evaluate", "journey", "tuning"},
 }
 
 
@@ -129,7 +129,9 @@ def test_exports_and_pages_take_records_only() -> None:
     """None of them opens the database or a model."""
     for name, tree in TREES.items():
         if name.startswith(("optimizer/exports/", "optimizer/pages/")):
-            assert not imports(tree) & {f"optimizer.{room}" for room in ("store", "archive", "models", "journey")}, name
+            assert not imports(tree) & {
+                f"optimizer.{room}" for room in ("store", "archive", "models", "journey", "tuning")
+            }, name
 
 
 def test_no_import_goes_round_in_a_circle() -> None:
