@@ -56,7 +56,7 @@ def make_task(
     told, answered = fields(rows)
     table = as_table(rows)
     asked, wanted = _names(inputs), "".join(_names(target))
-    task, columns = sections.pop("task", {}), sections.pop("data", {})
+    task, columns = _section(sections, "task"), _section(sections, "data")
     _once("task", task, {"name": name, "description": description, "metric": metric})
     _once("data", columns, {"file": NAME, "inputs": list(asked), "target": wanted})
     found = guess(table, inputs=asked or told, target=wanted or answered)
@@ -67,6 +67,14 @@ def make_task(
         del about["metric"]  # it was guessed for the other kind
     given = {"task": about, "data": {**_data(found), **columns}, **sections}
     return check_task(given, "make_task").model_copy(update={"rows": table, "scorer": scorer})
+
+
+def _section(sections: dict[str, Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+    """Take a section out, to which something is added before all are checked."""
+    section: object = sections.pop(name, {})
+    if not isinstance(section, Mapping):
+        raise TaskError(f"make_task: `{name}` = {section!r}: must be a section with keys of its own.")
+    return section
 
 
 def _data(found: Guess) -> dict[str, Any]:

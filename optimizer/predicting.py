@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -189,8 +190,8 @@ def _predicted(
 def _caps(task: Task, calls: int | None, usd: float | None) -> Caps:
     """Let the caps that were given take the place of the task's."""
     for name, cap in (("max_calls", calls), ("max_usd", usd)):
-        if cap is not None and cap < 0:
-            raise InputError(f"{name} = {cap:g}: must be at least 0, which is no cap. Give another, or leave it out.")
+        if cap is not None and not (isinstance(cap, Real) and cap >= 0):
+            raise InputError(f"{name} = {cap!r}: must be a number of at least 0 (0 is no cap). Give another.")
     of_task = task_caps(task)
     return replace(of_task, calls=of_task.calls if calls is None else calls, usd=of_task.usd if usd is None else usd)
 

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -89,8 +90,8 @@ def recheck(
     BudgetSpent, Interrupted
         As a run does; what was bought is written down, and the same call goes on within a day.
     """
-    if rows < 1:
-        raise InputError(f"rows = {rows}: none would be asked; allowed: 1 or more, and {ROWS} if left out.")
+    if not (isinstance(rows, Integral) and rows >= 1):
+        raise InputError(f"rows = {rows!r}: none would be asked; allowed: 1 or more, and {ROWS} if left out.")
     run, winner = _won(run, db)
     watch, task = Watch.of(watch), Task.model_validate(run.task)
     model = run_model(run, task, model)

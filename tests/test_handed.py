@@ -153,6 +153,9 @@ def test_a_wrong_section_is_named() -> None:
         TaskError, match=r"make_task: unknown key in \[search\] 'call'; allowed: .* Did you mean 'calls'"
     ):
         make_task(ROWS, search={"call": 7})
+    for name in ("task", "data", "search"):
+        with pytest.raises(TaskError, match=f"make_task: `{name}` = 'x': must be a section with keys of its own"):
+            make_task(ROWS, **{name: "x"})  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"unknown target column 'lable'; allowed: .* Did you mean 'label'"):
         make_task(ROWS, target="lable")
     with pytest.raises(TaskError, match="unknown section 'rows'"):

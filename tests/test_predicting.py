@@ -189,7 +189,9 @@ class Upper:
         ({"rows": [{"message": "hello"}]}, InputError, "rows: unknown input column 'text'; allowed: message"),
         ({"run": 7}, StoreError, "has no run 7; allowed: 1"),
         ({"trial": 7}, InputError, "run 1 has no trial 7"),
-        ({"max_calls": -1}, InputError, "max_calls = -1: must be at least 0"),
+        ({"max_calls": -1}, InputError, "max_calls = -1: must be a number of at least 0"),
+        ({"max_calls": "3"}, InputError, "max_calls = '3': must be a number of at least 0"),
+        ({"max_usd": float("nan")}, InputError, "max_usd = nan: must be"),
         ({"db": "none.db"}, StoreError, "none.db: no results here"),
     ],
 )

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from server import ChatServer, Fault, says, status
@@ -64,9 +65,9 @@ def test_a_run_is_named_by_its_number_or_is_the_latest(db: Path, server: ChatSer
     assert [recheck(run, rows=20, db=db).latest.run for run in (1, None)] == [1, 1]
 
 
-@pytest.mark.parametrize("rows", [0, -5])
-def test_no_rows_are_refused_before_anything_is_begun(db: Path, server: ChatServer, rows: int) -> None:
-    with pytest.raises(InputError, match=f"rows = {rows}: none would be asked; allowed: 1 or more"):
+@pytest.mark.parametrize("rows", [0, -5, "12"])
+def test_no_rows_are_refused_before_anything_is_begun(db: Path, server: ChatServer, rows: Any) -> None:
+    with pytest.raises(InputError, match=f"rows = {rows!r}: none would be asked; allowed: 1 or more"):
         again(db, rows)
     assert not server.log
     with sqlite3.connect(db) as conn:
