@@ -66,7 +66,7 @@ def connect(path: Path, *, create: bool, paid: bool) -> sqlite3.Connection:
         raise StoreError(
             f"{path}: cannot be used as results database ({brief(error)}). Check that the folder is writable and the "
             f"disk not full. If the file is damaged, restore a copy, save what is left (sqlite3 {path} .recover), or "
-            "name another file with --db."
+            "name another file with --db (db=)."
         ) from None
     return conn
 
@@ -76,7 +76,7 @@ def unwritable(path: str | Path, error: Exception) -> StoreError:
     return StoreError(
         f"{path}: cannot be written ({brief(error)}). What was written is safe. Free the disk, or wait for the program "
         "that holds the file; then give the same command again: it resumes. If the file is damaged, restore a copy, or "
-        "name another with --db."
+        "name another with --db (db=)."
     )
 
 
@@ -103,7 +103,9 @@ def examine(path: Path) -> list[tuple[int, str]]:
     try:
         found = conn.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
-            raise StoreError(f"{path}: damaged ({found}). Take a copy of it, and go on from a backup or another --db.")
+            raise StoreError(
+                f"{path}: damaged ({found}). Take a copy of it, and go on from a backup or another --db (db=)."
+            )
         conn.execute("PRAGMA busy_timeout = 1000")
         conn.execute("BEGIN IMMEDIATE")
         conn.rollback()
@@ -111,7 +113,7 @@ def examine(path: Path) -> list[tuple[int, str]]:
     except sqlite3.Error as error:
         raise StoreError(
             f"{path}: cannot be written or read ({error}). Wait for the program that holds it, or name another file "
-            "with --db."
+            "with --db (db=)."
         ) from None
     finally:
         conn.close()
@@ -150,7 +152,7 @@ def _adopt(conn: sqlite3.Connection, path: Path) -> None:
     version = _pragma(conn, "user_version")
     if owner != APPLICATION_ID and (tables or owner):
         raise StoreError(
-            f"{path}: an SQLite file of another program; it was left as it is. Name another file with --db."
+            f"{path}: an SQLite file of another program; it was left as it is. Name another file with --db (db=)."
         )
     migrations = sorted(
         (item for item in resources.files("optimizer").joinpath("migrations").iterdir() if item.name[0].isdigit()),
@@ -159,7 +161,7 @@ def _adopt(conn: sqlite3.Connection, path: Path) -> None:
     if version > len(migrations):
         raise StoreError(
             f"{path}: written by a newer phrasetune (schema {version}; this one knows {len(migrations)}). "
-            "Upgrade phrasetune, or name another file with --db."
+            "Upgrade phrasetune, or name another file with --db (db=)."
         )
     backup = _back_up(conn, path, version) if 0 < version < len(migrations) else None
     for number, migration in enumerate(migrations[version:], start=version + 1):
@@ -191,7 +193,7 @@ def _back_up(conn: sqlite3.Connection, path: Path, version: int) -> Path | None:
     if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
         raise StoreError(
             f"{path}: written by an older phrasetune (schema {version}), and cannot be brought up to date where it "
-            "stands. Copy it to a folder that you can write to, and name it with --db."
+            "stands. Copy it to a folder that you can write to, and name it with --db (db=)."
         )
     copies = (path.with_name(f"{path.name}.schema{version}{n}.bak") for n in ("", *(f"-{i}" for i in range(2, 100))))
     backup = next(copy for copy in copies if not copy.exists())
@@ -231,22 +233,26 @@ def _check(path: Path, *, create: bool) -> None:
         if path.is_file():
             size, page = path.stat().st_size, page_size(path)
             if size and not page:
-                raise StoreError(f"{path}: not an SQLite file; it was left as it is. Name another file with --db.")
+                raise StoreError(
+                    f"{path}: not an SQLite file; it was left as it is. Name another file with --db (db=)."
+                )
             if _cut_off(path, size, page):
                 raise StoreError(
                     f"{path}: cut off in the middle; it was left as it is. Restore a copy, or name another file with "
-                    "--db."
+                    "--db (db=)."
                 )
             if create or size:
                 return
         if path.exists() and not path.is_file():
-            raise StoreError(f"{path}: not a file. Name a file with --db.")
+            raise StoreError(f"{path}: not a file. Name a file with --db (db=).")
         if not create:
-            raise StoreError(f"{path}: no results here. Run `phrasetune tune TASK` first, or name the file with --db.")
+            raise StoreError(
+                f"{path}: no results here. Run `phrasetune tune TASK` first, or name the file with --db (db=)."
+            )
         with suppress(FileExistsError):  # another process was quicker
             os.close(os.open(path.resolve(), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except OSError as error:
-        raise StoreError(f"{path}: cannot be opened ({error.strerror}). Name another file with --db.") from None
+        raise StoreError(f"{path}: cannot be opened ({error.strerror}). Name another file with --db (db=).") from None
 
 
 def _cut_off(path: Path, size: int, page: int) -> bool:

@@ -59,7 +59,7 @@ class Store(Rulings):
         if rows[0]["status"] == "running" and owner != self.owner and alive(owner):
             raise StoreError(
                 f"{self.path}: run {rows[0]['id']} is being worked on by {told(owner)}. "
-                "Wait for it, stop it, or name another file with --db."
+                "Wait for it, stop it, or name another file with --db (db=)."
             )
         return int(rows[0]["id"])
 

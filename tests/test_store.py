@@ -264,14 +264,17 @@ def newer(path: Path) -> None:
 
 
 NOT_OURS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "text": (text_file, r"not an SQLite file; it was left as it is\. Name another file with --db\."),
+    "text": (text_file, r"not an SQLite file; it was left as it is\. Name another file with --db \(db=\)\."),
     "short": (short_file, r"not an SQLite file; it was left as it is"),
     "damaged": (damaged, r"cannot be used as results database \(.+\)\. Check"),
-    "foreign": (foreign, r"an SQLite file of another program; it was left as it is\. Name another file with --db\."),
+    "foreign": (
+        foreign,
+        r"an SQLite file of another program; it was left as it is\. Name another file with --db \(db=\)\.",
+    ),
     "foreign in WAL mode": (foreign_wal, r"an SQLite file of another program"),
     "foreign without tables": (foreign_without_tables, r"an SQLite file of another program"),
     "newer": (newer, r"written by a newer phrasetune \(schema 99; this one knows \d+\)\. Upgrade phrasetune, or"),
-    "folder": (Path.mkdir, r"not a file\. Name a file with --db\."),
+    "folder": (Path.mkdir, r"not a file\. Name a file with --db \(db=\)\."),
 }
 
 
