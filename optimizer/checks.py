@@ -21,16 +21,17 @@ from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from optimizer import front, ledger
+from optimizer.calling import context, require_prices
 from optimizer.drafting import least_gain, power, splits
 from optimizer.errors import InputError
 from optimizer.faults import CallFailed, Fate
+from optimizer.ledger import require_price
 from optimizer.models import LocalModel, Model, RemoteModel, destination
 from optimizer.opening import examine
 from optimizer.overlap import Pair, audit
 from optimizer.owner import alive, told
 from optimizer.phrases import counted
-from optimizer.preparing import constraints, context, prepare, task_model
+from optimizer.preparing import prepare, task_model
 from optimizer.records import Completion, Request
 from optimizer.task import Task
 from optimizer.task_sections import ModelSpec
@@ -188,8 +189,7 @@ def model(task: Task | None, spec: ModelSpec) -> Iterator[Check]:
 def _price(opened: Model, task: Task | None, spec: ModelSpec) -> Check:
     try:
         if task is not None:
-            ledger.require_price(opened, task.search.max_usd)
-            front.require_price(opened.name, opened.price, constraints(task))
+            require_prices(task, opened) if spec is task.model else require_price(opened, task.search.max_usd)
     except InputError as error:
         return Check("price", ok=False, said=str(error))
     if opened.price is None:

@@ -23,16 +23,16 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from optimizer.budget import Budget
 from optimizer.calibration import settle
+from optimizer.calling import may_cost, open_ledger
 from optimizer.cells import as_text
 from optimizer.evaluate import Evaluator
 from optimizer.handover import renderer_for
 from optimizer.journey import walk
-from optimizer.ledger import Ledger
 from optimizer.models import Model
 from optimizer.own_metric import handed_name
 from optimizer.own_models import opened
 from optimizer.phrases import counted
-from optimizer.preparing import context, pace, ready, task_model
+from optimizer.preparing import ready, task_model
 from optimizer.records import Dataset
 from optimizer.splits import LEAST_ROWS, divide
 from optimizer.store import Store
@@ -173,8 +173,8 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # 
         cells = validate_data(self, _table(X), dtype=None, reset=False)
         rows = self._examples("new", cells, [""] * len(cells))
         model, spec = self._opened(), self._task.model
-        with self._book() as book, Store(book, create=True, paid=model.price != (0.0, 0.0)) as store:
-            ledger = Ledger(model, store, self._run, Budget(), pace(model, spec), context=context(spec))
+        with self._book() as book, Store(book, create=True, paid=may_cost(model)) as store:
+            ledger = open_ledger(model, spec, store, self._run, Budget(), Watch())
             with closing(ledger):
                 evaluate = Evaluator(
                     ledger, renderer_for(self.trial_, self._task.model_dump()), objective(self._task, self._labels)

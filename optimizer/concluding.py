@@ -13,6 +13,7 @@ from functools import partial
 from optimizer import ladder, money, search, verdict, wordings
 from optimizer.baseline import Budget, Lesson, Rival
 from optimizer.budget import Spent
+from optimizer.calling import pace
 from optimizer.contenders import BEST, RIVAL, SEED, rivalled
 from optimizer.errors import BudgetSpent
 from optimizer.evaluate import Evaluator
@@ -21,7 +22,7 @@ from optimizer.inquiry import Inquiry
 from optimizer.judge import Judge
 from optimizer.ledger import Ledger
 from optimizer.models import Model
-from optimizer.preparing import Plan, bounded, pace
+from optimizer.preparing import Plan, bounded
 from optimizer.provider_tuning import Means
 from optimizer.records import Outcome, Trial, Verdict
 from optimizer.store import Store

@@ -96,7 +96,7 @@ def reason_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
-def kept(run: int, db: Path) -> str:
+def resume_note(run: int, db: Path) -> str:
     """Say what becomes of a run that was left, beside a traceback that says nothing of it."""
     return f"run {run} is kept in {db}: the same call goes on where it stopped"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from optimizer.errors import ModelError, TaskError, one_of
+from optimizer.errors import TaskError, one_of
 from optimizer.phrases import counted
 from optimizer.records import Outcome, State, Trial
 from optimizer.scoring import recall_of
@@ -186,15 +186,6 @@ def hold(outcomes: Sequence[Outcome], constraints: Constraints, examples: Mappin
 def breaches(outcomes: Sequence[Outcome], constraints: Constraints, examples: Mapping[str, Example]) -> list[str]:
     """Say in words which constraints a prompt does not keep; see `hold`."""
     return [held.broken for held in hold(outcomes, constraints, examples) if held.broken]
-
-
-def require_price(name: str, price: tuple[float, float] | None, constraints: Constraints) -> None:
-    """Refuse a limit on costs for a model whose price nobody knows."""
-    if constraints.max_cost_per_1000 and price is None:
-        raise ModelError(
-            f"model {name!r} has no known price, so max_cost_per_1000 = {constraints.max_cost_per_1000:g} cannot be "
-            "kept. Give its price in [model.price], or set max_prompt_tokens instead."
-        )
 
 
 def require_labels(constraints: Constraints, labels: Sequence[str]) -> None:

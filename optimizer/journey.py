@@ -6,32 +6,30 @@ data -> splits -> space -> search -> verdict, with every completion in the ledge
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from optimizer import front, ladder, rounds, search, wordings, worked
+from optimizer import ladder, rounds, search, wordings, worked
 from optimizer.ablation import ablate
 from optimizer.arrivals import View
 from optimizer.budget import Budget, Caps, Spent
+from optimizer.calling import announce, doubtful, may_cost, open_ledger, require_prices
 from optimizer.concluding import Conclusion
-from optimizer.errors import Interrupted, kept, reason_of
+from optimizer.errors import Interrupted, reason_of, resume_note
 from optimizer.evaluate import Evaluator
-from optimizer.events import Decided, Destination, Event, Stage
+from optimizer.events import Decided, Event, Stage
 from optimizer.grounding import failures, grounds, screen
 from optimizer.judge import Judge, brief
-from optimizer.ledger import Ledger, require_price
-from optimizer.models import Model, destination
-from optimizer.phrases import counted
+from optimizer.ledger import Ledger
+from optimizer.models import Model
 from optimizer.preparing import (
     NOBODY,
     Plan,
     caps,
     constraints,
-    context,
     dev_rows,
     held_calls,
     looks,
-    pace,
     require_calls,
 )
 from optimizer.prompt_text import prompt_text
@@ -61,25 +59,11 @@ def walk(
     """
     require_calls(plan)
     places = ladder.reach(plan.task, labelled=bool(plan.labels))
-    paid = announce(plan, model, beside, watch, places)
-    with Store(db, create=True, paid=paid) as store:
-        return _Journey(plan, model, beside, store, watch, kept).walk()
-
-
-def announce(
-    plan: Plan, model: Model, beside: Mapping[str, Model], watch: Watch, more: Sequence[Destination] = ()
-) -> bool:
-    """Say where calls will go, refuse caps that could not be kept, and return whether anything may cost money."""
-    places = [destination(model), *more]
-    for place in dict.fromkeys(place for place in places if place):
-        watch.event(place)
-    for role, second in beside.items():
-        if there := destination(second):
-            watch.event(replace(there, role=role))
-    for called in (model, *beside.values()):
-        require_price(called, plan.task.search.max_usd)
-    front.require_price(model.name, model.price, constraints(plan.task))
-    return any(called.price != (0.0, 0.0) for called in (model, *beside.values())) or len(places) > 1
+    announce(model, beside, watch, places)
+    require_prices(plan.task, model, beside.values())
+    said: list[str] = []
+    with Store(db, create=True, paid=may_cost(model, *beside.values()) or bool(places)) as store:
+        return _Journey(plan, model, beside, store, watch.noting(said), kept, said).walk()
 
 
 @dataclass
@@ -92,7 +76,7 @@ class _Journey:
     store: Store
     watch: Watch
     kept: bool
-    said: list[str] = field(default_factory=list, init=False)  # to whoever watches
+    said: list[str]  # to whoever watches
 
     def walk(self) -> Tuned:
         plan, store = self.plan, self.store
@@ -100,13 +84,13 @@ class _Journey:
         self.id, replay = self._start()
         self.reused = store.run(self.id).reused  # before it was resumed
         self.ledger = self._ledger()
-        self.seconds = {role: self._second(model, plan.beside[role], role) for role, model in self.beside.items()}
+        self.role_ledgers = {role: self._beside(model, plan.beside[role], role) for role, model in self.beside.items()}
         self.judge = self._judge(replay)
         self.evaluate = Evaluator(self.ledger, plan.renderer, plan.metric, judge=self.judge)
         self.evaluate.recall(replay)  # a resumed search calibrates on the same rows
-        self.reserve = Reserve(plan, self.ledger, self.judge, self._notice)
+        self.reserve = Reserve(plan, self.ledger, self.judge, self.watch.notice)
         try:
-            self._work(begun=bool(replay))
+            self._worked_demos(begun=bool(replay))
             found = self._found(replay) or self._search(replay)
             # From here on the winner stands: a run that is resumed after the test rows were opened chooses no other.
             with store.together():
@@ -125,7 +109,7 @@ class _Journey:
                 ledger.close()
         run, notes = store.run(self.id), (*plan.data.notes, *self._notes())
         spent = store.spent_by_model(self.id)
-        by_role = {role: spent.get(ledger.buyer, Spent()) for role, ledger in self.seconds.items()}
+        beside = {role: spent.get(ledger.buyer, Spent()) for role, ledger in self.role_ledgers.items()}
         return Tuned(
             run,
             found.trials,
@@ -134,9 +118,9 @@ class _Journey:
             notes,
             found.importances,
             ablations,
-            judged=by_role.get(JUDGE),
-            proposed=by_role.get(PROPOSER),
-            taught=by_role.get(TEACHER),
+            judged=beside.get(JUDGE),
+            proposed=beside.get(PROPOSER),
+            taught=beside.get(TEACHER),
             said=tuple(self.said),
         )
 
@@ -144,7 +128,7 @@ class _Journey:
         """Come to a verdict, if there are rows for one."""
         if not self.plan.data.test:
             return None, found.reason
-        helpers = [self.seconds[role] for role in (PROPOSER, TEACHER) if role in self.seconds]
+        helpers = [self.role_ledgers[role] for role in (PROPOSER, TEACHER) if role in self.role_ledgers]
         return Conclusion(self.plan, self.evaluate, self.store, self.id, self._stage, self.judge, helpers).reach(found)
 
     def _notes(self) -> list[str]:
@@ -152,15 +136,7 @@ class _Journey:
         versions = self.store.versions(self.id, self.model.name)
         changed = f"the provider's model changed during the run: {', then '.join(versions)}" if versions[1:] else ""
         kept_out = wordings.kept_out(self.store, self.id)
-        return [note for note in (self._doubtful(self.id), changed, kept_out) if note]
-
-    def _doubtful(self, run: int) -> str:
-        """Say how many calls nobody knows to have been paid."""
-        doubtful = self.store.possibly_paid(run)
-        if not doubtful.calls:
-            return ""
-        most = f", at most ${doubtful.usd:.4g}" if doubtful.usd else ""
-        return f"{counted(doubtful.calls, 'call')} of run {run} gave no answer, possibly paid{most}"
+        return [note for note in (doubtful(self.store, self.id), changed, kept_out) if note]
 
     def _start(self) -> tuple[int, list[Trial]]:
         """Resume the unfinished run of this configuration, or start a new one."""
@@ -173,8 +149,8 @@ class _Journey:
             replay = self.store.trials(unfinished)
             self.store.update_run(unfinished, status="running")
         self.watch.event(Stage("resuming", f"run {unfinished} after {len(replay)} trials"))
-        if said := self._doubtful(unfinished):
-            self._notice(said)
+        if said := doubtful(self.store, unfinished):
+            self.watch.notice(said)
         return unfinished, replay
 
     def _begin(self, config: str) -> int:
@@ -198,18 +174,18 @@ class _Journey:
         worth = tuple(self.store.importances(self.id))
         return search.Found(tuple(replay), replay[run.winner], run.reason, importances=worth)
 
-    def _work(self, *, begun: bool) -> None:
+    def _worked_demos(self, *, begun: bool) -> None:
         """Let a model reason about training rows, if that is wanted; a search that had begun meets the same answers."""
         plan, options, told = self.plan, self.plan.task.search, self.plan.task.teaching
         if not options.worked:
             return
-        space, teacher = plan.space, self.seconds.get(TEACHER)
+        space, teacher = plan.space, self.role_ledgers.get(TEACHER)
         asked = worked.lesson(space, options.worked, options.seed, told.max_tokens if told else None)
         who = f"{told.name} reasons" if told else "reasoning"
         self._stage("worked demos", f"{who} about {len(asked.rows)} training rows")
         evaluate = replace(self.evaluate, ledger=teacher, batches={}) if teacher else self.evaluate
         done = worked.work(asked, evaluate, screen(plan).refuse_thought, begun=begun)
-        self._notice(done.said)
+        self.watch.notice(done.said)
         self.plan = replace(plan, space=space.with_train(worked.with_reasoning(space.facts.train, done.rows)))
 
     def _ahead(self) -> int:
@@ -222,32 +198,24 @@ class _Journey:
     def _ledger(self) -> Ledger:
         held = Spent(calls=held_calls(self.plan))
         budget = Budget(caps(self.plan.task), self.store.spent(self.id), held, worked_before=self.store.worked(self.id))
-        how = pace(self.model, self.plan.task.model)
-        return Ledger(
-            self.model, self.store, self.id, budget, how, self.watch.stop, self._notice, context(self.plan.task.model)
-        )
+        return open_ledger(self.model, self.plan.task.model, self.store, self.id, budget, self.watch)
 
     def _judge(self, replay: Sequence[Trial]) -> Judge | None:
         """Let the judge buy under the same caps, and remember what it has said."""
         told = self.plan.judging
-        if told is None or JUDGE not in self.seconds:
+        if told is None or JUDGE not in self.role_ledgers:
             return None
-        judge = Judge(self.seconds[JUDGE], brief(self.plan.task), self.plan.further)
+        judge = Judge(self.role_ledgers[JUDGE], brief(self.plan.task), self.plan.further)
         rows = {row.id: row for row in self.plan.data.dev}
         judge.recall([(rows[o.example_id], o.answer) for trial in replay for o in trial.outcomes])
         return judge
 
-    def _second(self, model: Model, spec: ModelSpec, role: str) -> Ledger:
+    def _beside(self, model: Model, spec: ModelSpec, role: str) -> Ledger:
         """Let a model beside the one that answers buy under the same caps."""
-        how, most, stop = pace(model, spec), context(spec), self.watch.stop
-        return Ledger(model, self.store, self.id, self.ledger.budget, how, stop, self._notice, most, role)
+        return open_ledger(model, spec, self.store, self.id, self.ledger.budget, self.watch, role=role)
 
     def _ledgers(self) -> list[Ledger]:
-        return [self.ledger, *self.seconds.values()]
-
-    def _notice(self, text: str) -> None:
-        self.said.append(text)
-        self.watch.notice(text)
+        return [self.ledger, *self.role_ledgers.values()]
 
     def _search(self, replay: Sequence[Trial]) -> search.Found:
         options = self.plan.task.search
@@ -281,11 +249,13 @@ class _Journey:
     def _rounds(self, replayed: int) -> Callable[[int, View], None]:
         """Let a model propose wordings between the decisions, if one is to be asked and ids are kept for them."""
         plan, options = self.plan, self.plan.task.search
-        proposer = self.seconds.get(PROPOSER)
+        proposer = self.role_ledgers.get(PROPOSER)
         if proposer is None:
             return lambda *_: None
-        shown, rows, block = (grounds(plan), screen(plan)), dev_rows(plan), options.block
-        return rounds.Rounds(proposer, self.store, self.id, *shown, rows, block, replayed, self._notice, failures(plan))
+        shown, rows, notice = (grounds(plan), screen(plan)), dev_rows(plan), self.watch.notice
+        return rounds.Rounds(
+            proposer, self.store, self.id, *shown, rows, options.block, replayed, notice, failures(plan)
+        )
 
     def _stage(self, name: str, detail: str) -> None:
         """Announce a part of the journey, unless the user has stopped it."""
@@ -334,7 +304,7 @@ class _Journey:
 
     def _leave(self, error: BaseException) -> None:
         status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
-        error.add_note(kept(self.id, self.store.path))
+        error.add_note(resume_note(self.id, self.store.path))
         self.store.update_run(self.id, status=status, **self._totals())
         if self.store.run(self.id).winner is None:  # else the reason is why the search ended
             self.store.update_run(self.id, reason=reason_of(error))

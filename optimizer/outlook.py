@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optimizer import front, ladder, ledger
+from optimizer import ladder
+from optimizer.calling import pace, require_prices
 from optimizer.events import Event
 from optimizer.models import Model, destination
 from optimizer.own_metric import require_allowed
 from optimizer.planning import Estimate, Probe, Terms, estimate
 from optimizer.planning_tables import total_text
-from optimizer.preparing import Plan, brought, constraints, dev_rows, held_calls, looks, open_models, pace, prepare
+from optimizer.preparing import Plan, brought, dev_rows, held_calls, looks, open_models, prepare
 from optimizer.probing import probe
 from optimizer.task import Task
 from optimizer.task_sections import JUDGE, MODEL, PROPOSER, TEACHER
@@ -131,9 +132,7 @@ def _of_program(ready: Plan, model: Model, terms: Terms, tried: Tried) -> Planne
 
 def _terms(ready: Plan, model: Model, beside: Mapping[str, Model]) -> Terms:
     """Refuse caps that need a price which nobody knows, and say what calls cost and how they are made."""
-    for asked in (model, *beside.values()):
-        ledger.require_price(asked, ready.task.search.max_usd)
-        front.require_price(asked.name, asked.price, constraints(ready.task))
+    require_prices(ready.task, model, beside.values())
     others = {role: Terms(each.price, pace(each, ready.beside[role])) for role, each in beside.items()}
     return Terms(model.price, pace(model, ready.task.model), others)
 

@@ -15,18 +15,18 @@ import numpy as np
 
 from optimizer import label_sets
 from optimizer.budget import Budget, Caps
+from optimizer.calling import may_cost, open_ledger
 from optimizer.errors import BudgetSpent, InputError, Interrupted
 from optimizer.evaluate import Answered, Evaluator
 from optimizer.events import Event
 from optimizer.handed import NAME
 from optimizer.handover import renderer_for
-from optimizer.ledger import Ledger
 from optimizer.models import Model, destination
 from optimizer.overlap import same_inputs
 from optimizer.own_metric import is_handed, is_own
 from optimizer.phrases import counted
 from optimizer.preparing import caps as task_caps
-from optimizer.preparing import context, pace, run_model
+from optimizer.preparing import run_model
 from optimizer.records import Run, Trial
 from optimizer.report import percent
 from optimizer.scoring import METRICS, Metric, interval, summarise
@@ -120,15 +120,15 @@ def predict(  # noqa: PLR0913 - each names one thing
     opened, examples = run_model(chosen, task, model), new_rows(rows, task)
     if place := destination(opened):
         watch.event(place)
-    with Store(db, create=True, paid=opened.price != (0.0, 0.0)) as store:
+    with Store(db, create=True, paid=may_cost(opened)) as store:
         asked = store.trial(chosen, trial)
         asked = replace(asked, outcomes=store.outcomes(chosen.id, asked.number))
         known = [row for name in ("train", "dev", "test") for row in store.examples(chosen.data, name)]
         judging = _judging(chosen, task, known, examples)
         if judging.said:
             watch.notice(f"{rows if isinstance(rows, str | Path) else NAME}: {judging.said}")
-        budget, how = Budget(_caps(task, max_calls, max_usd)), pace(opened, task.model)
-        ledger = Ledger(opened, store, chosen.id, budget, how, watch.stop, watch.notice, context(task.model))
+        budget = Budget(_caps(task, max_calls, max_usd))
+        ledger = open_ledger(opened, task.model, store, chosen.id, budget, watch)
         with closing(ledger):
             evaluate = Evaluator(ledger, renderer_for(asked, chosen.task), judging.metric)
             return _predicted(evaluate, asked, examples, judging, watch)

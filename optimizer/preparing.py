@@ -15,11 +15,9 @@ from optimizer.board import searched
 from optimizer.budget import Caps
 from optimizer.errors import InputError, SpaceError, TaskError
 from optimizer.front import Constraints, require_labels, require_rows
-from optimizer.gateway import Pace
 from optimizer.metrics import METRICS, Metric
 from optimizer.models import Model, offers_logprobs, open_model
 from optimizer.own_models import opened
-from optimizer.prices import known_context
 from optimizer.propose import ASKED_AT_ONCE, EACH, INSTRUCTION, KEPT_IDS, MOST_CALLS
 from optimizer.records import Dataset, Run
 from optimizer.swaps import swapped
@@ -293,17 +291,6 @@ def run_model(run: Run, task: Task, given: Model | str | None) -> Model:
             f"run {run.id} was tuned on {run.model!r}, not {model.name!r}. Hand that model over: model=… from Python."
         )
     return model
-
-
-def context(spec: ModelSpec) -> int:
-    """How many tokens the model of a task takes, prompt and answer together; 0 if nobody says."""
-    return spec.context or known_context(spec.name)
-
-
-def pace(model: Model, spec: ModelSpec) -> Pace | None:
-    """How calls are made. In this process one takes about a millisecond, and threads would only take turns: none."""
-    caps = (spec.requests_per_minute, spec.tokens_per_minute)
-    return None if model.name == "embedded" else Pace(spec.workers, spec.timeout, spec.patience, *caps)
 
 
 def looks(plan: Plan) -> int:

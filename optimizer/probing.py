@@ -9,12 +9,12 @@ from contextlib import closing
 from pathlib import Path
 
 from optimizer.budget import Budget
+from optimizer.calling import may_cost, open_ledger
 from optimizer.errors import BudgetSpent
 from optimizer.evaluate import Evaluator
-from optimizer.ledger import Ledger
 from optimizer.models import Model
 from optimizer.planning import Probe, characters
-from optimizer.preparing import Plan, caps, context, pace
+from optimizer.preparing import Plan, caps
 from optimizer.store import Store
 from optimizer.watch import Watch
 
@@ -37,9 +37,8 @@ def probe(plan: Plan, model: Model, db: str | Path, watch: Watch, *, offline: bo
     rows = plan.data.train[:ROWS]
     prompt = plan.space.build(plan.space.seed())
     note = ""
-    with Store(db, create=not offline, paid=model.price != (0.0, 0.0)) as store:
-        how, most = pace(model, plan.task.model), context(plan.task.model)
-        ledger = Ledger(model, store, NO_RUN, Budget(caps(plan.task)), how, watch.stop, context=most)
+    with Store(db, create=not offline, paid=may_cost(model)) as store:
+        ledger = open_ledger(model, plan.task.model, store, NO_RUN, Budget(caps(plan.task)), watch)
         evaluate = Evaluator(ledger, plan.renderer, plan.metric)
         with closing(ledger):
             try:

@@ -14,13 +14,14 @@ from pathlib import Path
 
 from optimizer.board import searched
 from optimizer.budget import Budget, Spent
+from optimizer.calling import may_cost, open_ledger
 from optimizer.clerk import Clerk
 from optimizer.errors import BudgetSpent, InputError
-from optimizer.ledger import NOT_BOUGHT, Ledger
+from optimizer.ledger import NOT_BOUGHT
 from optimizer.models import Model
 from optimizer.planning import OCTETS, Call, Estimate, Probe, Range, Terms, costed, together, unprobed
 from optimizer.pooled import PICKS
-from optimizer.preparing import Plan, caps, context, pace
+from optimizer.preparing import Plan, caps
 from optimizer.probing import NO_RUN
 from optimizer.program_runs import Judged, Ran, Runner
 from optimizer.program_search import BOOTSTRAP, WORKED, ProgramSearch, Teaching
@@ -95,9 +96,8 @@ def try_program(plan: Plan, name: str, model: Model, db: str | Path, watch: Watc
     rows, options = rows_of_task(plan), plan.task.search
     # As the search begins.
     first = random.Random(f"demos {options.seed}").sample(list(rows.train), len(rows.train))[:ROWS]
-    with Store(db, create=not offline, paid=model.price != (0.0, 0.0)) as store:
-        how, most = pace(model, plan.task.model), context(plan.task.model)
-        ledger = Ledger(model, store, NO_RUN, Budget(caps(plan.task)), how, watch.stop, context=most)
+    with Store(db, create=not offline, paid=may_cost(model)) as store:
+        ledger = open_ledger(model, plan.task.model, store, NO_RUN, Budget(caps(plan.task)), watch)
         with closing(ledger):
             workers = plan.task.model.workers if ledger.pace else 1
             runner = Runner(Judged(scorer(plan, rows)), Clerk(ledger), workers, 0, plan.task.model.max_tokens or 0)

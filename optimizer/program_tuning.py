@@ -14,15 +14,15 @@ from typing import Any
 
 from optimizer import search, slots, verdict, wordings
 from optimizer.budget import Budget, Caps, Spent
+from optimizer.calling import announce, doubtful, may_cost, open_ledger, require_prices
 from optimizer.clerk import Clerk
 from optimizer.contenders import BEST, SEED
-from optimizer.errors import BudgetSpent, Interrupted, kept, reason_of
+from optimizer.errors import BudgetSpent, Interrupted, reason_of, resume_note
 from optimizer.events import Stage
 from optimizer.holding import PerRow, dearest, keep_back, per_row
-from optimizer.journey import announce
 from optimizer.ledger import Ledger
 from optimizer.models import Model
-from optimizer.preparing import Plan, caps, context, pace, prepare, task_model
+from optimizer.preparing import Plan, caps, prepare, task_model
 from optimizer.program_keeping import Kept, Proposing
 from optimizer.program_rows import Rows
 from optimizer.program_runs import Judged, Runner
@@ -101,8 +101,9 @@ def tune_program(  # noqa: PLR0913 - the models that may be brought
     brought = {PROPOSER: proposer, TEACHER: teacher}
     beside = {role: brought.get(role) or task_model(spec) for role, spec in plan.beside.items()}
     model = model or task_model(task.model)
-    paid = announce(plan, model, beside, watch)
-    with Store(db, create=True, paid=paid) as store:
+    announce(model, beside, watch)
+    require_prices(plan.task, model, beside.values())
+    with Store(db, create=True, paid=may_cost(model, *beside.values())) as store:
         room = [f"room {task.model.max_tokens}"] if task.model.max_tokens else []
         config = digest(["program", name, source, plan.config(model, beside), *room])
         return _Tuning(plan, student, model, beside, store, watch, config).run()
@@ -138,7 +139,7 @@ class _Tuning:
                 ruling, lacking = self._conclude(asked, found, best)
             except BaseException as error:
                 stopped = isinstance(error, Interrupted | KeyboardInterrupt)
-                error.add_note(kept(self.id, self.store.path))
+                error.add_note(resume_note(self.id, self.store.path))
                 self._leave("interrupted" if stopped else "failed", reason_of(error))
                 raise
             self._leave("finished", found.reason + (f"; no verdict: {lacking}" if lacking else ""))
@@ -167,6 +168,8 @@ class _Tuning:
             replay = store.trials(unfinished)
             store.update_run(unfinished, status="running")
         self.watch.event(Stage("resuming", f"run {unfinished} after {len(replay)} trials"))
+        if said := doubtful(store, unfinished):
+            self.watch.notice(said)
         return unfinished, replay
 
     def _begin(self) -> int:
@@ -179,7 +182,7 @@ class _Tuning:
     def _anew(self) -> None:
         """Leave a run whose trials would be others now, as where the program reads a file that has changed."""
         said = f"run {self.id} cannot go on: its program is another one than it was. A new run begins."
-        self._notice(said)
+        self.watch.notice(said)
         self.store.update_run(self.id, status="failed", reason=said, **self._totals())
         self.budget.spent, self.budget.worked_before = Spent(), 0.0
         self.id = self._begin()
@@ -189,8 +192,8 @@ class _Tuning:
     def _ledger(self, role: str, stack: ExitStack) -> Ledger:
         """Let a model buy, all under the same caps."""
         model, spec = (self.beside[role], self.plan.beside[role]) if role else (self.model, self.plan.task.model)
-        how = (pace(model, spec), self.watch.stop, self._notice, context(spec), role)
-        return stack.enter_context(closing(Ledger(model, self.store, self.id, self.budget, *how)))
+        bought = open_ledger(model, spec, self.store, self.id, self.budget, self.watch, role=role)
+        return stack.enter_context(closing(bought))
 
     def _runner(self, role: str, rows: Rows) -> Runner:
         ledger, workers = self.ledgers[role], self.plan.task.model.workers
@@ -211,7 +214,7 @@ class _Tuning:
         teaching = Teaching(self.student, runner, options.worked)
         if TEACHER in self.beside:
             refuse = asked.screen(self._hidden()).refuse_thought
-            teaching = Teaching(self.student, self._runner(TEACHER, rows), options.worked, refuse, self._notice)
+            teaching = Teaching(self.student, self._runner(TEACHER, rows), options.worked, refuse, self.watch.notice)
         asked.open(teaching, begun=bool(replay))
         if not asked.meant(replay, wordings.entered(self.store, self.id, asked.space)):
             self._anew()
@@ -292,6 +295,3 @@ class _Tuning:
         found = self.store.run(self.id).winner is not None and status != "finished"
         said = {} if found else {"reason": reason}  # else it is why the search ended, which a resumption will say
         self.store.update_run(self.id, status=status, **said, **self._totals())
-
-    def _notice(self, text: str) -> None:
-        self.watch.notice(text)

@@ -16,16 +16,16 @@ import numpy as np
 
 from optimizer import rechecks
 from optimizer.budget import Budget, Caps
+from optimizer.calling import may_cost, open_ledger
 from optimizer.comparing import recorded_metric
 from optimizer.contenders import BEST, SEED
 from optimizer.errors import BudgetSpent, InputError, Interrupted, ProviderError
 from optimizer.evaluate import Evaluator
 from optimizer.events import Event
 from optimizer.handover import renderer_for
-from optimizer.ledger import Ledger
 from optimizer.models import Model, destination
 from optimizer.own_metric import is_own
-from optimizer.preparing import context, pace, run_model
+from optimizer.preparing import run_model
 from optimizer.rechecks import Origins, Recheck
 from optimizer.records import Outcome, Run, Trial
 from optimizer.repeats import Noise, noise
@@ -97,16 +97,15 @@ def recheck(
     model = run_model(run, task, model)
     if place := destination(model):
         watch.event(place)
-    with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
+    with Store(db, create=True, paid=may_cost(model)) as store:
         trial = store.trial(run, winner)
         trial = replace(trial, outcomes=store.outcomes(run.id, trial.number))
         split, every_row = _answered(store, run, trial)
         then = random.Random("recheck").sample(every_row, len(every_row))[:rows]  # fewer rows are a part of more
         examples = {row.id: row for row in store.examples(run.data, split)}
         number, started = rechecks.begin(store, run.id, trial.number, split, len(then))
-        metric, budget, stop = _free_metric(store, run), Budget(caps or Caps()), watch.stop
-        how = pace(model, task.model)
-        ledger = Ledger(model, store, run.id, budget, how, stop, watch.notice, context(task.model))
+        metric = _free_metric(store, run)
+        ledger = open_ledger(model, task.model, store, run.id, Budget(caps or Caps()), watch)
         evaluate = Evaluator(ledger, renderer_for(trial, run.task), metric or METRICS["exact_match"], sample=number)
         now = _ask(evaluate, trial, [examples[outcome.example_id] for outcome in then])
         about = (number, run.id, trial.number, split, len(then), started)

@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from optimizer.budget import Budget, Caps
+from optimizer.calling import may_cost, open_ledger
 from optimizer.errors import ExportError
 from optimizer.evaluate import Evaluator
 from optimizer.exports import FORMATS, Exported
 from optimizer.exports.proof import Render
 from optimizer.exports.readers import READERS
 from optimizer.handover import Handover
-from optimizer.ledger import Ledger
 from optimizer.models import Model, destination
 from optimizer.predicting import why_unscored
-from optimizer.preparing import context, pace, task_model
+from optimizer.preparing import task_model
 from optimizer.scoring import interval, summarise
 from optimizer.store import Store
 from optimizer.task import Task
@@ -97,11 +97,10 @@ def rescore(
         watch.event(place)
     render, reader = _render(done)
     prompt, rows = done.draft.prompt, [row for row in told.facts.rows if row.targets]
-    with Store(db, create=True, paid=model.price != (0.0, 0.0)) as store:
+    with Store(db, create=True, paid=may_cost(model)) as store:
         known = [row for name in ("train", "dev", "test") for row in store.examples(told.run.data, name)]
         metric = objective(task, labels_of(task, known))
-        budget, rate = Budget(Caps(calls=max_calls)), pace(model, task.model)
-        ledger = Ledger(model, store, told.run.id, budget, rate, watch.stop, context=context(task.model))
+        ledger = open_ledger(model, task.model, store, told.run.id, Budget(Caps(calls=max_calls)), watch)
         evaluate = Evaluator(ledger, _FromFile(render, done.draft.renderer), metric)
         with closing(ledger):
             _refuse_dear(evaluate.missing([(prompt, row) for row in rows]), max_calls)

@@ -18,6 +18,7 @@ from dspy.teleprompt import Teleprompter
 
 from optimizer import slots, wordings
 from optimizer.budget import Budget, Caps
+from optimizer.calling import may_cost, open_ledger
 from optimizer.clerk import Clerk
 from optimizer.errors import InputError
 from optimizer.events import Event
@@ -25,7 +26,6 @@ from optimizer.ledger import Ledger
 from optimizer.models import Model
 from optimizer.own_models import opened
 from optimizer.phrases import counted
-from optimizer.preparing import pace
 from optimizer.program_keeping import Kept, Proposing
 from optimizer.program_rows import named, row_of, rows_of
 from optimizer.program_runs import Judged, Runner
@@ -188,14 +188,13 @@ class PromptSearch(Teleprompter):  # type: ignore[misc] # DSPy has no types
         )
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            paid = any(each and each.price != (0.0, 0.0) for each in (model, proposer))
+            paid = may_cost(*(each for each in (model, proposer) if each))
             store = stack.enter_context(Store(self.db or folder / "bought.db", create=True, paid=paid))
             shared = Budget(Caps(calls=budget))
 
             def ledger(each: Model, role: str = "") -> Ledger:
-                how = pace(each, ModelSpec(name=each.name, workers=self.workers))
-                bought = Ledger(each, store, 0, shared, how, self.watch.stop, role=role)
-                return stack.enter_context(closing(bought))
+                spec = ModelSpec(name=each.name, workers=self.workers)
+                return stack.enter_context(closing(open_ledger(each, spec, store, 0, shared, self.watch, role=role)))
 
             clerk = Clerk(ledger(model)) if model else None
             workers = self.workers if clerk is None or clerk.ledger.pace else 1

@@ -26,6 +26,16 @@ class Watch:
             raise InputError(f"{kind_of(given)} was given as watch; allowed: a Watch, or a function of an event.")
         return cls(given)
 
+    def noting(self, said: list[str]) -> Watch:
+        """Keep what is told in words, too, at the end of a list."""
+
+        def event(happened: Event) -> None:
+            if isinstance(happened, Notice):
+                said.append(happened.text)
+            self.event(happened)
+
+        return Watch(event, self.stop)
+
     def notice(self, text: str) -> None:
         """Tell something in words."""
         self.event(Notice(text))

@@ -306,6 +306,23 @@ def test_a_cap_on_dollars_without_a_price_is_found(server: ChatServer, doctor: D
     assert "has no known price" in doctor("task.toml", *remote(server), fails=("price",))["price"][1]
 
 
+def test_a_limit_on_what_answers_cost_needs_no_price_of_a_proposer(
+    server: ChatServer, doctor: Doctor, tmp_path: Path
+) -> None:
+    """It bounds the answers alone, as when tuning; a cap on all dollars does need it."""
+    task = write_task(tmp_path, proposer="openai/test-model")
+    named = f'model = {{ name = "openai/test-model", api_base = "{server.url}" }}'
+    text = task.read_text(encoding="utf-8").replace('model = "openai/test-model"', named)
+    task.write_text(f"{text}[search.constraints]\nmax_cost_per_1000 = 1.0\n", encoding="utf-8")
+
+    constrained = doctor("task.toml")
+    task.write_text(text.replace("[search]\n", "[search]\nmax_usd = 1\n"), encoding="utf-8")
+    capped = doctor("task.toml", fails=("price",))
+
+    assert constrained["price"][0]
+    assert "so a cap of $1 cannot be kept" in capped["price"][1]
+
+
 def test_log_probabilities_are_found(server: ChatServer, doctor: Doctor) -> None:
     """They are asked for with the one call."""
     told, other = {"token": "OK", "logprob": -0.1}, {"token": "Okay", "logprob": -2.5}

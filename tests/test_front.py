@@ -13,7 +13,7 @@ import pytest
 
 from optimizer import history
 from optimizer.amounts import amount
-from optimizer.errors import InputError, ModelError, TaskError
+from optimizer.errors import InputError, TaskError
 from optimizer.front import (
     Constraints,
     breaches,
@@ -22,7 +22,6 @@ from optimizer.front import (
     hold,
     measures,
     require_labels,
-    require_price,
     require_rows,
 )
 from optimizer.front_tables import constraints_grids, constraints_record
@@ -137,14 +136,11 @@ def test_what_stands_at_a_limit_keeps_it() -> None:
 
 
 def test_a_limit_that_cannot_be_checked_is_refused() -> None:
-    """A label that the task lacks, labels where there are none, and a cost without a price."""
+    """A label that the task lacks, and labels where there are none."""
     with pytest.raises(TaskError, match=r"unknown label in min_recall 'god'; allowed: good, bad\. Did you mean 'good'"):
         require_labels(Constraints(min_recall={"god": 0.5}), ["good", "bad"])
     with pytest.raises(TaskError, match="only a classification has labels"):
         require_labels(Constraints(min_recall={"good": 0.5}), [])
-    with pytest.raises(ModelError, match="no known price"):
-        require_price("m", None, Constraints(max_cost_per_1000=1.0))
-    require_price("m", (0.0, 0.0), Constraints(max_cost_per_1000=1.0))
 
 
 def test_a_recall_that_no_row_would_hold_a_prompt_to_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -15,7 +16,7 @@ from server import ChatServer, Latency, says, status
 
 from optimizer import load_task, make_task, plan
 from optimizer.embedded import EmbeddedModel
-from optimizer.errors import TaskError
+from optimizer.errors import ModelError, TaskError
 from optimizer.events import Destination, Notice
 from optimizer.gateway import Pace
 from optimizer.options import changed
@@ -319,6 +320,29 @@ def test_plan_stops_where_every_call_is_refused(server: ChatServer, run: Command
     assert said in done.stderr
     assert "What it takes" not in done.stdout
     assert len(server.log) <= 5
+
+
+def test_plan_says_that_nobody_answers(run: Command, tmp_path: Path) -> None:
+    """While it waits."""
+    with write_task(tmp_path).open("a", encoding="utf-8") as file:
+        file.write("[model]\npatience = 1\n")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+
+    done = run("plan", "task.toml", "--model", "openai/m", "--api-base", address, code=1)
+
+    assert f"nobody answers at {address} (connection refused); waiting for it\n" in done.stdout
+
+
+def test_a_limit_on_what_answers_cost_needs_the_price_of_the_model_that_answers(tmp_path: Path) -> None:
+    """Alone: what another one proposes is no part of it."""
+    with write_task(tmp_path, proposer="openai/test-model").open("a", encoding="utf-8") as file:
+        file.write("[search.constraints]\nmax_cost_per_1000 = 1.0\n")
+    task = load_task(tmp_path / "task.toml")
+
+    assert PROPOSER in plan(task, db=tmp_path / "r.db", offline=True).terms.beside
+    with pytest.raises(ModelError, match="'openai/other' has no known price, so max_cost_per_1000 = 1 cannot be kept"):
+        plan(task, db=tmp_path / "r.db", model="openai/other", offline=True)
 
 
 def test_a_cap_on_dollars_needs_a_price(server: ChatServer, run: Command, tmp_path: Path) -> None:

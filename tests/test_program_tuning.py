@@ -6,10 +6,12 @@ import json
 import os
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event as Signal
@@ -328,9 +330,13 @@ def test_a_program_that_was_stopped_goes_on_where_it_was(whole: tuple[Path, int]
     with pytest.raises(Interrupted):
         tuned(tmp_path, stopping)
     status = history(tmp_path / "r.db").run().status
-    resumed = tuned(tmp_path, going_on)
+    with closing(sqlite3.connect(tmp_path / "r.db")) as conn, conn:
+        conn.execute("INSERT INTO failures VALUES (NULL, 1, 'k', 'm', 'e', 0, 1, 'now', 0, 1)")
+    said = list[str]()
+    resumed = tuned(tmp_path, going_on, said=said)
 
     assert status == "interrupted"
+    assert "1 call of run 1 gave no answer, possibly paid" in said
     assert resumed.run.id == 1
     assert trials(tmp_path / "r.db") == trials(whole[0])
     assert len(stopping.asked) + len(going_on.asked) == whole[1] == resumed.run.bought

@@ -1,0 +1,80 @@
+"""How the models of a task are called: what must be known first, where calls go, and the ledgers that buy them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from optimizer.budget import Budget
+from optimizer.errors import ModelError
+from optimizer.events import Destination
+from optimizer.gateway import Pace
+from optimizer.ledger import Book, Ledger, require_price
+from optimizer.models import Model, destination
+from optimizer.phrases import counted
+from optimizer.prices import known_context
+from optimizer.store import Store
+from optimizer.task import Task
+from optimizer.task_sections import ModelSpec
+from optimizer.watch import Watch
+
+FREE = (0.0, 0.0)  # US dollars per prompt token and per completion token
+
+
+def context(spec: ModelSpec) -> int:
+    """How many tokens the model of a task takes, prompt and answer together; 0 if nobody says."""
+    return spec.context or known_context(spec.name)
+
+
+def pace(model: Model, spec: ModelSpec) -> Pace | None:
+    """How calls are made. In this process one takes about a millisecond, and threads would only take turns: none."""
+    caps = (spec.requests_per_minute, spec.tokens_per_minute)
+    return None if model.name == "embedded" else Pace(spec.workers, spec.timeout, spec.patience, *caps)
+
+
+def may_cost(*models: Model) -> bool:
+    """Whether a call to one of these models costs money, or may, for all that is known."""
+    return any(model.price != FREE for model in models)
+
+
+def require_prices(task: Task, model: Model, beside: Iterable[Model] = ()) -> None:
+    """Refuse limits in dollars that could not be kept: a cap on all that is bought, a constraint on the answers alone.
+
+    Raises
+    ------
+    ModelError
+        If a price is not known that such a limit needs.
+    """
+    for called in (model, *beside):
+        require_price(called, task.search.max_usd)
+    most = task.search.constraints.max_cost_per_1000
+    if most and model.price is None:
+        raise ModelError(
+            f"model {model.name!r} has no known price, so max_cost_per_1000 = {most:g} cannot be kept. Give its price "
+            "in [model.price], or set max_prompt_tokens instead."
+        )
+
+
+def announce(model: Model, beside: Mapping[str, Model], watch: Watch, more: Iterable[Destination] = ()) -> None:
+    """Say where calls will go: the answers', those of other places, and those of the models beside, by their roles."""
+    for place in dict.fromkeys(place for place in (destination(model), *more) if place):
+        watch.event(place)
+    for role, second in beside.items():
+        if there := destination(second):
+            watch.event(replace(there, role=role))
+
+
+def open_ledger(  # noqa: PLR0913 - all that a purchase needs to know
+    model: Model, spec: ModelSpec, book: Book, run: int, budget: Budget, watch: Watch, *, role: str = ""
+) -> Ledger:
+    """Let a model buy under a budget, as its section of the task says; the watch is told, and stops it."""
+    return Ledger(model, book, run, budget, pace(model, spec), watch.stop, watch.notice, context(spec), role)
+
+
+def doubtful(store: Store, run: int) -> str:
+    """Say how many calls of a run nobody knows to have been paid; nothing if there are none."""
+    found = store.possibly_paid(run)
+    if not found.calls:
+        return ""
+    most = f", at most ${found.usd:.4g}" if found.usd else ""
+    return f"{counted(found.calls, 'call')} of run {run} gave no answer, possibly paid{most}"
