@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from numbers import Real
 
-from optimizer.budget import Budget
-from optimizer.errors import ModelError
+from optimizer.budget import Budget, Caps
+from optimizer.errors import InputError, ModelError
 from optimizer.events import Destination
 from optimizer.gateway import Pace
 from optimizer.ledger import Book, Ledger, require_price
@@ -53,6 +54,22 @@ def require_prices(task: Task, model: Model, beside: Iterable[Model] = ()) -> No
             f"model {model.name!r} has no known price, so max_cost_per_1000 = {most:g} cannot be kept. Give its price "
             "in [model.price], or set max_prompt_tokens instead."
         )
+
+
+def capped(caps: Caps, max_calls: int | None, max_usd: float | None) -> Caps:
+    """Let what a caller gives take the place of other caps; None leaves one as it is.
+
+    Raises
+    ------
+    InputError
+        If one is no number of at least 0.
+    """
+    for name, cap in (("max_calls", max_calls), ("max_usd", max_usd)):
+        if cap is not None and not (isinstance(cap, Real) and cap >= 0):
+            raise InputError(f"{name} = {cap!r}: must be a number of at least 0 (0 is no cap). Give another.")
+    return replace(
+        caps, calls=caps.calls if max_calls is None else max_calls, usd=caps.usd if max_usd is None else max_usd
+    )
 
 
 def announce(model: Model, beside: Mapping[str, Model], watch: Watch, more: Iterable[Destination] = ()) -> None:

@@ -146,7 +146,6 @@ def recheck(run: int | None, rows: int, max_calls: int, max_usd: float, db: str,
     import threading
 
     from optimizer.archive import History
-    from optimizer.budget import Caps
     from optimizer.events import Destination, Notice
     from optimizer.rechecking import recheck as ask_again
     from optimizer.rechecking_tables import record, sentences, trend_grid
@@ -160,7 +159,7 @@ def recheck(run: int | None, rows: int, max_calls: int, max_usd: float, db: str,
 
     stop, chosen = threading.Event(), History(db).run(run, won=True)
     with stoppable(stop, err):
-        found = ask_again(chosen, rows=rows, caps=Caps(max_calls, max_usd), db=db, watch=Watch(event, stop))
+        found = ask_again(chosen, rows=rows, max_calls=max_calls, max_usd=max_usd, db=db, watch=Watch(event, stop))
     if as_json:
         out_json(record(found))
         return

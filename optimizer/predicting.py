@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from numbers import Real
 from pathlib import Path
 
 import numpy as np
 
 from optimizer import label_sets
-from optimizer.budget import Budget, Caps
-from optimizer.calling import may_cost, open_ledger
+from optimizer.budget import Budget
+from optimizer.calling import capped, may_cost, open_ledger
 from optimizer.errors import BudgetSpent, InputError, Interrupted
 from optimizer.evaluate import Answered, Evaluator
 from optimizer.events import Event
@@ -127,7 +126,7 @@ def predict(  # noqa: PLR0913 - each names one thing
         judging = _judging(chosen, task, known, examples)
         if judging.said:
             watch.notice(f"{rows if isinstance(rows, str | Path) else NAME}: {judging.said}")
-        budget = Budget(_caps(task, max_calls, max_usd))
+        budget = Budget(capped(task_caps(task), max_calls, max_usd))
         ledger = open_ledger(opened, task.model, store, chosen.id, budget, watch)
         with closing(ledger):
             evaluate = Evaluator(ledger, renderer_for(asked, chosen.task), judging.metric)
@@ -185,15 +184,6 @@ def _predicted(
         judging.unscored if any(row.targets for row in rows) else "",
         len(rows) - (sum(not completion.error for _, completion, _ in found) if ended else len(written)),
     )
-
-
-def _caps(task: Task, calls: int | None, usd: float | None) -> Caps:
-    """Let the caps that were given take the place of the task's."""
-    for name, cap in (("max_calls", calls), ("max_usd", usd)):
-        if cap is not None and not (isinstance(cap, Real) and cap >= 0):
-            raise InputError(f"{name} = {cap!r}: must be a number of at least 0 (0 is no cap). Give another.")
-    of_task = task_caps(task)
-    return replace(of_task, calls=of_task.calls if calls is None else calls, usd=of_task.usd if usd is None else usd)
 
 
 def _answers(

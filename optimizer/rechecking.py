@@ -16,7 +16,7 @@ import numpy as np
 
 from optimizer import rechecks
 from optimizer.budget import Budget, Caps
-from optimizer.calling import may_cost, open_ledger
+from optimizer.calling import capped, may_cost, open_ledger
 from optimizer.comparing import recorded_metric
 from optimizer.contenders import BEST, SEED
 from optimizer.errors import BudgetSpent, InputError, Interrupted, ProviderError
@@ -55,11 +55,12 @@ class Rechecked:
     noise: Noise | None
 
 
-def recheck(
+def recheck(  # noqa: PLR0913 - each names one thing
     run: Run | int | None = None,
     *,
     rows: int = ROWS,
-    caps: Caps | None = None,
+    max_calls: int | None = None,
+    max_usd: float | None = None,
     db: str | Path = "results.db",
     model: Model | str | None = None,
     watch: Watch | Callable[[Event], None] | None = None,
@@ -72,8 +73,8 @@ def recheck(
         A run that has a winner, or its number; the latest such run if none is named.
     rows
         How many of the rows to ask, at least 1; all that it has answered, if these are fewer.
-    caps
-        What this may cost.
+    max_calls, max_usd
+        Caps on calls bought and US dollars; 0 is none.
     db
         The results database.
     model
@@ -105,7 +106,8 @@ def recheck(
         examples = {row.id: row for row in store.examples(run.data, split)}
         number, started = rechecks.begin(store, run.id, trial.number, split, len(then))
         metric = _free_metric(store, run)
-        ledger = open_ledger(model, task.model, store, run.id, Budget(caps or Caps()), watch)
+        budget = Budget(capped(Caps(), max_calls, max_usd))
+        ledger = open_ledger(model, task.model, store, run.id, budget, watch)
         evaluate = Evaluator(ledger, renderer_for(trial, run.task), metric or METRICS["exact_match"], sample=number)
         now = _ask(evaluate, trial, [examples[outcome.example_id] for outcome in then])
         about = (number, run.id, trial.number, split, len(then), started)

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from server import ChatServer, Fault, says, status
 
-from optimizer.budget import Caps
 from optimizer.comparing import Named, side_by_side
 from optimizer.errors import BudgetSpent, InputError, Interrupted, ProviderError
 from optimizer.rechecking import Rechecked, recheck
@@ -133,7 +132,7 @@ def test_a_cap_ends_it_and_the_same_command_goes_on(db: Path, server: ChatServer
     """What was bought is kept: nothing is bought twice within one recheck, and it counts once."""
     now(server, "bug")
     with pytest.raises(BudgetSpent, match=r"what was bought is kept\. Give the command again to go on"):
-        recheck(run_of(db), rows=20, caps=Caps(calls=7), db=db)
+        recheck(run_of(db), rows=20, max_calls=7, db=db)
 
     found = again(db)
 
@@ -144,7 +143,7 @@ def test_one_that_is_gone_on_with_after_another_is_the_one_that_is_told(db: Path
     """A later recheck of fewer rows came to its end first; each tells of its own rows."""
     now(server, "bug")
     with pytest.raises(BudgetSpent):
-        recheck(run_of(db), rows=20, caps=Caps(calls=7), db=db)
+        recheck(run_of(db), rows=20, max_calls=7, db=db)
     between = again(db, 6)
 
     found = again(db)
@@ -158,7 +157,7 @@ def test_one_that_was_stopped_long_ago_is_not_gone_on_with(db: Path, server: Cha
     """Answers of another week say nothing of today."""
     now(server, "bug")
     with pytest.raises(BudgetSpent):
-        recheck(run_of(db), rows=20, caps=Caps(calls=7), db=db)
+        recheck(run_of(db), rows=20, max_calls=7, db=db)
     with sqlite3.connect(db) as conn:
         conn.execute("UPDATE rechecks SET started = '2020-01-01T00:00:00+00:00'")
     conn.close()
