@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 
 from optimizer.contenders import CASCADE, LEVEL, RIVAL, rivalled
 from optimizer.findings import Elsewhere, Findings, GroupGap, Steadiness
+from optimizer.grids import Grid
 from optimizer.money import break_even
 from optimizer.records import Bill, Contender, Kind, Verdict
-from optimizer.report import Grid, dollars, percent, spread
+from optimizer.report import dollars, percent, spread
 from optimizer.rungs import best_on_dev
 
 UNKNOWN = "not measured"

@@ -20,20 +20,10 @@ from optimizer.contenders import RIVAL
 from optimizer.findings import Elsewhere
 from optimizer.front import Held
 from optimizer.front_tables import constraints_grids, constraints_record
+from optimizer.grids import Grid, Section
 from optimizer.markdown import fenced, inline, table
 from optimizer.records import Contender, Run, State, Trial, Verdict
-from optimizer.report import (
-    Grid,
-    Section,
-    comparisons_grid,
-    dollars,
-    estimated,
-    params_text,
-    percent,
-    shows,
-    spread,
-    verdict_grid,
-)
+from optimizer.report import comparisons_grid, dollars, estimated, params_text, percent, shows, spread, verdict_grid
 from search_spaces.program import PROGRAM
 from search_spaces.prompt import Prompt
 

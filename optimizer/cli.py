@@ -35,9 +35,9 @@ from optimizer.terminal import err, next_step, out, out_grid, out_json, resumabl
 from optimizer.version import __version__
 
 if TYPE_CHECKING:
+    from optimizer.grids import Grid
     from optimizer.preparing import Plan
     from optimizer.records import Verdict
-    from optimizer.report import Grid
     from optimizer.task import Task
     from optimizer.tuned import Tuned
 
@@ -121,7 +121,7 @@ def _condition(plan: Plan, name: str, values: tuple[object, ...]) -> str:
 
 
 def _space_grid(plan: Plan) -> Grid:
-    from optimizer.report import Grid
+    from optimizer.grids import Grid
 
     rows = []
     for d in plan.space.dimensions:

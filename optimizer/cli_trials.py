@@ -17,8 +17,8 @@ from optimizer.terminal import next_step, out, out_csv, out_data, out_grid, out_
 
 if TYPE_CHECKING:
     from optimizer.archive import History
+    from optimizer.grids import Grid
     from optimizer.records import Run, Trial
-    from optimizer.report import Grid
     from optimizer.slots import Lineage
 
 SHOWN = 30  # trials that `history` lists: most of a search were looked at for a few rows only
@@ -139,7 +139,7 @@ def _nothing_tried(records: History, run: Run) -> None:
 
 def _columns(records: History, run: Run, form: str, asked: Mapping[str, Any]) -> None:
     """List the columns that were asked for, as they are."""
-    from optimizer.report import Grid
+    from optimizer.grids import Grid
 
     names = [name.strip() for name in asked["columns"].split(",")]
     known = {fact["trial"]: fact for fact in records.facts(run.id)}
@@ -211,7 +211,8 @@ def wordings(run: int | None, db: str, dimension: str | None, as_json: bool) -> 
     from dataclasses import asdict
 
     from optimizer.archive import History
-    from optimizer.report import Grid, dollars, percent
+    from optimizer.grids import Grid
+    from optimizer.report import dollars, percent
 
     records = History(db)
     chosen = records.run(run)

@@ -8,7 +8,8 @@ from typing import Any
 
 from optimizer.comparing import Compared, Side
 from optimizer.contenders import LEVEL
-from optimizer.report import Change, Grid, changes_grid, comparison_row, dollars, percent, prompt_diff, spread
+from optimizer.grids import Grid
+from optimizer.report import Change, changes_grid, comparison_row, dollars, percent, prompt_diff, spread
 from optimizer.verdict import able, figures
 
 

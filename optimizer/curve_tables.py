@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from optimizer.axes import axes_grid
+from optimizer.grids import Grid
 from optimizer.money import break_even
 from optimizer.records import Bill, CurvePoint, LearningCurve, Verdict
-from optimizer.report import Grid, dollars, percent, spread
+from optimizer.report import dollars, percent, spread
 from optimizer.rungs import ladder_grid
 
 ONCE = "each number was drawn once: its intervals tell of the test rows, not of the luck of the draw"

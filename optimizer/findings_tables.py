@@ -16,8 +16,9 @@ from optimizer.findings import (
     Steadiness,
     Suspect,
 )
+from optimizer.grids import Grid
 from optimizer.records import Verdict
-from optimizer.report import Grid, dollars, percent, spread
+from optimizer.report import dollars, percent, spread
 
 LISTED = 50  # suspects: a person looks at them one by one
 

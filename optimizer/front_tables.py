@@ -10,9 +10,10 @@ from dataclasses import asdict
 from typing import Any
 
 from optimizer.front import Held, dominated_by, front, measures, paid
+from optimizer.grids import Grid
 from optimizer.phrases import counted
 from optimizer.records import Run, State, Trial
-from optimizer.report import Grid, dollars, params_text, percent, spread
+from optimizer.report import dollars, params_text, percent, spread
 
 
 def front_grid(run: Run, trials: Sequence[Trial], seed: Mapping[str, Any]) -> Grid:

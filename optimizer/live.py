@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from optimizer.events import BlockScored, Decided, Destination, Event, Notice, Stage, TrialEnded
+from optimizer.grids import visible
 from optimizer.records import State, Trial
-from optimizer.report import dollars, params_text, percent, spread, visible
+from optimizer.report import dollars, params_text, percent, spread
 
 SHOWN = 8  # ended trials in view, the latest, and the best of all above them
 

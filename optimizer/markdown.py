@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from optimizer.report import Grid, visible
+from optimizer.grids import Grid, visible
 
 
 def table(grid: Grid) -> Iterator[str]:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from optimizer.grids import Grid, as_csv
 from optimizer.money import break_even
 from optimizer.records import Run, Trial, Verdict
-from optimizer.report import Grid
 from search_spaces.prompt import Example
-
-FORMULA = re.compile(r"[=+@\t\r]|-(?![\d.]+$)")  # how a cell begins that is worked out where it is opened; -5 is not
 
 
 def trial_record(trial: Trial, cost: tuple[int, float | None] = (0, 0.0)) -> dict[str, Any]:
@@ -90,13 +85,3 @@ def answers_csv(rows: Sequence[Example], answers: Sequence[str | None], inputs: 
 
 def _wanted(row: Example) -> str:
     return json.dumps(row.targets, ensure_ascii=False) if len(row.targets) > 1 else row.target
-
-
-def as_csv(grid: Grid) -> str:
-    """Write a table as CSV; a cell that a spreadsheet would take for a formula is marked as text."""
-    text = io.StringIO()
-    for row in (grid.columns, *grid.rows):
-        cells = [f"'{cell}" if FORMULA.match(cell) else cell for cell in row]
-        returns = any("\r" in cell for cell in cells)  # not quoted by itself, and the end of a row to many readers
-        csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL).writerow(cells)
-    return text.getvalue()

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from optimizer.grids import Grid
 from optimizer.phrases import counted, rough
 from optimizer.planning import CHARACTERS, OCTETS, TAIL, Estimate, Probe, Range, Terms
 from optimizer.preparing import Plan, caps
-from optimizer.report import Grid
 
 if TYPE_CHECKING:
     from optimizer.program_planning import Tried

@@ -7,9 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from optimizer.contenders import LEVEL
+from optimizer.grids import Grid
 from optimizer.rechecking import Rechecked
 from optimizer.rechecks import Origins, Recheck
-from optimizer.report import Grid, comparison_row, minute, percent, spread
+from optimizer.report import comparison_row, minute, percent, spread
 from optimizer.verdict import figures
 
 

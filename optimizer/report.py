@@ -7,38 +7,17 @@ show the same figures.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from optimizer.contenders import BEST, CASCADE, DISTILLED
+from optimizer.grids import Grid
 from optimizer.phrases import amount
 from optimizer.records import Ablation, Comparison, Contender, Importance, Outcome, Run, State, Trial, Verdict
 from search_spaces.prompt import Example
 
 FINE = 0.02  # below two points a tenth of one counts
-# What would act on a terminal, or move what stands beside it: control characters and directions of writing.
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """A table: a title, column names, and rows of texts."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A part of a text: names with what is said of them, tables, and a text that is kept as it is."""
-
-    title: str
-    facts: tuple[tuple[str, str], ...]
-    grids: tuple[Grid, ...] = ()
-    text: str = ""
 
 
 def percent(value: float | None) -> str:
@@ -272,8 +251,3 @@ def changes_grid(
     shown = tuple((row.example_id, row.text, row.wanted, row.seed_answer, row.answer) for row in rows[:most])
     columns = ("row", "text", "wanted", f"{names[0]} said", f"{names[1]} says")
     return Grid(f"{title}: {len(rows)}{some}", columns, shown)
-
-
-def visible(text: str) -> str:
-    """Put a sign in the place of each character that would act instead of being seen."""
-    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))

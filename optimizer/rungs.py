@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from optimizer.grids import Grid
 from optimizer.records import Rung, TrainedModel
-from optimizer.report import Grid, dollars, percent
+from optimizer.report import dollars, percent
 
 
 def best_on_dev(rungs: Iterable[Rung]) -> TrainedModel | None:

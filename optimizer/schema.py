@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from optimizer.grids import Grid
 from optimizer.markdown import table
-from optimizer.report import Grid
 from optimizer.store import Store
 
 HEAD = """# results.db

@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING
 import click
 
 from optimizer.errors import Interrupted
-from optimizer.plain import as_csv
-from optimizer.report import CONTROL, visible
+from optimizer.grids import CONTROL, as_csv, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from optimizer.report import Grid
+    from optimizer.grids import Grid
 
 SHORT = 10  # a column of shorter cells is never folded: the long ones make room
 FOLDED = 30  # columns that the cells of a longer one are left, before heads are folded to make room

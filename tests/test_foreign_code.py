@@ -17,10 +17,10 @@ import pytest
 
 from optimizer import history, tune
 from optimizer.errors import StoreError
+from optimizer.grids import Grid, as_csv
 from optimizer.linear import load
-from optimizer.plain import answers_csv, as_csv
+from optimizer.plain import answers_csv
 from optimizer.records import TrainedModel
-from optimizer.report import Grid
 from optimizer.rungs import best_on_dev
 from optimizer.store import Store
 from search_spaces.prompt import Example

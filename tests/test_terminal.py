@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from rich.cells import cell_len
 
-from optimizer.report import Grid
+from optimizer.grids import Grid
 from optimizer.terminal import out_grid
 
 LONG = "AUC of texts (0.5: alike), distance of labels (0: alike)"

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from optimizer import curve_tables, findings_tables
 from optimizer.front_tables import constraints_grids, front_grid
+from optimizer.grids import Grid, visible
 from optimizer.pages.figures import figures
 from optimizer.pages.mistakes import confusions, rows_grid, squares
 from optimizer.pages.story import Story
 from optimizer.plain import run_record, trial_record, verdict_record
 from optimizer.records import Run
 from optimizer.report import (
-    Grid,
     best_first,
     comparisons_grid,
     dollars,
@@ -32,7 +32,6 @@ from optimizer.report import (
     slices_grid,
     trials_grid,
     verdict_grid,
-    visible,
     worth_grids,
 )
 
