@@ -83,7 +83,7 @@ class Drift:
     at all). `p_value` is corrected for the number of such tests.
     """
 
-    of: str
+    what: str
     a: str
     b: str
     size: float

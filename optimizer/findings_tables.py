@@ -215,7 +215,7 @@ def steadiness_grid(found: Sequence[Steadiness], metric: str) -> Grid:
 
 def drifts_grid(drifts: Sequence[Drift]) -> Grid:
     """Show how well the splits can be told apart."""
-    rows = tuple((f"{d.a}–{d.b}", d.of, f"{d.size:.3f}", f"{d.p_value:.2g}") for d in drifts)
+    rows = tuple((f"{d.a}–{d.b}", d.what, f"{d.size:.3f}", f"{d.p_value:.2g}") for d in drifts)
     columns = ("splits", "by their", "AUC of texts (0.5: alike), distance of labels (0: alike)", "p (Holm)")
     return Grid("Drift between splits", columns, rows)
 

@@ -151,8 +151,8 @@ def sentence(found: Sequence[Drift]) -> str:
     """Warn if the dev or test rows are not like the training rows; nothing otherwise."""
     alarms = [drift for drift in found if drift.p_value < ALARM and drift.b != "ood"]
     said = [
-        f"their {drift.of} tell the {drift.b} rows from the {drift.a} rows "
-        f"({'AUC' if drift.of == 'texts' else 'distance'} {drift.size:.2f}, p = {drift.p_value:.2g})"
+        f"their {drift.what} tell the {drift.b} rows from the {drift.a} rows "
+        f"({'AUC' if drift.what == 'texts' else 'distance'} {drift.size:.2f}, p = {drift.p_value:.2g})"
         for drift in alarms
     ]
     return f"The splits differ: {'; '.join(said)}." if said else ""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from optimizer.contenders import LEVEL, RIVAL
 from optimizer.keeping import Keeping
 from optimizer.measured import ANSWERED, BOUGHT, check, outcome, outcome_row, outcomes_checksum
 from optimizer.purchases import compact, reads, unpacked
+from optimizer.record_rows import record_of, row_of
 from optimizer.records import (
     Bill,
     Comparison,
@@ -61,13 +62,13 @@ class Rulings(Keeping):
     def save_tuning_job(self, run: int, job: TuningJob) -> None:
         """Write down how far a fine-tuning job has come; it is on disk when this returns."""
         with self.together():
-            self._insert("tuning_jobs", [{"run": run, **asdict(job)}], replace=True)
+            self._insert("tuning_jobs", [{"run": run, **row_of(job)}], replace=True)
 
     @reads
     def tuning_job(self, key: str) -> TuningJob | None:
         """Look a fine-tuning job up."""
         for row in self.rows("SELECT * FROM tuning_jobs WHERE key = ?", key):
-            return TuningJob(**{name: row[name] for name in row.keys() if name != "run"})  # noqa: SIM118 - no mapping
+            return record_of(TuningJob, row)
         return None
 
     def save_verdict(self, run: int, verdict: Verdict) -> None:
@@ -75,60 +76,39 @@ class Rulings(Keeping):
         row = {"run": run, "metric": verdict.metric, "sentence": verdict.sentence, "opened": verdict.opened}
         with self.together():
             self._insert("verdicts", [row], replace=True)
-            for position, c in enumerate(verdict.contenders):
-                row = {"run": run, "name": c.name, "position": position, "score": c.score, "n": c.n}
-                row |= {"low": c.interval[0], "high": c.interval[1], "cost_per_1000": c.cost_per_1000}
-                row |= {"ms_per_1000": c.ms_per_1000, "train_rows": c.train_rows, "detail": c.detail}
-                known = self._known(c.outcomes)
-                self._insert("contenders", [row | {"checksum": outcomes_checksum(c.outcomes, known)}], replace=True)
-                self.conn.executemany(
-                    "INSERT OR REPLACE INTO contender_outcomes (run, name, example, kind, score, answer, completion) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    ((run, c.name, *outcome_row(o, known)) for o in c.outcomes),
-                )
-            for d in verdict.comparisons:
-                row = {"run": run, "a": d.a, "b": d.b, "difference": d.difference, "low": d.interval[0]}
-                row |= {"high": d.interval[1], "p_value": d.p_value, "test": d.test}
-                self._insert("comparisons", [row], replace=True)
-            for b in verdict.bills:
-                row = {"run": run, "name": b.name, "finding": b.finding, "labels": b.labels}
-                self._insert("bills", [row | {"labelled": b.labelled, "seconds": b.seconds}], replace=True)
+            for position, contender in enumerate(verdict.contenders):
+                self._save_contender(run, position, contender)
+            for table, records in (("comparisons", verdict.comparisons), ("bills", verdict.bills)):
+                but = ("cost_per_1000", "ms_per_1000") if table == "bills" else ()  # those of its contender
+                self._insert(table, [{"run": run, **row_of(each, but=but)} for each in records], replace=True)
             if verdict.curve:
                 self._save_curve(run, verdict.curve)
             if verdict.findings:
                 self.save_findings(run, verdict.findings)
 
+    def _save_contender(self, run: int, position: int, contender: Contender) -> None:
+        known = self._known(contender.outcomes)
+        row = {"run": run, "position": position, **row_of(contender, but=("outcomes",))}
+        self._insert("contenders", [row | {"checksum": outcomes_checksum(contender.outcomes, known)}], replace=True)
+        self.conn.executemany(
+            "INSERT OR REPLACE INTO contender_outcomes (run, name, example, kind, score, answer, completion) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            ((run, contender.name, *outcome_row(each, known)) for each in contender.outcomes),
+        )
+
     def _save_curve(self, run: int, curve: LearningCurve) -> None:
-        row: dict[str, object] = {"run": run, "prompt": curve.prompt, "crossover": curve.crossover}
-        row |= {"low": curve.interval[0], "high": curve.interval[1], "extrapolated": curve.extrapolated}
-        self._insert("learning_curves", [row], replace=True)
-        for p in curve.points:
-            row = {"run": run, "rows": p.rows, "score": p.score, "low": p.interval[0], "high": p.interval[1]}
-            row |= {"repeats": p.repeats, "difference": p.difference}
-            row |= {"difference_low": p.difference_interval[0], "difference_high": p.difference_interval[1]}
-            self._insert("learning_points", [row], replace=True)
+        self._insert("learning_curves", [{"run": run, **row_of(curve, but=("points", "shown"))}], replace=True)
+        self._insert("learning_points", [{"run": run, **row_of(point)} for point in curve.points], replace=True)
 
     @reads
     def verdict(self, run: int) -> Verdict | None:
         """Read the verdict of a run, if it has come to one."""
         contenders = [
-            Contender(
-                row["name"],
-                row["score"],
-                (row["low"], row["high"]),
-                row["n"],
-                self.contender_outcomes(run, row["name"]),
-                row["cost_per_1000"],
-                row["ms_per_1000"],
-                row["train_rows"],
-                row["detail"],
-            )
+            record_of(Contender, row, outcomes=self.contender_outcomes(run, row["name"]))
             for row in self.rows("SELECT * FROM contenders WHERE run = ? ORDER BY position", run)
         ]
-        comparisons = [
-            Comparison(row["a"], row["b"], row["difference"], (row["low"], row["high"]), row["p_value"], row["test"])
-            for row in self.rows("SELECT * FROM comparisons WHERE run = ? ORDER BY rowid", run)
-        ]
+        sql = "SELECT * FROM comparisons WHERE run = ? ORDER BY rowid"
+        comparisons = [record_of(Comparison, row) for row in self.rows(sql, run)]
         for row in self.rows("SELECT * FROM verdicts WHERE run = ?", run):
             shown = (tuple(contenders), tuple(comparisons), row["sentence"], row["opened"])
             beside = (self._curve(run, comparisons), self._bills(run), self.findings(run), self.weightless(run))
@@ -136,28 +116,18 @@ class Rulings(Keeping):
         return None
 
     def _curve(self, run: int, comparisons: Sequence[Comparison]) -> LearningCurve | None:
-        points = tuple(
-            CurvePoint(
-                row["rows"],
-                row["score"],
-                (row["low"], row["high"]),
-                row["repeats"],
-                row["difference"],
-                (row["difference_low"], row["difference_high"]),
-            )
-            for row in self.rows("SELECT * FROM learning_points WHERE run = ? ORDER BY rows", run)
-        )
+        sql = "SELECT * FROM learning_points WHERE run = ? ORDER BY rows"
+        points = tuple(record_of(CurvePoint, row) for row in self.rows(sql, run))
         for row in self.rows("SELECT * FROM learning_curves WHERE run = ?", run):
-            found = row["crossover"], (row["low"], row["high"]), bool(row["extrapolated"])
             sides = {row["prompt"], RIVAL}
             shown = any({c.a, c.b} == sides and c.p_value < LEVEL for c in comparisons)
-            return LearningCurve(row["prompt"], points, *found, shown=shown)
+            return record_of(LearningCurve, row, points=points, shown=shown)
         return None
 
     def _bills(self, run: int) -> tuple[Bill, ...]:
         sql = """SELECT b.name, finding, labels, labelled, seconds, cost_per_1000, ms_per_1000
                  FROM bills b JOIN contenders c USING (run, name) WHERE run = ? ORDER BY position"""
-        return tuple(Bill(*row) for row in self.rows(sql, run))
+        return tuple(record_of(Bill, row) for row in self.rows(sql, run))
 
     @reads
     def contender_outcomes(self, run: int, name: str) -> tuple[Outcome, ...]:

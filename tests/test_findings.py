@@ -223,7 +223,7 @@ def test_drift_is_found_where_it_is_and_nowhere_else() -> None:
     splits = {"train": rows(300, 0, 50), "dev": rows(100, 0, 50), "test": rows(100, 10, 60, 0.9), "ood": rows(5, 0, 60)}
     found = drifts(splits, np.random.default_rng(0), labelled=True)
 
-    told = {(d.of, d.b): (d.size, d.p_value) for d in found}
+    told = {(d.what, d.b): (d.size, d.p_value) for d in found}
     assert set(told) == {("texts", "dev"), ("labels", "dev"), ("texts", "test"), ("labels", "test")}
     assert told["texts", "test"][0] > 0.7
     assert told["labels", "test"][0] > 0.25
