@@ -184,7 +184,8 @@ class Conclusion:
         return replace(ruling, bills=bills)
 
     def _entry(self, name: str, trial: Trial, outcomes: tuple[Outcome, ...]) -> verdict.Entry:
-        used = len(self.plan.data.train) if "terms" in str(trial.params.get("labels")) else len(trial.prompt.demos)
+        whole = wordings.of_training_rows(self.store, self.run, self.plan.space, trial.params)
+        used = len(self.plan.data.train) if whole else len(trial.prompt.demos)
         return verdict.Entry(name, outcomes, used, f"trial {trial.number}", priced=self._priced)
 
     @property

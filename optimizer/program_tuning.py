@@ -274,7 +274,9 @@ class _Tuning:
         try:
             for who, (program, number) in judged.items():
                 outcomes = asked.score(program, test)
-                learnt = asked.shown(found.trials[number].prompt) if number else 0
+                trial = found.trials[number]
+                whole = wordings.of_training_rows(self.store, self.id, asked.space, trial.params)
+                learnt = len(plan.data.train) if whole else asked.shown(trial.prompt) if number else 0
                 entries.append(verdict.Entry(who, outcomes, learnt, f"trial {number}", priced=priced))
         except BudgetSpent as spent:
             return None, str(spent)

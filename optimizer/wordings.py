@@ -6,7 +6,7 @@ enters is written down before anything is asked with it, so that a resumed run l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from optimizer.errors import InputError, kind_of
 from optimizer.records import Run, Trial, Wording
 from optimizer.store import Store
 from search_spaces.instructions import FOUND_WORDS, TASK_WORDS, complaint, described_labels
-from search_spaces.space import Space
+from search_spaces.space import Space, Value
 
 STEP_WORDS = ("own", "inputs", "output")  # what stands in the braces where a wording is a step's of a program
 
@@ -112,6 +112,12 @@ def entered(store: Store, run: int, space: Space) -> Space:
         if wording.step is not None:
             space = space.filled(wording.dimension, wording.id, wording.text)
     return space
+
+
+def of_training_rows(store: Store, run: int, space: Space, params: Mapping[str, Value]) -> bool:
+    """Whether all training rows are behind a prompt: it says what they show, or has words of a model that read them."""
+    proposed = {(w.dimension, w.id) for w in slots.wordings(store, run, late=True) if w.origin == "model"}
+    return entered(store, run, space).uses_training_rows(params) or not proposed.isdisjoint(params.items())
 
 
 class Arrivals:

@@ -15,12 +15,14 @@ from typing import Any, Protocol
 
 from search_spaces import demos as demo_strategies
 from search_spaces.instructions import (
+    FOUND_WORDS,
     MANY_TERMS,
     NOTE_TERMS,
     SHORT_TERMS,
     described_labels,
     fill_wording,
     many,
+    names_in,
     said_terms,
     task_words,
     telling_terms,
@@ -234,9 +236,22 @@ class Space:
         )
         return self._with_demos(prompt, params)
 
+    def uses_training_rows(self, params: Mapping[str, Value]) -> bool:
+        """Whether the prompt says what all training rows together show, whatever demos of them stand in it."""
+        found = self._words.keys() & {*FOUND_WORDS}  # a name that stands for nothing stays as it is
+        said = any(names_in(text) & found for text in self._wordings(params))
+        return said or (bool(self._closed) and self._terms_beside(str(params.get("labels", "none"))) > 0)
+
+    def _wordings(self, params: Mapping[str, Value]) -> list[str]:
+        """List the texts that make the instruction, with their `{names}`."""
+        return [self[name].texts[str(params[name])] for name in PARTS if name in params]
+
     def _instruction(self, params: Mapping[str, Value]) -> str:
-        texts = [self[name].texts[str(params[name])] for name in PARTS if name in params]
-        return " ".join(fill_wording(text, self._words) for text in texts if text)
+        return " ".join(fill_wording(text, self._words) for text in self._wordings(params) if text)
+
+    def _terms_beside(self, listing: str) -> int:
+        """How many telling words a way to list the labels has beside each of them."""
+        return many(self._closed) if listing == "many_terms" else NOTE_TERMS if "terms" in listing else 0
 
     def _notes(self, listing: str) -> tuple[str, ...]:
         if listing in {"names", "none"} or not self._closed:
@@ -244,7 +259,7 @@ class Space:
         if late := self["labels"].texts.get(listing):
             described = described_labels(late, self._closed)
             return tuple(described.get(label, "") for label in self._closed)
-        most = many(self._closed) if listing == "many_terms" else NOTE_TERMS if "terms" in listing else 0
+        most = self._terms_beside(listing)
         written = self.facts.label_notes if "described" in listing else {}
         notes = [(written.get(label, ""), ", ".join(self._terms[label][:most])) for label in self._closed]
         return tuple("; ".join(filter(None, note)) for note in notes)

@@ -428,6 +428,17 @@ def test_rows_without_the_prompts_input_are_refused(copied: Path, tmp_path: Path
         predict(new, history(copied).run(), db=copied)
 
 
+def test_a_prompt_that_says_what_training_rows_show_has_used_them(tmp_path: Path) -> None:
+    """Telling words in the instruction come from all training rows, as those beside the labels do."""
+    changes = {"space": {"demos": "none", "labels": "names"}, "seed": {"instruction": "telling"}}
+    task = load_task(write_task(tmp_path, rows=60, search={"calls": 40})).model_copy(update=changes)
+
+    verdict = tune(task, db=tmp_path / "r.db").verdict
+
+    assert verdict
+    assert verdict.contenders[0].train_rows == 30
+
+
 def test_open_answers_get_a_rival_that_says_what_it_is(tmp_path: Path) -> None:
     """Without labels the rival retrieves, and the verdict's detail says so."""
     with (tmp_path / "rows.csv").open("w", encoding="utf-8", newline="") as file:

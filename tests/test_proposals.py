@@ -623,6 +623,9 @@ def test_what_it_takes_is_a_part_of_finding_the_prompt(tmp_path: Path, price: tu
     assert tuned.proposed
     assert tuned.verdict
     assert tuned.proposed.calls
+    late = {(w.dimension, w.id) for w in history(tmp_path / "r.db").lineage() if w.origin == "model"}
+    assert late & tuned.best.params.items()
+    assert tuned.verdict.contenders[1].train_rows == 50  # the proposer has read them
     finding = tuned.verdict.bills[0].finding
     assert finding is None if price is None else finding == pytest.approx(tuned.proposed.usd)
 

@@ -477,6 +477,42 @@ def test_labels_are_listed_as_chosen() -> None:
     assert [note.split(", ")[0] for note in listed["terms"].notes] == ["crash", "invoice", "lovely"]
 
 
+TELLING = " ".join(f"word{'abcdefghijkl'[n]}" for n in range(12))
+OPEN = tuple(replace(row, targets=(f"{row.id[-1]} things",)) for row in ROWS)
+FROM_ROWS = {  # kind -> facts with rows that tell something, and which choices say it
+    "classification": (
+        facts(train=(*ROWS, *(replace(ROWS[n], id=f"m{n}", inputs=(("text", TELLING),)) for n in range(2)))),
+        {"telling", "terms", "many_terms", "described_terms", "own_terms"},
+    ),
+    "multilabel": (facts("multilabel", labels=LABELS, label_notes=NOTES), {"terms", "count", "own_terms"}),
+    "extraction": (
+        facts("extraction", train=tuple(replace(row, targets=('{"city": "Rome"}',)) for row in ROWS)),
+        {"keys", "only_keys"},
+    ),
+    "qa": (facts("qa", train=OPEN), {"length", "written", "both"}),
+    "generation": (facts("generation", train=OPEN), {"length", "written", "both"}),
+}
+
+
+@every_kind
+def test_what_training_rows_tell_is_known_from_what_they_do_not(kind: str) -> None:
+    """A prompt without demos uses training rows exactly where it would say something else without any."""
+    told, expected = FROM_ROWS[kind]
+    own = {"own_terms": "Mind {terms}.", "own_names": "Mind the {inputs}, of {labels}."}
+    space = load_space(told, {"persona": {"add": own}} if told.labels else {})
+    without = Space(space.dimensions, replace(told, train=()))
+    using = set[Value]()
+    for name in ("persona", "instruction", "form", "caution", "labels"):
+        for value in values(space, name) if name in space.seed() else ():
+            params = space.choose(Wish(space, {"demos": "none", **reach(space, name, value)}))
+            said, bare = ((p.instruction, p.notes) for p in (space.build(params), without.build(params)))
+
+            assert space.uses_training_rows(params) == (said != bare)
+            using |= {value} if space.uses_training_rows(params) else set()
+
+    assert using == expected
+
+
 def test_open_answers_have_no_labels() -> None:
     """A kind without a closed list builds prompts without one."""
     space = load_space(facts("qa"))
