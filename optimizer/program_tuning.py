@@ -124,6 +124,7 @@ class _Tuning:
     def run(self) -> TunedProgram:
         self.kept = held_calls(self.plan, self.student)  # refuses what cannot be, before a run is begun
         self.id, replay = self._start()
+        self.reused = self.store.run(self.id).reused  # before it was resumed
         most = self._caps(self.store.possibly_paid(self.id).calls)
         self.budget = Budget(
             most, self.store.spent(self.id), Spent(calls=self.kept), worked_before=self.store.worked(self.id)
@@ -185,9 +186,9 @@ class _Tuning:
         self.watch.notice(said)
         self.store.update_run(self.id, status="failed", reason=said, **self._totals())
         self.budget.spent, self.budget.worked_before = Spent(), 0.0
-        self.id = self._begin()
+        self.id, self.reused = self._begin(), 0
         for ledger in self.ledgers.values():
-            ledger.run = self.id
+            ledger.run, ledger.reused = self.id, 0
 
     def _ledger(self, role: str, stack: ExitStack) -> Ledger:
         """Let a model buy, all under the same caps."""
@@ -288,7 +289,7 @@ class _Tuning:
         priced = all(ledger.model.price for ledger in self.ledgers.values())
         return {
             "bought": self.store.bought(self.id),
-            "reused": sum(ledger.reused for ledger in self.ledgers.values()),
+            "reused": self.reused + sum(ledger.reused for ledger in self.ledgers.values()),
             "cost": self.store.spent(self.id).usd if priced else None,
             "worked": self.budget.worked(),
         }

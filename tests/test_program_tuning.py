@@ -342,6 +342,21 @@ def test_a_program_that_was_stopped_goes_on_where_it_was(whole: tuple[Path, int]
     assert len(stopping.asked) + len(going_on.asked) == whole[1] == resumed.run.bought
 
 
+def test_what_a_program_reused_before_a_stop_counts_too(whole: tuple[Path, int], tmp_path: Path) -> None:
+    """Another run that asks much the same, stopped halfway and resumed, says no less than one left alone."""
+    write_task(tmp_path, rows=60, search={"calls": 90})
+    (tmp_path / "alone.db").write_bytes(whole[0].read_bytes())
+    (tmp_path / "r.db").write_bytes(whole[0].read_bytes())
+    alone = tuned(tmp_path, Sorter(), "alone.db").run
+    with pytest.raises(Interrupted):
+        tuned(tmp_path, Sorter(after=0))
+    stopped = history(tmp_path / "r.db").run()
+    resumed = tuned(tmp_path, Sorter()).run
+
+    assert (stopped.id, stopped.status) == (resumed.id, "interrupted")
+    assert 0 < stopped.reused <= alone.reused <= resumed.reused
+
+
 def test_a_program_that_is_another_one_by_now_begins_anew(tmp_path: Path) -> None:
     """Where its file is the same, but not what it makes: the trials of the old run stay as they were."""
     write_task(tmp_path, rows=60, search={"calls": 80})
