@@ -129,11 +129,12 @@ def tune_options(command: Command) -> Command:
 def changed(task: Task, changes: dict[str, Any]) -> Task:
     """Apply the options that were given to a task, under the task file's own rules."""
     from optimizer.errors import TaskError
-    from optimizer.task import APART, check_task
+    from optimizer.task import name_models, remade
+    from optimizer.task_sections import MODEL, PROPOSER, TEACHER
 
     content = task.model_dump(mode="json", exclude_unset=True)
     sections = {
-        **dict.fromkeys(("model", "api_base", "workers"), "model"),
+        **dict.fromkeys(("api_base", "workers"), "model"),
         **dict.fromkeys(("robustness", "hint", "picked_demos", "tuned_search"), "verdict"),
     }
     if recalls := _recalls(changes.pop("min_recall", ())):
@@ -144,15 +145,13 @@ def changed(task: Task, changes: dict[str, Any]) -> Task:
             content.setdefault("search", {}).setdefault("constraints", {})[option] = most
     if kinds := changes.pop("baseline", None):
         content.setdefault("baseline", {})["kinds"] = [kind.strip() for kind in kinds.split(",")]
-    for role in ("proposer", "teacher"):
-        if named := changes.pop(role, None):
-            content[role] = {"model": named}
+    named = {role: changes.pop(role, None) for role in (MODEL, PROPOSER, TEACHER)}
+    name_models(content, {role: name for role, name in named.items() if name is not None})
     for option, value in changes.items():
         if value is not None:
-            key = "name" if option == "model" else option
-            content.setdefault(sections.get(option, "search"), {})[key] = value
+            content.setdefault(sections.get(option, "search"), {})[option] = value
     try:
-        return check_task(content, "options").model_copy(update={name: getattr(task, name) for name in APART})
+        return remade(task, content, "options")
     except TaskError as error:
         raise InputError(str(error)) from None
 

@@ -19,6 +19,7 @@ from optimizer.kinds import KINDS
 from optimizer.tables import Table
 from optimizer.task_sections import (
     MODEL,
+    OF_ONE_MODEL,
     About,
     Baseline,
     Data,
@@ -177,9 +178,24 @@ def with_models(task: Task, named: Mapping[str, str]) -> Task:
         If a name is none that may stand there.
     """
     content = task.model_dump(mode="json", exclude_unset=True)
+    name_models(content, named)
+    return remade(task, content, "tune")
+
+
+def name_models(content: dict[str, Any], named: Mapping[str, str]) -> None:
+    """Put other models into the content of a task: role -> name. Price and context are not those of another model."""
     for role, name in named.items():
-        content[role] = {**(content.get(role) or {}), "name" if role == MODEL else "model": name}
-    return check_task(content, "tune").model_copy(update={name: getattr(task, name) for name in APART})
+        section = content.get(role) or {}
+        told = section if role == MODEL else section.get("model") or {}
+        if name != told.get("name", name):  # without a name they are of whichever is named
+            told = {key: value for key, value in told.items() if key not in OF_ONE_MODEL}
+        told = {**told, "name": name}
+        content[role] = told if role == MODEL else {**section, "model": told}
+
+
+def remade(task: Task, content: Mapping[str, Any], source: str) -> Task:
+    """Make a task of changed content, with what it has apart from a task file; see `check_task`."""
+    return check_task(content, source).model_copy(update={name: getattr(task, name) for name in APART})
 
 
 def check_task(content: Mapping[str, Any], source: str) -> Task:

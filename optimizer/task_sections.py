@@ -169,6 +169,9 @@ class ModelSpec(Section):
     tokens_per_minute: Annotated[float, Field(ge=0)] = 0.0  #: a cap; 0 is none
 
 
+OF_ONE_MODEL = ("price", "context")  # keys that say nothing of another model in its place
+
+
 class Bounds(Section):
     """`[search.constraints]`: what the winner must keep; 0 is no limit. `min_recall` maps label -> least recall."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from optimizer import PromptClassifier, PromptSearch, history, plan, predict, re
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import BudgetSpent, InputError, Interrupted, ModelError, TaskError
 from optimizer.events import Event, Stage
-from optimizer.preparing import brought, prepare, run_model
+from optimizer.options import changed
+from optimizer.preparing import brought, prepare, run_model, task_model
+from optimizer.prices import known_price
 from optimizer.records import Completion, Request, Run
-from optimizer.task import load_task
-from optimizer.task_sections import MODEL, PROPOSER, ROLES, TEACHER, ModelSpec
+from optimizer.task import Task, check_task, load_task
+from optimizer.task_sections import JUDGE, MODEL, PROPOSER, ROLES, TEACHER, ModelSpec
 from tests.recorded import Tried, write_run
 from tests.small_task import write_task
 
@@ -90,6 +93,45 @@ def test_a_name_of_a_model_stands_in_the_task(tmp_path: Path) -> None:
         tune(file, db=tmp_path / "t.db", teacher="openai/d")
     assert brought(file, {**nobody, TEACHER: (own := EmbeddedModel())})[1] == {**nobody, TEACHER: own}
     assert TEACHER not in prepare(load_task(file)).beside
+
+
+def by_option(task: Task, role: str, name: str) -> Task:
+    """Name a model as on the command line."""
+    return changed(task, {role: name})
+
+
+def by_argument(task: Task, role: str, name: str) -> Task:
+    """Name a model as from Python."""
+    return brought(task, {**dict.fromkeys((MODEL, *ROLES)), role: name})[0]
+
+
+WAYS = [
+    *((by_option, role) for role in (MODEL, PROPOSER, TEACHER)),
+    *((by_argument, role) for role in (MODEL, JUDGE, PROPOSER, TEACHER)),
+]
+
+
+@pytest.mark.parametrize(("way", "role"), WAYS)
+def test_what_a_task_says_a_model_costs_holds_for_no_other(way: Callable[[Task, str, str], Task], role: str) -> None:
+    """Nor what it takes: a cap on dollars would not bite. Where it is asked stays; for the same model all does."""
+    local = {"name": "hosted_vllm/a", "api_base": "http://127.0.0.1:9", "workers": 3}
+    free = {**local, "context": 2048, "price": {"input": 0.0, "output": 0.0}}
+    about = {"task": {"name": "x", "kind": "generation", "metric": "judge"}, "judge": {"model": "openai/j"}}
+    rows = {"data": {"file": "rows.csv", "inputs": ["text"], "target": "label"}}
+    task = check_task({**about, **rows, role: free if role == MODEL else {"model": free}}, "task.toml")
+
+    other, same = (spoken_of(way(task, role, name), role) for name in ("openai/gpt-4o", "hosted_vllm/a"))
+
+    assert other == ModelSpec(**{**local, "name": "openai/gpt-4o"})
+    assert task_model(other, keyless=True).price == known_price("openai/gpt-4o") != (0.0, 0.0)
+    assert same == spoken_of(task, role) == ModelSpec(**free)
+
+
+def spoken_of(task: Task, role: str) -> ModelSpec:
+    """What a task says of the model in a role."""
+    section = getattr(task, role)
+    spec: ModelSpec = section if role == MODEL else section.model
+    return spec
 
 
 def test_a_run_on_a_named_model_is_the_run_of_the_task(finished: Path, tmp_path: Path) -> None:
