@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.errors import StoreError
-from optimizer.records import Outcome, TrainedModel
+from optimizer.records import Completion, Outcome, TrainedModel
 from optimizer.scoring import Grader, Metric, grader, score, summarise
 from search_spaces.prompt import Example
 from search_spaces.space import Chooser, Value
@@ -135,8 +135,8 @@ class Rival:
     confidence
         Texts, shape (n,) -> the probability that it gives to each of those answers, shape (n,), in [0, 1].
     paid
-        Texts, shape (n,) -> US dollars and seconds of each, shape (n,), for a rival whose answers are bought;
-        otherwise they cost nothing, and take the mean time of a batch.
+        Texts, shape (n,) -> what was bought for each, shape (n,): tokens, US dollars and seconds, for a rival whose
+        answers are bought; otherwise they cost nothing, and take the mean time of a batch.
     refit
         Training rows, and rows to answer -> a rival trained anew on parts of the former; None if that costs too much.
     draws
@@ -156,7 +156,7 @@ class Rival:
     trained: TrainedModel
     answer: Callable[[Texts], list[str]]
     confidence: Callable[[Texts], list[float]]
-    paid: Callable[[Texts], list[tuple[float, float]]] | None = None
+    paid: Callable[[Texts], list[Completion]] | None = None
     refit: Callable[[Sequence[Example], Sequence[Example]], Refit] | None = None
     draws: int = 5
     anew: Callable[[Sequence[Example], Sequence[Example]], Rival] | None = None
@@ -181,11 +181,19 @@ class Rival:
         texts, started = [example.text for example in examples], time.perf_counter()
         answers = self.answer(texts)
         each = (time.perf_counter() - started) / max(1, len(examples))
-        paid = self.paid(texts) if self.paid else [(0.0, each)] * len(texts)
+        paid = self.paid(texts) if self.paid else [Completion("", seconds=each)] * len(texts)
         grades = (judge or grader(metric))([*zip(examples, answers, strict=True)])
         return tuple(
-            Outcome(example.id, kind, value, answer, cost=cost, seconds=seconds, text=said)
-            for example, answer, (kind, value, said), (cost, seconds) in zip(
-                examples, answers, grades, paid, strict=True
+            Outcome(
+                example.id,
+                kind,
+                value,
+                answer,
+                tokens=share.prompt_tokens + share.completion_tokens,
+                cost=share.cost,
+                seconds=share.seconds,
+                text=said,
+                prompt_tokens=share.prompt_tokens,
             )
+            for example, answer, (kind, value, said), share in zip(examples, answers, grades, paid, strict=True)
         )

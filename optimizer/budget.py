@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from optimizer.errors import BudgetSpent
 from optimizer.phrases import amount
-from optimizer.records import Request
+from optimizer.records import Completion, Request
 
 ROOM = 1.2  # prompts and rows differ in length: so much more than like calls did cost must be left
 
@@ -57,6 +58,17 @@ def most(request: Request, price: tuple[float, float] | None) -> Spent:
     size = sum(len(message.content.encode()) + 8 for message in request.messages)
     bound = request.settings.max_tokens
     return Spent(1, size * per_prompt + bound * per_token, size + bound)
+
+
+def taken(completion: Completion) -> Spent:
+    """What a call took that was answered."""
+    return Spent(1, completion.cost, completion.prompt_tokens + completion.completion_tokens)
+
+
+def further(before: Sequence[Spent]) -> Spent:
+    """What one more call may take, by what those before took."""
+    n, total = max(1, len(before)), sum(before, Spent())
+    return Spent(1, ROOM * total.usd / n, int(ROOM * total.tokens / n))
 
 
 LONGEST = 16  # bytes of a token: few words are longer, and no tokenizer in wide use joins two words …
@@ -117,12 +129,15 @@ class Budget:
             self.spent += spent
 
     def lacking(self, more: Spent) -> str:
-        """Say why so much more in calls and dollars is not covered, or nothing if it is."""
-        caps, free = self.caps, Spent(self.caps.calls, self.caps.usd) - self.spent - self.held
+        """Say why so much more in calls, dollars and tokens is not covered, or nothing if it is."""
+        caps, free = self.caps, Spent(self.caps.calls, self.caps.usd, self.caps.tokens) - self.spent - self.held
         if caps.calls and more.calls > free.calls:
             return f"it takes {more.said}, and the budget has {max(0, free.calls)} left"
         if caps.usd and more.usd > free.usd:
             return f"it takes {more.said}, and the budget has {amount(max(0.0, free.usd))} left"
+        if caps.tokens and more.tokens > free.tokens:
+            takes = f"{more.calls} calls (about {more.tokens:,} tokens)"
+            return f"it takes {takes}, and the budget has {max(0, free.tokens):,} tokens left"
         return self.late()
 
     def share(self) -> float:

@@ -99,7 +99,7 @@ class BoughtVectors:
     def __init__(self, ledger: Ledger) -> None:
         self.name, self._ledger = ledger.model.name, ledger
         self.priced = ledger.model.price is not None
-        self._known: dict[str, tuple[Vectors, float, float]] = {}
+        self._known: dict[str, tuple[Vectors, Completion]] = {}
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """Buy what is not known.
@@ -118,12 +118,11 @@ class BoughtVectors:
             if completion.error:
                 raise ProviderError(f"{self.name}: {completion.error}")
             flat = np.frombuffer(base64.b64decode(completion.text), dtype=KEPT).astype(np.float32)
-            each = completion.cost / len(batch), completion.seconds / len(batch)
-            self._known |= {
-                text: (vector, *each) for text, vector in zip(batch, flat.reshape(len(batch), -1), strict=True)
-            }
+            n = len(batch)
+            share = Completion("", round(completion.prompt_tokens / n), 0, completion.cost / n, completion.seconds / n)
+            self._known |= {text: (vector, share) for text, vector in zip(batch, flat.reshape(n, -1), strict=True)}
         return np.stack([self._known[text][0] for text in texts])
 
-    def paid(self, texts: Sequence[str]) -> list[tuple[float, float]]:
-        """US dollars and seconds of texts that were bought, shape (n,)."""
-        return [self._known[text][1:] for text in texts]
+    def paid(self, texts: Sequence[str]) -> list[Completion]:
+        """What each of the texts took that were bought, shape (n,): its share of tokens, US dollars and seconds."""
+        return [self._known[text][1] for text in texts]

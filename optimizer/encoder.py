@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from optimizer.baseline import Counted, Floats, Lesson, Refit, Rival, Texts
 from optimizer.errors import InputError
 from optimizer.linear import answered, certainty, dump, fit, held, labels_of, nearest, refitted, undump, unfit, whole
-from optimizer.records import TrainedModel
+from optimizer.records import Completion, TrainedModel
 from optimizer.torch_hardware import device, few_threads, fitting
 from search_spaces.prompt import Example
 from search_spaces.space import Chooser, Value
@@ -41,8 +41,8 @@ class Embedder(Protocol):
         """Texts, shape (n,) -> vectors of length 1, shape (n, k); the same text always gets the same vector."""
 
     @property
-    def paid(self) -> Callable[[Sequence[str]], list[tuple[float, float]]] | None:
-        """Texts, shape (n,) -> US dollars and seconds of each, shape (n,); None if they cost nothing."""
+    def paid(self) -> Callable[[Sequence[str]], list[Completion]] | None:
+        """Texts, shape (n,) -> what was bought for each, shape (n,); None if they cost nothing."""
 
 
 class SentenceEncoder:
@@ -92,7 +92,7 @@ def train(lesson: Lesson, embed: Embedder) -> Rival:
     vectors = embed(texts)
     training, dev = vectors[: len(lesson.rows)], vectors[len(lesson.rows) :]
     head, trained = _head(training, dev, embed.name, lesson)
-    paid = sum(usd for usd, _ in bought(texts)) if (bought := embed.paid) else 0.0
+    paid = sum(share.cost for share in bought(texts)) if (bought := embed.paid) else 0.0
     seconds = time.perf_counter() - started
     trained = replace(trained, kind="encoder", cost=paid if embed.priced else None, seconds=seconds)
     return _rival(trained, head, embed, lesson.budget.seed)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from optimizer.budget import ROOM, Spent
+from optimizer.budget import Spent, further
 from optimizer.calibration import Batch, Scores, choose, scores_of, settle
 from optimizer.judge import Judge
 from optimizer.ledger import Ledger
@@ -62,14 +62,13 @@ class Evaluator:
         return self.ledger.missing(self._requests(cells))
 
     def reckon(self, cells: Sequence[Cell], like: Sequence[Outcome], *, judged: bool = True) -> Spent:
-        """Count the calls and US dollars that scoring these cells would take: answers like those, and their judgements.
+        """Count what scoring these cells would take: as many tokens and US dollars as those each, and judgements.
 
         A known answer counts with its judgement alone, unless that is known, too: what was bought of a part before a
         run was interrupted takes nothing from what is left for it.
         """
         requests = self._requests(cells)
-        each = Spent(1, ROOM * sum(outcome.cost for outcome in like) / max(1, len(like)))
-        answers = each * self.ledger.missing(requests)
+        answers = further([Spent(1, outcome.cost, outcome.tokens) for outcome in like]) * self.ledger.missing(requests)
         if self.judge is None or not judged:
             return answers
         keys, known = self.ledger.find(requests)

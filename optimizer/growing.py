@@ -14,7 +14,7 @@ import numpy as np
 
 from optimizer import curve
 from optimizer.baseline import Rival
-from optimizer.budget import ROOM, Spent
+from optimizer.budget import Spent, further
 from optimizer.contenders import RIVAL, rivalled
 from optimizer.curve import FEWEST_SIZES, Size
 from optimizer.errors import BudgetSpent, ProviderError
@@ -160,7 +160,7 @@ class Growth:
         """Have a model tuned; what its answers to the test rows take is kept back, so that no job is paid in vain."""
         assert self.rival.anew is not None
         theirs = next(c.outcomes for c in verdict.contenders if c.name == RIVAL)
-        kept = Spent(len(theirs), ROOM * sum(outcome.cost for outcome in theirs))
+        kept = further([Spent(1, outcome.cost, outcome.tokens) for outcome in theirs]) * len(theirs)
         kept += self.evaluate.judge.each * len(theirs) if self.evaluate.judge else Spent()
         budget = self.evaluate.ledger.budget
         budget.held += kept

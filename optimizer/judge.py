@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from optimizer.budget import ROOM, Spent
+from optimizer.budget import Spent, further, taken
 from optimizer.errors import BudgetSpent
 from optimizer.ledger import Ledger
 from optimizer.records import REFUSALS, Completion, Kind, Request
@@ -143,8 +143,7 @@ class Judge:
     @property
     def each(self) -> Spent:
         """What a further reply may take, by what those before took."""
-        mean = self.mean
-        return Spent(1, ROOM * mean.cost, int(ROOM * (mean.prompt_tokens + mean.completion_tokens)))
+        return further([taken(reply) for reply in self.heard.values()])
 
     def _requests(self, rows: Sequence[Judged]) -> list[Request]:
         return [self.brief.request(example, answer) for example, answer in rows if answer is not None]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
-from optimizer.budget import Budget, Spent, most, too_long
+from optimizer.budget import Budget, Spent, most, taken, too_long
 from optimizer.errors import BudgetSpent, Interrupted, ModelError
 from optimizer.gateway import STOPPED, Gateway, InThreads, Landed, Pace
 from optimizer.models import LocalModel, Model, RemoteModel
@@ -228,7 +228,7 @@ class Ledger:
                 self.budget.reserve(reserved)
                 started = time.perf_counter()
                 completion = completed(self.model, self.model.complete(request))
-                self.budget.settle(reserved, _cost(completion))
+                self.budget.settle(reserved, taken(completion))
                 seconds = completion.seconds or time.perf_counter() - started
                 done[key] = replace(completion, seconds=seconds)
         finally:
@@ -330,7 +330,7 @@ class Ledger:
         for key, result in results.items():
             flight = traffic.flying.pop(key)
             spent = sum((_charged(failure, flight.each) for failure in result.failures), Spent())
-            self.budget.settle(flight.reserved, spent + _cost(answered[key]) if key in answered else spent)
+            self.budget.settle(flight.reserved, spent + taken(answered[key]) if key in answered else spent)
             traffic.trouble = result.trouble or traffic.trouble
             if result.completion is not None and result.completion.error == STOPPED:
                 traffic.trouble = traffic.trouble or Interrupted("stopped")
@@ -410,10 +410,6 @@ class Ledger:
 def _result(future: Future[Landed]) -> Landed:
     error = future.exception()
     return Landed(None, error) if isinstance(error, Exception) else future.result()
-
-
-def _cost(completion: Completion) -> Spent:
-    return Spent(1, completion.cost, completion.prompt_tokens + completion.completion_tokens)
 
 
 def _charged(failure: Failure, each: Spent) -> Spent:

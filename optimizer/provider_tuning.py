@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from optimizer.baseline import Lesson, Rival
-from optimizer.budget import Budget, Spent
+from optimizer.budget import Budget, Spent, further, taken
 from optimizer.errors import BudgetSpent, Interrupted, ProviderError
 from optimizer.faults import Fate
 from optimizer.ledger import Ledger
@@ -311,12 +311,12 @@ def _tuned(lesson: Lesson, order: Order, means: Means, ledger: Callable[[str], L
     """
     job = tune(lesson.rows, lesson.dev, order, means)
     bound = max(len(row.target.encode()) for row in lesson.rows) + 8
-    texts, drafts, spent = [row.text for row in lesson.dev], list[Rival](), 0.0
+    texts, drafts, answers = [row.text for row in lesson.dev], list[Rival](), list[Spent]()
     with closing(_Calls(order.service, means)) as calls:
         earlier = [name for name in calls.checkpoints(job.job) if name != job.tuned]
     earlier = earlier[: min(KEPT, order.epochs - 1)]  # what comes after is the last epoch's, under another name
     for epoch, name in zip(range(order.epochs, 0, -1), [job.tuned, *reversed(earlier)], strict=False):
-        if drafts and means.budget.lacking(Spent(len(texts), spent / len(drafts))):
+        if drafts and means.budget.lacking(further(answers) * len(texts)):
             break
         detail = f"{job.model}, fine-tuned by its provider over {epoch} epochs: {name}"
         params = {"model": job.model, "tuned": name, "job": job.job, "epochs": epoch, "max_tokens": bound}
@@ -329,10 +329,10 @@ def _tuned(lesson: Lesson, order: Order, means: Means, ledger: Callable[[str], L
                 raise
             break
         assert draft.paid is not None
-        spent += sum(usd for usd, _ in draft.paid(texts))
+        answers += [taken(answer) for answer in draft.paid(texts)]
         drafts.append(replace(draft, trained=replace(draft.trained, dev_score=score)))
     best = max(drafts, key=lambda draft: draft.trained.dev_score)
-    cost = None if order.price is None or not best.priced else job.usd + spent
+    cost = None if order.price is None or not best.priced else job.usd + sum(answers, Spent()).usd
     curve = tuple(draft.trained.dev_score for draft in reversed(drafts))
     trained = replace(best.trained, curve=curve, cost=cost, seconds=job.seconds)
     return replace(best, trained=trained)
@@ -373,7 +373,7 @@ def load(trained: TrainedModel, order: Order, means: Means, ledger: Callable[[st
         anew=anew,
         answer=lambda texts: [completion.text.strip() for completion in ask(texts)],
         confidence=lambda texts: [_sure(completion) for completion in ask(texts)],
-        paid=lambda texts: [(completion.cost, completion.seconds) for completion in ask(texts)],
+        paid=ask,
         priced=buyer.model.price is not None,
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from optimizer.baseline import Rival
-from optimizer.budget import ROOM, Spent
+from optimizer.budget import Spent, further, taken
 from optimizer.evaluate import Cell, Evaluator
 from optimizer.records import Outcome
 from search_spaces.prompt import Example
@@ -59,5 +59,4 @@ class Reckoning:
     def _each(self) -> Spent:
         """What an answer of a baseline takes that is paid for."""
         assert self.rival.paid is not None
-        paid = self.rival.paid([row.text for row in self.dev])
-        return Spent(1, ROOM * sum(usd for usd, _ in paid) / max(1, len(paid)))
+        return further([taken(share) for share in self.rival.paid([row.text for row in self.dev])])

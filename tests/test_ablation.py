@@ -28,7 +28,7 @@ from tests.small_task import write_task
 ROWS = 100
 SEARCH = {"calls": 150, "trials": 15, "ablate": True}
 
-CALLS, DOLLAR = Caps(calls=100), Caps(usd=1.0)
+CALLS, DOLLAR, TOKENS = Caps(calls=100), Caps(usd=1.0), Caps(tokens=10_000)
 TAKES = "it takes 21 calls (about $0.2100)"
 
 
@@ -182,8 +182,14 @@ def test_an_ablation_that_the_caps_do_not_cover_is_left_out_and_said_so(tmp_path
             f"{TAKES}, and the budget has $0.2000 left",
         ),
         (Budget(DOLLAR, Spent(usd=0.5), Spent(usd=0.3)), 20, ""),
+        (Budget(TOKENS, Spent(tokens=5000), Spent(tokens=3000)), 20, ""),
+        (
+            Budget(TOKENS, Spent(tokens=5000), Spent(tokens=3000)),
+            21,
+            "it takes 21 calls (about 2,100 tokens), and the budget has 2,000 tokens left",
+        ),
     ],
 )
 def test_a_budget_says_what_it_lacks(budget: Budget, calls: int, said: str) -> None:
-    """What is held back is not there to be spent; a call costs a cent."""
-    assert said == replace(budget).lacking(Spent(calls, calls * 0.01 - 1e-9))
+    """What is held back is not there to be spent; a call costs a cent, and 100 tokens."""
+    assert said == replace(budget).lacking(Spent(calls, calls * 0.01 - 1e-9, calls * 100))

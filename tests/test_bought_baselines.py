@@ -82,7 +82,7 @@ def test_each_text_has_its_share_of_the_price(server: ChatServer, store: Store) 
     bought = vectors(server, store)
     bought(["a b", "c d e f"])
 
-    assert [usd for usd, _ in bought.paid(["a b", "c d e f"])] == [3, 3]
+    assert [(share.prompt_tokens, share.cost) for share in bought.paid(["a b", "c d e f"])] == [(3, 3), (3, 3)]
 
 
 def test_embeddings_keep_to_the_cap(server: ChatServer, store: Store) -> None:

@@ -15,7 +15,7 @@ from optimizer.baseline import Budget, Lesson, Rival
 from optimizer.encoder import load, train
 from optimizer.errors import InputError, ProviderError
 from optimizer.ladder import Outside
-from optimizer.records import Rung, TrainedModel
+from optimizer.records import Completion, Rung, TrainedModel
 from optimizer.rungs import best_on_dev, ladder_grid, left_out
 from optimizer.scoring import METRICS
 from optimizer.studies import best_hyperparameters
@@ -253,12 +253,12 @@ def test_open_answers_are_retrieved_by_vectors() -> None:
 
 
 def test_vectors_that_are_bought_are_counted() -> None:
-    """The cost of the training and dev rows is that of finding it; each answer has its own price and time."""
+    """The cost of the training and dev rows is that of finding it; each answer has its own tokens, price and time."""
     rows = bundled()[:60]
-    embed = Counting(lambda texts: [(0.5, 0.25)] * len(texts))
+    embed = Counting(lambda texts: [Completion("", 9, cost=0.5, seconds=0.25)] * len(texts))
 
     rival = train(lesson(rows[:40], rows[40:50]), embed)
     outcomes = rival.outcomes(rows[50:], ACCURACY)
 
     assert rival.trained.cost == 25
-    assert {(0.5, 0.25)} == {(outcome.cost, outcome.seconds) for outcome in outcomes}
+    assert {(9, 0.5, 0.25)} == {(outcome.tokens, outcome.cost, outcome.seconds) for outcome in outcomes}

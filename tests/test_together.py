@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -407,7 +408,7 @@ def test_demos_that_cost_more_than_was_reckoned_cost_no_verdict(tmp_path: Path) 
 
 
 def test_what_passes_a_cap_on_tokens_is_left_out_too(tmp_path: Path) -> None:
-    """They are not reckoned before; the verdict has come by then, and stands."""
+    """Counted beforehand as calls and dollars are, so that not one of its calls is made in vain."""
     task = write_task(tmp_path, search={"calls": 60, "seed": 3})
     told = task.read_text(encoding="utf-8") + "[verdict]\nrobustness = true\n"
     task.write_text(told, encoding="utf-8")
@@ -424,7 +425,11 @@ def test_what_passes_a_cap_on_tokens_is_left_out_too(tmp_path: Path) -> None:
     assert tuned.verdict
     assert tuned.verdict.findings
     assert tuned.verdict.findings.steadiness == ()
-    assert "no robustness: the budget of " in tuned.run.reason
+    left_out = re.search(
+        r"no robustness: it takes (\d+) calls \(about [\d,]+ tokens\), and the budget has", tuned.run.reason
+    )
+    assert left_out
+    assert tuned.run.bought + int(left_out[1]) == free.run.bought
 
 
 def with_more(folder: Path, search: dict[str, object]) -> Path:
