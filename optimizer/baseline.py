@@ -31,6 +31,7 @@ NONE_SERVES = (
     "No trained baseline serves this task: no linear model takes open answers, and the answer of the nearest training "
     "row is not shown to be better than that of any other."
 )
+SERVES = "serves"  # among the parameters of one that retrieves: whether that helps
 UNFIT = "; not shown to be better than the answer of any training row"
 
 
@@ -174,7 +175,7 @@ class Rival:
     @property
     def serves(self) -> bool:
         """Whether it is worth comparing with, as far as the dev rows show."""
-        return not self.trained.detail.endswith(UNFIT)
+        return bool(self.trained.params.get(SERVES, not self.trained.detail.endswith(UNFIT)))  # once it was only said
 
     def outcomes(self, examples: Sequence[Example], metric: Metric, judge: Grader | None = None) -> tuple[Outcome, ...]:
         """Score it on examples as the prompts are."""

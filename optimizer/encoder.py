@@ -17,7 +17,19 @@ from numpy.typing import NDArray
 
 from optimizer.baseline import Counted, Floats, Lesson, Refit, Rival, Texts
 from optimizer.errors import InputError
-from optimizer.linear import answered, certainty, dump, fit, held, labels_of, nearest, refitted, undump, unfit, whole
+from optimizer.linear import (
+    answered,
+    certainty,
+    dump,
+    fit,
+    held,
+    labels_of,
+    nearest,
+    refitted,
+    retrieving,
+    undump,
+    whole,
+)
 from optimizer.records import Completion, TrainedModel
 from optimizer.torch_hardware import device, few_threads, fitting
 from search_spaces.prompt import Example
@@ -103,8 +115,8 @@ def _head(training: Vectors, dev: Vectors, encoder: str, lesson: Lesson) -> tupl
     if not lesson.classes:
         head = nearest(training, [row.target for row in lesson.rows])
         found = [str(answer) for answer in head.predict(dev)]
-        detail = f"answer of the nearest training row by {encoder}{unfit(found, lesson)}"
-        return head, TrainedModel(detail, {"encoder": encoder}, (), lesson.dev_score(found), dump(head))
+        detail = f"answer of the nearest training row by {encoder}"
+        return head, retrieving(TrainedModel(detail, {"encoder": encoder}, (), 0.0, dump(head)), found, lesson)
     search = Counted(lesson.search)
     params = search(lambda chooser: max(fit(training, dev, _choose(chooser), lesson)[1]), lesson.budget)
     head, curve = fit(training, dev, params, lesson)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from optimizer import label_sets
-from optimizer.baseline import UNFIT, Counted, Floats, Lesson, Rival, Texts, unreadable
+from optimizer.baseline import SERVES, UNFIT, Counted, Floats, Lesson, Rival, Texts, unreadable
 from optimizer.features import CHARACTERS, Features, light, parts, weighed
 from optimizer.onevsrest import OneVsRest, answers
 from optimizer.records import TrainedModel
@@ -240,16 +240,17 @@ def _retrieval(lesson: Lesson) -> Rival:
     pipeline = make_pipeline(light(vectorizer), nearest(training, [row.target for row in lesson.rows]))
     rival = _rival(TrainedModel(NEAREST, {}, (), 0.0, dump(pipeline)), pipeline)
     found = rival.answer([row.text for row in lesson.dev])
-    detail = NEAREST + unfit(found, lesson)
-    return replace(rival, trained=replace(rival.trained, detail=detail, dev_score=lesson.dev_score(found)))
+    return replace(rival, trained=retrieving(rival.trained, found, lesson))
 
 
-def unfit(found: Sequence[str], lesson: Lesson) -> str:
-    """Say that retrieved answers to the dev rows are not better than those of any training rows, if so."""
+def retrieving(trained: TrainedModel, found: Sequence[str], lesson: Lesson) -> TrainedModel:
+    """Add what retrieved answers to the dev rows score, and whether they are better than those of any training rows."""
     rng, examples = np.random.default_rng(0), {row.id: row for row in lesson.dev}
     others = [lesson.rows[row].target for row in rng.integers(len(lesson.rows), size=len(lesson.dev))]
     better = compare(lesson.metric, lesson.outcomes(found), lesson.outcomes(others), examples, rng)
-    return UNFIT if better.difference <= 0 or better.p_value >= LEVEL else ""
+    serves = bool(better.difference > 0 and better.p_value < LEVEL)
+    detail, params = trained.detail + ("" if serves else UNFIT), {**trained.params, SERVES: serves}
+    return replace(trained, detail=detail, params=params, dev_score=lesson.dev_score(found))
 
 
 def nearest(training: Any, targets: Any) -> Any:  # noqa: ANN401

@@ -150,6 +150,8 @@ def test_a_verdict_is_told_what_serves() -> None:
     assert none.note.startswith("No trained baseline serves this task")
     assert load(none.trained, 0).note == none.note
     assert (labelled.serves, near.serves, none.serves) == (True, True, False)
+    assert not load(replace(none.trained, detail="worded otherwise"), 0).serves
+    assert not load(replace(none.trained, params={}), 0).serves  # as it was written down before
 
 
 # --- on parts of the training rows ------------------------------------------------------------------------
