@@ -8,7 +8,7 @@ of the best prompt, for our mean of log-probabilities and for the mean of probab
 further row that draws few rows towards no calibration. A row of a search's first block of five is calibrated on four
 others, so the line of 4 is what the search sees at first, and the last lines what is exported.
 
-Knows the table's format and `optimizer.calibration`; no model is called.
+Knows the table's format and `optimizer.scores.calibration`; no model is called.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.calibration import FURTHER_ROWS, Batch
+from optimizer.scores.calibration import FURTHER_ROWS, Batch
 
 LABELS = ("negative", "positive")  # the order of the table's last axis
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128)

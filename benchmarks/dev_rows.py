@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from benchmarks.landscapes import FAMILIES, landscape
 from benchmarks.races import ours
-from optimizer import board
+from optimizer.engine import board
 
 CALLS = (250, 500, 1000)
 EACH = (1, 2, 4, 8, 16)

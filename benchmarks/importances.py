@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from benchmarks.landscapes import landscape
 from benchmarks.problems import Floats, Problem
-from optimizer.grid import Codes, Grid
-from optimizer.importance import shares
+from optimizer.engine.grid import Codes, Grid
+from optimizer.engine.importance import shares
 from optimizer.records import Importance
 from optimizer.search import Options, run
 

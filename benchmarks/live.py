@@ -37,14 +37,14 @@ from benchmarks.live_peers import PEERS, SETS, Rows, accuracy, counted, load_row
 from benchmarks.live_server import respond
 from optimizer import search
 from optimizer.budget import Budget, Caps, Spent
-from optimizer.calibration import beginnings
+from optimizer.calls.gateway import Pace
 from optimizer.evaluate import Evaluator
 from optimizer.events import Decided, Event
-from optimizer.gateway import Pace
 from optimizer.ledger import Ledger
 from optimizer.models import Model, open_model
 from optimizer.preparing import Plan, prepare
 from optimizer.records import Completion, Failure, Request
+from optimizer.scores.calibration import beginnings
 from optimizer.scoring import METRICS
 from optimizer.task import check_task
 from search_spaces.prompt import Prompt

@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.aims import Aims
-from optimizer.board import Board, Limits, Pick
+from optimizer.engine.aims import Aims
+from optimizer.engine.board import Board, Limits, Pick
+from optimizer.engine.grid import Floats
+from optimizer.engine.importance import importances
+from optimizer.engine.pooled import Pooled
 from optimizer.front import Constraints
-from optimizer.grid import Floats
-from optimizer.importance import importances
-from optimizer.pooled import Pooled
 from optimizer.preparing import prepare
 from optimizer.records import Kind, Outcome
 from optimizer.scoring import METRICS

@@ -26,8 +26,8 @@ from pathlib import Path
 
 import aiohttp
 
+from optimizer.calls.gateway import Pace
 from optimizer.evaluate import Evaluator
-from optimizer.gateway import Pace
 from optimizer.ledger import Ledger
 from optimizer.models import LiteLLMModel, Model, open_model
 from optimizer.records import Run

@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 
 from optimizer.baseline import Budget, Lesson
-from optimizer.cascade import Answered, choose, front
 from optimizer.contenders import BEST, RIVAL
-from optimizer.linear import train
-from optimizer.metrics import METRICS
-from optimizer.quality import ranked, suspects
+from optimizer.engine.studies import best_hyperparameters
+from optimizer.evidence.cascade import Answered, choose, front
+from optimizer.evidence.quality import ranked, suspects
 from optimizer.records import Outcome
+from optimizer.rivals.linear import train
+from optimizer.scores.metrics import METRICS
 from optimizer.scoring import score
-from optimizer.studies import best_hyperparameters
 from search_spaces.prompt import Example
 
 ACCURACY = METRICS["accuracy"]

@@ -18,11 +18,11 @@ import numpy as np
 
 from optimizer.baseline import Lesson
 from optimizer.contenders import RIVAL, SEED
-from optimizer.curve import grow, measure, sentence
-from optimizer.linear import Refit, train
+from optimizer.engine.studies import best_hyperparameters
 from optimizer.records import LearningCurve, Outcome
+from optimizer.rivals.curve import grow, measure, sentence
+from optimizer.rivals.linear import Refit, train
 from optimizer.scoring import METRICS, Metric, score
-from optimizer.studies import best_hyperparameters
 from optimizer.verdict import Entry, decide
 from search_spaces.prompt import Example
 

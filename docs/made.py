@@ -14,8 +14,9 @@ from typing import Any
 import click
 
 import optimizer
-from optimizer import schema, task, task_sections
+from optimizer import task, task_sections
 from optimizer.cli import main
+from optimizer.database import schema
 
 PLACE = "<!-- made -->"
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from optimizer.version import __version__
 
 if TYPE_CHECKING:
-    from optimizer.adapted import adapt
     from optimizer.archive import History, history
     from optimizer.classifier import PromptClassifier
     from optimizer.errors import PhrasetuneError
@@ -22,15 +21,16 @@ if TYPE_CHECKING:
     from optimizer.models import register_embedded
     from optimizer.outlook import plan
     from optimizer.predicting import predict
+    from optimizer.programs.adapted import adapt
+    from optimizer.programs.teleprompter import PromptSearch
     from optimizer.progress_lines import progress
     from optimizer.prompt_export import export
+    from optimizer.proposals.wordings import add_wording
     from optimizer.rechecking import recheck
     from optimizer.task import load_task
-    from optimizer.teleprompter import PromptSearch
     from optimizer.tuned import Tuned
     from optimizer.tuning import tune
     from optimizer.watch import Watch
-    from optimizer.wordings import add_wording
 
 __all__ = [
     "History",
@@ -58,11 +58,11 @@ _HOME = {
     "History": "archive",
     "PhrasetuneError": "errors",
     "PromptClassifier": "classifier",
-    "PromptSearch": "teleprompter",
+    "PromptSearch": "programs.teleprompter",
     "Tuned": "tuned",
     "Watch": "watch",
-    "adapt": "adapted",
-    "add_wording": "wordings",
+    "adapt": "programs.adapted",
+    "add_wording": "proposals.wordings",
     "export": "prompt_export",
     "history": "archive",
     "load_task": "task",

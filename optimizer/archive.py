@@ -12,17 +12,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from optimizer import card as cards
-from optimizer import slots
-from optimizer.asking import facts
+from optimizer.database import slots
+from optimizer.database.completions import located
+from optimizer.database.trial_facts import facts
 from optimizer.errors import InputError
 from optimizer.frames import frame
 from optimizer.front import Constraints, Held, front, hold
 from optimizer.pages.story import Story, Walk
-from optimizer.purchases import located
 from optimizer.records import Ablation, Importance, Run, State, Trial, Verdict, Wording
 from optimizer.report import Change, changes
-from optimizer.rungs import best_on_dev
+from optimizer.reports import card as cards
+from optimizer.reports.rungs import best_on_dev
 from optimizer.store import Store
 from search_spaces.program import PROGRAM
 from search_spaces.prompt import Example

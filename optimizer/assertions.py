@@ -13,9 +13,9 @@ from html import escape
 from optimizer.comparing import Compared
 from optimizer.contenders import LEVEL
 from optimizer.front import ROUNDING
-from optimizer.grids import Grid, visible
 from optimizer.records import Contender
 from optimizer.report import dollars, percent, spread
+from optimizer.reports.grids import Grid, visible
 from optimizer.verdict import able, figures
 
 

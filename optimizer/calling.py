@@ -7,13 +7,13 @@ from dataclasses import replace
 from numbers import Real
 
 from optimizer.budget import Budget, Caps
+from optimizer.calls.gateway import Pace
+from optimizer.calls.prices import known_context
 from optimizer.errors import InputError, ModelError
 from optimizer.events import Destination
-from optimizer.gateway import Pace
 from optimizer.ledger import Book, Ledger, require_price
 from optimizer.models import Model, destination
 from optimizer.phrases import counted
-from optimizer.prices import known_context
 from optimizer.store import Store
 from optimizer.task import Task
 from optimizer.task_sections import ModelSpec

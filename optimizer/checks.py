@@ -22,17 +22,17 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from optimizer.calling import context, require_prices
+from optimizer.calls.faults import CallFailed, Fate
+from optimizer.database.opening import examine
+from optimizer.database.owner import alive, told
 from optimizer.drafting import least_gain, power, splits
 from optimizer.errors import InputError
-from optimizer.faults import CallFailed, Fate
 from optimizer.ledger import require_price
 from optimizer.models import LocalModel, Model, RemoteModel, destination
-from optimizer.opening import examine
-from optimizer.overlap import Pair, audit
-from optimizer.owner import alive, told
 from optimizer.phrases import counted
 from optimizer.preparing import prepare, task_model
 from optimizer.records import Completion, Request
+from optimizer.rows.overlap import Pair, audit
 from optimizer.task import Task
 from optimizer.task_sections import ModelSpec
 from optimizer.version import __version__

@@ -22,19 +22,19 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from optimizer.budget import Budget
-from optimizer.calibration import settle
 from optimizer.calling import may_cost, open_ledger
-from optimizer.cells import as_text
+from optimizer.calls.own_models import opened
 from optimizer.evaluate import Evaluator
 from optimizer.handover import renderer_for
 from optimizer.journey import walk
 from optimizer.models import Model
-from optimizer.own_metric import handed_name
-from optimizer.own_models import opened
 from optimizer.phrases import counted
 from optimizer.preparing import ready, task_model
 from optimizer.records import Dataset
-from optimizer.splits import LEAST_ROWS, divide
+from optimizer.rows.cells import as_text
+from optimizer.rows.splits import LEAST_ROWS, divide
+from optimizer.scores.calibration import settle
+from optimizer.scores.own_metric import handed_name
 from optimizer.store import Store
 from optimizer.task import Task, check_task
 from optimizer.task_rows import objective

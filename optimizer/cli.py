@@ -13,15 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from optimizer.cli_drafting import import_, init
-from optimizer.cli_exports import export, say_written
-from optimizer.cli_history import assert_, compare, recheck
-from optimizer.cli_programs import tell_program, tune_program
-from optimizer.cli_results import card, predict, report, show, write_report
-from optimizer.cli_service import dashboard, doctor, plan, serve_embedded
-from optimizer.cli_trials import history, schema, wordings
-from optimizer.errors import InputError, Interrupted, PhrasetuneError, ProviderError, Upgraded
-from optimizer.options import (
+from optimizer.commands.drafting import import_, init
+from optimizer.commands.exports import export, say_written
+from optimizer.commands.history import assert_, compare, recheck
+from optimizer.commands.options import (
     changed,
     code_option,
     db_option,
@@ -31,13 +26,18 @@ from optimizer.options import (
     run_option,
     tune_options,
 )
-from optimizer.terminal import err, next_step, out, out_grid, out_json, resumable, same_again, stoppable, where
+from optimizer.commands.programs import tell_program, tune_program
+from optimizer.commands.results import card, predict, report, show, write_report
+from optimizer.commands.service import dashboard, doctor, plan, serve_embedded
+from optimizer.commands.terminal import err, next_step, out, out_grid, out_json, resumable, same_again, stoppable, where
+from optimizer.commands.trials import history, schema, wordings
+from optimizer.errors import InputError, Interrupted, PhrasetuneError, ProviderError, Upgraded
 from optimizer.version import __version__
 
 if TYPE_CHECKING:
-    from optimizer.grids import Grid
     from optimizer.preparing import Plan
     from optimizer.records import Verdict
+    from optimizer.reports.grids import Grid
     from optimizer.task import Task
     from optimizer.tuned import Tuned
 
@@ -121,7 +121,7 @@ def _condition(plan: Plan, name: str, values: tuple[object, ...]) -> str:
 
 
 def _space_grid(plan: Plan) -> Grid:
-    from optimizer.grids import Grid
+    from optimizer.reports.grids import Grid
 
     rows = []
     for d in plan.space.dimensions:
@@ -174,7 +174,7 @@ def _at(run: int, db: str) -> str:
 
 def _tune(task: Task, db: str, *, quiet: bool, allow_code: bool = False) -> Tuned:
     """Run a search with a live view; the first Ctrl-C stops it gently, the second at once."""
-    from optimizer.live import LiveView
+    from optimizer.commands.live import LiveView
     from optimizer.tuning import tune as run_tune
     from optimizer.watch import Watch
 
@@ -200,8 +200,8 @@ def _beside(tuned: Tuned) -> list[str]:
 
 def _tuned_text(tuned: Tuned, db: str) -> None:
     from optimizer.archive import History
-    from optimizer.front_tables import constraints_grids, front_grid
     from optimizer.report import dollars, on_dev, params_text, percent
+    from optimizer.reports.front_tables import constraints_grids, front_grid
 
     run, best = tuned.run, tuned.best
     for note in tuned.notes:
@@ -229,11 +229,11 @@ def _tuned_text(tuned: Tuned, db: str) -> None:
 
 
 def _verdict_text(verdict: Verdict) -> None:
-    from optimizer import findings_tables
     from optimizer.contenders import RIVAL
-    from optimizer.curve_tables import grids, pays_off
     from optimizer.report import comparisons_grid, verdict_grid
-    from optimizer.rungs import left_out
+    from optimizer.reports import findings_tables
+    from optimizer.reports.curve_tables import grids, pays_off
+    from optimizer.reports.rungs import left_out
 
     out_grid(verdict_grid(verdict))
     for contender in verdict.contenders:
@@ -257,8 +257,8 @@ def _tuned_json(tuned: Tuned, db: str) -> None:
     from dataclasses import asdict
 
     from optimizer.archive import History
-    from optimizer.front_tables import constraints_record, front_record
-    from optimizer.plain import run_record, trial_record, verdict_record
+    from optimizer.reports.front_tables import constraints_record, front_record
+    from optimizer.reports.plain import run_record, trial_record, verdict_record
 
     best, verdict = trial_record(tuned.best), verdict_record(tuned.verdict)
     worth = {
@@ -285,8 +285,8 @@ def add_wording(text: str, dimension: str, run: int | None, db: str, as_json: bo
     """
     from dataclasses import asdict
 
-    from optimizer.wordings import add_wording as add
-    from optimizer.wordings import searching, when
+    from optimizer.proposals.wordings import add_wording as add
+    from optimizer.proposals.wordings import searching, when
 
     chosen = searching(run, db)
     added = add(text, dimension=dimension, run=chosen.id, db=db)

@@ -16,10 +16,10 @@ import numpy as np
 from optimizer.contenders import BEST, SEED
 from optimizer.errors import InputError
 from optimizer.front import Measures, measures
-from optimizer.metrics import METRICS, Metric
-from optimizer.own_metric import is_own
 from optimizer.records import Comparison, Outcome, Run, Trial
 from optimizer.report import Change, changes
+from optimizer.scores.metrics import METRICS, Metric
+from optimizer.scores.own_metric import is_own
 from optimizer.scoring import compare, interval, summarise
 from optimizer.store import Store
 from optimizer.task import Task

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optimizer.cells import read_list, shown
-from optimizer.columns import Guess, guess
 from optimizer.errors import DataError, one_of
-from optimizer.overlap import Audit, audit
-from optimizer.splits import SplitPlan, split
-from optimizer.tables import Table, read_table, table_from
+from optimizer.rows.cells import read_list, shown
+from optimizer.rows.columns import Guess, guess
+from optimizer.rows.overlap import Audit, audit
+from optimizer.rows.splits import SplitPlan, split
+from optimizer.rows.tables import Table, read_table, table_from
 from search_spaces.prompt import Example
 
 __all__ = [

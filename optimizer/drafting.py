@@ -11,13 +11,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from optimizer import label_sets
-from optimizer.columns import Guess
-from optimizer.metrics import METRICS
-from optimizer.overlap import audit
 from optimizer.phrases import counted
 from optimizer.power import graded_gain, shown_gain
 from optimizer.records import Dataset
+from optimizer.rows.columns import Guess
+from optimizer.rows.overlap import audit
+from optimizer.scores import label_sets
+from optimizer.scores.metrics import METRICS
 
 SHOWN_LABELS = 12
 SHOWN_LEAKS = 5

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from optimizer.budget import Spent, further
-from optimizer.calibration import Batch, Scores, choose, scores_of, settle
-from optimizer.judge import Judge
+from optimizer.calls.traffic import Order
 from optimizer.ledger import Ledger
 from optimizer.records import REFUSALS, Completion, Kind, Outcome, Request, Trial
+from optimizer.scores.calibration import Batch, Scores, choose, scores_of, settle
+from optimizer.scores.judge import Judge
 from optimizer.scoring import Grade, Grader, Metric, grader
-from optimizer.traffic import Order
 from search_spaces.prompt import Example, Prompt
 from search_spaces.rendering import Renderer
 

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from optimizer import card
-from optimizer.calibration import settle
 from optimizer.contenders import SEED
 from optimizer.errors import ExportError
 from optimizer.exports.lint import Linted, lint, masked
 from optimizer.exports.proof import Facts
 from optimizer.records import Contender, Outcome, Run, Trial, Verdict
+from optimizer.reports import card
+from optimizer.scores.calibration import settle
 from optimizer.store import Store
 from optimizer.task import Task
 from optimizer.task_rows import several_of
@@ -84,7 +84,7 @@ def renderer_for(trial: Trial, task: Mapping[str, Any]) -> Renderer:
     if not trial.prompt.template.startswith("dspy-"):
         own = task.get("templates", {})
         return Renderer({name: text_template(name, _given(shapes)) for name, shapes in own.items()})
-    from optimizer.programs import adapter_templates
+    from optimizer.programs.adapters import adapter_templates
 
     return Renderer(adapter_templates())
 

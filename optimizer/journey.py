@@ -9,17 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from optimizer import ladder, rounds, search, wordings, worked
-from optimizer.ablation import ablate
-from optimizer.arrivals import View
+from optimizer import search
 from optimizer.budget import Budget, Caps, Spent
 from optimizer.calling import announce, doubtful, may_cost, open_ledger, require_prices
-from optimizer.concluding import Conclusion
+from optimizer.engine.arrivals import View
 from optimizer.errors import Interrupted, reason_of, resume_note
 from optimizer.evaluate import Evaluator
 from optimizer.events import Decided, Event, Stage
-from optimizer.grounding import failures, grounds, screen
-from optimizer.judge import Judge, brief
+from optimizer.evidence.ablation import ablate
+from optimizer.evidence.concluding import Conclusion
 from optimizer.ledger import Ledger
 from optimizer.models import Model
 from optimizer.preparing import (
@@ -33,8 +31,12 @@ from optimizer.preparing import (
     require_calls,
 )
 from optimizer.prompt_text import prompt_text
+from optimizer.proposals import rounds, wordings, worked
+from optimizer.proposals.grounding import failures, grounds, screen
 from optimizer.records import Ablation, Run, Trial, Verdict, Wording
 from optimizer.reserve import Reserve
+from optimizer.rivals import ladder
+from optimizer.scores.judge import Judge, brief
 from optimizer.store import Store
 from optimizer.task_sections import JUDGE, PROPOSER, TEACHER, ModelSpec
 from optimizer.tuned import Tuned
@@ -315,7 +317,7 @@ class _Journey:
         """Copy the trials for Optuna's tools; a copy that fails must not cost the result."""
         if not self.kept:
             return
-        from optimizer.mirror import mirror, study_name  # SQLAlchemy
+        from optimizer.database.mirror import mirror, study_name  # SQLAlchemy
 
         name = study_name(self.plan.task.task.name, self.id)
         self.watch.event(Stage("mirror", "copying the trials into Optuna's tables"))

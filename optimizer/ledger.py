@@ -17,12 +17,12 @@ from functools import cached_property
 from typing import Protocol
 
 from optimizer.budget import Budget, Spent, most, taken, too_long
+from optimizer.calls.gateway import STOPPED, Gateway, InThreads, Landed, Pace
+from optimizer.calls.own_models import completed
+from optimizer.calls.traffic import Again, Flight, Order, Traffic
 from optimizer.errors import BudgetSpent, Interrupted, ModelError
-from optimizer.gateway import STOPPED, Gateway, InThreads, Landed, Pace
 from optimizer.models import LocalModel, Model, RemoteModel
-from optimizer.own_models import completed
 from optimizer.records import Completion, Failure, Request
-from optimizer.traffic import Again, Flight, Order, Traffic
 
 NOT_BOUGHT = "not bought before"  # the error of what is only looked up
 LAST_SECONDS = 1.0  # that calls in flight are given to land when everything is broken off

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from optimizer.columns import Guess, guess
 from optimizer.errors import TaskError
-from optimizer.handed import NAME, as_table, fields
-from optimizer.own_metric import handed_name
+from optimizer.rows.columns import Guess, guess
+from optimizer.rows.handed import NAME, as_table, fields
+from optimizer.scores.own_metric import handed_name
 from optimizer.task import Task, check_task
 
 

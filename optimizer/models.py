@@ -15,15 +15,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from optimizer import destinations
-from optimizer.answers import Alternatives, read
-from optimizer.direct import Direct, Endpoint
+from optimizer.calls import destinations
+from optimizer.calls.answers import Alternatives, read
+from optimizer.calls.direct import Direct, Endpoint
+from optimizer.calls.faults import CallFailed, Fate, classify, one_line, seconds_to_wait, unfit_address, unheard
+from optimizer.calls.litellm_import import import_litellm
+from optimizer.calls.prices import known_price
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, ModelError, meant
 from optimizer.events import Destination
-from optimizer.faults import CallFailed, Fate, classify, one_line, seconds_to_wait, unfit_address, unheard
-from optimizer.importing import import_litellm
-from optimizer.prices import known_price
 from optimizer.records import Completion, Request
 
 # Providers whose endpoints speak the OpenAI protocol, and to which LiteLLM sends what it is given.

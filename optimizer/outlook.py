@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optimizer import ladder
 from optimizer.calling import pace, require_prices
 from optimizer.events import Event
 from optimizer.models import Model, destination
-from optimizer.own_metric import require_allowed
 from optimizer.planning import Estimate, Probe, Terms, estimate
-from optimizer.planning_tables import total_text
 from optimizer.preparing import Plan, brought, dev_rows, held_calls, looks, open_models, prepare
 from optimizer.probing import probe
+from optimizer.reports.planning_tables import total_text
+from optimizer.rivals import ladder
+from optimizer.scores.own_metric import require_allowed
 from optimizer.task import Task
 from optimizer.task_sections import JUDGE, MODEL, PROPOSER, TEACHER
 from optimizer.watch import Watch
 
 if TYPE_CHECKING:
-    from optimizer.program_planning import Tried
+    from optimizer.programs.planning import Tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def plan(  # noqa: PLR0913 - the models that may be brought, as to `tune`
     terms = _terms(ready, asked, beside)
     _say_places(ready, asked, beside, watch)
     if program:
-        from optimizer.program_planning import try_program
+        from optimizer.programs.planning import try_program
 
         return _of_program(ready, asked, terms, try_program(ready, program, asked, db, watch, offline=offline))
     return _of_prompts(ready, asked, terms, probe(ready, asked, db, watch, offline=offline))
@@ -124,7 +124,7 @@ def _of_prompts(ready: Plan, model: Model, terms: Terms, shown: Probe) -> Planne
 
 
 def _of_program(ready: Plan, model: Model, terms: Terms, tried: Tried) -> Planned:
-    from optimizer.program_planning import estimate as estimate_program
+    from optimizer.programs.planning import estimate as estimate_program
 
     found, counts = estimate_program(ready, tried, terms), (tried.rows(ready), tried.looks(ready), tried.held)
     return Planned(ready, model, terms, found, tried.probe, tried.size, *counts, tried)

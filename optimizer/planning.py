@@ -13,20 +13,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from optimizer import curve, ladder, robustness
 from optimizer.budget import Spent
-from optimizer.embeddings import BATCH
-from optimizer.gateway import Pace
-from optimizer.grid import Grid as Levels
-from optimizer.grounding import grounds
-from optimizer.judge import brief
-from optimizer.pooled import PICKS
+from optimizer.calls.embeddings import BATCH
+from optimizer.calls.gateway import Pace
+from optimizer.engine.grid import Grid as Levels
+from optimizer.engine.pooled import PICKS
+from optimizer.evidence import robustness
 from optimizer.preparing import Plan, dev_rows, looks
+from optimizer.proposals.grounding import grounds
+from optimizer.proposals.worked import lesson
 from optimizer.propose import INSTRUCTION, MOST_CALLS, drafts
-from optimizer.provider_tuning import KEPT
 from optimizer.records import Completion, Request
+from optimizer.rivals import curve, ladder
+from optimizer.rivals.provider_tuning import KEPT
+from optimizer.scores.judge import brief
 from optimizer.task_sections import JUDGE, PROPOSER, TEACHER
-from optimizer.worked import lesson
 from search_spaces.prompt import Example, Message, Prompt
 from search_spaces.rendering import Renderer
 from search_spaces.space import Space, Value

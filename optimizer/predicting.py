@@ -12,22 +12,22 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizer import label_sets
 from optimizer.budget import Budget
 from optimizer.calling import capped, may_cost, open_ledger
 from optimizer.errors import BudgetSpent, InputError, Interrupted
 from optimizer.evaluate import Answered, Evaluator
 from optimizer.events import Event
-from optimizer.handed import NAME
 from optimizer.handover import renderer_for
 from optimizer.models import Model, destination
-from optimizer.overlap import same_inputs
-from optimizer.own_metric import is_handed, is_own
 from optimizer.phrases import counted
 from optimizer.preparing import caps as task_caps
 from optimizer.preparing import run_model
 from optimizer.records import Run, Trial
 from optimizer.report import percent
+from optimizer.rows.handed import NAME
+from optimizer.rows.overlap import same_inputs
+from optimizer.scores import label_sets
+from optimizer.scores.own_metric import is_handed, is_own
 from optimizer.scoring import METRICS, Metric, interval, summarise
 from optimizer.store import Store
 from optimizer.task import Task

@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from optimizer import own_metric
-from optimizer.board import searched
 from optimizer.budget import Caps
+from optimizer.calls.own_models import opened
+from optimizer.engine.board import searched
 from optimizer.errors import InputError, SpaceError, TaskError
+from optimizer.evidence.swaps import swapped
 from optimizer.front import Constraints, require_labels, require_rows
-from optimizer.metrics import METRICS, Metric
 from optimizer.models import Model, offers_logprobs, open_model
-from optimizer.own_models import opened
 from optimizer.propose import ASKED_AT_ONCE, EACH, INSTRUCTION, KEPT_IDS, MOST_CALLS
 from optimizer.records import Dataset, Run
-from optimizer.swaps import swapped
+from optimizer.scores import own_metric
+from optimizer.scores.metrics import METRICS, Metric
 from optimizer.task import Task, load_task, with_models
 from optimizer.task_rows import objective, other_rows, read_rows, shown_rows
 from optimizer.task_sections import JUDGE, MODEL, PROPOSER, ROLES, TEACHER, ModelSpec
@@ -255,11 +255,11 @@ def _own_metric(task: Task, *, allow_code: bool) -> Metric | None:
 
 def renderer(space: Space, task: Task) -> Renderer:
     """Make a renderer for the templates of a space; DSPy is loaded only if one of them is its adapter's."""
-    from optimizer import programs
+    from optimizer.programs import adapters
 
     own = {name: text_template(name, layout.model_dump(exclude_none=True)) for name, layout in task.templates.items()}
-    adapters = [name for name in space["template"].choices if name in programs.NAMES]
-    return Renderer({**own, **(programs.adapter_templates() if adapters else {})})
+    named = [name for name in space["template"].choices if name in adapters.NAMES]
+    return Renderer({**own, **(adapters.adapter_templates() if named else {})})
 
 
 def constraints(task: Task) -> Constraints:

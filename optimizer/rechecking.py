@@ -14,21 +14,21 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizer import rechecks
 from optimizer.budget import Budget, Caps
 from optimizer.calling import capped, may_cost, open_ledger
 from optimizer.comparing import recorded_metric
 from optimizer.contenders import BEST, SEED
+from optimizer.database import rechecks
+from optimizer.database.rechecks import Origins, Recheck
 from optimizer.errors import BudgetSpent, InputError, Interrupted, ProviderError
 from optimizer.evaluate import Evaluator
 from optimizer.events import Event
+from optimizer.evidence.repeats import Noise, noise
 from optimizer.handover import renderer_for
 from optimizer.models import Model, destination
-from optimizer.own_metric import is_own
 from optimizer.preparing import run_model
-from optimizer.rechecks import Origins, Recheck
 from optimizer.records import Outcome, Run, Trial
-from optimizer.repeats import Noise, noise
+from optimizer.scores.own_metric import is_own
 from optimizer.scoring import METRICS, Metric, compare, summarise
 from optimizer.stats import wilson
 from optimizer.store import Store

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from optimizer.contenders import BEST, CASCADE, DISTILLED
-from optimizer.grids import Grid
 from optimizer.phrases import amount
 from optimizer.records import Ablation, Comparison, Contender, Importance, Outcome, Run, State, Trial, Verdict
+from optimizer.reports.grids import Grid
 from search_spaces.prompt import Example
 
 FINE = 0.02  # below two points a tenth of one counts

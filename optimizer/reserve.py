@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from optimizer.holding import PerRow, dearest, keep_back, per_row
-from optimizer.judge import Judge
 from optimizer.ledger import Ledger
 from optimizer.preparing import Plan
 from optimizer.records import Trial
+from optimizer.scores.judge import Judge
 
 WARN_AT = (0.5, 0.8)  # shares of a cap
 

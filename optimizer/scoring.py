@@ -14,9 +14,9 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 from optimizer.errors import DataError
-from optimizer.metrics import METRICS, Metric, get_metric
 from optimizer.records import Comparison, Kind, Outcome
-from optimizer.row_metrics import placed
+from optimizer.scores.metrics import METRICS, Metric, get_metric
+from optimizer.scores.row_metrics import placed
 from search_spaces.prompt import Example
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from typing import Protocol
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from optimizer.aims import Aims
-from optimizer.arrivals import View, first_looks, spare
-from optimizer.board import Board, Card, Limits, Pick, searched
+from optimizer.engine.aims import Aims
+from optimizer.engine.arrivals import View, first_looks, spare
+from optimizer.engine.board import Board, Card, Limits, Pick, searched
 from optimizer.errors import BudgetSpent, InputError, one_of
 from optimizer.events import BlockScored, Decided, Event, TrialEnded
 from optimizer.front import Constraints
@@ -182,12 +182,12 @@ def _searcher(board: Board, options: Options, aims: Aims) -> Searcher:
     if options.pruner not in PRUNERS:
         raise InputError(one_of("pruner", options.pruner, list(PRUNERS)))
     if options.sampler == "pooled":
-        from optimizer.pooled import Pooled
+        from optimizer.engine.pooled import Pooled
 
         return Pooled(board, limits, aims)
     if options.pareto:
         raise InputError(f"sampler {options.sampler!r} knows one aim; pareto is allowed with: pooled. Leave one out.")
-    from optimizer.controls import Control
+    from optimizer.engine.controls import Control
 
     return Control(board, limits, options.sampler, options.pruner, aims)
 

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
 
+from optimizer.database.completions import compact, now, reads
+from optimizer.database.outcomes import ANSWERED, BOUGHT, check, outcome, outcome_row, outcomes_checksum
+from optimizer.database.owner import alive, told
+from optimizer.database.verdicts import Rulings
 from optimizer.errors import InputError, StoreError
-from optimizer.measured import ANSWERED, BOUGHT, check, outcome, outcome_row, outcomes_checksum
-from optimizer.owner import alive, told
-from optimizer.purchases import compact, now, reads
 from optimizer.records import (
     Ablation,
     Dataset,
@@ -25,7 +26,6 @@ from optimizer.records import (
     State,
     Trial,
 )
-from optimizer.rulings import Rulings
 from search_spaces.prompt import Example, Prompt, digest
 
 

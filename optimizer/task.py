@@ -16,7 +16,7 @@ from pydantic.json_schema import SkipJsonSchema
 from optimizer.complaints import complaint, keys
 from optimizer.errors import TaskError, kind_of, one_of
 from optimizer.kinds import KINDS
-from optimizer.tables import Table
+from optimizer.rows.tables import Table
 from optimizer.task_sections import (
     MODEL,
     OF_ONE_MODEL,
@@ -151,7 +151,7 @@ def load_task(path: str | Path, *, rows: object = None) -> Task:
     task = parse_task(text, path)
     if rows is None:
         return task
-    from optimizer.handed import as_table
+    from optimizer.rows.handed import as_table
 
     return task.model_copy(update={"rows": as_table(rows)})
 

@@ -9,22 +9,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from optimizer import label_sets, own_metric, row_metrics
-from optimizer.cells import shown
-from optimizer.columns import empty_rows
 from optimizer.data import SplitPlan, split, to_examples
 from optimizer.errors import DataError, TaskError, meant, one_of
-from optimizer.handed import as_table
-from optimizer.metrics import Metric, get_metric
-from optimizer.oddities import oddities
-from optimizer.overlap import same_inputs
 from optimizer.phrases import counted
-from optimizer.querying import SUFFIXES
 from optimizer.records import Dataset
-from optimizer.sampling import Draw
+from optimizer.rows.cells import shown
+from optimizer.rows.columns import empty_rows
+from optimizer.rows.handed import as_table
+from optimizer.rows.oddities import oddities
+from optimizer.rows.overlap import same_inputs
+from optimizer.rows.querying import SUFFIXES
+from optimizer.rows.sampling import Draw
+from optimizer.rows.splits import LEAST_ROWS
+from optimizer.rows.tables import Table, drawn, read_table
+from optimizer.scores import label_sets, own_metric, row_metrics
+from optimizer.scores.metrics import Metric, get_metric
 from optimizer.scoring import score
-from optimizer.splits import LEAST_ROWS
-from optimizer.tables import Table, drawn, read_table
 from optimizer.task import Task
 from search_spaces.prompt import Example
 

@@ -20,10 +20,10 @@ from pydantic import (
     model_validator,
 )
 
+from optimizer.calls.faults import unfit_address
 from optimizer.errors import one_of
-from optimizer.faults import unfit_address
-from optimizer.metrics import METRICS
-from optimizer.own_metric import is_own
+from optimizer.scores.metrics import METRICS
+from optimizer.scores.own_metric import is_own
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]

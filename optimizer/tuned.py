@@ -7,10 +7,10 @@ from typing import Any
 
 from optimizer import front
 from optimizer.budget import Spent
-from optimizer.markdown import inline, table
 from optimizer.prompt_text import prompt_text
 from optimizer.records import Ablation, Importance, Run, Trial, Verdict
 from optimizer.report import comparisons_grid, percent, verdict_grid
+from optimizer.reports.markdown import inline, table
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,6 @@ class Tuned:
 
     def to_dspy(self) -> Any:  # noqa: ANN401 - DSPy has no types
         """Make a `dspy.Predict` of the best prompt; where DSPy lays it out in another way, a warning says so."""
-        from optimizer import programs
+        from optimizer.programs import adapters
 
-        return programs.to_dspy(self.best.prompt)
+        return adapters.to_dspy(self.best.prompt)

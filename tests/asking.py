@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from optimizer.gateway import Gateway, Landed, Pace
+from optimizer.calls.gateway import Gateway, Landed, Pace
 from optimizer.models import LiteLLMModel, LocalModel, Model, RemoteModel, open_model
 from optimizer.records import Completion, Request
 

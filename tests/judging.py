@@ -7,7 +7,7 @@ from typing import Any
 
 from server import merge
 
-from optimizer.row_metrics import token_f1
+from optimizer.scores.row_metrics import token_f1
 from optimizer.serving import respond
 
 

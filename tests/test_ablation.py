@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from optimizer import history, tune
-from optimizer.ablation import variants
 from optimizer.budget import Budget, Caps, Spent
 from optimizer.cli import main
 from optimizer.embedded import EmbeddedModel
 from optimizer.evaluate import Evaluator
+from optimizer.evidence.ablation import variants
 from optimizer.ledger import Ledger
 from optimizer.preparing import dev_rows, prepare
 from optimizer.records import State, Trial

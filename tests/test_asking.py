@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer import add_wording, history
+from optimizer.database.slots import begin
 from optimizer.errors import InputError
 from optimizer.records import Run, Wording
-from optimizer.slots import begin
 from optimizer.store import Store
 from tests.conftest import Command
 from tests.recorded import Tried, write_run

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from optimizer.axes import UNKNOWN, axes_grid
 from optimizer.contenders import BEST, CASCADE, RIVAL, SEED
+from optimizer.evidence.axes import UNKNOWN, axes_grid
 from optimizer.findings import Elsewhere, Findings, GroupGap, Steadiness
 from optimizer.records import Bill, Comparison, Contender, CurvePoint, Kind, LearningCurve, Outcome, Verdict
 

@@ -14,11 +14,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_union
 
 from optimizer.baseline import Budget, Lesson, Rival
-from optimizer.features import CHARACTERS, WORDS
-from optimizer.linear import Refit, load, train
+from optimizer.engine.studies import best_hyperparameters
 from optimizer.records import Kind
+from optimizer.rivals.features import CHARACTERS, WORDS
+from optimizer.rivals.linear import Refit, load, train
 from optimizer.scoring import METRICS, Metric, summarise
-from optimizer.studies import best_hyperparameters
 from search_spaces.prompt import Example
 
 BUNDLED = Path(__file__).resolve().parents[1] / "optimizer" / "demo" / "support.csv"
@@ -179,7 +179,7 @@ def test_a_part_knows_only_its_own_terms(rival: Rival, monkeypatch: pytest.Monke
         seen.extend([training.toarray(), unseen.toarray()])
         return []
 
-    monkeypatch.setattr("optimizer.linear.refitted", spy)
+    monkeypatch.setattr("optimizer.rivals.linear.refitted", spy)
     Refit(rows[:300], rows[450:], trained, 0)(part)
 
     both = make_union(TfidfVectorizer(**WORDS), TfidfVectorizer(**CHARACTERS))

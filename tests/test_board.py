@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from optimizer.board import CALLS_A_ROW, FEWEST_ROWS, Board, Pick, in_turn, searched
+from optimizer.engine.board import CALLS_A_ROW, FEWEST_ROWS, Board, Pick, in_turn, searched
 from optimizer.records import Kind, Outcome, State
 from optimizer.scoring import METRICS
 from search_spaces.prompt import Example

@@ -12,25 +12,26 @@ from typing import Any
 import pytest
 from server import ChatServer, Fault, cut, malformed, reset, status
 
-from optimizer import encoder, provider_tuning, together
 from optimizer import tune as tune_task
 from optimizer.baseline import Budget as Training
 from optimizer.baseline import Lesson, Rival
 from optimizer.budget import Budget, Caps, Spent
+from optimizer.calls.embeddings import BATCH, BoughtVectors, EmbeddingModel
+from optimizer.calls.gateway import Pace
+from optimizer.calls.prices import known_price
 from optimizer.contenders import CASCADE, RIVAL, TUNED
-from optimizer.embeddings import BATCH, BoughtVectors, EmbeddingModel
+from optimizer.engine.studies import best_hyperparameters
 from optimizer.errors import BudgetSpent, Interrupted, ModelError, ProviderError
 from optimizer.events import Event, Notice, Stage
-from optimizer.gateway import Pace
-from optimizer.ladder import choose, reach
+from optimizer.evidence import together
 from optimizer.ledger import Ledger
-from optimizer.metrics import METRICS
 from optimizer.models import open_model, open_service
-from optimizer.prices import known_price
-from optimizer.provider_tuning import Means, Order, chat_lines, most, tune
 from optimizer.records import Dataset, Run
+from optimizer.rivals import encoder, provider_tuning
+from optimizer.rivals.ladder import choose, reach
+from optimizer.rivals.provider_tuning import Means, Order, chat_lines, most, tune
+from optimizer.scores.metrics import METRICS
 from optimizer.store import Store
-from optimizer.studies import best_hyperparameters
 from optimizer.task import Task, load_task
 from optimizer.task_sections import Baseline, Search
 from optimizer.watch import Watch

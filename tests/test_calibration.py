@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.calibration import DEPTH, NEVER, Batch, beginnings, choose, label_scores, scores_of, settle
-from optimizer.gateway import Pace
+from optimizer.calls.gateway import Pace
 from optimizer.ledger import Ledger
 from optimizer.preparing import prepare
 from optimizer.records import Completion, Request
+from optimizer.scores.calibration import DEPTH, NEVER, Batch, beginnings, choose, label_scores, scores_of, settle
 from optimizer.store import Store
 from optimizer.task import load_task
 from search_spaces.prompt import Message, Prompt, Settings

@@ -14,7 +14,6 @@ from markdown_it import MarkdownIt  # comes with rich
 from markdown_it.token import Token
 
 from optimizer import history, tune
-from optimizer.card import UNKNOWN, Card, markdown, own, record, sections
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, TaskError
 from optimizer.findings import Changed, Findings, GroupGap, GroupScore, Steadiness, Suspect
@@ -23,6 +22,7 @@ from optimizer.power import smallest_gain
 from optimizer.preparing import prepare
 from optimizer.records import Completion, Request
 from optimizer.report import percent, spread
+from optimizer.reports.card import UNKNOWN, Card, markdown, own, record, sections
 from optimizer.task import load_task
 from tests.conftest import Command
 from tests.small_task import write_task

@@ -18,7 +18,7 @@ import pytest
 from server import ChatServer, Fault, cut, filtered, hang, quota, says, status
 
 from optimizer import checks
-from optimizer.owner import me
+from optimizer.database.owner import me
 from tests.conftest import Command
 from tests.small_task import write_task
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from optimizer.columns import Guess, guess
 from optimizer.errors import DataError
-from optimizer.tables import Table, read_table, table_from
+from optimizer.rows.columns import Guess, guess
+from optimizer.rows.tables import Table, read_table, table_from
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 WORDS = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu".split()

@@ -11,8 +11,8 @@ from scipy.stats import binomtest
 
 from optimizer import history
 from optimizer.comparing import Named, named, side_by_side
-from optimizer.comparing_tables import record, sentence
 from optimizer.errors import InputError
+from optimizer.reports.comparing_tables import record, sentence
 from tests.conftest import Command
 from tests.recorded import Tried, write_run
 

@@ -15,20 +15,20 @@ import numpy as np
 import pytest
 
 from optimizer import history, tune
-from optimizer.axes import axes_grid
 from optimizer.baseline import Budget, Lesson
 from optimizer.contenders import BEST, RIVAL, SEED
-from optimizer.curve import Size, grow, measure, order, sentence, sizes
-from optimizer.curve_tables import curve_grid, pays_off
+from optimizer.engine.studies import best_hyperparameters
 from optimizer.errors import Interrupted, Upgraded
 from optimizer.events import Event, Stage
-from optimizer.linear import Refit, train
+from optimizer.evidence.axes import axes_grid
 from optimizer.pages.figures import learning
 from optimizer.pages.page import page
 from optimizer.records import CurvePoint, Kind, LearningCurve, Outcome, Verdict
+from optimizer.reports.curve_tables import curve_grid, pays_off
+from optimizer.rivals.curve import Size, grow, measure, order, sentence, sizes
+from optimizer.rivals.linear import Refit, train
 from optimizer.scoring import METRICS, Metric, score
 from optimizer.stats import crossed_difference_interval, crossed_interval, paired_interval
-from optimizer.studies import best_hyperparameters
 from optimizer.task import load_task
 from optimizer.verdict import Entry, decide
 from optimizer.watch import Watch

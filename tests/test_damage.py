@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from optimizer import slots
 from optimizer.cli import main
+from optimizer.database import slots
 from optimizer.errors import StoreError, Upgraded
 from optimizer.records import (
     Comparison,
@@ -199,7 +199,7 @@ def test_the_command_line_says_it_once(tmp_path: Path) -> None:
 
 def test_a_file_that_an_older_program_is_writing_is_left_alone(tmp_path: Path) -> None:
     """Its statements would not fit the new tables."""
-    code = "import sys\nfrom optimizer.owner import me\nprint(me(), flush=True)\nsys.stdin.read()"
+    code = "import sys\nfrom optimizer.database.owner import me\nprint(me(), flush=True)\nsys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=MIGRATIONS[0].parents[2],

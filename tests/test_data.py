@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from optimizer.data import SplitPlan, Table, audit, guess, read_table, split, to_examples
 from optimizer.errors import DataError
-from optimizer.overlap import same_inputs
 from optimizer.records import Dataset
+from optimizer.rows.overlap import same_inputs
 from search_spaces.prompt import Example
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

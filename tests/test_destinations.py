@@ -16,9 +16,9 @@ import pytest
 from asking import landed
 from server import ChatServer, status
 
-from optimizer.destinations import USUAL, destination, redirected
+from optimizer.calls.destinations import USUAL, destination, redirected
+from optimizer.calls.faults import CallFailed
 from optimizer.events import Destination
-from optimizer.faults import CallFailed
 from optimizer.models import RemoteModel, open_model
 from optimizer.models import destination as model_destination
 from optimizer.records import Request
@@ -148,7 +148,7 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 ASK_ALL = """
 import asyncio, contextlib
-from optimizer.faults import CallFailed
+from optimizer.calls.faults import CallFailed
 from optimizer.models import open_model
 from optimizer.records import Request
 from search_spaces.prompt import Message, Settings

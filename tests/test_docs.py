@@ -17,10 +17,10 @@ import pytest
 
 import optimizer
 from optimizer.complaints import keys
+from optimizer.database.schema import relations
 from optimizer.kinds import KINDS
-from optimizer.metrics import METRICS
 from optimizer.power import smallest_gain
-from optimizer.schema import relations
+from optimizer.scores.metrics import METRICS
 from optimizer.task import About, Task, check_task
 from search_spaces.space import KINDS as SPACES
 from tests.pages import ROOT, blocks, broken, headings, read, run

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from optimizer.columns import Guess, guess
 from optimizer.drafting import draft, facts, least_gain, power
 from optimizer.errors import DataError
+from optimizer.rows.columns import Guess, guess
+from optimizer.rows.tables import read_table
 from optimizer.scoring import METRICS
-from optimizer.tables import read_table
 from optimizer.task import parse_task
 from optimizer.task_rows import other_rows, read_rows
 

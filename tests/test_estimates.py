@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.board import Board, Pick
-from optimizer.estimates import estimate
-from optimizer.grid import Grid
-from optimizer.metrics import get_metric
+from optimizer.engine.board import Board, Pick
+from optimizer.engine.estimates import estimate
+from optimizer.engine.grid import Grid
 from optimizer.records import Kind, Outcome
+from optimizer.scores.metrics import get_metric
 from search_spaces.prompt import Example
 from tests.landscape import space
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from optimizer.calls.gateway import Pace
 from optimizer.errors import DataError
 from optimizer.evaluate import Evaluator
-from optimizer.gateway import Pace
 from optimizer.ledger import Ledger
 from optimizer.records import Completion, Kind, Outcome, Request, State, Trial
 from optimizer.scoring import METRICS

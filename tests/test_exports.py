@@ -19,12 +19,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from optimizer.calibration import beginnings, choose, scores_of
 from optimizer.errors import ExportError
 from optimizer.exports import FORMATS, Exported, Facts, Target, write_bytes
 from optimizer.exports import export as write_export
 from optimizer.exports.literals import literal
 from optimizer.exports.proof import NASTY, Draft, Winner, difference, nasty_rows
+from optimizer.scores.calibration import beginnings, choose, scores_of
 from search_spaces.prompt import Example, Prompt, Settings, Turn
 from search_spaces.rendering import Renderer
 from search_spaces.templates import BUILT_IN, turn
@@ -58,7 +58,7 @@ def read_messages(path: Path, inputs: dict[str, str]) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def renderer() -> Renderer:
     """Return a renderer that knows DSPy's adapters too."""
-    from optimizer.programs import adapter_templates
+    from optimizer.programs.adapters import adapter_templates
 
     return Renderer(adapter_templates())
 
@@ -136,7 +136,7 @@ def test_adapter_prompts_are_exact_dspy_programs(
     data: st.DataObject, template: str, reasoning: bool, tmp_path: Path, renderer: Renderer
 ) -> None:
     """A prompt tuned with an adapter sends the same messages when DSPy loads it."""
-    from optimizer.programs import render_program
+    from optimizer.programs.adapters import render_program
 
     inputs = data.draw(st.sampled_from([("text",), ("text", "other")]))
     prompt = data.draw(prompts(inputs, template=template, reasoning=reasoning))

@@ -10,15 +10,15 @@ import pytest
 from optimizer import history, tune
 from optimizer.contenders import BEST, RIVAL
 from optimizer.errors import TaskError
-from optimizer.fairness import flips, group_gaps, group_scores, sentence
+from optimizer.evidence.fairness import flips, group_gaps, group_scores, sentence
+from optimizer.evidence.swaps import swapped
 from optimizer.findings import Flips, GroupGap
-from optimizer.findings_tables import grids
-from optimizer.metrics import METRICS
 from optimizer.pages.page import page
 from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import prepare
 from optimizer.records import Kind, Outcome
-from optimizer.swaps import swapped
+from optimizer.reports.findings_tables import grids
+from optimizer.scores.metrics import METRICS
 from optimizer.task import load_task
 from search_spaces.prompt import Example
 from tests.small_task import write_task

@@ -13,21 +13,21 @@ import pytest
 from optimizer import history, tune
 from optimizer.contenders import BEST, CASCADE, RIVAL, SEED
 from optimizer.data import audit
-from optimizer.elsewhere import measure
-from optimizer.elsewhere import sentence as away_sentence
 from optimizer.errors import BudgetSpent, DataError, Interrupted
 from optimizer.events import Event, Stage
+from optimizer.evidence.elsewhere import measure
+from optimizer.evidence.elsewhere import sentence as away_sentence
+from optimizer.evidence.inquiry import Inquiry
+from optimizer.evidence.quality import drifts, duplicates, informed, ranked, suspects
+from optimizer.evidence.quality import sentence as drift_sentence
 from optimizer.findings import Duplicates, Findings, Suspect
-from optimizer.findings_tables import grids, surer, thresholds, to_look_at
-from optimizer.inquiry import Inquiry
-from optimizer.metrics import METRICS
 from optimizer.pages.page import page
-from optimizer.plain import verdict_record
 from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import looks, prepare
-from optimizer.quality import drifts, duplicates, informed, ranked, suspects
-from optimizer.quality import sentence as drift_sentence
 from optimizer.records import Dataset, Kind, Outcome, Verdict
+from optimizer.reports.findings_tables import grids, surer, thresholds, to_look_at
+from optimizer.reports.plain import verdict_record
+from optimizer.scores.metrics import METRICS
 from optimizer.verdict import Entry, decide
 from optimizer.watch import Watch
 from search_spaces.prompt import Example

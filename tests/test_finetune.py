@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from optimizer import encoder, lora
 from optimizer.baseline import Budget, Lesson, Rival
+from optimizer.engine.studies import best_hyperparameters
 from optimizer.errors import InputError
+from optimizer.rivals import encoder, lora
 from optimizer.scoring import METRICS
-from optimizer.studies import best_hyperparameters
 from search_spaces.prompt import Example
 from tests.conftest import Command
 from tests.small_task import write_task

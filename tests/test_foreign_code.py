@@ -17,11 +17,11 @@ import pytest
 
 from optimizer import history, tune
 from optimizer.errors import StoreError
-from optimizer.grids import Grid, as_csv
-from optimizer.linear import load
-from optimizer.plain import answers_csv
 from optimizer.records import TrainedModel
-from optimizer.rungs import best_on_dev
+from optimizer.reports.grids import Grid, as_csv
+from optimizer.reports.plain import answers_csv
+from optimizer.reports.rungs import best_on_dev
+from optimizer.rivals.linear import load
 from optimizer.store import Store
 from search_spaces.prompt import Example
 from tests.small_task import write_task

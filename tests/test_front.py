@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from optimizer import history
-from optimizer.amounts import amount
+from optimizer.engine.amounts import amount
+from optimizer.engine.grid import Grid
 from optimizer.errors import InputError, TaskError
 from optimizer.front import (
     Constraints,
@@ -24,10 +25,9 @@ from optimizer.front import (
     require_labels,
     require_rows,
 )
-from optimizer.front_tables import constraints_grids, constraints_record
-from optimizer.grid import Grid
 from optimizer.pages.page import page
 from optimizer.records import Kind, Outcome, State, Trial
+from optimizer.reports.front_tables import constraints_grids, constraints_record
 from optimizer.search import Options, run
 from search_spaces.prompt import Example, Prompt
 from tests.conftest import Command

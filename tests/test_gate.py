@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from optimizer.gate import FIRST, Gate
+from optimizer.calls.gate import FIRST, Gate
 
 
 def test_it_never_lets_out_more_than_the_user_allows() -> None:

@@ -10,12 +10,12 @@ import dspy
 import pytest
 
 from optimizer import PromptClassifier, PromptSearch, history, plan, predict, recheck, tune
+from optimizer.calls.prices import known_price
+from optimizer.commands.options import changed
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import BudgetSpent, InputError, Interrupted, ModelError, TaskError
 from optimizer.events import Event, Stage
-from optimizer.options import changed
 from optimizer.preparing import brought, prepare, run_model, task_model
-from optimizer.prices import known_price
 from optimizer.records import Completion, Request, Run
 from optimizer.task import Task, check_task, load_task
 from optimizer.task_sections import JUDGE, MODEL, PROPOSER, ROLES, TEACHER, ModelSpec

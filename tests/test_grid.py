@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from optimizer.grid import Floats, Grid, similarity
+from optimizer.engine.grid import Floats, Grid, similarity
 from search_spaces.opening import load_space
 from search_spaces.prompt import Example
 from search_spaces.space import Dimension, Facts, Space, Value

@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 
 from optimizer import history, tune
-from optimizer.axes import axes_grid
 from optimizer.contenders import CASCADE, DISTILLED, RIVAL, SEED
-from optimizer.curve import Size, thinned
 from optimizer.errors import Interrupted
 from optimizer.events import Event, Stage
+from optimizer.evidence.axes import axes_grid
 from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import prepare
 from optimizer.records import Completion, LearningCurve, Request, Verdict
+from optimizer.rivals.curve import Size, thinned
 from optimizer.store import Store
 from optimizer.task import load_task
 from optimizer.task_sections import JUDGE

@@ -12,8 +12,8 @@ import pytest
 from optimizer import export, load_task, make_task, tune
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import DataError, Interrupted, TaskError
-from optimizer.handed import as_table
 from optimizer.preparing import prepare
+from optimizer.rows.handed import as_table
 from optimizer.task import parse_task
 from optimizer.watch import Watch
 from tests.small_task import BUNDLED, write_task

@@ -21,17 +21,17 @@ from rich.console import Console
 from rich.live import Live
 from server import Body, ChatServer, merge
 
-from optimizer.answers import read
+from optimizer.calls.answers import read
+from optimizer.calls.faults import CallFailed, Fate
 from optimizer.cli import main
+from optimizer.commands.live import LiveView
 from optimizer.evaluate import Evaluator
 from optimizer.events import BlockScored, Notice, Stage, TrialEnded
-from optimizer.faults import CallFailed, Fate
 from optimizer.ledger import Ledger
-from optimizer.live import LiveView
 from optimizer.models import open_model
-from optimizer.oddities import oddities
-from optimizer.programs import adapter_templates
+from optimizer.programs.adapters import adapter_templates
 from optimizer.records import Dataset, Request, Run, State, Trial
+from optimizer.rows.oddities import oddities
 from optimizer.scoring import get_metric
 from optimizer.serving import respond
 from optimizer.store import Store

@@ -14,43 +14,53 @@ FILES = sorted([*ROOT.glob("optimizer/**/*.py"), *ROOT.glob("search_spaces/**/*.
 NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in zip(NAMES, FILES, strict=True)}
 
-COMMANDS = ("drafting", "exports", "history", "programs", "results", "service", "trials")
-PROGRAMS = ("adapted", "program_runs", "program_search", "program_tasks", "programs", "teleprompter")
+
+def module(name: str) -> str:
+    """Turn a file's name into its module's."""
+    return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+ENGINE = [name for name in NAMES if name.startswith("optimizer/engine/") and not name.endswith("__init__.py")]
+PROGRAMS = ("adapted", "adapters", "runs", "search", "tasks", "teleprompter")
 # Tools that read our exports.
 EXPORT_READERS = "dotpromptz haystack inspect_ai langchain_core llama_index llm mlflow prompty".split()
 
 # Package -> the rooms whose door it is.
 DOORS = {
-    "httpx": {"optimizer/provider_tuning.py"},  # a client for LiteLLM that follows no redirect
-    "openai": {"optimizer/provider_tuning.py"},
-    "aiohttp": {"optimizer/direct.py", "optimizer/serving.py", "optimizer/dashboard.py"},
-    "click": {f"optimizer/{room}.py" for room in ("options", "terminal", "cli", *(f"cli_{part}" for part in COMMANDS))},
+    "httpx": {"optimizer/rivals/provider_tuning.py"},  # a client for LiteLLM that follows no redirect
+    "openai": {"optimizer/rivals/provider_tuning.py"},
+    "aiohttp": {"optimizer/calls/direct.py", "optimizer/serving.py", "optimizer/dashboard.py"},
+    "click": {"optimizer/cli.py", *(name for name in NAMES if name.startswith("optimizer/commands/"))},
     "dotenv": {"optimizer/models.py"},
-    "dspy": {f"optimizer/{room}.py" for room in ("propose", *PROGRAMS)},
+    "dspy": {"optimizer/propose.py", *(f"optimizer/programs/{room}.py" for room in PROGRAMS)},
     "jinja2": {"optimizer/pages/page.py", "optimizer/exports/jinja.py", "optimizer/exports/readers.py"},
     "yaml": {"optimizer/exports/yaml.py"},
     **{package: {"optimizer/exports/readers.py"} for package in EXPORT_READERS},
-    "litellm": {"optimizer/models.py", "optimizer/importing.py"},
-    "narwhals": {"optimizer/handed.py"},
-    "optuna": {f"optimizer/{room}.py" for room in ("studies", "controls", "mirror")},
+    "litellm": {"optimizer/models.py", "optimizer/calls/litellm_import.py"},
+    "narwhals": {"optimizer/rows/handed.py"},
+    "optuna": {f"optimizer/{room}.py" for room in ("engine/studies", "engine/controls", "database/mirror")},
     **{package: {"optimizer/frames.py", "optimizer/archive.py"} for package in ("pandas", "polars")},
-    "pyarrow": {"optimizer/objects.py"},
+    "pyarrow": {"optimizer/rows/objects.py"},
     # In the last: a client's own types.
     "pydantic": {"optimizer/task.py", "optimizer/task_sections.py", "optimizer/exports/readers.py"},
-    "rich": {"optimizer/terminal.py", "optimizer/live.py"},
-    "sacrebleu": {"optimizer/translation.py"},
-    **{package: {"optimizer/lora.py"} for package in ("peft", "safetensors")},
-    "torch": {"optimizer/lora.py", "optimizer/torch_hardware.py"},
-    "sentence_transformers": {"optimizer/encoder.py"},
-    "transformers": {"optimizer/encoder.py", "optimizer/lora.py"},
-    "sklearn": {"optimizer/linear.py", "optimizer/features.py", "optimizer/classifier.py"},
+    "rich": {"optimizer/commands/terminal.py", "optimizer/commands/live.py"},
+    "sacrebleu": {"optimizer/scores/translation.py"},
+    **{package: {"optimizer/rivals/lora.py"} for package in ("peft", "safetensors")},
+    "torch": {"optimizer/rivals/lora.py", "optimizer/rivals/torch_hardware.py"},
+    "sentence_transformers": {"optimizer/rivals/encoder.py"},
+    "transformers": {"optimizer/rivals/encoder.py", "optimizer/rivals/lora.py"},
+    "sklearn": {"optimizer/rivals/linear.py", "optimizer/rivals/features.py", "optimizer/classifier.py"},
     "resvg_py": {"optimizer/pages/plot.py"},
-    "scipy": {"optimizer/surrogate.py", "optimizer/linear.py"},  # a Cholesky factor's inverse; sparse matrices
-    "skops": {"optimizer/linear.py"},
+    "scipy": {
+        "optimizer/engine/surrogate.py",
+        "optimizer/rivals/linear.py",
+    },  # a Cholesky factor's inverse; sparse matrices
+    "skops": {"optimizer/rivals/linear.py"},
     "sqlite3": {
-        f"optimizer/{room}.py" for room in ("measured", "purchases", "opening", "asking", "querying", "database_files")
+        "optimizer/rows/querying.py",
+        *(f"optimizer/database/{r}.py" for r in ("outcomes", "completions", "opening", "trial_facts", "sqlite_files")),
     },
-    "sqlite_utils": {"optimizer/purchases.py"},
+    "sqlite_utils": {"optimizer/database/completions.py"},
     "threadpoolctl": {"optimizer/search.py"},
 }
 NEVER = {"pickle", "joblib", "cloudpickle", "marshal", "shelve"}
@@ -62,24 +72,26 @@ OUTSIDE = {"store", "models", "evaluate", "ledger", "journey", "tuning"}
 APART = {
     **{
         f"optimizer.{room}": {"search", "evaluate", "models", "journey", "tuning", "ledger"}
-        for room in ("store", "rulings", "keeping")
+        for room in ("store", "database.verdicts", "database.findings")
     },
-    **{f"optimizer.{room}": OUTSIDE for room in ("search", "board", "grid", "surrogate", "pooled", "controls")},
-    **{f"optimizer.{room}": {"store", "archive", "journey", "tuning"} for room in ("report", "plain", "card")},
+    **{module(name): OUTSIDE for name in ENGINE},
+    "optimizer.search": OUTSIDE,
+    **{
+        f"optimizer.{room}": {"store", "archive", "journey", "tuning"}
+        for room in ("report", "reports.plain", "reports.card")
+    },
     **{
         f"optimizer.{room}": {"records", "models", "store", "scoring", "task", "journey", "tuning"}
         for room in ("stats", "power", "distributions")
     },
-    **{f"optimizer.{room}": {"search", "store", "models", "evaluate"} for room in ("baseline", "linear", "encoder")},
-    **{f"optimizer.{room}": {*OUTSIDE, "search"} for room in ("propose", "screening", "arrivals")},
-    "optimizer.lora": {"search", "store", "models", "evaluate"},
+    **{
+        f"optimizer.{room}": {"search", "store", "models", "evaluate"}
+        for room in ("baseline", "rivals.linear", "rivals.encoder")
+    },
+    **{f"optimizer.{room}": {*OUTSIDE, "search"} for room in ("propose", "proposals.screening", "engine.arrivals")},
+    "optimizer.rivals.lora": {"search", "store", "models", "evaluate"},
     "optimizer.verdict": {"search", "store", "models", "evaluate", "journey", "tuning"},
 }
-
-
-def module(name: str) -> str:
-    """Turn a file's name into its module's."""
-    return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 def imports(tree: ast.AST) -> set[str]:
@@ -161,17 +173,18 @@ def test_the_environment_is_read_by_models_alone() -> None:
     for name, tree in TREES.items():
         touched = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)} & {"environ", "getenv"}
 
-        rooms = {f"optimizer/{room}.py" for room in ("models", "importing", "faults", "cli")}
+        rooms = {f"optimizer/{room}.py" for room in ("models", "calls/litellm_import", "calls/faults", "cli")}
         assert not touched or name in rooms, name
 
 
 def test_the_test_split_is_out_of_reach_of_the_search() -> None:
     """No room that searches, proposes or shows demos names a test split."""
-    searching = ("search", "board", "grid", "surrogate", "pooled", "controls", "studies")
-    proposing = ("propose", "screening", "rounds", "slots", "program_search", "program_keeping", "program_rows")
-    training = ("baseline", "linear", "encoder", "lora", "provider_tuning", "ladder")
+    proposing = ("propose", "proposals/screening", "proposals/rounds", "database/slots")
+    programs = ("programs/search", "programs/keeping", "programs/rows")
+    training = ("baseline", *(f"rivals/{kind}" for kind in ("linear", "encoder", "lora", "provider_tuning", "ladder")))
     for name in (
-        *(f"optimizer/{room}.py" for room in (*searching, *proposing, *training)),
+        *ENGINE,
+        *(f"optimizer/{room}.py" for room in ("search", *proposing, *programs, *training)),
         "search_spaces/demos.py",
         "search_spaces/space.py",
     ):

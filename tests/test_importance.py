@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.problems import BareSpace, Params, Problem
-from optimizer.grid import Floats, Grid
-from optimizer.importance import importances, profiles, shares
+from optimizer.engine.grid import Floats, Grid
+from optimizer.engine.importance import importances, profiles, shares
+from optimizer.engine.surrogate import Draw, Surrogate
 from optimizer.search import Options, run
-from optimizer.surrogate import Draw, Surrogate
 from search_spaces.prompt import Example
 from search_spaces.space import Dimension, Facts, Space
 from tests.landscape import DEV, Landscape, space

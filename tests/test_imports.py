@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer import programs
 from optimizer.errors import DataError
 from optimizer.exports.yaml import write_yaml
 from optimizer.imports import Found, as_csv, columns, read_foreign
 from optimizer.preparing import Plan, prepare
-from optimizer.tables import read_table
+from optimizer.programs import adapters as programs
+from optimizer.rows.tables import read_table
 from search_spaces.prompt import Example, Message
 from tests.conftest import Command
 from tests.small_task import BUNDLED

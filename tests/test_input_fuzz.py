@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.cli import main
-from optimizer.tables import read_table
+from optimizer.rows.tables import read_table
 
 ROWS = 40
 TASK = """

@@ -575,7 +575,7 @@ def test_a_run_that_another_process_works_on_is_left_to_it(tmp_path: Path) -> No
     with pytest.raises(Interrupted):
         tune(task, db=tmp_path / "r.db", watch=watch)
     with subprocess.Popen(
-        [sys.executable, "-c", "from optimizer.owner import me; print(me(), flush=True); input()"],
+        [sys.executable, "-c", "from optimizer.database.owner import me; print(me(), flush=True); input()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -15,10 +15,10 @@ from optimizer import history, tune
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import Interrupted, PhrasetuneError, TaskError
 from optimizer.events import Event, Stage
-from optimizer.judge import Brief
-from optimizer.metrics import METRICS
 from optimizer.records import Completion, Kind, Request
-from optimizer.row_metrics import token_f1
+from optimizer.scores.judge import Brief
+from optimizer.scores.metrics import METRICS
+from optimizer.scores.row_metrics import token_f1
 from optimizer.scoring import summarise
 from optimizer.store import Store
 from optimizer.task import load_task

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optimizer.knowledge import most_telling, worth
+from optimizer.engine.knowledge import most_telling, worth
 
 
 def test_what_is_known_already_teaches_nothing() -> None:

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from optimizer import ladder
 from optimizer.baseline import Budget, Lesson, Rival
-from optimizer.encoder import load, train
+from optimizer.engine.studies import best_hyperparameters
 from optimizer.errors import InputError, ProviderError
-from optimizer.ladder import Outside
 from optimizer.records import Completion, Rung, TrainedModel
-from optimizer.rungs import best_on_dev, ladder_grid, left_out
+from optimizer.reports.rungs import best_on_dev, ladder_grid, left_out
+from optimizer.rivals import ladder
+from optimizer.rivals.encoder import load, train
+from optimizer.rivals.ladder import Outside
 from optimizer.scoring import METRICS
-from optimizer.studies import best_hyperparameters
 from optimizer.task import Baseline, Task, load_task
 from search_spaces.prompt import Example
 from tests.conftest import Command

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from optimizer.budget import Budget, Caps, Spent
+from optimizer.calls.faults import CallFailed, Fate
+from optimizer.calls.gateway import Pace
 from optimizer.errors import BudgetSpent, Interrupted, ModelError, ProviderError
-from optimizer.faults import CallFailed, Fate
-from optimizer.gateway import Pace
 from optimizer.ledger import Ledger
 from optimizer.records import Completion, Request
 from optimizer.store import Store

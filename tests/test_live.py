@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.live import LiveView
+from optimizer.commands.live import LiveView
 from tests.small_task import write_task
 
 ROOT = Path(__file__).resolve().parents[1]

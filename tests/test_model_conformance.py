@@ -9,7 +9,7 @@ import pytest
 from asking import LANES, answer, open_lane
 from server import ChatServer
 
-from optimizer.gateway import Pace
+from optimizer.calls.gateway import Pace
 from optimizer.ledger import Ledger
 from optimizer.models import Model, open_model
 from optimizer.records import Completion, Request

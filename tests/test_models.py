@@ -41,15 +41,15 @@ from server import (
     wrong_types,
 )
 
+from optimizer.calls.faults import CallFailed, Fate
+from optimizer.calls.gateway import AT_NOBODY, ATTEMPTS, DOUBTS, Gateway, Pace
+from optimizer.calls.litellm_import import import_litellm
+from optimizer.calls.prices import known_price
 from optimizer.embedded import EmbeddedModel, complete_text
 from optimizer.errors import ModelError, PhrasetuneError, ProviderError
 from optimizer.evaluate import Evaluator
-from optimizer.faults import CallFailed, Fate
-from optimizer.gateway import AT_NOBODY, ATTEMPTS, DOUBTS, Gateway, Pace
-from optimizer.importing import import_litellm
 from optimizer.ledger import Ledger
 from optimizer.models import Model, open_model, register_embedded
-from optimizer.prices import known_price
 from optimizer.records import Completion, Kind, Request, Run
 from optimizer.scoring import METRICS
 from optimizer.store import Store
@@ -652,7 +652,7 @@ def test_an_unknown_price_is_none(name: str) -> None:
 def test_a_price_is_read_without_loading_litellm() -> None:
     """Nor is LiteLLM loaded for the embedded model."""
     code = (
-        "import sys; from optimizer.models import open_model; from optimizer.prices import known_price;"
+        "import sys; from optimizer.models import open_model; from optimizer.calls.prices import known_price;"
         "print(known_price('openai/gpt-4o-mini'), open_model('embedded').price, 'litellm' in sys.modules)"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.money import bill, break_even
+from optimizer.evidence.money import bill, break_even
 from optimizer.records import Bill, Contender
 
 

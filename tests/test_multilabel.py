@@ -12,13 +12,13 @@ from server import ChatServer, says
 
 from optimizer import history, predict, tune
 from optimizer.baseline import Budget, Lesson
+from optimizer.engine.studies import best_hyperparameters
 from optimizer.errors import DataError, TaskError
-from optimizer.linear import Refit, load, train
-from optimizer.metrics import get_metric
 from optimizer.preparing import prepare
+from optimizer.rivals.linear import Refit, load, train
+from optimizer.scores.metrics import get_metric
 from optimizer.scoring import summarise
 from optimizer.store import Store
-from optimizer.studies import best_hyperparameters
 from optimizer.task import Task
 from optimizer.task_rows import several_of
 from search_spaces.prompt import Example

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from server import ChatServer, Fault
 
-from optimizer.direct import Direct, Endpoint
+from optimizer.calls.direct import Direct, Endpoint
 from optimizer.errors import ProviderError
 from optimizer.events import Destination
 from optimizer.models import open_model

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.overlap import THRESHOLD, audit, same_inputs
 from optimizer.records import Dataset
+from optimizer.rows.overlap import THRESHOLD, audit, same_inputs
 from search_spaces.prompt import Example
 
 

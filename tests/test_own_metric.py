@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from optimizer import PromptClassifier, Watch, history, make_task, own_metric, predict, tune
+from optimizer import PromptClassifier, Watch, history, make_task, predict, tune
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import InputError, Interrupted, TaskError
 from optimizer.events import Decided
 from optimizer.preparing import Plan, prepare
 from optimizer.records import Kind
+from optimizer.scores import own_metric
 from optimizer.scoring import feedback, score
 from optimizer.task import Task, check_task
 from search_spaces.prompt import Example

@@ -15,15 +15,15 @@ import pytest
 from server import ChatServer, Latency, says, status
 
 from optimizer import load_task, make_task, plan
+from optimizer.calls.gateway import Pace
+from optimizer.commands.options import changed
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import ModelError, TaskError
 from optimizer.events import Destination, Notice
-from optimizer.gateway import Pace
-from optimizer.options import changed
 from optimizer.planning import Estimate, Probe, Terms, estimate
-from optimizer.planning_tables import basis, caps_text, estimate_grid, probe_text
 from optimizer.preparing import Plan, held_calls, prepare
 from optimizer.records import Completion
+from optimizer.reports.planning_tables import basis, caps_text, estimate_grid, probe_text
 from optimizer.task_sections import PROPOSER, Baseline
 from optimizer.watch import Watch
 from tests.conftest import Command

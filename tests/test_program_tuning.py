@@ -22,11 +22,11 @@ import pytest
 from server import ChatServer, Latency
 
 from optimizer import PromptSearch, history
-from optimizer.adapted import adapt
-from optimizer.clerk import Clerk
+from optimizer.calls.clerk import Clerk
 from optimizer.errors import Interrupted, ProviderError, TaskError
 from optimizer.events import Event, Notice
-from optimizer.program_tuning import TunedProgram, tune_program
+from optimizer.programs.adapted import adapt
+from optimizer.programs.tuning import TunedProgram, tune_program
 from optimizer.records import Completion, Request
 from optimizer.store import Store
 from optimizer.task import load_task

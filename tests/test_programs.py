@@ -15,7 +15,7 @@ from dspy.utils import DummyLM
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from optimizer.programs import (
+from optimizer.programs.adapters import (
     NAMES,
     AdapterTemplate,
     adapter_templates,

@@ -13,13 +13,17 @@ from threading import Event as Event_
 import pytest
 from server import ChatServer, status
 
-from optimizer import history, propose, rounds, slots, tune, wordings
-from optimizer.arrivals import View
+from optimizer import history, propose, tune
+from optimizer.database import slots
+from optimizer.database.slots import Lineage, Round
+from optimizer.engine.arrivals import View
 from optimizer.errors import InputError, Interrupted, ProviderError
 from optimizer.events import Event, Notice, Stage
-from optimizer.grounding import grounds, screen
 from optimizer.ledger import Ledger
 from optimizer.preparing import prepare
+from optimizer.proposals import rounds, wordings
+from optimizer.proposals.grounding import grounds, screen
+from optimizer.proposals.screening import LONGEST, Screen, copies
 from optimizer.propose import (
     CAUTION,
     INSTRUCTION,
@@ -34,8 +38,6 @@ from optimizer.propose import (
     reflections,
 )
 from optimizer.records import Completion, Kind, Outcome, Request, Run, State, Trial
-from optimizer.screening import LONGEST, Screen, copies
-from optimizer.slots import Lineage, Round
 from optimizer.store import Store
 from optimizer.task import load_task
 from optimizer.task_sections import ModelSpec, Proposer

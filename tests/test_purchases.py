@@ -9,8 +9,8 @@ from threading import Thread
 
 import pytest
 
-from optimizer import purchases
 from optimizer.budget import Spent
+from optimizer.database import completions
 from optimizer.records import Completion
 from optimizer.store import Store
 
@@ -70,7 +70,7 @@ def test_two_that_start_at_once_take_a_lost_call_as_paid_once(tmp_path: Path, mo
 
     with Store(path, create=True) as store:
         store.claim(1, "m", {"a": CALL})
-        monkeypatch.setattr(purchases, "alive", looked_up)
+        monkeypatch.setattr(completions, "alive", looked_up)
         store.bury()
         others[0].join()
 

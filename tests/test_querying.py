@@ -12,7 +12,7 @@ import pytest
 from optimizer.embedded import EmbeddedModel
 from optimizer.errors import DataError
 from optimizer.preparing import prepare
-from optimizer.tables import read_table
+from optimizer.rows.tables import read_table
 from optimizer.task import load_task
 from tests.conftest import Command
 from tests.small_task import write_task

@@ -14,8 +14,8 @@ from server import ChatServer, Fault, says, status
 from optimizer.comparing import Named, side_by_side
 from optimizer.errors import BudgetSpent, InputError, Interrupted, ProviderError
 from optimizer.rechecking import Rechecked, recheck
-from optimizer.rechecking_tables import record, sentences
 from optimizer.records import Run
+from optimizer.reports.rechecking_tables import record, sentences
 from optimizer.store import Store
 from optimizer.watch import Watch
 from tests.conftest import Command

@@ -7,8 +7,9 @@ import pytest
 import scipy.stats
 from numpy.typing import NDArray
 
-from optimizer import repeats, stats
-from optimizer.repeats import flip_rate, noise_from_flips, noise_from_repeats
+from optimizer import stats
+from optimizer.evidence import repeats
+from optimizer.evidence.repeats import flip_rate, noise_from_flips, noise_from_repeats
 
 Floats = NDArray[np.float64]
 

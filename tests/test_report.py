@@ -18,9 +18,9 @@ from optimizer.pages.figures import best_so_far, figures
 from optimizer.pages.mistakes import rows_grid, squares
 from optimizer.pages.page import page
 from optimizer.pages.plot import Scale, round_steps, scores
-from optimizer.plain import trial_record, trials_csv, verdict_record
 from optimizer.records import Kind, Outcome, State
 from optimizer.report import best_first, changes, changes_grid, dollars, percent, prompt_diff, trials_grid
+from optimizer.reports.plain import trial_record, trials_csv, verdict_record
 from search_spaces.prompt import Example
 from tests.small_task import write_task
 

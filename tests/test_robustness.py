@@ -12,12 +12,12 @@ import pytest
 
 from optimizer import history, tune
 from optimizer.contenders import BEST, RIVAL
-from optimizer.findings_tables import grids
-from optimizer.metrics import METRICS
+from optimizer.evidence.robustness import NOISE, ROWS, measure, most_calls, noisy, reworked, sentence
 from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import prepare
 from optimizer.records import Kind, Outcome
-from optimizer.robustness import NOISE, ROWS, measure, most_calls, noisy, reworked, sentence
+from optimizer.reports.findings_tables import grids
+from optimizer.scores.metrics import METRICS
 from optimizer.task import load_task
 from search_spaces.prompt import Example
 from search_spaces.space import Space, Value

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from optimizer import objects, sampling
-from optimizer.cells import LONGEST, MOST_COLUMNS
 from optimizer.cli import main
 from optimizer.errors import DataError
 from optimizer.preparing import prepare
-from optimizer.sampling import Draw, Sample
-from optimizer.tables import read_table
+from optimizer.rows import objects, sampling
+from optimizer.rows.cells import LONGEST, MOST_COLUMNS
+from optimizer.rows.sampling import Draw, Sample
+from optimizer.rows.tables import read_table
 from optimizer.task import load_task
 from optimizer.task_rows import read_rows
 

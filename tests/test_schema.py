@@ -6,7 +6,7 @@ import re
 import sqlite3
 from pathlib import Path
 
-from optimizer.schema import markdown, relations
+from optimizer.database.schema import markdown, relations
 from optimizer.store import Store
 from tests.conftest import Command
 

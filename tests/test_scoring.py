@@ -15,9 +15,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from optimizer import row_metrics, scoring, set_metrics, stats
+from optimizer import scoring, stats
 from optimizer.errors import DataError, TaskError
 from optimizer.records import Kind, Outcome
+from optimizer.scores import row_metrics, set_metrics
 from optimizer.scoring import METRICS, Metric
 from search_spaces.prompt import Example
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.board import CALLS_A_ROW
+from optimizer.engine.board import CALLS_A_ROW
 from optimizer.errors import BudgetSpent, InputError
 from optimizer.events import BlockScored, Decided, Event, TrialEnded
 from optimizer.records import Kind, Outcome, Run, State, Trial

@@ -17,8 +17,8 @@ from urllib.parse import quote, quote_plus
 import pytest
 from server import ChatServer, Fault, status
 
+from optimizer.calls.faults import one_line
 from optimizer.errors import ModelError, TaskError
-from optimizer.faults import one_line
 from optimizer.models import open_model
 from optimizer.task import load_task
 from tests.small_task import write_task

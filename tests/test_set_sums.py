@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score, f1_score
 
-from optimizer import label_sets, scoring
+from optimizer import scoring
 from optimizer.errors import TaskError
-from optimizer.metrics import METRICS, Metric, get_metric
 from optimizer.records import Outcome
+from optimizer.scores import label_sets
+from optimizer.scores.metrics import METRICS, Metric, get_metric
 from search_spaces.prompt import Example
 
 LABELS = ["bug", "billing", "praise", "how to"]
@@ -62,7 +63,7 @@ def test_an_unread_answer_costs_bleu_and_chrf() -> None:
 def test_without_sacrebleu_the_metric_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line names the extra."""
     monkeypatch.setitem(__import__("sys").modules, "sacrebleu.metrics", None)
-    from optimizer import translation
+    from optimizer.scores import translation
 
     translation._scorers.cache_clear()
     with pytest.raises(TaskError, match=r"need the package sacrebleu.*pip install \"phrasetune\[translation\]\""):

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.programs import adapter_templates
+from optimizer.programs.adapters import adapter_templates
 from search_spaces import space as room
 from search_spaces.demos import ORDERS, STRATEGIES
 from search_spaces.opening import DimensionError, load_space

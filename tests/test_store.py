@@ -20,11 +20,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer import opening
+from optimizer.database import opening
+from optimizer.database.opening import APPLICATION_ID
 from optimizer.errors import InputError, StoreError
 from optimizer.exports.files import Target, write_bytes
-from optimizer.opening import APPLICATION_ID
-from optimizer.querying import query_rows
 from optimizer.records import (
     Comparison,
     Completion,
@@ -39,8 +38,9 @@ from optimizer.records import (
     Trial,
     Verdict,
 )
+from optimizer.rows.querying import query_rows
+from optimizer.rows.texts import lines
 from optimizer.store import _ADD_UP, Store
-from optimizer.texts import lines
 from search_spaces.prompt import Example, Prompt, Settings
 
 ROOT = Path(__file__).resolve().parents[1]

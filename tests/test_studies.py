@@ -7,9 +7,17 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
+from optimizer.engine.studies import (
+    Declared,
+    PooledSampler,
+    best_hyperparameters,
+    control,
+    distribution,
+    frozen_trial,
+    mixed,
+)
 from optimizer.errors import InputError
 from optimizer.records import Kind, Outcome, State, Trial
-from optimizer.studies import Declared, PooledSampler, best_hyperparameters, control, distribution, frozen_trial, mixed
 from search_spaces.space import Dimension
 from tests.landscape import space
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from optimizer.grid import Codes, Floats, Grid
-from optimizer.surrogate import Surrogate
+from optimizer.engine.grid import Codes, Floats, Grid
+from optimizer.engine.surrogate import Surrogate
 from search_spaces.space import Dimension, Facts, Space
 
 SPACE = Space(

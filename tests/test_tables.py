@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from optimizer.errors import DataError
-from optimizer.tables import Table, read_table, table_from
+from optimizer.rows.tables import Table, read_table, table_from
 
 ROWS = ({"text": "Ünïcode, “quotes” and a\nbreak", "label": "a"}, {"text": 'say "hi"', "label": "b"})
 

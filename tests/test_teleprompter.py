@@ -14,9 +14,9 @@ from dspy.utils import DummyLM
 from server import ChatServer, Latency
 
 from optimizer import PromptSearch
-from optimizer.adapted import AdaptedPredict, adapt
 from optimizer.errors import BudgetSpent, InputError
-from optimizer.program_runs import Judged, MetricError
+from optimizer.programs.adapted import AdaptedPredict, adapt
+from optimizer.programs.runs import Judged, MetricError
 from optimizer.records import Completion, Kind, Request
 from optimizer.report import percent
 

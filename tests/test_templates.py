@@ -21,7 +21,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from optimizer.programs import NAMES, adapter_templates
+from optimizer.programs.adapters import NAMES, adapter_templates
 from search_spaces.prompt import Example, Message, Prompt, Slot, Turn, fill
 from search_spaces.templates import BUILT_IN, Template, format_note, label_lines, match_label, text_template, turn
 from tests.conftest import Command

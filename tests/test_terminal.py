@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 from rich.cells import cell_len
 
-from optimizer.grids import Grid
-from optimizer.terminal import out_grid
+from optimizer.commands.terminal import out_grid
+from optimizer.reports.grids import Grid
 
 LONG = "AUC of texts (0.5: alike), distance of labels (0: alike)"
 DRIFT = Grid(

@@ -11,20 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from optimizer import history, linear, together, tune
+from optimizer import history, tune
 from optimizer.baseline import Budget, Lesson, Rival
-from optimizer.cascade import Answered, Chosen, choose, detail, front, known, sentence
 from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, PICKED, RIVAL, SEED
+from optimizer.engine.studies import best_hyperparameters
 from optimizer.events import Event, Stage
+from optimizer.evidence import together
+from optimizer.evidence.cascade import Answered, Chosen, choose, detail, front, known, sentence
 from optimizer.findings import Cascade
-from optimizer.metrics import METRICS
 from optimizer.pages.figures import cascade as draw_cascade
 from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import prepare
 from optimizer.records import Dataset, Kind, Outcome, Verdict
 from optimizer.report import percent
+from optimizer.rivals import linear
+from optimizer.scores.metrics import METRICS
 from optimizer.store import Store
-from optimizer.studies import best_hyperparameters
 from optimizer.verdict import Entry, decide
 from optimizer.watch import Watch
 from search_spaces.prompt import Example, Prompt

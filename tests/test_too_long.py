@@ -14,9 +14,9 @@ from server import ChatServer
 
 from optimizer import tune
 from optimizer.budget import Spent, too_long
+from optimizer.calls.prices import known_context
 from optimizer.ledger import Ledger
 from optimizer.models import open_model
-from optimizer.prices import known_context
 from optimizer.records import Request
 from optimizer.store import Store
 from search_spaces.prompt import Message, Settings

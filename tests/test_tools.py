@@ -19,12 +19,12 @@ from urllib.error import URLError
 import pytest
 
 from optimizer import history, make_task
+from optimizer.database.mirror import NOTE_PART, note
+from optimizer.database.schema import relations
 from optimizer.errors import InputError
-from optimizer.handed import as_table
-from optimizer.mirror import NOTE_PART, note
 from optimizer.preparing import prepare
 from optimizer.records import State
-from optimizer.schema import relations
+from optimizer.rows.handed import as_table
 from tests.recorded import Tried, write_run
 from tests.small_task import BUNDLED
 

@@ -17,15 +17,15 @@ import pytest
 from click.testing import CliRunner
 
 from optimizer import Tuned, Watch, add_wording, export, history, tune
-from optimizer.board import searched as searched_rows
 from optimizer.cli import main
+from optimizer.database.owner import me
+from optimizer.engine.board import searched as searched_rows
+from optimizer.engine.studies import Declared, distribution
 from optimizer.errors import InputError, Interrupted
 from optimizer.events import Decided, Event, Stage
-from optimizer.owner import me
 from optimizer.records import State, Trial, Wording
 from optimizer.search import Found, Hooks, Options, run
 from optimizer.store import Store
-from optimizer.studies import Declared, distribution
 from search_spaces.opening import DimensionError
 from search_spaces.prompt import Prompt
 from search_spaces.space import Space

@@ -10,14 +10,15 @@ from threading import Event as Signal
 import pytest
 from server import ChatServer, status
 
-from optimizer import tune, worked
+from optimizer import tune
 from optimizer.errors import Interrupted, ProviderError, TaskError
 from optimizer.evaluate import Evaluator
 from optimizer.events import Event, Notice, Stage
-from optimizer.grounding import screen
 from optimizer.ledger import Ledger
 from optimizer.preparing import prepare
 from optimizer.prompt_text import as_text
+from optimizer.proposals import worked
+from optimizer.proposals.grounding import screen
 from optimizer.records import Completion, Request
 from optimizer.store import Store
 from optimizer.task import load_task

@@ -29,7 +29,7 @@ NO_SETTINGS = "It is without temperature and max_tokens; give them to dspy.LM."
 
 
 def _draft(winner: Winner) -> Draft:
-    from optimizer import programs
+    from optimizer.programs import adapters
 
     prompt = winner.prompt
     fixed_turns(winner)
@@ -39,13 +39,13 @@ def _draft(winner: Winner) -> Draft:
                 f"field {name!r} cannot be a field of a DSPy signature; only Python names are allowed, without a "
                 "leading underscore. Rename the column, or export as messages or python. Nothing was left behind."
             )
-    exact = prompt.template in programs.NAMES
+    exact = prompt.template in adapters.NAMES
     laid_out = prompt if exact else replace(prompt, template="dspy-chat")
     try:
-        files = programs.program_files(laid_out)
+        files = adapters.program_files(laid_out)
     except Exception as error:
         raise _refused(error) from error
-    renderer = winner.renderer if exact else Renderer(programs.adapter_templates())
+    renderer = winner.renderer if exact else Renderer(adapters.adapter_templates())
     return Draft(
         files,
         replace(winner, prompt=laid_out, renderer=renderer),
@@ -63,11 +63,11 @@ def _refused(error: Exception) -> ExportError:
 
 
 def _read(path: Path, _: Draft) -> Render:
-    from optimizer import programs
+    from optimizer.programs import adapters
 
     def render(inputs: Mapping[str, str]) -> Messages:
         try:
-            return [message.to_dict() for message in programs.render_program(str(path), inputs)]
+            return [message.to_dict() for message in adapters.render_program(str(path), inputs)]
         except Exception as error:
             raise _refused(error) from error
         finally:
@@ -85,7 +85,7 @@ def _state_fault(state: dict[str, object], prompt: Prompt) -> str:
 
     DSPy cleans an instruction as Python cleans a docstring, and writes its own where there is none.
     """
-    from optimizer.programs import signature_texts
+    from optimizer.programs.adapters import signature_texts
 
     signature, demos = state["signature"], state["demos"]
     assert isinstance(signature, dict)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from optimizer.database_files import page_size
+from optimizer.database.sqlite_files import page_size
 from optimizer.errors import ExportError
 
 # Device names on Windows, with any extension: https://learn.microsoft.com/windows/win32/fileio/naming-a-file

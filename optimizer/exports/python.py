@@ -15,11 +15,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from optimizer import calibration, label_sets
 from optimizer.errors import ExportError
 from optimizer.exports.literals import Value, literal
 from optimizer.exports.parts import NUMBER_PART, Pool, cut_pool, parts, tokens
 from optimizer.exports.proof import NASTY, Draft, Exporter, Render, Winner, is_fixed, sentences
+from optimizer.scores import calibration, label_sets
 from search_spaces import demos, templates
 from search_spaces.prompt import Prompt
 from search_spaces.rendering import Renderer

@@ -21,8 +21,8 @@ from optimizer.imports.conversations import read_conversations
 from optimizer.imports.dspy import is_program, read_program
 from optimizer.imports.found import Found, as_csv, columns
 from optimizer.imports.promptfoo import is_configuration, read_configuration
-from optimizer.tables import check_file
-from optimizer.texts import whole
+from optimizer.rows.tables import check_file
+from optimizer.rows.texts import whole
 
 __all__ = ["Found", "as_csv", "columns", "read_foreign"]
 

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 
-from optimizer.cells import as_text
 from optimizer.errors import DataError
 from optimizer.imports.found import Found, Row
-from optimizer.objects import json_lines
 from optimizer.phrases import counted
+from optimizer.rows.cells import as_text
+from optimizer.rows.objects import json_lines
 
 SYSTEM = ("system", "developer")
 # How Evals marks examples within system messages.

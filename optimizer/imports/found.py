@@ -55,7 +55,7 @@ def columns(rows: Iterable[Row]) -> list[str]:
 
 
 def as_csv(rows: Sequence[Row]) -> bytes:
-    """Write rows as `optimizer.tables` reads them."""
+    """Write rows as `optimizer.rows.tables` reads them."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns(rows), restval="", lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writeheader()

@@ -1,5 +1,5 @@
 -- results.db, version 4: a completion has a number that outcomes point at, each text stands once, a trial knows what its
--- answers cost, and damage to an answer is noticed. `packed` and `checksum` are functions of optimizer/opening.py.
+-- answers cost, and damage to an answer is noticed. `packed` and `checksum` are functions of optimizer/database/opening.py.
 BEGIN IMMEDIATE;
 
 DROP VIEW rows_the_winner_broke;

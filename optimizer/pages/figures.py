@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from optimizer.curve_tables import ONCE, drawn_once
 from optimizer.findings import Cascade
 from optimizer.pages.plot import RIGHT, Figure, Plot, Scale, amounts, round_steps, scores
 from optimizer.pages.story import Story, Walk
 from optimizer.records import Contender, Importance, LearningCurve, State, Trial, Verdict
 from optimizer.report import dollars, percent, spread
+from optimizer.reports.curve_tables import ONCE, drawn_once
 
 LEFT, TOP, BOTTOM = 48, 12, 250
 NAMES = 190  # where the names beside a picture end

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optimizer.contenders import BEST, RIVAL, SEED
-from optimizer.grids import Grid
 from optimizer.pages.story import Story
 from optimizer.records import Contender, Outcome
+from optimizer.reports.grids import Grid
 from search_spaces.prompt import Example
 
 WIDEST = 20  # labels that a square of them can have and still be read

@@ -14,13 +14,9 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from optimizer import curve_tables, findings_tables
-from optimizer.front_tables import constraints_grids, front_grid
-from optimizer.grids import Grid, visible
 from optimizer.pages.figures import figures
 from optimizer.pages.mistakes import confusions, rows_grid, squares
 from optimizer.pages.story import Story
-from optimizer.plain import run_record, trial_record, verdict_record
 from optimizer.records import Run
 from optimizer.report import (
     best_first,
@@ -34,6 +30,10 @@ from optimizer.report import (
     verdict_grid,
     worth_grids,
 )
+from optimizer.reports import curve_tables, findings_tables
+from optimizer.reports.front_tables import constraints_grids, front_grid
+from optimizer.reports.grids import Grid, visible
+from optimizer.reports.plain import run_record, trial_record, verdict_record
 
 if TYPE_CHECKING:
     import jinja2

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from optimizer.front import Held
-from optimizer.grids import Section
 from optimizer.records import Ablation, Importance, Run, Trial, Verdict
 from optimizer.report import Change
+from optimizer.reports.grids import Section
 from search_spaces.prompt import Example
 
 

@@ -24,7 +24,7 @@ CRASHED = 86  # exit code of a child that broke off as told
 
 def break_off(at: int, *, after: bool) -> None:
     """Let this process end at its n-th commit, counted from 1, before or after it; else it leaves their number."""
-    from optimizer.purchases import Purchases
+    from optimizer.database.completions import Purchases
 
     whole = Purchases.together
     commits = 0
@@ -70,7 +70,7 @@ def run(job: dict[str, Any]) -> NoReturn:
 # What a run imports only when it comes to it: two thirds of its time, if each child did so.
 LATE = (
     "alembic.command",
-    "optimizer.programs",
+    "optimizer.programs.adapters",
     "sklearn.feature_extraction.text",
     "sklearn.linear_model",
     "sklearn.pipeline",
@@ -82,17 +82,17 @@ LATE = (
 def warm() -> None:
     """Import what a run imports; no thread may be alive when a child is forked."""
 
+    import optimizer.calls.direct
+    import optimizer.calls.litellm_import
     import optimizer.cli
-    import optimizer.direct
-    import optimizer.importing
+    import optimizer.commands.live
+    import optimizer.database.mirror
+    import optimizer.engine.pooled
     import optimizer.journey
-    import optimizer.live
-    import optimizer.mirror
     import optimizer.models
-    import optimizer.pooled
     import optimizer.report
 
-    optimizer.importing.import_litellm()
+    optimizer.calls.litellm_import.import_litellm()
     for name in LATE:
         import_module(name)
 

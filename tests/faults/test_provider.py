@@ -30,10 +30,10 @@ from server import (
     wrong_types,
 )
 
-from optimizer.direct import Direct, Endpoint
+from optimizer.calls.direct import Direct, Endpoint
+from optimizer.calls.gateway import Pace
 from optimizer.errors import ProviderError
 from optimizer.events import Destination
-from optimizer.gateway import Pace
 from optimizer.ledger import Ledger
 from optimizer.records import Request
 from optimizer.store import Store

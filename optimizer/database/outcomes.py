@@ -1,0 +1,67 @@
+"""results.db: how outcomes stand in it, each beside the completion that it was read from, and their checksums.
+
+Knows nothing of whose outcomes they are.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from optimizer.database.completions import completion, unpacked
+from optimizer.database.opening import checksum
+from optimizer.records import Kind, Outcome
+
+# An outcome's price and text stand with its completion.
+ANSWERED = "c.*, o.version, o.fingerprint"
+BOUGHT = "LEFT JOIN completions c ON c.id = a.completion LEFT JOIN origins o ON o.id = c.origin"
+
+
+def outcome_row(outcome: Outcome, known: Mapping[str, tuple[int, str]]) -> tuple[object, ...]:
+    """Example, kind, score, answer and completion; an answer that is the whole text is not written again."""
+    number, text = known.get(outcome.completion_key, (None, None))
+    whole = outcome.answer == text and outcome.kind in _READ
+    return (outcome.example_id, outcome.kind.value, outcome.score, None if whole else outcome.answer, number)
+
+
+def outcomes_checksum(outcomes: Sequence[Outcome], known: Collection[str]) -> int:
+    """Sum up what was measured, in the order in which it is read."""
+    return checksum(
+        *(
+            (
+                o.example_id,
+                o.kind.value,
+                _real(o.score),
+                o.answer,
+                o.completion_key if o.completion_key in known else "",
+            )
+            for o in sorted(outcomes, key=lambda outcome: outcome.example_id)
+        )
+    )
+
+
+def _real(score: float | None) -> float | None:
+    return None if score is None else float(score)
+
+
+def check(whose: str, found: Sequence[Outcome], wanted: Sequence[sqlite3.Row]) -> None:
+    """Raise ValueError unless the outcomes read are those that were written."""
+    keys = {outcome.completion_key for outcome in found}
+    if any(row["checksum"] not in (None, outcomes_checksum(found, keys)) for row in wanted):
+        raise ValueError(f"the outcomes of {whose} do not fit their checksum")
+
+
+_READ = (Kind.RIGHT, Kind.WRONG)  # kinds of which an answer could be read
+
+
+def outcome(row: sqlite3.Row) -> Outcome:
+    """Read an outcome with its completion; a damaged one raises ValueError."""
+    found = Outcome(row["example"], Kind(row["kind"]), row["score"], row["answer"])
+    if row["completion"] is None:
+        return found
+    bought = completion(row)
+    tokens = bought.prompt_tokens + bought.completion_tokens
+    answer = bought.text if found.answer is None and found.kind in _READ else found.answer
+    found = replace(found, answer=answer, completion_key=unpacked(row["key"]), tokens=tokens, cost=bought.cost)
+    return replace(found, seconds=bought.seconds, text=bought.text, prompt_tokens=bought.prompt_tokens)

@@ -1,0 +1,75 @@
+"""The winner with one ingredient at a time set back to the seed prompt's: what each is worth beside all the others.
+
+Says which prompts these are, buys their answers if the caps allow, and compares on the same dev rows. The prompts are
+no trials of the search: none of them can win. The winner was chosen on these rows, so the differences flatter it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from optimizer.engine.grid import Fixed
+from optimizer.errors import BudgetSpent
+from optimizer.evaluate import Evaluator
+from optimizer.records import Ablation, Trial
+from optimizer.scoring import compare
+from search_spaces.prompt import Example, Prompt
+from search_spaces.space import Space, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """The winner with one dimension set back."""
+
+    dimension: str
+    winner_value: Value
+    seed_value: Value
+    prompt: Prompt
+
+
+def variants(space: Space, winner: Trial) -> list[Variant]:
+    """List the winner's variants, one for each dimension whose value is not the seed prompt's.
+
+    A dimension that does not apply to the seed prompt has a seed value all the same; one that applies only once
+    another is set back gets it.
+    """
+    chosen = {d.name: winner.params.get(d.name, d.seed) for d in space.dimensions}
+    return [
+        Variant(d.name, chosen[d.name], d.seed, space.build(space.choose(Fixed({**chosen, d.name: d.seed}))))
+        for d in space.dimensions
+        if d.name in winner.params and chosen[d.name] != d.seed
+    ]
+
+
+def ablate(
+    space: Space, winner: Trial, evaluate: Evaluator, rows: Sequence[Example], seed: int
+) -> tuple[tuple[Ablation, ...], str]:
+    """Answer all dev rows with the winner and with each of its variants.
+
+    Returns
+    -------
+    tuple
+        What each dimension is worth in the winner, and why some or all were left out, or an empty text.
+    """
+    left = variants(space, winner)
+    if not left:
+        return (), ""
+    cells = [(prompt, row) for prompt in (winner.prompt, *(v.prompt for v in left)) for row in rows]
+    if lacking := evaluate.ledger.budget.lacking(evaluate.reckon(cells, winner.outcomes)):
+        return (), lacking
+    examples = {row.id: row for row in rows}
+    found: list[Ablation] = []
+    try:
+        # The winner may lack rows; and if it is calibrated, it reads all of them at once, as its variants do.
+        whole = evaluate.rows(winner.prompt, rows)
+        for place, variant in enumerate(left):
+            outcomes = evaluate.rows(variant.prompt, rows)
+            c = compare(evaluate.metric, whole, outcomes, examples, np.random.default_rng([seed, place, 2]))
+            values = variant.winner_value, variant.seed_value
+            found.append(Ablation(variant.dimension, *values, c.difference, *c.interval, c.p_value))
+    except BudgetSpent as spent:
+        return tuple(found), str(spent)
+    return tuple(found), ""

@@ -1,0 +1,196 @@
+"""After the search: the rival is trained, the sealed rows are opened once, and a verdict is come to.
+
+Hands the parts to each other. What they find is found by `ladder`, `verdict`, `money`, `inquiry` and `growing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+
+from optimizer import search, verdict
+from optimizer.baseline import Budget, Lesson, Rival
+from optimizer.budget import Spent
+from optimizer.calling import pace
+from optimizer.contenders import BEST, RIVAL, SEED, rivalled
+from optimizer.engine.studies import best_hyperparameters
+from optimizer.errors import BudgetSpent
+from optimizer.evaluate import Evaluator
+from optimizer.evidence import money
+from optimizer.evidence.inquiry import Inquiry
+from optimizer.ledger import Ledger
+from optimizer.models import Model
+from optimizer.preparing import Plan, bounded
+from optimizer.proposals import wordings
+from optimizer.records import Outcome, Trial, Verdict
+from optimizer.rivals import ladder
+from optimizer.rivals.growing import Growth
+from optimizer.rivals.provider_tuning import Means
+from optimizer.scores.judge import Judge
+from optimizer.store import Store
+
+
+@dataclass
+class Conclusion:
+    """How a run ends.
+
+    Parameters
+    ----------
+    plan, evaluate, store
+        The run's own.
+    run
+        Its number in the store.
+    stage
+        Announces a part; stops the run if that is wanted.
+    judge
+        Scores all contenders, if it is not the metric that does.
+    helpers
+        Who has bought what helped the search beside the judge: wordings, and reasoning about training rows.
+    """
+
+    plan: Plan
+    evaluate: Evaluator
+    store: Store
+    run: int
+    stage: Callable[[str, str], None]
+    judge: Judge | None = None
+    helpers: Sequence[Ledger] = ()
+
+    def reach(self, found: search.Found) -> tuple[Verdict | None, str]:
+        """Come to a verdict, and say why the run ended; None if the budget does not cover the test rows."""
+        with ExitStack() as ledgers:
+            return self._reach(found, ledgers)
+
+    def _reach(self, found: search.Found, ledgers: ExitStack) -> tuple[Verdict | None, str]:
+        worked = self.evaluate.ledger.budget.worked()
+        aside = self._aside()
+        known = self.store.ladder(self.run)
+        # A run that is resumed has trained those in the time that it had worked before, as far as it wrote that down.
+        searched = max(0.0, worked - sum(rung.trained.seconds for rung in known if rung.trained))
+        outside = self._outside(ledgers)
+        rival = ladder.climb(self.plan.task, self._lesson(), known, outside)
+        trials = self._trials(found)
+        inquiry = self._inquiry(trials, rival)
+        if more := len(self.plan.unlabelled):
+            self.stage("distillation", f"labelling {more} rows for the baseline")
+            inquiry.distil()
+        if calls := self.plan.task.verdict.tuned_search:
+            self.stage("tuned search", f"a prompt for the tuned model, by up to {calls:,} answers")
+            inquiry.search_again(self._tuned(outside))
+        self.stage("verdict", f"opening the {len(self.plan.data.test)} sealed test rows")
+        try:
+            ruling = self._decide(trials, rival, inquiry)
+        except BudgetSpent as spent:
+            return None, f"{found.reason}; no verdict: {spent}"
+        ruling = replace(self._weigh(ruling, found, (searched, aside)), ladder=self.store.weightless(self.run))
+        ruling, lacking = self._look(ruling, rival, inquiry)
+        self.store.save_verdict(self.run, ruling)
+        return ruling, "; ".join([found.reason, *bounded(self.plan), *lacking])
+
+    def _look(self, ruling: Verdict, rival: Rival, inquiry: Inquiry) -> tuple[Verdict, list[str]]:
+        """Add what stands beside the scores, and say what of it the budget did not cover.
+
+        What the task has named comes first: the learning curve may take what is left.
+        """
+        self.stage("findings", "looking at other rows, and at what the rows are good for")
+        noted, said = inquiry.findings(ruling)
+        growth = Growth(self.plan, self.evaluate, rival, self.stage)
+        grown, overtakes = growth.measure(ruling)
+        noted = replace(noted, elsewhere=(*noted.elsewhere, *inquiry.learned(ruling)))
+        sentence = " ".join(filter(None, [ruling.sentence, overtakes, said]))
+        return replace(ruling, findings=noted, curve=grown, sentence=sentence), [*inquiry.lacking, *growth.lacking]
+
+    def _inquiry(self, trials: dict[str, Trial], rival: Rival) -> Inquiry:
+        """Prepare to look into what stands beside the scores."""
+        space = wordings.entered(self.store, self.run, self.plan.space)
+        return Inquiry(self.plan, self.evaluate, trials, rival, space)
+
+    def _trials(self, found: search.Found) -> dict[str, Trial]:
+        """The prompts that are judged."""
+        seed, best = found.trials[0], found.best
+        return {SEED: seed} | ({BEST: best} if best.number != seed.number else {})
+
+    def _outside(self, ledgers: ExitStack) -> ladder.Outside:
+        """Let the kinds that cost money be bought from the budget of the run."""
+        ours = self.evaluate.ledger
+
+        def buy(model: Model) -> Ledger:
+            how = pace(model, self.plan.task.model)
+            ledger = Ledger(model, ours.book, self.run, ours.budget, how, ours.stop, ours.notice)
+            ledgers.callback(ledger.close)
+            return ledger
+
+        means = Means(self.store, self.run, ours.budget, ours.stop.wait, ours.notice)
+        return ladder.Outside(self.stage, partial(self.store.save_rung, self.run), buy, means)
+
+    def _tuned(self, outside: ladder.Outside) -> Evaluator | None:
+        """Ask the model that the provider has tuned, if it has."""
+        tuned = [rung.trained for rung in self.store.weightless(self.run) if rung.kind == "provider" and rung.trained]
+        if not tuned:
+            return None
+        buyer = ladder.tuned_ledgers(self.plan.task, outside)(str(tuned[0].params["tuned"]))
+        return Evaluator(buyer, self.plan.renderer, self.plan.metric, judge=self.judge)
+
+    def _lesson(self) -> Lesson:
+        plan, options = self.plan, self.plan.task.baseline
+        budget = Budget(options.trials, options.seconds, plan.task.search.seed)
+        rows = (plan.data.train, plan.data.dev)
+        return Lesson(*rows, plan.taught, best_hyperparameters, bool(plan.labels), budget, plan.several)
+
+    def _decide(self, trials: dict[str, Trial], rival: Rival, inquiry: Inquiry) -> Verdict:
+        """Open the test rows once, for all contenders."""
+        plan, evaluate, budget = self.plan, self.evaluate, self.evaluate.ledger.budget
+        rows, metric = plan.data.test, plan.metric
+        budget.held, budget.held_minutes = Spent(), 0.0
+        opened = self.store.open_test(plan.data_digest, self.run)
+        entries = [
+            self._entry(name, trial, evaluate.rows(evaluate.settle(trial), rows)) for name, trial in trials.items()
+        ]
+        answered = rival.outcomes(rows, metric, self.judge)
+        rows_used, detail = len(plan.data.train), rival.trained.detail
+        entries.append(verdict.Entry(RIVAL, answered, rows_used, detail, priced=rival.priced, note=rival.note))
+        entries += inquiry.entries(entries)
+        return verdict.decide(entries, rows, metric, opened=opened, seed=plan.task.search.seed)
+
+    def _aside(self) -> float | None:
+        """Add up what judge and helpers have cost by now; None where a price is not known."""
+        judged = self.judge.paid if self.judge else 0.0
+        if judged is None or any(helper.model.price is None for helper in self.helpers):
+            return None
+        spent = self.store.spent_by_model(self.run)
+        return judged + sum(spent.get(helper.buyer, Spent()).usd for helper in self.helpers)
+
+    def _weigh(self, ruling: Verdict, found: search.Found, took_prompt: tuple[float, float | None]) -> Verdict:
+        """Add what prompt and rival cost to find and to use."""
+        aside = took_prompt[1]
+        paid = sum(outcome.cost for trial in found.trials for outcome in trial.outcomes)
+        spent = paid + aside if self._priced and aside is not None else None
+        took = {rivalled(ruling).name: (spent, took_prompt[0])}
+        # The rival was found by trying all kinds, as the prompt was by trying others.
+        tried = [rung.trained for rung in self.store.weightless(self.run) if rung.trained]
+        costs = [trained.cost for trained in tried]
+        known = None if None in costs else sum(cost or 0.0 for cost in costs)
+        took[RIVAL] = (known, sum(trained.seconds for trained in tried))
+        bills = tuple(
+            money.bill(
+                contender,
+                spent=took[contender.name][0],
+                seconds=took[contender.name][1],
+                labelled=contender.train_rows + len(self.plan.data.dev),
+                label_cost=self.plan.task.baseline.label_cost,
+            )
+            for contender in ruling.contenders
+            if contender.name in took
+        )
+        return replace(ruling, bills=bills)
+
+    def _entry(self, name: str, trial: Trial, outcomes: tuple[Outcome, ...]) -> verdict.Entry:
+        whole = wordings.of_training_rows(self.store, self.run, self.plan.space, trial.params)
+        used = len(self.plan.data.train) if whole else len(trial.prompt.demos)
+        return verdict.Entry(name, outcomes, used, f"trial {trial.number}", priced=self._priced)
+
+    @property
+    def _priced(self) -> bool:
+        return self.evaluate.ledger.model.price is not None

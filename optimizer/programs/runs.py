@@ -1,0 +1,272 @@
+"""Programs of DSPy on rows: run, score, and say what came of it. A door of DSPy.
+
+Many rows are answered at once. Calls go through a ledger if the model is ours to ask, else to the user's own language
+model, whose calls are counted. Knows no space and decides nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import sysconfig
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
+from contextvars import copy_context
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import dspy
+from dspy import lm15
+from dspy.utils.callback import BaseCallback
+from dspy.utils.exceptions import AdapterParseError
+
+from optimizer.calls.clerk import Clerk
+from optimizer.errors import BudgetSpent, InputError
+from optimizer.records import Completion, Kind, Outcome, Request
+from search_spaces.prompt import Message, Settings
+
+ENGINES = (str(Path(__file__).parents[1]), str(Path(dspy.__file__).parent))
+LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
+ROOM = 1000  # tokens of an answer, where a program says nothing of it
+ENDS = {
+    "length": "length",
+    "content_filter": "content_filter",
+}  # of a completion, as DSPy calls them; others are "stop"
+
+
+class MetricError(InputError):
+    """The metric of the user's own failed, or gave no score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What came of a program on a row: its prediction, or why there is none.
+
+    `trace` holds (predictor, inputs, prediction) of each step, `score` and `feedback` what the metric said.
+    """
+
+    prediction: Any = None
+    trace: tuple[Any, ...] = ()
+    kind: Kind = Kind.ERROR
+    score: float | None = None
+    feedback: str = ""
+    bought: tuple[Completion, ...] = ()
+    seconds: float = 0.0
+
+    def outcome(self, example_id: str) -> Outcome:
+        """As the search takes it; the metric's feedback stands where a completion's text would."""
+        cost = sum(completion.cost for completion in self.bought)
+        asked = sum(completion.prompt_tokens for completion in self.bought)
+        tokens = asked + sum(completion.completion_tokens for completion in self.bought)
+        told = None if self.prediction is None else str(dict(self.prediction.items()))
+        seconds = sum(completion.seconds for completion in self.bought) or self.seconds
+        return Outcome(
+            example_id, self.kind, self.score, told, "", tokens, cost, seconds, self.feedback, prompt_tokens=asked
+        )
+
+
+class Judged:
+    """A metric of the user's own: (example, prediction, trace) -> a number, a bool, or a Prediction with `score`."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        parameters = inspect.signature(function).parameters.values()
+        places = sum(p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD} for p in parameters)
+        self.traced = places > 2 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
+
+    def __call__(self, example: Any, prediction: Any, trace: object = None) -> tuple[float, str]:  # noqa: ANN401
+        """Return the score, from 0 to 1, and what the metric says of it.
+
+        Raises
+        ------
+        MetricError
+            If the metric fails, or gives anything else.
+        """
+        try:
+            given = self.function(example, prediction, *([trace] if self.traced else []))
+        except Exception as error:
+            raise MetricError(
+                f"the metric failed ({type(error).__name__}: {error}) on {str(example)[:200]}. Mend it."
+            ) from error
+        score = given.get("score") if isinstance(given, dspy.Prediction | dict) else given
+        feedback = given.get("feedback", "") if isinstance(given, dspy.Prediction | dict) else ""
+        try:
+            value = math.nan if score is None or isinstance(score, str | bytes) else float(score)
+        except (TypeError, ValueError):
+            value = math.nan
+        if not 0 <= value <= 1:
+            raise MetricError(
+                f"the metric gave {str(given)[:80]}; a score is a number from 0 to 1, a bool, or a "
+                "dspy.Prediction(score=..., feedback=...) of it. Mend it."
+            )
+        return value, str(feedback or "")
+
+
+@dataclass
+class _Asked:
+    """An engine of DSPy for one run of a program: the ledger answers, the i-th equal call by its i-th sample."""
+
+    clerk: Clerk
+    room: int
+    bought: list[Completion] = field(default_factory=list)
+    seen: Counter[Request] = field(default_factory=Counter)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def complete(self, request: lm15.Request) -> lm15.Response:
+        """Answer as a model would; raises where there is no answer."""
+        asked = _as_request(request, self.room)
+        with self.lock:
+            asked, self.seen[asked] = replace(asked, sample=self.seen[asked]), self.seen[asked] + 1
+        completion = self.clerk.ask(asked)
+        with self.lock:
+            self.bought.append(completion)
+        if completion.error:
+            raise ConnectionError(completion.error)
+        usage = lm15.Usage(completion.prompt_tokens, completion.completion_tokens)
+        end = ENDS.get(completion.finish_reason, "stop")
+        return lm15.Response(None, request.model, lm15.Message.assistant(completion.text), end, usage)
+
+
+class _Tally(BaseCallback):  # type: ignore[misc] # DSPy has no types
+    """Counts the calls of a language model that is not ours."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.lock = threading.Lock()
+
+    def on_lm_start(self, call_id: str, instance: object, inputs: dict[str, Any]) -> None:
+        """Count one."""
+        del call_id, instance, inputs
+        with self.lock:
+            self.calls += 1
+
+
+@dataclass
+class Runner:
+    """Runs programs on rows, so many at a time, and counts the calls.
+
+    Without a `clerk` the programs ask the language model that DSPy is configured with, or that they bring; then no row
+    is begun once `calls` of them have been made; 0 is no end. `room` is how many tokens an answer may have where a
+    program says nothing of it; 0 is the usual.
+    """
+
+    metric: Judged
+    clerk: Clerk | None
+    workers: int
+    calls: int
+    room: int = 0
+    tally: _Tally = field(default_factory=_Tally)
+    asked: int = 0
+
+    @property
+    def spent(self) -> int:
+        """Calls so far; through a ledger those that were asked for, bought or not."""
+        return self.asked if self.clerk else self.tally.calls
+
+    @property
+    def bought(self) -> int:
+        """Those of them that were bought here; of calls that are not ours all."""
+        return self.clerk.ledger.bought if self.clerk else self.spent
+
+    def run(self, jobs: Sequence[tuple[Any, Any]], *, recalling: bool = False) -> list[Ran]:
+        """Run each (program, example), in order; while `recalling` on what was bought before alone.
+
+        Raises
+        ------
+        BudgetSpent
+            If the calls are spent, before or meanwhile.
+        MetricError
+            If the metric fails.
+        """
+        if self.clerk is None and 0 < self.calls <= self.tally.calls:
+            raise BudgetSpent(f"{self.tally.calls} calls were made, of {self.calls} allowed")
+        done = self._run(jobs, recalling=recalling)
+        self.asked += sum(len(ran.bought) for ran in done)
+        return done
+
+    def again(self, program: Any, example: Any) -> Ran | None:  # noqa: ANN401
+        """Run a program on a row as it ran before, on what was bought then; nothing where no ledger keeps that."""
+        return self._run([(program, example)], recalling=True)[0] if self.clerk else None
+
+    def _run(self, jobs: Sequence[tuple[Any, Any]], *, recalling: bool) -> list[Ran]:
+        if self.clerk:
+            self.clerk.begin(recalling=recalling)
+        with ThreadPoolExecutor(self.workers) as pool:
+            try:
+                work: list[Future[Ran]] = [pool.submit(copy_context().run, self._one, *job) for job in jobs]
+                if self.clerk:
+                    self.clerk.serve(work)
+                wait(work)
+            except BaseException as broken:
+                if self.clerk:
+                    self.clerk.leave(broken)
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return [future.result() for future in work]
+
+    def _one(self, program: Any, example: Any) -> Ran:  # noqa: ANN401
+        """Run a program on a row; whatever it raises is no answer."""
+        started, engine = time.perf_counter(), _Asked(self.clerk, self.room) if self.clerk else None
+        trace: list[Any] = []
+        try:
+            with self._model(engine), dspy.context(trace=trace, disable_history=True):
+                prediction = program(**example.inputs())
+        except AdapterParseError as error:
+            ran = Ran(kind=Kind.UNPARSED, score=0.0, feedback=str(error))
+        except Exception as error:  # noqa: BLE001 - a program may raise anything
+            ran = Ran(feedback=_raised(error))
+        else:
+            score, feedback = self.metric(example, prediction)
+            kind = Kind.RIGHT if score >= 1 else Kind.WRONG
+            ran = Ran(prediction, tuple(trace), kind, score, feedback)
+        bought = tuple(engine.bought) if engine else ()
+        return replace(ran, bought=bought, seconds=time.perf_counter() - started)
+
+    def _model(self, engine: _Asked | None) -> AbstractContextManager[Any]:
+        if engine is None:
+            told = [*(dspy.settings.callbacks or []), self.tally]
+            return dspy.context(callbacks=told)  # type: ignore[no-any-return]
+        assert self.clerk is not None
+        model = dspy.LM(self.clerk.ledger.model.name, engine=engine, cache=False, num_retries=0)
+        return dspy.context(lm=model)  # type: ignore[no-any-return]
+
+
+def _raised(error: Exception) -> str:
+    """Say what was raised, and where if that was the program's own code, not DSPy or what it asked."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename.startswith(ENGINES):
+            break
+        if not frame.filename.startswith(LIBRARIES):
+            return f"{Path(frame.filename).name}, line {frame.lineno}: {type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _as_request(request: lm15.Request, room: int) -> Request:
+    """Take a request of DSPy's for one of ours, which is of texts alone.
+
+    Raises
+    ------
+    NotImplementedError
+        If it holds anything else: it is never left out in silence.
+    """
+    config = request.config
+    plain = lm15.Config(max_tokens=config.max_tokens, temperature=config.temperature)
+    if request.tools or config != plain:
+        raise NotImplementedError("only texts, temperature and max_tokens go through phrasetune: leave `model` out")
+    system = request.system if isinstance(request.system, str) else "".join(p.text for p in request.system or ())
+    turns = [(message.role, _text(message)) for message in request.messages]
+    messages = [*([("system", system)] if system else []), *turns]
+    settings = Settings(config.temperature or 0.0, config.max_tokens or room or ROOM)
+    return Request(tuple(Message(role, text) for role, text in messages), settings)
+
+
+def _text(message: lm15.Message) -> str:
+    if not all(isinstance(part, lm15.TextPart) for part in message.parts):
+        raise NotImplementedError("only texts go through phrasetune: leave `model` out for a program with others")
+    return "".join(part.text for part in message.parts)

@@ -1,0 +1,89 @@
+"""A program of the user's own and the rows of a task: loaded, written as examples, scored. A door of DSPy."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import dspy
+
+from optimizer.errors import TaskError
+from optimizer.preparing import Plan, constraints
+from optimizer.programs.rows import Rows
+from optimizer.scores import own_metric
+from optimizer.scoring import feedback, score
+
+
+def require_fit(plan: Plan) -> None:
+    """Refuse what holds for prompts alone."""
+    if plan.metric.judged or not plan.metric.mean:
+        raise TaskError(
+            f"metric {plan.metric.name!r} is one of a whole set or a judge's; a program's rows are scored one by one. "
+            "Name another, such as accuracy, exact_match or a function of your own."
+        )
+    if constraints(plan.task) or plan.task.search.pareto:
+        raise TaskError(
+            "[search] pareto and [search.constraints] hold for prompts; what the steps of a program take is not told "
+            "apart. Leave them out."
+        )
+
+
+def held_calls(plan: Plan, program: Any) -> int:  # noqa: ANN401 - DSPy has no types
+    """How many calls are kept for the verdict: two programs on the sealed rows, each predictor once.
+
+    Raises
+    ------
+    TaskError
+        If the cap on calls leaves the search none beside them.
+    """
+    most, held = plan.task.search.max_calls, 2 * len(plan.data.test) * len(program.predictors())
+    if most and most <= held:
+        raise TaskError(f"max_calls = {most}: the test rows alone take {held} calls. Allow more.")
+    return held
+
+
+def load_program(name: str, folder: Path) -> tuple[Any, str]:
+    """Load a program, and a digest of its source.
+
+    Raises
+    ------
+    TaskError
+        If there is none of that name, or it is none.
+    """
+    if not own_metric.is_own(name):
+        raise TaskError(f"program {name!r}: must be module:name, such as programs:Sort. Name a module beside the task.")
+    found, source = own_metric.find(name, folder, "program", "module of DSPy")
+    try:
+        program = found if isinstance(found, dspy.Module) else found()
+    except Exception as error:
+        raise TaskError(f"program {name!r}: failed ({type(error).__name__}: {error}). Mend it.") from error
+    if not isinstance(program, dspy.Module):
+        raise TaskError(f"program {name!r}: is {type(program).__name__}; allowed: a dspy.Module, or what makes one.")
+    return program, hashlib.sha256(source).hexdigest()[:16]
+
+
+def rows_of_task(plan: Plan) -> Rows:
+    """Write the rows of a task as examples: its inputs, and the target."""
+    data, target = plan.data, plan.task.data.target
+    rows = (*data.train, *data.dev, *data.test)
+    names = [name for name, _ in rows[0].inputs]
+    known = {row.id: dspy.Example({**dict(row.inputs), target: row.target}).with_inputs(*names) for row in rows}
+    return Rows(data.train, data.dev, known)
+
+
+def scorer(plan: Plan, rows: Rows) -> Any:  # noqa: ANN401
+    """Make a metric of a program of the task's."""
+    metric, target, data = plan.metric, plan.task.data.target, plan.data
+    by_example = {id(rows.known[row.id]): row for row in (*data.train, *data.dev, *data.test)}
+
+    def scored(example: Any, prediction: Any) -> Any:  # noqa: ANN401
+        if target not in prediction:
+            raise TaskError(f"the program's prediction has no field {target!r}; it has {', '.join(prediction.keys())}")
+        row = by_example[id(example)]
+        answer = str(prediction[target])
+        value = score(metric, answer, row)[1]
+        said = feedback(metric, answer, row) or ("" if value == 1 else f"wanted: {row.target}")
+        return dspy.Prediction(score=value, feedback=said)
+
+    return scored

@@ -1,0 +1,302 @@
+"""A program of the user's own, tuned on the rows of a task and judged on its sealed ones.
+
+The program is code, so it is run only where that was allowed. Joins what `preparing` reads with what `search`
+looks for; an interrupted run is resumed by replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from optimizer import search, verdict
+from optimizer.budget import Budget, Caps, Spent
+from optimizer.calling import announce, doubtful, may_cost, open_ledger, require_prices
+from optimizer.calls.clerk import Clerk
+from optimizer.contenders import BEST, SEED
+from optimizer.database import slots
+from optimizer.errors import BudgetSpent, Interrupted, reason_of, resume_note
+from optimizer.events import Stage
+from optimizer.holding import PerRow, dearest, keep_back, per_row
+from optimizer.ledger import Ledger
+from optimizer.models import Model
+from optimizer.preparing import Plan, caps, prepare, task_model
+from optimizer.programs.keeping import Kept, Proposing
+from optimizer.programs.rows import Rows
+from optimizer.programs.runs import Judged, Runner
+from optimizer.programs.search import ProgramSearch, Teaching
+from optimizer.programs.tasks import held_calls, load_program, require_fit, rows_of_task, scorer
+from optimizer.proposals import wordings
+from optimizer.propose import MOST_CALLS, ROOM
+from optimizer.records import Run, Trial, Verdict
+from optimizer.store import Store
+from optimizer.task import Task
+from optimizer.task_sections import PROPOSER, TEACHER
+from optimizer.watch import Watch
+from search_spaces.prompt import digest
+
+
+@dataclass(frozen=True, slots=True)
+class TunedProgram:
+    """What `tune_program` returns: its run in results.db, the program, how it was found, and its verdict.
+
+    `verdict` is None if the budget did not cover it. `calls` are those that programs have made in this process, and
+    `beside` is what was spent on models beside the one that answers, by their roles.
+    """
+
+    run: Run
+    program: Any
+    found: search.Found
+    calls: int
+    verdict: Verdict | None
+    beside: Mapping[str, Spent]
+
+
+def tune_program(  # noqa: PLR0913 - the models that may be brought
+    task: Task,
+    name: str,
+    *,
+    db: str | Path,
+    model: Model | None = None,
+    proposer: Model | None = None,
+    teacher: Model | None = None,
+    watch: Watch | None = None,
+) -> TunedProgram:
+    """Tune a program of DSPy on a task.
+
+    Its inputs are the task's input columns, and of its prediction the field that is named as the target is scored by
+    the task's metric. The search may make as many calls as `search.calls` says; the caps are kept as those of a task
+    are, with what the test rows will take kept back. The same call resumes a run that was interrupted.
+
+    Parameters
+    ----------
+    task
+        Whose rows, metric and models they are.
+    name
+        module:name beside the task file: a module of DSPy, or what makes one when it is called.
+    db
+        The results.db that keeps the run and its completions.
+    model, proposer, teacher
+        Override those that the task names.
+    watch
+        Follows the run, and stops it.
+
+    Raises
+    ------
+    TaskError
+        If the program cannot be loaded, or the metric cannot score a row alone.
+    ProviderError
+        If the provider refuses every call.
+    BudgetSpent
+        If the budget does not cover a first look at the program.
+    Interrupted
+        If the watch stopped the run.
+    """
+    watch = watch or Watch()
+    watch.event(Stage("reading", "the task and its rows"))
+    plan = prepare(task, allow_code=True)
+    require_fit(plan)
+    student, source = load_program(name, task.folder)
+    brought = {PROPOSER: proposer, TEACHER: teacher}
+    beside = {role: brought.get(role) or task_model(spec) for role, spec in plan.beside.items()}
+    model = model or task_model(task.model)
+    announce(model, beside, watch)
+    require_prices(plan.task, model, beside.values())
+    with Store(db, create=True, paid=may_cost(model, *beside.values())) as store:
+        room = [f"room {task.model.max_tokens}"] if task.model.max_tokens else []
+        config = digest(["program", name, source, plan.config(model, beside), *room])
+        return _Tuning(plan, student, model, beside, store, watch, config).run()
+
+
+@dataclass
+class _Tuning:
+    """One run of a program, from its first trial to its verdict."""
+
+    plan: Plan
+    student: Any
+    model: Model
+    beside: Mapping[str, Model]
+    store: Store
+    watch: Watch
+    config: str
+
+    def run(self) -> TunedProgram:
+        self.kept = held_calls(self.plan, self.student)  # refuses what cannot be, before a run is begun
+        self.id, replay = self._start()
+        self.reused = self.store.run(self.id).reused  # before it was resumed
+        most = self._caps(self.store.possibly_paid(self.id).calls)
+        self.budget = Budget(
+            most, self.store.spent(self.id), Spent(calls=self.kept), worked_before=self.store.worked(self.id)
+        )
+        self.costs: dict[int, PerRow] = {}
+        with ExitStack() as stack:
+            self.ledgers = {role: self._ledger(role, stack) for role in ("", *self.beside)}
+            try:
+                asked, replay = self._program(replay)
+                found = self._search(asked, replay)
+                calls, best = asked.runner.spent, asked.winner(found.best.prompt)
+                self.store.update_run(self.id, winner=found.best.number, reason=found.reason)
+                ruling, lacking = self._conclude(asked, found, best)
+            except BaseException as error:
+                stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+                error.add_note(resume_note(self.id, self.store.path))
+                self._leave("interrupted" if stopped else "failed", reason_of(error))
+                raise
+            self._leave("finished", found.reason + (f"; no verdict: {lacking}" if lacking else ""))
+        spent = self.store.spent_by_model(self.id)
+        beside = {role: spent.get(self.ledgers[role].buyer, Spent()) for role in self.beside}
+        return TunedProgram(self.store.run(self.id), best, found, calls, ruling, beside)
+
+    # --- what it is allowed, and what it goes on with -------------------------------------------------------
+
+    def _caps(self, lost: int = 0) -> Caps:
+        """How much may be spent: what the task allows, and no more calls than the search may make and has lost."""
+        most, options = caps(self.plan.task), self.plan.task.search
+        lessons = options.worked * len(self.student.predictors()) if TEACHER in self.beside else 0
+        calls = lost + options.calls + self.kept + lessons + (MOST_CALLS if PROPOSER in self.beside else 0)
+        return replace(most, calls=min(calls, most.calls or calls))
+
+    def _start(self) -> tuple[int, list[Trial]]:
+        """Resume the unfinished run of this configuration, or start a new one."""
+        plan, store = self.plan, self.store
+        store.bury()
+        store.add_examples(plan.data_digest, plan.data)
+        with store.together():  # nobody else begins or resumes it meanwhile
+            unfinished = store.unfinished_run(self.config)
+            if unfinished is None:
+                return self._begin(), []
+            replay = store.trials(unfinished)
+            store.update_run(unfinished, status="running")
+        self.watch.event(Stage("resuming", f"run {unfinished} after {len(replay)} trials"))
+        if said := doubtful(store, unfinished):
+            self.watch.notice(said)
+        return unfinished, replay
+
+    def _begin(self) -> int:
+        task, digest_ = self.plan.task, self.plan.data_digest
+        about = task.model_dump(mode="json")
+        return self.store.start_run(
+            Run(0, task.task.name, about, self.model.name, task.metric, digest_, "running", ""), self.config
+        )
+
+    def _anew(self) -> None:
+        """Leave a run whose trials would be others now, as where the program reads a file that has changed."""
+        said = f"run {self.id} cannot go on: its program is another one than it was. A new run begins."
+        self.watch.notice(said)
+        self.store.update_run(self.id, status="failed", reason=said, **self._totals())
+        self.budget.spent, self.budget.worked_before = Spent(), 0.0
+        self.id, self.reused = self._begin(), 0
+        for ledger in self.ledgers.values():
+            ledger.run, ledger.reused = self.id, 0
+
+    def _ledger(self, role: str, stack: ExitStack) -> Ledger:
+        """Let a model buy, all under the same caps."""
+        model, spec = (self.beside[role], self.plan.beside[role]) if role else (self.model, self.plan.task.model)
+        bought = open_ledger(model, spec, self.store, self.id, self.budget, self.watch, role=role)
+        return stack.enter_context(closing(bought))
+
+    def _runner(self, role: str, rows: Rows) -> Runner:
+        ledger, workers = self.ledgers[role], self.plan.task.model.workers
+        spec = self.plan.beside[role] if role else self.plan.task.model
+        scored = Judged(scorer(self.plan, rows))
+        return Runner(scored, Clerk(ledger), workers if ledger.pace else 1, 0, spec.max_tokens or 0)
+
+    # --- the search -----------------------------------------------------------------------------------------
+
+    def _program(self, replay: list[Trial]) -> tuple[ProgramSearch, list[Trial]]:
+        """Make the study, let a teacher work for it, and say which trials it goes on from."""
+        options, rows = self.plan.task.search, rows_of_task(self.plan)
+        runner, proposed = self._runner("", rows), PROPOSER in self.beside
+        budget = min(options.calls, self.budget.caps.calls - self.kept)
+        asked = ProgramSearch(
+            self.student, rows, runner, budget, options.seed, proposed=proposed, event=self.watch.event
+        )
+        teaching = Teaching(self.student, runner, options.worked)
+        if TEACHER in self.beside:
+            refuse = asked.screen(self._hidden()).refuse_thought
+            teaching = Teaching(self.student, self._runner(TEACHER, rows), options.worked, refuse, self.watch.notice)
+        asked.open(teaching, begun=bool(replay))
+        if not asked.meant(replay, wordings.entered(self.store, self.id, asked.space)):
+            self._anew()
+            replay, teaching.runner.asked = [], 0
+            asked.open(teaching)
+        if not slots.wordings(self.store, self.id):
+            wordings.begin(self.store, self.id, asked.space)
+        self.each = asked.each
+        return asked, replay
+
+    def _search(self, asked: ProgramSearch, replay: Sequence[Trial]) -> search.Found:
+        """Search, or return what the search of a resumed run had found, if it was over."""
+        run = self.store.run(self.id)
+        if run.winner is not None:
+            # What a late wording stands for in it, the space knows from now on.
+            wordings.entered(self.store, self.id, asked.space).build(replay[run.winner].params)
+            return search.Found(tuple(replay), replay[run.winner], run.reason)
+        kept = Kept(self.store, self.id, self.watch.event, replay)
+        return asked.search(kept.hooks(asked, self._proposing(), self._hold), replay)
+
+    def _proposing(self) -> Proposing | None:
+        task = self.plan.task
+        if task.proposing is None:
+            return None
+        room = task.proposal_tokens or ROOM
+        return Proposing(self.ledgers[PROPOSER], task.task.description, room, self._hidden())
+
+    def _hidden(self) -> list[str]:
+        """List the texts of the sealed rows, which nothing that is shown may hold."""
+        return [text for row in self.plan.data.test for text in (row.text, *row.targets)]
+
+    def _hold(self, trials: Sequence[Trial]) -> None:
+        """Keep back what the verdict may cost, and count what is bought."""
+        self.costs |= {trial.number: per_row(trial) for trial in trials}
+        workers, every, spent = self.ledgers[""].workers, [*self.costs.values()], self.budget.spent
+        # Of what was answered before a run was resumed the price is not known one by one.
+        mean = PerRow(spent.usd, spent.tokens, 0.0).times(self.each / max(1, spent.calls))
+        seed = dearest([mean, self.costs.get(0, mean)])
+        contenders = [each.times(1, workers) for each in (seed, dearest([mean, *every]))]
+        keep_back(self.budget, len(self.plan.data.test), contenders)
+        self.store.update_run(self.id, **self._totals())
+
+    # --- the verdict ----------------------------------------------------------------------------------------
+
+    def _conclude(self, asked: ProgramSearch, found: search.Found, best: Any) -> tuple[Verdict | None, str]:  # noqa: ANN401 - DSPy has no types
+        """Judge what was found beside what was given, on the sealed rows; or say what the budget lacks for that."""
+        plan, test = self.plan, self.plan.data.test
+        self.watch.event(Stage("verdict", f"opening the {len(test)} sealed test rows"))
+        self.budget.held, self.budget.held_minutes = Spent(), 0.0
+        if (
+            not plan.task.search.max_calls
+        ):  # a row may take more calls than predictors, which what was kept did not know
+            self.budget.caps = replace(self.budget.caps, calls=0)
+        judged = {SEED: (self.student, 0)} | ({BEST: (best, found.best.number)} if found.best.number else {})
+        priced, entries = self.model.price is not None, []
+        opened = self.store.open_test(plan.data_digest, self.id)
+        try:
+            for who, (program, number) in judged.items():
+                outcomes = asked.score(program, test)
+                trial = found.trials[number]
+                whole = wordings.of_training_rows(self.store, self.id, asked.space, trial.params)
+                learnt = len(plan.data.train) if whole else asked.shown(trial.prompt) if number else 0
+                entries.append(verdict.Entry(who, outcomes, learnt, f"trial {number}", priced=priced))
+        except BudgetSpent as spent:
+            return None, str(spent)
+        ruling = verdict.decide(entries, test, plan.metric, opened=opened, seed=plan.task.search.seed)
+        self.store.save_verdict(self.id, ruling)
+        return ruling, ""
+
+    def _totals(self) -> dict[str, int | float | None]:
+        priced = all(ledger.model.price for ledger in self.ledgers.values())
+        return {
+            "bought": self.store.bought(self.id),
+            "reused": self.reused + sum(ledger.reused for ledger in self.ledgers.values()),
+            "cost": self.store.spent(self.id).usd if priced else None,
+            "worked": self.budget.worked(),
+        }
+
+    def _leave(self, status: str, reason: str) -> None:
+        found = self.store.run(self.id).winner is not None and status != "finished"
+        said = {} if found else {"reason": reason}  # else it is why the search ended, which a resumption will say
+        self.store.update_run(self.id, status=status, **said, **self._totals())

@@ -1,0 +1,1 @@
+"""Wordings that come from a model, or from a person while a search goes on. `propose` is the door."""

@@ -1,0 +1,76 @@
+"""The learning curve and the bills, as tables, text and JSON. Takes records, opens nothing, prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optimizer.evidence.axes import axes_grid
+from optimizer.evidence.money import break_even
+from optimizer.records import Bill, CurvePoint, LearningCurve, Verdict
+from optimizer.report import dollars, percent, spread
+from optimizer.reports.grids import Grid
+from optimizer.reports.rungs import ladder_grid
+
+ONCE = "each number was drawn once: its intervals tell of the test rows, not of the luck of the draw"
+
+
+def drawn_once(points: Sequence[CurvePoint]) -> bool:
+    """Whether a curve has one draw of each number of rows: of all rows there never is another."""
+    return len(points) > 1 and all(point.repeats == 1 for point in points)
+
+
+def curve_grid(curve: LearningCurve, metric: str) -> Grid:
+    """Show the trained baseline by its number of training rows."""
+    rows = tuple(
+        (
+            f"{point.rows:,}{' *' if point.rows == curve.crossover else ''}",
+            percent(point.score),
+            spread(point.interval),
+            f"{100 * point.difference:+.1f}",
+            f"{100 * point.difference_interval[0]:+.1f} to {100 * point.difference_interval[1]:+.1f}",
+            str(point.repeats),
+        )
+        for point in curve.points
+    )
+    columns = ("training rows", metric, "95 %", f"points over the {curve.prompt}", "95 %", "draws")
+    star = f"{'is level with' if curve.level else 'overtakes'} the prompt"
+    note = f"; {ONCE}" if drawn_once(curve.points) else ""
+    return Grid(f"The trained baseline by its labelled rows (* = {star}{note})", columns, rows)
+
+
+def bills_grid(verdict: Verdict) -> Grid:
+    """Show what prompt and baseline cost to find and to use."""
+    return Grid(
+        "What each costs",
+        ("contender", "labelled rows", "$ labels", "$ to find", "s to find", "$ / 1,000", "ms / 1,000"),
+        tuple(_bill_row(bill) for bill in verdict.bills),
+    )
+
+
+def _bill_row(bill: Bill) -> tuple[str, ...]:
+    return (
+        bill.name,
+        f"{bill.labelled:,}",
+        dollars(bill.labels),
+        dollars(bill.finding),
+        f"{bill.seconds:,.1f}",
+        dollars(bill.cost_per_1000),
+        f"{bill.ms_per_1000:,.0f}",
+    )
+
+
+def pays_off(verdict: Verdict) -> str:
+    """Say when the contender that is dearer to find has paid off; nothing of a run without bills."""
+    return break_even(*verdict.bills).said if len(verdict.bills) == 2 else ""
+
+
+def grids(verdict: Verdict | None) -> list[Grid]:
+    """Show the kinds of rivals, the learning curve, the bills and the axes of a verdict."""
+    if verdict is None:
+        return []
+    tried = sum(rung.trained is not None for rung in verdict.ladder)
+    return [
+        *([ladder_grid(verdict.ladder, verdict.metric)] if tried > 1 else []),
+        *([curve_grid(verdict.curve, verdict.metric)] if verdict.curve else []),
+        *([bills_grid(verdict), axes_grid(verdict)] if verdict.bills else []),
+    ]

@@ -1,0 +1,243 @@
+"""What a verdict found beside the scores, as tables and text. Takes records, opens nothing, prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from optimizer.findings import (
+    Cascade,
+    Changed,
+    Drift,
+    Duplicates,
+    Elsewhere,
+    Flips,
+    GroupGap,
+    GroupScore,
+    Steadiness,
+    Suspect,
+)
+from optimizer.records import Verdict
+from optimizer.report import dollars, percent, spread
+from optimizer.reports.grids import Grid
+
+LISTED = 50  # suspects: a person looks at them one by one
+
+
+def grids(verdict: Verdict | None, texts: Mapping[str, str] | None = None, most: int = LISTED) -> list[Grid]:
+    """Show what was found; nothing of a run without findings.
+
+    Parameters
+    ----------
+    verdict
+        The verdict, if there is one.
+    texts
+        Example id -> its text, for the rows that look mislabelled; without it they are not listed.
+    most
+        At most so many of them.
+    """
+    return list(_grids(verdict, texts, most)) if verdict and verdict.findings else []
+
+
+def _grids(verdict: Verdict, texts: Mapping[str, str] | None, most: int) -> Iterator[Grid]:
+    found = verdict.findings
+    assert found is not None
+    if found.cascade:
+        yield cascade_grid(found.cascade, verdict.metric)
+    if found.elsewhere:
+        yield elsewhere_grid(found.elsewhere, verdict.metric)
+    yield from groups_grids(found.groups)
+    if found.gaps:
+        yield gaps_grid(found.gaps)
+    if found.flips:
+        yield flips_grid(found.flips, verdict.metric)
+    if found.steadiness:
+        yield changed_grid(found.changed, verdict.metric)
+        yield steadiness_grid(found.steadiness, verdict.metric)
+    if found.drifts:
+        yield drifts_grid(found.drifts)
+    if found.duplicates:
+        yield duplicates_grid(found.duplicates)
+    if found.suspects and texts is not None:
+        yield suspects_grid(found.suspects, texts, most)
+
+
+def cascade_grid(cascade: Cascade, metric: str) -> Grid:
+    """Show the front of a cascade."""
+    rows = tuple(
+        (
+            f"{sure}{' *' if point.chosen else ''}",
+            percent(point.share),
+            percent(point.dev_score),
+            percent(point.score),
+            spread(point.interval),
+            dollars(point.cost_per_1000),
+        )
+        for point, sure in zip(cascade.points, thresholds([point.threshold for point in cascade.points]), strict=True)
+    )
+    title = f"Together: the {cascade.baseline} where it is sure, the {cascade.prompt} elsewhere (* = chosen on dev)"
+    columns = ("sure from", f"to the {cascade.prompt}", f"dev {metric}", f"test {metric}", "95 %", "$ / 1,000")
+    return Grid(title, columns, rows)
+
+
+def thresholds(values: Sequence[float | None]) -> list[str]:
+    """Write from which confidence on the baseline answers, with as many places as tell unequal ones apart."""
+    told: list[str] = []
+    for places in range(1, 7):
+        told = ["never" if v is None else "always" if v == 0 else f"{100 * v:.{places}f} %" for v in values]
+        if len({*told}) == len({*values}):
+            break
+    return told
+
+
+def surer(verdict: Verdict) -> str:
+    """Say whether the baseline's calibrated confidence is to be believed."""
+    cascade = verdict.findings.cascade if verdict.findings else None
+    if cascade is None:
+        return ""
+    low, high = cascade.surer_interval
+    off = f"{100 * abs(cascade.surer):.1f} points {'above' if cascade.surer > 0 else 'below'}"
+    return (
+        f"On the test rows the {cascade.baseline}'s calibrated confidence is {off} its score "
+        f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f})."
+    )
+
+
+def elsewhere_grid(found: Sequence[Elsewhere], metric: str) -> Grid:
+    """Show the contenders on other rows than the test rows."""
+    rows = tuple(
+        (
+            each.name,
+            each.rows,
+            f"{each.n:,}",
+            percent(each.score),
+            spread(each.interval),
+            f"{100 * each.difference:+.1f}",
+            f"{100 * each.difference_interval[0]:+.1f} to {100 * each.difference_interval[1]:+.1f}",
+        )
+        for each in found
+    )
+    columns = ("contender", "on", "rows", metric, "95 %", "points over the test score", "95 %")
+    return Grid("On other rows than the test rows", columns, rows)
+
+
+def groups_grids(found: Sequence[GroupScore]) -> Iterator[Grid]:
+    """Show the contenders by the values of each column."""
+    names = list(dict.fromkeys(score.name for score in found))
+    for column in dict.fromkeys(score.column for score in found):
+        cells = {(s.value, s.name): s for s in found if s.column == column}
+        values = sorted({value for value, _ in cells})
+        rows = tuple(
+            (
+                value,
+                str(max(s.n for name in names if (s := cells.get((value, name))))),
+                *(_scored(cells.get((value, name))) for name in names),
+            )
+            for value in values
+        )
+        yield Grid(f"By {column} (95 %)", (column, "rows", *names), rows)
+
+
+def _scored(found: GroupScore | None) -> str:
+    return f"{percent(found.score)} ({spread(found.interval)})" if found else "–"
+
+
+def gaps_grid(found: Sequence[GroupGap]) -> Grid:
+    """Show which groups are farthest apart."""
+    rows = tuple(
+        (
+            gap.name,
+            gap.column,
+            f"{gap.best} − {gap.worst}",
+            str(gap.groups),
+            f"{100 * gap.difference:+.1f}",
+            f"{100 * gap.interval[0]:+.1f} to {100 * gap.interval[1]:+.1f}",
+            f"{gap.p_value:.2g}",
+        )
+        for gap in found
+    )
+    columns = ("contender", "by", "largest gap", "groups", "points", "95 % of all pairs together", "p (max-T)")
+    return Grid("The largest gaps between groups, in mean row scores", columns, rows)
+
+
+def flips_grid(found: Sequence[Flips], metric: str) -> Grid:
+    """Show how often swapped terms turn answers."""
+    rows = tuple(
+        (
+            each.name,
+            f"{each.n:,}",
+            percent(each.flips / each.n),
+            spread(each.interval),
+            f"{100 * each.difference:+.1f}",
+            f"{100 * each.difference_interval[0]:+.1f} to {100 * each.difference_interval[1]:+.1f}",
+        )
+        for each in found
+    )
+    columns = ("contender", "rows with a term", "answers turned", "95 %", f"points of {metric}", "95 %")
+    return Grid("With the listed terms swapped", columns, rows)
+
+
+def changed_grid(found: Sequence[Changed], metric: str) -> Grid:
+    """Show the contenders under each change."""
+    rows = tuple(
+        (
+            each.name,
+            each.change,
+            f"{each.n:,}",
+            percent(each.score),
+            spread(each.interval),
+            f"{100 * each.difference:+.1f}",
+            f"{100 * each.difference_interval[0]:+.1f} to {100 * each.difference_interval[1]:+.1f}",
+        )
+        for each in found
+    )
+    columns = ("contender", "change", "rows", metric, "95 %", "points over the same rows unchanged", "95 %")
+    return Grid("Under changes that should not matter", columns, rows)
+
+
+def steadiness_grid(found: Sequence[Steadiness], metric: str) -> Grid:
+    """Show the mean and the worst of the changes."""
+    rows = tuple(
+        (
+            each.name,
+            str(each.changes),
+            f"{percent(each.mean)} ({spread(each.mean_interval)})",
+            f"{100 * each.difference:+.1f}",
+            f"{100 * each.difference_interval[0]:+.1f} to {100 * each.difference_interval[1]:+.1f}",
+            f"{percent(each.worst_score)} ({each.worst})",
+            f"{100 * each.worst_difference:+.1f}",
+            f"{100 * each.worst_interval[0]:+.1f} to {100 * each.worst_interval[1]:+.1f}",
+        )
+        for each in found
+    )
+    mean, worst = ("mean", "points", "95 %"), ("worst", "points", "95 % of all changes together")
+    return Grid(f"Robustness: {metric} over all changes", ("contender", "changes", *mean, *worst), rows)
+
+
+def drifts_grid(drifts: Sequence[Drift]) -> Grid:
+    """Show how well the splits can be told apart."""
+    rows = tuple((f"{d.a}–{d.b}", d.what, f"{d.size:.3f}", f"{d.p_value:.2g}") for d in drifts)
+    columns = ("splits", "by their", "AUC of texts (0.5: alike), distance of labels (0: alike)", "p (Holm)")
+    return Grid("Drift between splits", columns, rows)
+
+
+def duplicates_grid(found: Sequence[Duplicates]) -> Grid:
+    """Show which rows are the same."""
+    rows = tuple((d.kind, d.splits, f"{d.groups:,}", d.example) for d in found)
+    return Grid("Duplicates", ("kind", "stand in", "groups", "such as"), rows)
+
+
+def suspects_grid(found: Sequence[Suspect], texts: Mapping[str, str], most: int) -> Grid:
+    """List the rows that look mislabelled, the surest first."""
+    rows = tuple(
+        (s.example, s.split, texts.get(s.example, ""), s.label, s.answer, percent(s.confidence)) for s in found[:most]
+    )
+    some = f", of which the {most} surest are shown" if len(found) > most else ""
+    title = f"Labels to look at: prompt and baseline agree on another: {len(found)} rows{some}"
+    return Grid(title, ("row", "split", "text", "label", "both say", "baseline sure"), rows)
+
+
+def to_look_at(verdict: Verdict) -> str:
+    """Say how many labels a person should look at."""
+    n = len(verdict.findings.suspects) if verdict.findings else 0
+    rows = "row has a label" if n == 1 else "rows have labels"
+    return f"{n} {rows} that prompt and baseline agree against: `phrasetune show` lists them." if n else ""

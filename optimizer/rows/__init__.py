@@ -1,0 +1,1 @@
+"""Files and objects -> rows: reading, guessing, sampling, splitting. `data` is the door."""

@@ -1,0 +1,235 @@
+"""Files -> Table: CSV, TSV, JSON lines, JSON, Parquet and SQLite, every value as text, every row with its line.
+
+Knows which room reads which format, and nothing of tasks: not which column is asked, which is answered, or what a
+split is. Whatever the bytes are, a file either loads as it was meant or is refused with its place; nothing is
+repaired in silence. Files are read a row at a time, and what is not kept is forgotten at once.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from optimizer.errors import DataError, one_of
+from optimizer.rows.cells import MOST_COLUMNS, as_text, check_names, kind
+from optimizer.rows.delimited import Record, csv_records, tsv_records
+from optimizer.rows.objects import Numbered, json_lines, json_list, parquet_names, parquet_rows
+from optimizer.rows.querying import SUFFIXES, lacking, query_names, query_rows
+from optimizer.rows.sampling import Draw, Sample
+
+PLACES = 3  # of rows with the same fault are told
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under named columns.
+
+    Parameters
+    ----------
+    path
+        Where they came from, as errors name it.
+    columns
+        Names, in the file's order; none empty, none twice.
+    rows
+        One mapping a row from every column to its text, "" where it is missing. JSON numbers keep the digits
+        that were written, booleans are "true" and "false", nested values are compact JSON with sorted keys.
+    lines
+        `lines[i]` is the line on which row i begins; for .json and .parquet its number, counted from 1.
+    numbers
+        `numbers[i]` is the number of row i among all rows of the file, from 1; empty where all of them are here.
+    note
+        What is said of rows that were read and are not here; empty where all of them are.
+    """
+
+    path: str
+    columns: tuple[str, ...]
+    rows: tuple[Mapping[str, str], ...]
+    lines: tuple[int, ...]
+    numbers: tuple[int, ...] = ()
+    note: str = ""
+
+    def number(self, row: int) -> int:
+        """Number of row `row` (counted from 0) in its file, from 1."""
+        return self.numbers[row] if self.numbers else row + 1
+
+    def place(self, row: int) -> str:
+        """Where row `row` (counted from 0) stands, as an error begins."""
+        return _where(self.path, self.lines[row])
+
+    def check_column(self, name: str, role: str) -> None:
+        """Raise DataError unless the column exists; `role` says what it was wanted for."""
+        if name not in self.columns:
+            raise DataError(f"{self.path}: {one_of(f'{role} column', name, list(self.columns))}")
+
+    def without(self, rows: Collection[int], note: str) -> Table:
+        """The table without some rows, which keep their numbers; `note` says what was left out."""
+        kept = [row for row in range(len(self.rows)) if row not in rows]
+        return replace(
+            self,
+            rows=tuple(self.rows[row] for row in kept),
+            lines=tuple(self.lines[row] for row in kept),
+            numbers=tuple(self.number(row) for row in kept),
+            note=" ".join(filter(None, (self.note, note))),
+        )
+
+    def refuse(self, rows: Sequence[int], what: str, fix: str) -> None:
+        """Raise DataError on the first of these rows, saying how many they are and where, if there are any."""
+        if rows:
+            places = ", ".join(str(self.lines[row]) for row in rows[:PLACES])
+            cut = ", …" if len(rows) > PLACES else ""
+            more = f" (so in {len(rows)} rows: {places}{cut})" if len(rows) > 1 else ""
+            raise DataError(f"{self.place(rows[0])}: {what}{more}. {fix}")
+
+
+def read_table(path: Path, draw: Draw | None = None, query: str = "") -> Table:
+    """Read a file by its suffix: .csv .tsv .jsonl .ndjson .json .parquet; or with a query an SQLite file.
+
+    Parameters
+    ----------
+    path
+        A regular file with at least one row. Text is UTF-8 with or without a byte-order mark, or UTF-16/32 with one.
+    draw
+        How many rows to keep; all if left out. Every row of the file is read and checked, kept or not.
+    query
+        What to ask an SQLite file, in SQL; empty for other files.
+
+    Raises
+    ------
+    DataError
+        For anything that cannot be read whole and as it was meant: missing, of another type, wrong encoding,
+        ragged, malformed, without rows. The message names the line.
+    """
+    suffix = path.suffix.lower()
+    check_file(path)
+    if not query and suffix not in FORMATS:
+        fix = "Save the data as one of these."
+        raise DataError(
+            lacking(path)
+            if suffix in SUFFIXES
+            else f"{path}: {one_of('file type', path.suffix, [*FORMATS, *SUFFIXES], fix)}"
+        )
+    draw = draw or Draw()
+    try:
+        if not query and suffix in _RECORDS:
+            with closing(_RECORDS[suffix](path)) as records:
+                table = _from_records(str(path), records, draw)
+        else:
+            names = query_names(path, query) if query else parquet_names(path) if suffix == ".parquet" else ()
+            with closing(query_rows(path, query) if query else _OBJECTS[suffix](path)) as objects:
+                table = _from_objects(str(path), objects, names, draw)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}). Check its permissions.") from error
+    if not table.rows:
+        raise DataError(f"{path}: has column names but no rows. Add one row per example.")
+    return table
+
+
+def drawn(table: Table, draw: Draw) -> Table:
+    """Keep as many of a table's rows as a draw says."""
+    return _from_objects(table.path, zip(table.lines, table.rows, strict=True), table.columns, draw)
+
+
+def table_from(path: str, objects: Iterable[tuple[int, object]], columns: Sequence[str] | None = None) -> Table:
+    """Make a table of numbered mappings with JSON-like values, such as a file or a data frame gives.
+
+    Parameters
+    ----------
+    path
+        A file's path, or a name to call the data by in errors.
+    objects
+        (line or record number, mapping) pairs; keys missing from a mapping are read as "".
+    columns
+        Their names where known; otherwise every key met, in that order.
+
+    Raises
+    ------
+    DataError
+        If something is not a mapping, a name is empty, or a text cannot be written as UTF-8.
+    """
+    return _from_objects(path, objects, columns or (), Draw())
+
+
+def _from_objects(path: str, objects: Iterable[tuple[int, object]], columns: Sequence[str], draw: Draw) -> Table:
+    check_names(path, columns, some=False)
+    names: dict[str, None] = dict.fromkeys(columns)
+    sample = Sample(draw)
+    for number, value in objects:
+        where = _where(path, number)
+        if not isinstance(value, Mapping):
+            raise DataError(
+                f'{where}: holds {kind(value)}, not an object. Write each row as {{"column": "text", ...}}.'
+            )
+        texts = {str(key): as_text(where, str(key), item) for key, item in value.items()}
+        names.update(dict.fromkeys(texts))
+        if len(names) > MOST_COLUMNS:
+            break  # refused below
+        sample.offer(number, texts)
+    check_names(path, list(names))
+    return _table(path, tuple(names), sample, draw)
+
+
+def _from_records(path: str, records: Iterator[Record], draw: Draw) -> Table:
+    _, header = next(records, (0, []))
+    names = [name.strip() for name in header]
+    check_names(path, names)
+    sample = Sample(draw)
+    for line, fields in records:
+        if len(fields) != len(names):
+            raise DataError(
+                f"{path}:{line}: number of fields is {len(fields)}, but {len(names)} in the header. "
+                "Quote a field that holds the delimiter or a line break, or complete the row."
+            )
+        sample.offer(line, dict(zip(names, fields, strict=True)))
+    return _table(path, tuple(names), sample, draw)
+
+
+def _table(path: str, names: tuple[str, ...], sample: Sample, draw: Draw) -> Table:
+    kept = sample.rows()
+    rows = tuple(row if tuple(row) == names else {name: row.get(name, "") for name in names} for _, _, row in kept)
+    lines = tuple(line for _, line, _ in kept)
+    if len(kept) == sample.total:
+        return Table(path, names, rows, lines)
+    how = f"drawn with seed {draw.seed}"
+    how += f", as many of each value of {draw.split!r}" if draw.split in names else ""
+    how += f", the rare values of {draw.label!r} kept" if draw.label in names else ""
+    note = f"{Path(path).name} has {sample.total:,} rows; {len(kept):,} of them, {how}, are used ([data] max_rows)."
+    return Table(path, names, rows, lines, tuple(number for number, _, _ in kept), note)
+
+
+def _where(path: str, number: int) -> str:
+    """Name a line of a file that is read by line, else a record."""
+    by_line = path.lower().endswith((".csv", ".tsv", ".jsonl", ".ndjson"))
+    return f"{path}:{number}" if by_line else f"{path}, record {number}"
+
+
+def check_file(path: Path) -> None:
+    """Raise DataError unless there is a regular file."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        siblings: list[str] = []
+        with suppress(OSError):  # the hint is not worth a second error
+            siblings = [sibling.name for sibling in path.parent.iterdir()]
+        close = get_close_matches(path.name, siblings, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else " Check the name and the folder."
+        raise DataError(f"{path}: no such file.{hint}") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be opened ({error}). Give the path of a data file.") from error
+    if not stat.S_ISREG(mode):
+        what = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
+        raise DataError(f"{path}: is {what}. Give the path of one file ({', '.join(FORMATS)}).")
+
+
+# Which room reads which format. Records have their names in the first of them, objects bring their own.
+_RECORDS: dict[str, Callable[[Path], Generator[Record, None, None]]] = {".csv": csv_records, ".tsv": tsv_records}
+_OBJECTS: dict[str, Callable[[Path], Generator[Numbered, None, None]]] = {
+    ".jsonl": json_lines,
+    ".ndjson": json_lines,
+    ".json": json_list,
+    ".parquet": parquet_rows,
+}
+FORMATS = (*_RECORDS, *_OBJECTS)

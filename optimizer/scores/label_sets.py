@@ -1,0 +1,111 @@
+"""Answers that name several labels of a closed list: reading them, writing them, and how near two of them are.
+
+Knows texts and lists of labels, no rows of a file and no model.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from optimizer.scores.row_metrics import Row
+from optimizer.scores.set_metrics import macro, micro
+from search_spaces.templates import match_label
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+SEPARATORS = ", ", "; ", " | "  # the first whose sign stands in no label is used
+Counts = Callable[[str, Sequence[str]], tuple[float, ...]]
+
+
+def separator(labels: Sequence[str]) -> str:
+    """What stands between two labels of an answer; empty if every sign that could stand there is in a label."""
+    return next((mark for mark in SEPARATORS if not any(mark.strip() in label for label in labels)), "")
+
+
+def write(named: frozenset[str], labels: Sequence[str]) -> str:
+    """Write labels in the order of the list."""
+    return separator(labels).join(label for label in labels if label in named)
+
+
+def pieces(text: str, marks: str) -> list[str]:
+    """Cut an answer into what it names: a JSON list, or texts between any of these signs or line breaks."""
+    text = text.strip()
+    if text.startswith("["):
+        try:
+            listed = json.loads(text)
+        except (ValueError, RecursionError):
+            listed = None
+        if isinstance(listed, list) and all(isinstance(item, str) for item in listed):
+            return [item.strip() for item in listed if item.strip()]
+    parts = re.split(rf"[\n{marks}]", text)
+    return [part for part in (re.sub(r"^\s*(?:[-*•]|\d+[.)])\s+", "", one).strip() for one in parts) if part]
+
+
+@lru_cache(maxsize=50_000)  # a search sums a prompt's answers up anew after every block
+def read(text: str, labels: tuple[str, ...]) -> frozenset[str]:
+    """Find the labels that an answer names, each as leniently as a single one is.
+
+    A piece that names none counts as a label that is not on the list, so that an invented one costs as any wrong one.
+    """
+    return frozenset(match_label(piece, labels) or f"?{piece.casefold()}" for piece in pieces(text, signs(labels)))
+
+
+def reduced(text: str | None, labels: tuple[str, ...]) -> str | None:
+    """Write the labels of the list that an answer names, and nothing else of it; None if it names none of them."""
+    return None if text is None else write(read(text, labels), labels) or None
+
+
+def signs(labels: Sequence[str]) -> str:
+    """All signs that may stand between two of these labels."""
+    return "".join(mark.strip() for mark in SEPARATORS if not any(mark.strip() in label for label in labels))
+
+
+def found(texts: Sequence[str]) -> list[str]:
+    """Find the labels that the rows of a file name, sorted; one sign stands between them, |, ; or a comma."""
+    sign = mark(texts)
+    return sorted({piece for text in texts for piece in pieces(text, sign)})
+
+
+def mark(texts: Sequence[str]) -> str:
+    """Find the sign that stands between labels; empty if none does, or all rows are JSON lists."""
+    plain = [text for text in texts if not text.strip().startswith("[")]
+    return next((sign for sign in "|;," if any(sign in text for text in plain)), "")
+
+
+def row(name: str, labels: tuple[str, ...]) -> Row:
+    """Score one row under a metric: right or wrong as a whole, Jaccard's index, or F1 of the labels."""
+
+    def one(answer: str, target: str) -> float:
+        given, wanted = read(answer, labels), read(target, labels)
+        if name == "accuracy":
+            return float(given == wanted)
+        if name == "jaccard":  # Jaccard (1912)
+            return len(given & wanted) / len(given | wanted)
+        return 2 * len(given & wanted) / (len(given) + len(wanted))
+
+    return lambda answer, targets: max(one(answer, target) for target in targets)
+
+
+def counts(name: str, labels: tuple[str, ...]) -> tuple[Counts | None, Callable[[Floats], Floats] | None]:
+    """What a metric of the whole set sums up of each row, and what it makes of the sums; None for a mean of rows."""
+
+    def of(one: frozenset[str], other: frozenset[str]) -> tuple[float, float, float]:
+        return len(one & other), len(one), len(other)
+
+    def together(answer: str, targets: Sequence[str]) -> tuple[float, ...]:
+        return of(read(answer, labels), read(targets[0], labels))
+
+    def each(answer: str, targets: Sequence[str]) -> tuple[float, ...]:
+        given, wanted = read(answer, labels), read(targets[0], labels)
+        return tuple(n for label in labels for n in of(given & {label}, wanted & {label}))
+
+    made = {"micro_f1": (together, micro), "macro_f1": (each, macro)}
+    return made.get(name, (None, None))

@@ -1,0 +1,195 @@
+"""The metrics that a task may name: what each scores, and which kinds of task it suits.
+
+A row's score lies in [0, 1]; a metric of the whole set may reach down to -1, and is reported as it is. Knows neither
+outcomes nor how an answer was come by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from optimizer.errors import TaskError, one_of
+from optimizer.scores import label_sets, translation
+from optimizer.scores.row_metrics import Row, accuracy, best, closeness, exact_match, rouge_l, slot_f1, token_f1
+from optimizer.scores.set_metrics import balance, bleu, chrf, kappa, macro_f1, mcc, micro, spearman
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Codes = NDArray[np.intp]
+    Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """How answers are scored.
+
+    Parameters
+    ----------
+    name, description
+        As a task file names it, and what it says in one line.
+    kinds
+        The kinds of task that it suits.
+    row
+        (answer, accepted answers) -> score of one row in [0, 1].
+    over
+        The statistic of a whole set; None for the mean of the rows' scores. Takes the right labels [..., m] as
+        numbers from 0 and the answers [..., m] as the same numbers, -1 for any other answer or none; returns
+        one value in [low, 1] for each [...].
+    tally, pool
+        Instead of `over`, for a statistic of sums: (answer, accepted answers) -> counts of one row [k], and counts
+        summed over a whole set [..., k] -> one value in [low, 1] for each [...].
+    low
+        The lowest value over a whole set.
+    weigh
+        Right labels [m] as numbers -> how much each row tells about the statistic [m]; None if all tell the same.
+    ordered
+        Whether answers are compared by their order: numbers, or the labels of `order` from lowest to highest.
+    inputs
+        Whether `row` also takes the row's inputs, by name.
+    graded
+        Whether a row may be right in part: a score between 0 and 1.
+    judged
+        Whether a model scores the rows, and not `row`; see `judge`.
+    feedback
+        Takes what `row` takes, and says why the score is what it is; None for a metric that does not.
+    code
+        Digest of the user's own code behind it; empty for ours.
+    """
+
+    name: str
+    description: str
+    kinds: tuple[str, ...]
+    row: Row
+    over: Callable[[Codes, Codes], Floats] | None = None
+    low: float = 0.0
+    weigh: Callable[[Codes], Floats] | None = None
+    ordered: bool = False
+    order: tuple[str, ...] = ()
+    tally: Callable[[str, Sequence[str]], tuple[float, ...]] | None = None
+    pool: Callable[[Floats], Floats] | None = None
+    inputs: bool = False
+    graded: bool = False
+    judged: bool = False
+    feedback: Callable[..., str] | None = None
+    code: str = ""
+
+    @property
+    def mean(self) -> bool:
+        """Whether it is the mean of the rows' scores over a whole set."""
+        return self.over is None and self.pool is None
+
+
+def _never(answer: str, targets: Sequence[str]) -> float:
+    raise AssertionError(answer, targets)
+
+
+_LABELS, _SETS, _BOTH = ("classification",), ("multilabel",), ("classification", "multilabel")
+_TEXTS = ("generation", "qa")
+_ALL = (
+    Metric("accuracy", "share of rows with the right label, or exactly the right labels", _BOTH, accuracy),
+    Metric("macro_f1", "F1 of each label, averaged over the labels", _BOTH, accuracy, macro_f1, weigh=balance),
+    Metric("mcc", "Matthews' correlation of answers and labels, -1 to 1", _LABELS, accuracy, mcc, -1.0, balance),
+    Metric(
+        "kappa",
+        "Cohen's kappa with quadratic weights, of labels in the order declared, -1 to 1",
+        _LABELS,
+        closeness(()),
+        kappa,
+        low=-1.0,
+        ordered=True,
+        graded=True,
+    ),
+    Metric(
+        "closeness",
+        "1 less the mean absolute error, as a share of the range of the labels in the order declared",
+        _LABELS,
+        closeness(()),
+        ordered=True,
+        graded=True,
+    ),
+    Metric(
+        "spearman",
+        "rank correlation of numbers, or of labels in the order declared, -1 to 1",
+        ("classification", "qa"),
+        closeness(()),
+        spearman,
+        low=-1.0,
+        ordered=True,
+        graded=True,
+    ),
+    Metric(
+        "exact_match",
+        "share of rows whose answer equals an accepted one, but for case, punctuation and articles",
+        ("qa", "extraction", "generation"),
+        best(exact_match),
+    ),
+    Metric("micro_f1", "F1 of all labels of all rows together", _SETS, accuracy, pool=micro),
+    Metric(
+        "jaccard",
+        "labels shared, as a share of those given or wanted, in the mean over rows",
+        _SETS,
+        accuracy,
+        graded=True,
+    ),
+    Metric("token_f1", "F1 of the words shared with an accepted answer", _TEXTS, best(token_f1), graded=True),
+    Metric("slot_f1", "F1 of the (slot, value) pairs of a JSON object", ("extraction",), best(slot_f1), graded=True),
+    Metric("rouge_l", "F1 of the longest common subsequence of words", _TEXTS, best(rouge_l), graded=True),
+    Metric(
+        "bleu",
+        "BLEU of all rows together, by sacrebleu",
+        ("generation",),
+        translation.bleu_row,
+        tally=translation.bleu_counts,
+        pool=bleu,
+        graded=True,
+    ),
+    Metric(
+        "chrf",
+        "chrF of all rows together, by sacrebleu",
+        ("generation",),
+        translation.chrf_row,
+        tally=translation.chrf_counts,
+        pool=chrf,
+        graded=True,
+    ),
+    Metric(
+        "judge",
+        "the score that a second model gives under your rubric, in the mean over rows",
+        ("generation", "qa", "extraction"),
+        _never,
+        graded=True,
+        judged=True,
+    ),
+)
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
+
+
+def get_metric(name: str, labels: Sequence[str] = (), *, several: bool = False) -> Metric:
+    """Look a metric up by its name.
+
+    Parameters
+    ----------
+    name
+        As the task file names it.
+    labels
+        The labels in the order that the task declares, or any that are numbers. A metric of ordered answers needs
+        them unless the answers are numbers; with them it scores a row by how near the answer came.
+    several
+        Whether an answer may name several of the labels.
+
+    Raises
+    ------
+    TaskError
+        If there is no such metric.
+    """
+    if name not in METRICS:
+        raise TaskError(one_of("metric", name, list(METRICS), "Set `metric` in the task file to one of them."))
+    metric, order = METRICS[name], tuple(labels)
+    if several:
+        tally, pool = label_sets.counts(name, order)
+        return replace(metric, row=label_sets.row(name, order), over=None, weigh=None, tally=tally, pool=pool)
+    return replace(metric, row=closeness(order), order=order) if metric.ordered and order else metric
