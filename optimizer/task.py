@@ -183,14 +183,25 @@ def with_models(task: Task, named: Mapping[str, str]) -> Task:
 
 
 def name_models(content: dict[str, Any], named: Mapping[str, str]) -> None:
-    """Put other models into the content of a task: role -> name. Price and context are not those of another model."""
+    """Put other models into the content of a task: role -> name.
+
+    Price and context are not those of another model, and the address is not that of another provider's.
+    """
     for role, name in named.items():
         section = content.get(role) or {}
         told = section if role == MODEL else section.get("model") or {}
-        if name != told.get("name", name):  # without a name they are of whichever is named
-            told = {key: value for key, value in told.items() if key not in OF_ONE_MODEL}
+        before = told.get("name", name)  # without a name all is of whichever is named
+        lost = (
+            *(OF_ONE_MODEL if name != before else ()),
+            *(("api_base",) if _provider(name) != _provider(before) else ()),
+        )
+        told = {key: value for key, value in told.items() if key not in lost}
         told = {**told, "name": name}
         content[role] = told if role == MODEL else {**section, "model": told}
+
+
+def _provider(name: str) -> str:
+    return name.partition("/")[0]
 
 
 def remade(task: Task, content: Mapping[str, Any], source: str) -> Task:

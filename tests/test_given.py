@@ -113,16 +113,18 @@ WAYS = [
 
 @pytest.mark.parametrize(("way", "role"), WAYS)
 def test_what_a_task_says_a_model_costs_holds_for_no_other(way: Callable[[Task, str, str], Task], role: str) -> None:
-    """Nor what it takes: a cap on dollars would not bite. Where it is asked stays; for the same model all does."""
+    """Nor what it takes: a cap on dollars would not bite. Where it is asked holds for its provider alone."""
     local = {"name": "hosted_vllm/a", "api_base": "http://127.0.0.1:9", "workers": 3}
     free = {**local, "context": 2048, "price": {"input": 0.0, "output": 0.0}}
     about = {"task": {"name": "x", "kind": "generation", "metric": "judge"}, "judge": {"model": "openai/j"}}
     rows = {"data": {"file": "rows.csv", "inputs": ["text"], "target": "label"}}
     task = check_task({**about, **rows, role: free if role == MODEL else {"model": free}}, "task.toml")
 
-    other, same = (spoken_of(way(task, role, name), role) for name in ("openai/gpt-4o", "hosted_vllm/a"))
+    names = ("openai/gpt-4o", "hosted_vllm/b", "hosted_vllm/a")
+    other, beside, same = (spoken_of(way(task, role, name), role) for name in names)
 
-    assert other == ModelSpec(**{**local, "name": "openai/gpt-4o"})
+    assert other == ModelSpec(name="openai/gpt-4o", workers=3)
+    assert beside == ModelSpec(**{**local, "name": "hosted_vllm/b"})
     assert task_model(other, keyless=True).price == known_price("openai/gpt-4o") != (0.0, 0.0)
     assert same == spoken_of(task, role) == ModelSpec(**free)
 
