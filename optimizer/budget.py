@@ -16,7 +16,7 @@ from optimizer.errors import BudgetSpent
 from optimizer.phrases import amount
 from optimizer.records import Completion, Request
 
-ROOM = 1.2  # prompts and rows differ in length: so much more than like calls did cost must be left
+ROOM = 1.2  # safety factor on the mean cost of similar calls: prompts and rows differ in length
 
 
 @dataclass(frozen=True, slots=True)

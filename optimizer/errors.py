@@ -97,7 +97,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def resume_note(run: int, db: Path) -> str:
-    """Say what becomes of a run that was left, beside a traceback that says nothing of it."""
+    """Note for a traceback: the run is saved, and the same call resumes it."""
     return f"run {run} is kept in {db}: the same call goes on where it stopped"
 
 

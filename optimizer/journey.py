@@ -177,7 +177,7 @@ class _Journey:
         return search.Found(tuple(replay), replay[run.winner], run.reason, importances=worth)
 
     def _worked_demos(self, *, begun: bool) -> None:
-        """Let a model reason about training rows, if that is wanted; a search that had begun meets the same answers."""
+        """Gather worked demos before the search, if wanted. A resumed run uses only answers that are bought already."""
         plan, options, told = self.plan, self.plan.task.search, self.plan.task.teaching
         if not options.worked:
             return
@@ -191,7 +191,7 @@ class _Journey:
         self.plan = replace(plan, space=space.with_train(worked.with_reasoning(space.facts.train, done.rows)))
 
     def _ahead(self) -> int:
-        """How many decisions to take ahead; none under a cap that chance would decide which calls still fit into."""
+        """How many decisions to take while answers are awaited; none where the order of arrival would matter."""
         most = self.ledger.budget.caps
         # With a second model it also decides whose calls those are.
         certain = most == (Caps() if len(self._ledgers()) > 1 else Caps(calls=most.calls))

@@ -26,9 +26,9 @@ from optimizer.errors import InputError, ModelError, meant
 from optimizer.events import Destination
 from optimizer.records import Completion, Request
 
-# Providers whose endpoints speak the OpenAI protocol, and to which LiteLLM sends what it is given.
 LONG = 600.0  # seconds; the gateway ends a call at its own deadline
 EMBEDDED = {"embedded", "phrasetune/embedded"}
+# Providers whose endpoints speak the OpenAI protocol, and to which LiteLLM sends what it is given.
 LEAN = {"openai", "hosted_vllm", "lm_studio", "llamafile", "litellm_proxy"}
 
 

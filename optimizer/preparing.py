@@ -100,7 +100,7 @@ class Plan:
 
     @property
     def further(self) -> int:
-        """How often a judge may be asked beside the scores of a verdict, for what nobody has named."""
+        """How many calls the judge may take for analyses beside the verdict: `further`, or half of `calls`."""
         told = self.judging
         return 0 if told is None else self.task.search.calls // 2 if told.further is None else told.further
 
@@ -111,10 +111,10 @@ class Plan:
 
 
 def brought(task: Task | str | Path, given: Mapping[str, Model | str | None]) -> tuple[Task, dict[str, Model | None]]:
-    """Let a task name the models that are brought to it, by their roles: a run is known by them.
+    """Merge the models that a caller passes, by their roles, into the task: the digest of a run covers them.
 
-    A name stands in the task as if it had been written there. What is no name must be a model, and is returned; its
-    name stands there where the task names none.
+    A name is written into the task. An object must be a model, and is returned; its name is written into the task
+    where that names none.
 
     Raises
     ------

@@ -62,11 +62,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """What is told to the outside: events to draw, and trials to keep, each again whenever it has changed.
+    """Callbacks of a search.
 
-    `arrivals` is what the outside tells: asked at every step but the first, while calls can be spared, it says which
-    wordings enter then. A resumed search must be told the same at the same step. Before that `propose` is told how the
-    search stands, so that there may be some; it is told as well where no calls can be spared.
+    `event` gets what happens, and `keep` the trials that have changed since the last time. Before every step but the
+    first `propose` gets the state of the search, so that new wordings may be made; then, while calls can be spared,
+    `arrivals` returns the wordings that enter at this step. A resumed search must get the same ones at the same step.
     """
 
     event: Callable[[Event], None] = lambda _: None

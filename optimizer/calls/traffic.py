@@ -28,7 +28,7 @@ class Flight:
 
 @dataclass(frozen=True)
 class Again:
-    """A call that waits, until `leave` is done, to be tried again after an attempt that may have been charged."""
+    """An attempt that may have been charged. The call is tried again once the ledger has recorded it (`leave`)."""
 
     key: str
     failure: Failure

@@ -29,9 +29,9 @@ def end(name: str) -> None:
 
 
 def alive(owner: str) -> bool:
-    """Whether the process of that name still runs, and its part is at work if that is known: it is of our own alone.
+    """Whether an owner is still at work. Of another process only whether it runs is known, of our own also its part.
 
-    Of another host nothing can be known: it is taken as gone.
+    An owner on another host counts as gone: nothing can be known of it.
     """
     process, _, part = owner.partition("/")
     if process == me():

@@ -200,9 +200,9 @@ class Surrogate:
     # --- were its variances others --------------------------------------------------------------------------
 
     def told(self) -> tuple[Floats, Floats]:
-        """What the answers alone say of the prompts' levels: estimates [n], and the errors' precision [n, n].
+        """What the answers alone say of the prompts' levels f: the mean [n] and the precision [n, n].
 
-        The parabola of the last fit less the prior that went into it; the rows' difficulties are integrated out.
+        The Laplace approximation of the last fit with the prior removed and the rows' difficulties integrated out.
         """
         both = self._factor @ self._factor.T
         precision = both - self._inverse

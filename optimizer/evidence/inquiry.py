@@ -322,7 +322,7 @@ class Inquiry:
         return tuple(c for changed, _ in found for c in changed), tuple(steady for _, steady in found if steady)
 
     def _within(self, what: str, look: Callable[[], T]) -> T | None:
-        """Look into something; None if it costs more than was reckoned, which is no reason for no verdict."""
+        """Run one optional analysis. If the budget does not cover it after all, note that and return None."""
         try:
             return look()
         except BudgetSpent as spent:

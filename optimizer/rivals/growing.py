@@ -29,7 +29,7 @@ from search_spaces.prompt import Example
 Outcomes = Sequence[Outcome]
 Answers = list[str]
 
-HEARD = 0.5  # of the test rows must have a score throughout: with fewer, a curve tells of what never fails
+HEARD = 0.5  # least share of the test rows that every rival on the curve has scored
 
 
 @dataclass
