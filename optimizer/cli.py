@@ -42,6 +42,14 @@ if TYPE_CHECKING:
     from optimizer.tuned import Tuned
 
 
+SECTIONS = {
+    "Begin": ("demo", "init", "import", "space", "doctor", "plan"),
+    "Search": ("tune", "add-wording", "dashboard"),
+    "Look at results": ("history", "show", "wordings", "compare", "report", "card", "schema"),
+    "Use a prompt": ("predict", "export", "assert", "recheck", "serve-embedded"),
+}
+
+
 class Group(click.Group):
     """Turns our errors into one clear line and an exit code; a bug keeps its traceback."""
 
@@ -64,11 +72,17 @@ class Group(click.Group):
             err("phrasetune: stopped")
             ctx.exit(Interrupted.exit_code)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands, each with its first sentence: on two lines rather than cut."""
-        with formatter.section("Commands"):
-            named = [(name, self.commands[name]) for name in self.list_commands(ctx)]
-            formatter.write_dl([(name, command.get_short_help_str(sys.maxsize)) for name, command in named])
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+        """List the commands in the order of their use, each with its first sentence: on two lines rather than cut."""
+        width = max(map(len, self.commands))
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                said = {name.ljust(width): self.commands[name].get_short_help_str(sys.maxsize) for name in names}
+                formatter.write_dl(list(said.items()))
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
+        """Name the commands in the order of their use."""
+        return [name for names in SECTIONS.values() for name in names]
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -91,7 +105,7 @@ def main() -> None:
 @code_option
 @json_option
 def space(task: str, wordings: bool, allow_code: bool, as_json: bool) -> None:
-    """Print the search space of TASK, its size, and one rendered prompt."""
+    """Print the search space and one rendered prompt."""
     from optimizer.preparing import prepare
 
     plan = prepare(task, allow_code=allow_code)
@@ -138,13 +152,15 @@ def _space_grid(plan: Plan) -> Grid:
 @click.argument("task", type=click.Path())
 @tune_options
 @program_option
-@click.option("--save", type=click.Path(), help="Where that program's state goes, as JSON.")
+@click.option("--save", type=click.Path(), help="Where to save the tuned program's state, as JSON.")
 @code_option
 @env_option
 @db_option
 @json_option
 def tune(task: str, db: str, allow_code: bool, as_json: bool, quiet: bool, **changes: Any) -> None:  # noqa: ANN401
-    """Search the best prompt for TASK and compare it with a trained baseline on sealed test rows.
+    """Search for the best prompt, and compare it with a baseline.
+
+    Seed prompt, best prompt and trained baseline are compared on the sealed test rows of TASK.
 
     Ctrl-C stops after the calls in flight; the same command resumes.
     """
@@ -279,9 +295,10 @@ def _tuned_json(tuned: Tuned, db: str) -> None:
 @db_option
 @json_option
 def add_wording(text: str, dimension: str, run: int | None, db: str, as_json: bool) -> None:
-    """Give a run another wording to try, TEXT, while it searches or before it is resumed; it is looked at first.
+    """Add a wording to a running search.
 
-    The run is the latest whose search is not over, unless one is named.
+    TEXT is tried next, or first when the run is resumed. The run is the latest whose search is not over, unless one is
+    named.
     """
     from dataclasses import asdict
 
@@ -303,7 +320,10 @@ def add_wording(text: str, dimension: str, run: int | None, db: str, as_json: bo
 @db_option
 @click.option("--quiet", is_flag=True, help="No live view.")
 def demo(folder: str, db: str, quiet: bool) -> None:
-    """Run the main job on bundled rows and the embedded model: search, verdict, report, export."""
+    """Run the main job on bundled rows: no key, no network.
+
+    Search, verdict, report and export, with the embedded model.
+    """
     from importlib import resources
 
     from optimizer.prompt_export import export as write_export

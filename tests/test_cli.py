@@ -17,8 +17,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 
+from optimizer.cli import main
 from tests.conftest import Command
 from tests.small_task import write_task
 
@@ -70,12 +72,13 @@ def test_version_and_help(cli: Run) -> None:
 
 
 def test_the_help_cuts_no_sentence(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What does not fit beside a command's name goes on below, also with 80 columns."""
+    """What does not fit beside a command's name goes on below, also with 80 columns; no command is left out."""
     monkeypatch.setenv("COLUMNS", "80")
     helped = cli("--help").stdout
 
-    assert "..." not in helped.partition("\nCommands:")[2]
-    assert "its size, and one rendered prompt." in " ".join(helped.split())
+    assert "..." not in helped.partition("\nBegin:")[2]
+    assert "to see whether the provider has changed." in " ".join(helped.split())
+    assert sorted(main.list_commands(click.Context(main))) == sorted(main.commands)
     assert max(map(len, helped.splitlines())) <= 80
 
 

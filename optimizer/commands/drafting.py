@@ -27,15 +27,21 @@ OF_LABELS = ("labels", "label_place")  # dimensions that a task with a closed li
 
 @click.command()
 @click.argument("file", type=click.Path())
-@click.option("--query", default="", metavar="SQL", help="What to ask FILE, if it is an SQLite database.")
+@click.option("--query", default="", metavar="SQL", help="Query for the rows, if FILE is an SQLite database.")
 @click.option(
-    "--input", "inputs", multiple=True, metavar="COLUMN", help="A column the model sees; repeatable. Else guessed."
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="COLUMN",
+    help="A column the model sees; repeatable. Guessed by default.",
 )
-@click.option("--target", default="", metavar="COLUMN", help="The column with the wanted answer. Else guessed.")
+@click.option("--target", default="", metavar="COLUMN", help="The column with the wanted answer. Guessed by default.")
 @click.option("-o", "--output", default="task.toml", show_default=True, help="The task file to write.")
 @click.option("--force", is_flag=True, help="Replace an existing task file.")
 def init(file: str, query: str, inputs: tuple[str, ...], target: str, output: str, force: bool) -> None:
-    """Write a task file for the rows in FILE and say what the rows can show.
+    """Write a task file for your rows.
+
+    It also says what the rows can show: split sizes, duplicates, label balance, the smallest gain that they can detect.
 
     FILE is CSV, TSV, JSONL, JSON, Parquet, or an SQLite database with a --query.
     """
@@ -61,7 +67,7 @@ def init(file: str, query: str, inputs: tuple[str, ...], target: str, output: st
 @click.option("-o", "--output", default="task.toml", show_default=True, help="The task file; rows stand beside it.")
 @click.option("--force", is_flag=True, help="Replace existing files.")
 def import_(file: str, rows: str | None, output: str, force: bool) -> None:
-    """Write a task file, and its rows, from another tool's FILE.
+    """Write a task file from another tool's file.
 
     FILE is a promptfoo configuration (prompts become wordings, tests rows), conversations or Evals samples of OpenAI
     (.jsonl), or a saved DSPy program (.json, with --rows): its instruction and demos become the seed prompt.

@@ -37,13 +37,20 @@ SKOPS = "the trained baseline of the run, as a skops file"
     "--mask", is_flag=True, help="Put names in the place of mail addresses, phone numbers, keys and the like."
 )
 @click.option("--allow-findings", is_flag=True, help="Write it even with words of dev or test rows, or unfilled slots.")
-@click.option("--verify", is_flag=True, help="Let the tool that the format is for load what was written, too.")
-@click.option("--rescore", is_flag=True, help="Ask the model what was written on the run's own rows, and compare.")
+@click.option("--verify", is_flag=True, help="Also load the file with the tool that the format is for.")
+@click.option("--rescore", is_flag=True, help="Score the exported prompt on the run's own rows, and compare.")
 @click.option(
-    "--max-calls", type=click.IntRange(0), default=1000, show_default=True, help="Of --rescore, the most; 0 is no cap."
+    "--max-calls",
+    metavar="N",
+    type=click.IntRange(0),
+    default=1000,
+    show_default=True,
+    help="Of --rescore, the most; 0 is no cap.",
 )
 def export(format_name: str | None, listing: bool, trial: str | None, run: int | None, **given: Any) -> None:  # noqa: ANN401
-    """Write the winner, or TRIAL, for other tools; each file is loaded back and compared byte for byte.
+    """Export a prompt to another tool's format.
+
+    The winner, or TRIAL. Each file is loaded back and compared byte for byte before it counts as written.
 
     The format `skops` writes the trained baseline instead.
     """

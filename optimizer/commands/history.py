@@ -22,12 +22,16 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("a")
 @click.argument("b")
-@click.option("--run", type=int, help="Number of the run whose trials A and B are.")
+@click.option("--run", metavar="N", type=int, help="Number of the run whose trials A and B are.")
 @db_option
-@click.option("--rows", default=10, show_default=True, type=click.IntRange(0), help="Rows fixed and broken to list.")
+@click.option(
+    "--rows", default=10, show_default=True, metavar="N", type=click.IntRange(0), help="Rows fixed and broken to list."
+)
 @json_option
 def compare(a: str, b: str, run: int | None, db: str, rows: int, as_json: bool) -> None:
-    """Compare prompt B with prompt A on the rows that both have answered: what it gains, fixes and breaks.
+    """Compare two prompts on the rows that both have answered.
+
+    What prompt B gains over prompt A, which rows it fixes and which it breaks.
 
     `compare 1 2` takes the winners of two runs, `compare 1:12 2:40` trials of them, `compare --run 1 12 40` trials of
     one. Winners and seed prompts are compared on the sealed test rows where both runs have opened them, others on dev
@@ -51,15 +55,21 @@ def compare(a: str, b: str, run: int | None, db: str, rows: int, as_json: bool) 
 @click.command("assert")
 @run_option
 @db_option
-@click.option("--min-score", type=click.FloatRange(-1, 1), help="Least score on the test rows: 0.8 for 80 %.")
+@click.option(
+    "--min-score", metavar="X", type=click.FloatRange(-1, 1), help="Least score on the test rows: 0.8 for 80 %."
+)
 @click.option("--no-regression-from", "before", metavar="RUN", help="No loss is shown against the winner of RUN.")
-@click.option("--max-drop", type=click.FloatRange(0, 100), help="With it: at most so many points less, shown or not.")
+@click.option(
+    "--max-drop", metavar="X", type=click.FloatRange(0, 100), help="With it: at most so many points less, shown or not."
+)
 @click.option("--lower-bound", is_flag=True, help="Hold the lower 95 % limit to --min-score and --max-drop.")
-@click.option("--max-cost-per-1000", type=click.FloatRange(0), help="US dollars that 1,000 rows may cost.")
+@click.option("--max-cost-per-1000", metavar="X", type=click.FloatRange(0), help="Most US dollars per 1,000 rows.")
 @click.option("--junit", type=click.Path(), help="JUnit XML file to write; a former one is replaced.")
 @json_option
 def assert_(run: int | None, db: str, junit: str | None, as_json: bool, **limits: Any) -> None:  # noqa: ANN401
-    """Hold the winner of a run against limits, for a pipeline: exit code 0, or 1 where one is not kept.
+    """Check the winner against limits, for a pipeline.
+
+    The exit code is 0, or 1 if a limit is broken.
 
     The winner is judged on the run's sealed test rows; where no better prompt was found, it is the seed prompt.
     """
@@ -132,16 +142,23 @@ def _junit_target(path: str | None) -> Target | None:
 
 @click.command()
 @run_option
-@click.option("--rows", default=50, show_default=True, type=click.IntRange(1), help="How many rows to ask.")
-@click.option("--max-calls", type=click.IntRange(0), default=0, help="Hard cap on calls bought; 0 is none.")
-@click.option("--max-usd", type=click.FloatRange(0), default=0.0, help="Hard cap on US dollars; 0 is none.")
+@click.option(
+    "--rows", default=50, show_default=True, metavar="N", type=click.IntRange(1), help="How many rows to ask."
+)
+@click.option(
+    "--max-calls", metavar="N", type=click.IntRange(0), default=0, help="Hard cap on calls bought; 0: no cap."
+)
+@click.option(
+    "--max-usd", metavar="X", type=click.FloatRange(0), default=0.0, help="Hard cap on US dollars; 0: no cap."
+)
 @env_option
 @db_option
 @json_option
 def recheck(run: int | None, rows: int, max_calls: int, max_usd: float, db: str, as_json: bool) -> None:
-    """Buy the winner's answers again on rows that it has answered, to see whether the provider has changed.
+    """Buy the winner's answers again, to see whether the provider has changed.
 
-    The rows are the same each time, so that a trend can be seen. What was stopped is gone on with for a day.
+    It is asked rows that it has answered before, the same ones each time, so that a trend can be seen. A recheck that
+    was stopped can be resumed for a day.
     """
     import threading
 

@@ -23,7 +23,7 @@ def db_option(command: Command) -> Command:
 
 def run_option(command: Command) -> Command:
     """Take --run."""
-    return click.option("--run", type=int, help="Number of the run; the latest by default.")(command)
+    return click.option("--run", metavar="N", type=int, help="Number of the run; the latest by default.")(command)
 
 
 def trial_of(text: str | None, run: int | None) -> tuple[int | None, int | None]:
@@ -60,19 +60,19 @@ def env_option(command: Command) -> Command:
         callback=load,
         expose_value=False,
         is_eager=True,
-        help="Take keys from a file of NAME=value lines; no other .env is read.",
+        help="Read keys from a file of NAME=value lines; no other .env is read.",
     )(command)
 
 
 def code_option(command: Command) -> Command:
     """Take --allow-code."""
-    said = "Run code of your own: the metric that TASK names (module:function), or --program."
+    said = "Allow your own code to run: the metric that TASK names (module:function), or --program."
     return click.option("--allow-code", is_flag=True, help=said)(command)
 
 
 def program_option(command: Command) -> Command:
     """Take --program."""
-    said = "Tune a program of DSPy beside TASK in its place."
+    said = "Tune this DSPy program, beside TASK, instead of a prompt."
     return click.option("--program", metavar="MODULE:NAME", help=said)(command)
 
 
@@ -81,44 +81,51 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Machine-readable results on stdout.")(command)
 
 
+def _count(name: str, least: int, said: str, *, most: int | None = None) -> Callable[[Command], Command]:
+    return click.option(name, metavar="N", type=click.IntRange(least, most), help=said)
+
+
+def _amount(name: str, said: str) -> Callable[[Command], Command]:
+    return click.option(name, metavar="X", type=click.FloatRange(0), help=said)
+
+
+def _flag(name: str, said: str) -> Callable[[Command], Command]:
+    """A flag that leaves the task as it is where it is not given."""
+    return click.option(name, is_flag=True, default=None, help=said)
+
+
 def tune_options(command: Command) -> Command:
     """Take what overrides a task file."""
-    options = [
+    options: list[Callable[[Command], Command]] = [
         click.option("--model", help="Any LiteLLM model, or embedded."),
-        click.option("--proposer", metavar="MODEL", help="Who proposes wordings; none: nobody. By default the model."),
-        click.option("--teacher", metavar="MODEL", help="Who works on the rows of --worked. By default the model."),
+        click.option("--proposer", metavar="MODEL", help="Model that writes wordings, or none. Default: the task's."),
+        click.option("--teacher", metavar="MODEL", help="Model that reasons for --worked. Default: the task's."),
         click.option("--api-base", help="Address of an OpenAI-compatible server."),
-        click.option("--calls", type=click.IntRange(1), help="Answers on dev rows that the search may look at."),
-        click.option("--trials", type=click.IntRange(1, 500), help="Prompts to try at most."),
-        click.option("--max-calls", type=click.IntRange(0), help="Hard cap on calls bought; 0 is none."),
-        click.option("--max-usd", type=click.FloatRange(0), help="Hard cap on US dollars; 0 is none."),
-        click.option("--max-tokens", type=click.IntRange(0), help="Hard cap on tokens, asked and answered; 0 is none."),
-        click.option("--max-minutes", type=click.FloatRange(0), help="Hard cap on minutes; 0 is none."),
+        _count("--calls", 1, "Answers on dev rows that the search may use."),
+        _count("--trials", 1, "Most prompts to try.", most=500),
+        _count("--max-calls", 0, "Hard cap on calls bought; 0: no cap."),
+        _amount("--max-usd", "Hard cap on US dollars; 0: no cap."),
+        _count("--max-tokens", 0, "Hard cap on tokens, of prompts and answers; 0: no cap."),
+        _amount("--max-minutes", "Hard cap on minutes; 0: no cap."),
         click.option("--sampler", help="pooled; or a control: tpe, random, gp."),
-        click.option("--pruner", help="Of a control: halving, racing or none."),
-        click.option("--seed", type=int, help="Seed of the search."),
-        click.option("--ablate", is_flag=True, default=None, help="Set the winner's ingredients back one by one, too."),
+        click.option("--pruner", help="For a control: halving, racing or none."),
+        click.option("--seed", metavar="N", type=int, help="Random seed of the search."),
+        _flag("--ablate", "Also reset the winner's ingredients one by one."),
+        _flag("--robustness", "Also test the winner under noise and other orders of its demos."),
+        _flag("--hint", "Also give the winner the baseline's guess as a hint."),
+        _flag("--picked-demos", "Also give the winner demos that the baseline picks."),
+        _count("--tuned-search", 0, "Answers that a search for the provider-tuned model may use; 0: none."),
+        _count("--worked", 0, "Training rows to reason about first, for worked demos."),
+        _flag("--pareto", "Also look for cheap and fast prompts."),
+        _amount("--max-cost-per-1000", "Constraint: most US dollars per 1,000 rows."),
+        _amount("--max-prompt-tokens", "Constraint: most tokens per prompt, in the mean."),
         click.option(
-            "--robustness", is_flag=True, default=None, help="Try the winner under changes, too: noise, order."
-        ),
-        click.option("--hint", is_flag=True, default=None, help="Ask the winner with the baseline's guess as well."),
-        click.option(
-            "--picked-demos", is_flag=True, default=None, help="Ask the winner with demos that the baseline picks, too."
+            "--min-recall", multiple=True, metavar="LABEL=X", help="Constraint: least recall of a label; repeatable."
         ),
         click.option(
-            "--tuned-search",
-            type=click.IntRange(0),
-            help="Answers to look at for a prompt of the tuned model; 0: none.",
+            "--baseline", metavar="KINDS", help="auto, or kinds with commas: linear, encoder, lora, provider."
         ),
-        click.option("--worked", type=click.IntRange(0), help="Training rows to reason about first, for worked demos."),
-        click.option("--pareto", is_flag=True, default=None, help="Look for cheap and fast prompts as well."),
-        click.option("--max-cost-per-1000", type=click.FloatRange(0), help="US dollars that 1,000 rows may cost."),
-        click.option("--max-prompt-tokens", type=click.FloatRange(0), help="Mean tokens that a prompt may have."),
-        click.option("--min-recall", multiple=True, metavar="LABEL=X", help="Least recall of a label; repeatable."),
-        click.option(
-            "--baseline", metavar="KINDS", help="auto; or kinds with commas: linear, encoder, lora, provider."
-        ),
-        click.option("--workers", type=click.IntRange(1, 256), help="Calls at a time."),
+        _count("--workers", 1, "Calls at a time.", most=256),
         click.option("--quiet", is_flag=True, help="No live view."),
     ]
     for option in reversed(options):

@@ -20,6 +20,7 @@ from optimizer.commands.terminal import err, next_step, out, out_data, out_grid,
 from optimizer.errors import InputError
 
 if TYPE_CHECKING:
+    from optimizer.archive import Shown
     from optimizer.predicting import Predicted
     from optimizer.records import Verdict
 
@@ -29,11 +30,18 @@ if TYPE_CHECKING:
 @run_option
 @db_option
 @click.option(
-    "--rows", default=5, show_default=True, type=click.IntRange(0), help="Rows fixed, broken or doubtful to list."
+    "--rows",
+    default=5,
+    show_default=True,
+    metavar="N",
+    type=click.IntRange(0),
+    help="Rows fixed, broken or doubtful to list.",
 )
 @json_option
 def show(trial: str | None, run: int | None, db: str, rows: int, as_json: bool) -> None:
-    """Show TRIAL (the winner by default): its prompt, how it differs from the seed prompt, rows fixed and broken.
+    """Show a prompt, and the rows that it fixes and breaks.
+
+    TRIAL, or the winner: its text, its scores, and how it differs from the seed prompt.
 
     `show 12` is a trial of the latest run or of --run, `show 2:12` one of run 2.
     """
@@ -41,7 +49,7 @@ def show(trial: str | None, run: int | None, db: str, rows: int, as_json: bool) 
 
     from optimizer.archive import History
     from optimizer.phrases import counted
-    from optimizer.report import changes_grid, estimated, params_text, percent, prompt_diff, spread, worth_grids
+    from optimizer.report import estimated, params_text, percent, spread, worth_grids
     from optimizer.reports.front_tables import constraints_grids, constraints_record, standing
     from optimizer.reports.plain import trial_record, verdict_record
     from search_spaces.program import PROGRAM
@@ -80,18 +88,25 @@ def show(trial: str | None, run: int | None, db: str, rows: int, as_json: bool) 
     if verdict:
         _findings_text(verdict, records.texts(shown.run.id), rows)
     if t.number:
-        out("\nDifference to the seed prompt:\n")
-        out(prompt_diff(shown.seed_prompt, shown.prompt) or "(none in the text)")
-        out()
-        for title, changed_rows in (("Dev rows fixed", shown.fixed), ("Dev rows broken", shown.broken)):
-            grid = changes_grid(title, changed_rows, rows)
-            out_grid(grid) if grid.rows else out(grid.title)
-            out()
+        _difference_text(shown, rows)
     at = where(db, shown.run.id)
     if t.prompt.template == PROGRAM:  # which no format of prompts can hold
         next_step(f"phrasetune report{at}")
     else:
         next_step(f"phrasetune export --format python --trial {t.number}{at}")
+
+
+def _difference_text(shown: Shown, rows: int) -> None:
+    """Show how a prompt differs from the seed prompt: in its text, and on which dev rows."""
+    from optimizer.report import changes_grid, prompt_diff
+
+    out("\nDifference to the seed prompt:\n")
+    out(prompt_diff(shown.seed_prompt, shown.prompt) or "(none in the text)")
+    out()
+    for title, changed_rows in (("Dev rows fixed", shown.fixed), ("Dev rows broken", shown.broken)):
+        grid = changes_grid(title, changed_rows, rows)
+        out_grid(grid) if grid.rows else out(grid.title)
+        out()
 
 
 def _findings_text(verdict: Verdict, texts: Mapping[str, str], rows: int) -> None:
@@ -107,12 +122,20 @@ def _findings_text(verdict: Verdict, texts: Mapping[str, str], rows: int) -> Non
 
 @click.command()
 @click.argument("file", type=click.Path())
-@click.option("--trial", metavar="TRIAL", help="Another prompt than the winner: TRIAL or RUN:TRIAL.")
+@click.option("--trial", metavar="TRIAL", help="Use this prompt, TRIAL or RUN:TRIAL, instead of the winner.")
 @run_option
 @click.option(
-    "--max-calls", type=click.IntRange(0), help="Hard cap on calls bought, in place of the task's; 0 is none."
+    "--max-calls",
+    metavar="N",
+    type=click.IntRange(0),
+    help="Hard cap on calls bought, in place of the task's; 0: no cap.",
 )
-@click.option("--max-usd", type=click.FloatRange(0), help="Hard cap on US dollars, in place of the task's; 0 is none.")
+@click.option(
+    "--max-usd",
+    metavar="X",
+    type=click.FloatRange(0),
+    help="Hard cap on US dollars, in place of the task's; 0: no cap.",
+)
 @env_option
 @db_option
 @click.option("-o", "--output", type=click.Path(), help="CSV file to write; stdout by default.")
@@ -126,7 +149,9 @@ def predict(
     force: bool,
     **caps: Any,  # noqa: ANN401
 ) -> None:
-    """Apply the winner to the rows in FILE: a CSV of them and its answers, and the score where the rows have a target.
+    """Answer new rows with the best prompt.
+
+    Writes the rows of FILE with an answer beside each, as CSV, and scores those that have a target.
 
     What a cap or Ctrl-C ends is written as far as it went; the same command goes on from there, and buys nothing twice.
     """
@@ -189,7 +214,10 @@ def _say_predicted(done: Predicted) -> None:
 @click.option("--static", type=click.Choice(["svg", "png"]), help="Write its pictures instead, into the folder of -o.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 def report(run: int | None, db: str, output: str, static: str | None, force: bool) -> None:
-    """Write a run as one HTML page that loads nothing from elsewhere."""
+    """Write a run as one HTML page.
+
+    The page loads nothing from elsewhere and sends nothing.
+    """
     if static:
         _write_pictures(db, run, Path(output).parent, static, force=force)
         return
@@ -224,7 +252,10 @@ def write_report(db: str, run: int | None, path: Path, *, force: bool) -> None:
 @click.option("-o", "--output", type=click.Path(), help="File to write; stdout by default.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 def card(run: int | None, db: str, as_json: bool, output: str | None, force: bool) -> None:
-    """Write the prompt card of RUN (the latest by default) as Markdown: what its winner is, and what is not known."""
+    """Write a prompt card, for those who approve the prompt.
+
+    Markdown: what the winner is, what it was tuned on, what it scores, and what is not known of it.
+    """
     import json
 
     from optimizer.archive import History

@@ -35,13 +35,15 @@ if TYPE_CHECKING:
 @click.argument("task", type=click.Path())
 @tune_options
 @program_option
-@click.option("--offline", is_flag=True, help="Make no call; know only what earlier calls have shown.")
+@click.option("--offline", is_flag=True, help="Make no calls; use only what earlier calls have shown.")
 @code_option
 @env_option
 @db_option
 @json_option
 def plan(task: str, db: str, offline: bool, allow_code: bool, as_json: bool, **changes: Any) -> None:  # noqa: ANN401
-    """Say what `tune` would take on TASK: calls, tokens, dollars and time, and how small a gain the rows can show.
+    """Estimate what `tune` will take, before it spends.
+
+    Calls, tokens, dollars and time, and the smallest gain that the rows can detect.
 
     It takes the options of `tune`. First the seed prompt is asked 5 training rows, to measure what a call takes; a
     program is run on 4, as it came and with the most demos.
@@ -76,7 +78,7 @@ def plan(task: str, db: str, offline: bool, allow_code: bool, as_json: bool, **c
 
 @click.command()
 @click.argument("task", type=click.Path(), required=False)
-@click.option("--model", help="Any LiteLLM model, or embedded; that of TASK by default.")
+@click.option("--model", help="Any LiteLLM model, or embedded; TASK's by default.")
 @click.option("--api-base", help="Address of an OpenAI-compatible server.")
 @code_option
 @env_option
@@ -92,7 +94,9 @@ def doctor(
     as_json: bool,
     **changes: Any,  # noqa: ANN401
 ) -> None:
-    """Check that all is in place: Python, packages, results.db, disk, and with TASK its file, its rows and its model.
+    """Check machine, database, task, key, price and model.
+
+    Without TASK: Python, packages, results.db and disk. With TASK also its file, its rows and its model.
 
     The model is asked for one word, which is all that is bought. Exit code 1 if anything is wrong.
     """
@@ -222,10 +226,15 @@ def _plan_record(found: Planned, program: str) -> dict[str, Any]:
 @click.command()
 @db_option
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8780, show_default=True, help="0 takes any that is free."
+    "--port",
+    metavar="N",
+    type=click.IntRange(0, 65535),
+    default=8780,
+    show_default=True,
+    help="0 takes any that is free.",
 )
 def dashboard(db: str, port: int) -> None:
-    """Show the runs of results.db in a browser on this machine, while they go on, until Ctrl-C."""
+    """Show runs in a browser on this machine, until Ctrl-C."""
     from optimizer.dashboard import serve
 
     serve(db, port, lambda address: out(f"{db} is shown at {address}; Ctrl-C ends it"))
@@ -234,10 +243,18 @@ def dashboard(db: str, port: int) -> None:
 @click.command("serve-embedded")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; other machines reach 0.0.0.0.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes any that is free."
+    "--port",
+    metavar="N",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    show_default=True,
+    help="0 takes any that is free.",
 )
 def serve_embedded(host: str, port: int) -> None:
-    """Serve the embedded model over the OpenAI protocol, for other tools to call, until Ctrl-C."""
+    """Serve the embedded model over the OpenAI protocol.
+
+    For other tools to call, until Ctrl-C.
+    """
     from optimizer.serving import MODEL, serve
 
     def ready(address: str) -> None:

@@ -31,17 +31,23 @@ FORMATS = ("text", "json", "csv", "markdown")
 @run_option
 @click.option("--all", "everything", is_flag=True, help="List the runs only.")
 @click.option("--state", type=click.Choice(["running", "complete", "pruned", "failed"]), help="Only such trials.")
-@click.option("--min-score", type=click.FloatRange(0, 1), help="Only trials of at least this score: 0.47 for 47 %.")
+@click.option(
+    "--min-score", metavar="X", type=click.FloatRange(0, 1), help="Only trials of at least this score: 0.47 for 47 %."
+)
 @click.option("--where", default="", help="Only trials of this condition in SQL on the view `history` and parameters.")
 @click.option("--front", is_flag=True, help="Only the front: what no other prompt beats in score, cost and latency.")
 @click.option("--sort", type=click.Choice(SORTS), default="score", show_default=True, help="The best, or most, first.")
-@click.option("--limit", type=click.IntRange(1), help=f"At most so many trials; {SHOWN}, or all as JSON or CSV.")
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(1), help=f"At most so many trials; {SHOWN}, or all as JSON or CSV."
+)
 @click.option("--columns", metavar="A,B,…", help="These columns of the view `history`, or parameters, as they are.")
 @click.option("--format", "form", type=click.Choice(FORMATS), help="How to write it; text if nothing is said.")
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="CSV on stdout.")
 def history(db: str, run: int | None, everything: bool, **asked: Any) -> None:  # noqa: ANN401
-    """List the runs, and the trials of one: parameters, score with n and interval, cost, state, why it ended.
+    """List runs, and the trials of one.
+
+    Of each trial the parameters, the score with rows and interval, the cost, the state and why it ended.
 
     --where "score > 0.5 AND template = 'chat'" and --columns trial,score,template,k name columns of the view
     `history` of results.db (`phrasetune schema` explains it) and parameters of the run.
@@ -207,7 +213,10 @@ def _chosen(records: History, run: Run, trials: Sequence[Trial], asked: Mapping[
 @click.option("--dimension", help="Only the wordings of this part of the prompt.")
 @json_option
 def wordings(run: int | None, db: str, dimension: str | None, as_json: bool) -> None:
-    """List the wordings of a run: where each comes from, why and when it came, and the best trial with it."""
+    """List the wordings of a run.
+
+    Where each comes from, when and why it came, and the best trial with it.
+    """
     from dataclasses import asdict
 
     from optimizer.archive import History
@@ -252,7 +261,7 @@ def _arrived(wording: Lineage, *, over: bool) -> str:
 
 @click.command()
 def schema() -> None:
-    """Explain the tables, columns and views of results.db, as Markdown."""
+    """Explain the tables and views of results.db."""
     from optimizer.database.schema import markdown
 
     out_data(markdown())
