@@ -251,6 +251,13 @@ def _verdict_text(verdict: Verdict) -> None:
     from optimizer.reports.curve_tables import grids, pays_off
     from optimizer.reports.rungs import left_out
 
+    for grid in [*grids(verdict), *findings_tables.grids(verdict)]:
+        out_grid(grid)
+        out()
+    for tell in (pays_off, findings_tables.surer, findings_tables.to_look_at):
+        if said := tell(verdict):
+            out(f"{said}\n")
+    # What matters most stands last, where it is read first.
     out_grid(verdict_grid(verdict))
     for contender in verdict.contenders:
         if contender.name == RIVAL:
@@ -260,12 +267,6 @@ def _verdict_text(verdict: Verdict) -> None:
     if verdict.opened > 1:
         out(f"(these test rows were opened by {verdict.opened} runs so far)")
     out()
-    for grid in [*grids(verdict), *findings_tables.grids(verdict)]:
-        out_grid(grid)
-        out()
-    for tell in (pays_off, findings_tables.surer, findings_tables.to_look_at):
-        if said := tell(verdict):
-            out(f"{said}\n")
     out(f"Verdict: {verdict.sentence}")
 
 
