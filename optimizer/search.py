@@ -1,7 +1,7 @@
 """Ask, evaluate, tell: the loop that every searcher runs in, and what a search returns.
 
-Knows no model, no database and no price: `evaluate` is handed in, trials are handed out. All randomness of a decision
-comes from the seed and the decision's number, so that a resumed search, which meets the same answers, decides alike.
+Knows no model, no database and no price: `evaluate` is passed in, trials are passed out. All randomness of a decision
+comes from the seed and the decision's number, so a resumed search gets the same answers and makes the same decisions.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ Evaluate = Callable[[Sequence[Cell]], Iterable[Outcome]]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to maximize and how to look.
+    """What to maximize and how to search.
 
-    `calls` is the number of answers on dev rows that the search may look at, bought or not; `trials` the most prompts
-    it opens; `block` the rows that a prompt is asked at a time. `pruner` belongs to the controls. With `explain` it is
-    worked out at the end what each dimension is worth. With `pareto` cheap and fast prompts are looked for as well;
-    the best score still wins, among the prompts that keep the `constraints`. With `ahead` so many further decisions are
-    taken before the answers to one have come, so that slow answers do not hold everything back; the controls take none,
-    and none is taken with `pareto`.
+    `calls` is the number of answers on dev rows that the search may look at, bought or cached; `trials` the maximum
+    number of prompts; `block` the number of rows that a prompt is asked at a time. `pruner` applies to the controls
+    only. `explain` computes what each dimension is worth at the end. With `pareto`, cheap and fast prompts are searched
+    for as well; the best score still wins, among the prompts that keep the `constraints`. `ahead` is the number of
+    further decisions that may be made while answers are awaited, so that slow answers do not hold everything up; the
+    controls and `pareto` ignore it.
     """
 
     metric: Metric = METRICS["accuracy"]
@@ -97,7 +97,7 @@ class Found:
 
 
 class Searcher(Protocol):
-    """Reads the board and decides."""
+    """Reads the board and decides what to ask."""
 
     reason: str
 
@@ -106,22 +106,25 @@ class Searcher(Protocol):
         """The trial that would be recommended now."""
 
     def decide(self, rng: np.random.Generator) -> list[Pick]:
-        """Say which cells to ask for next; none when the search is over, whose `reason` then says why."""
+        """Return the cells to ask next; none when the search is over, and `reason` then says why."""
 
     def learn(self, rng: np.random.Generator) -> None:
-        """Take in what the board was told last, and close trials."""
+        """Update from the answers entered last, and close trials."""
 
     def widen(self) -> None:
-        """Take in that the board's space holds a further wording."""
+        """Take over a further wording in the board's space."""
 
     def finish(self, rng: np.random.Generator) -> int:
         """Close what is open, and return the winner."""
 
     def levels(self, name: str) -> dict[Value, tuple[float, float]]:
-        """Say what the leading prompt would score with each value of a dimension; nothing without a model of it."""
+        """Predict the leading prompt's score with each value of a dimension, as (mean, standard deviation).
+
+        Empty for a searcher without a model.
+        """
 
     def importances(self, rng: np.random.Generator) -> tuple[Importance, ...]:
-        """Say what each dimension is worth; nothing from a searcher that has no model of it."""
+        """Return what each dimension is worth; empty for a searcher without a model."""
 
 
 def run(
@@ -138,18 +141,18 @@ def run(
     Parameters
     ----------
     space
-        What may be said.
+        The search space.
     evaluate
-        Cells (prompt, row) -> one outcome each, in order; what it returns may wait for them as it is iterated over. It
+        Takes cells (prompt, row), returns one outcome each, in order; iterating over them may wait for the answers. It
         may raise `BudgetSpent` to end the search.
     rows
-        The dev rows. If they are more than the calls can use, those that `board.searched` takes are looked at.
+        The dev rows. If there are more than the calls can use, the search uses those that `board.searched` selects.
     options
-        What to maximize and how to look.
+        What to maximize and how to search.
     replay
-        The trials of an interrupted search: their outcomes stand in for asking again.
+        The trials of an interrupted search; their outcomes are used instead of asking again.
     hooks
-        Where events and trials go.
+        Callbacks for events and trials.
 
     Raises
     ------
@@ -163,7 +166,7 @@ def run(
     searcher = _searcher(board, options, aims)
     known = {(t.prompt.digest, o.example_id): o for t in replay for o in t.outcomes}
     play = _Play(board, searcher, options, hooks)
-    # The matrices are so small that a second thread costs more than it gives, most of all beside other work.
+    # The matrices are so small that a second thread costs more than it gives, above all on a busy machine.
     with threadpool_limits(1, "blas"):
         reason = _look(play, known, evaluate)
         winner = searcher.finish(np.random.default_rng([options.seed, 0, 1]))
@@ -193,9 +196,9 @@ def _searcher(board: Board, options: Options, aims: Aims) -> Searcher:
 
 
 def _look(play: _Play, known: Mapping[tuple[str, str], Outcome], evaluate: Evaluate) -> str:
-    """Decide and ask until the searcher wants no more; what else has ended it, if anything."""
+    """Decide and ask until the searcher is done; return what else ended the search, or an empty text."""
     board, options = play.board, play.options
-    patient = options.sampler != "pooled" or options.pareto  # the controls, and who completes a front one by one
+    patient = options.sampler != "pooled" or options.pareto  # they decide on answers that are in
     ahead = 0 if patient else options.ahead
     asked: deque[tuple[int, list[Pick], Iterator[Outcome]]] = deque()
     for step in count():
@@ -212,7 +215,7 @@ def _look(play: _Play, known: Mapping[tuple[str, str], Outcome], evaluate: Evalu
         except BudgetSpent as spent:
             if not board.calls:
                 raise BudgetSpent(f"{spent}: it does not cover a first look at the seed prompt. Raise it.") from None
-            board.awaited[:] = False  # what was asked for beyond it is not looked at
+            board.awaited[:] = False  # answers still awaited are not looked at
             return str(spent)
     return ""
 
@@ -224,7 +227,7 @@ def _answers(
     known: Mapping[tuple[str, str], Outcome],
     evaluate: Evaluate,
 ) -> Iterator[Outcome]:
-    """Answer the picked cells: from the interrupted search where it had come so far, else by asking, at once."""
+    """Return the outcomes of the picked cells: from the interrupted search if it has them, else by asking, at once."""
     cells = [(board.cards[pick.trial].prompt, board.rows[row]) for pick in picks for row in pick.rows]
     found: list[Outcome | None] = [None] * len(cells)
     if known:
@@ -236,9 +239,9 @@ def _answers(
 
 
 def _replayed(outcome: Outcome | None, step: int) -> Outcome | None:
-    """What a cell answered at a step of the interrupted search; nothing if that had not come so far.
+    """Return a cell's outcome at this step of the interrupted search; None if that search had not come so far.
 
-    Only the last answer of a cell is kept: where it came later, this step's call had failed.
+    Only the last answer of a cell is stored: if it came at a later step, this step's call had failed.
     """
     if outcome is None or outcome.step < step:
         return None
@@ -247,7 +250,7 @@ def _replayed(outcome: Outcome | None, step: int) -> Outcome | None:
 
 @dataclass
 class _Play:
-    """Tells the outside what happens on the board."""
+    """Applies arrivals and answers to the board, and reports what happens to the hooks."""
 
     board: Board
     searcher: Searcher
@@ -256,7 +259,7 @@ class _Play:
     cost: float = 0.0
 
     def welcome(self, step: int) -> list[Pick]:
-        """Let wordings enter that have arrived, and say which cells to ask for a first look at them."""
+        """Add the wordings that have arrived to the space, and return the cells for a first look at them."""
         board, leader = self.board, self.searcher.leader if self.board.calls else 0
         if not board.calls:
             return []
@@ -273,7 +276,7 @@ class _Play:
         return first_looks(board, leader, arrived, room, self.options.block)
 
     def enter(self, step: int, picks: Sequence[Pick], outcomes: Sequence[Outcome]) -> None:
-        """Write answers down, let the searcher learn, and tell of it."""
+        """Record answers, let the searcher learn, and report what happened."""
         board = self.board
         open_before = [card.number for card in board.cards if card.open]
         board.enter(step, picks, outcomes)
@@ -292,7 +295,7 @@ class _Play:
         self.hooks.event(decided)
 
     def tell(self, numbers: Sequence[int]) -> None:
-        """Hand trials out that have changed, and announce those that have ended."""
+        """Pass on trials that have changed, and announce those that have ended."""
         trials = [self.board.trial(number) for number in numbers]
         self.hooks.keep(trials)
         for trial in trials:

@@ -1,1 +1,1 @@
-"""What a search thinks with: the pooled model, what is asked next, and the controls. `search` is the door."""
+"""The engine of a search: the pooled model, the choice of what to ask next, and the controls. `search` is the door."""

@@ -1,9 +1,10 @@
-"""What a search wants beside a high score: prompts that are cheap and fast for what they score, and hard constraints.
+"""What a search wants besides a high score: prompts that are cheap and fast for their score, and hard constraints.
 
-With `pareto` a draw is traded against cost and latency with random weights of its own, so that all parts of the
-front are looked for (ParEGO: Knowles 2006, eq. 2; here the plain weighted sum, which stays a table over the space, and
-so finds the front's corners only). Constraints on cost and tokens are priced higher and higher until the best prompt
-of a draw is predicted to keep them (Lagrange). Reads the board; buys and closes nothing, and knows no model.
+With `pareto` each draw is traded against cost and latency with random weights of its own, so that the search covers all
+parts of the front (ParEGO: Knowles 2006, eq. 2; here the plain weighted sum, which stays a table over the space and
+therefore finds only the front's corners). Constraints on cost and tokens are priced higher and higher until the best
+prompt of a draw is predicted to keep them (Lagrange). Reads the board, asks for nothing and closes no trial; knows no
+model.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from optimizer.engine.surrogate import Draw
 from optimizer.front import Constraints, breaches, excess
 from optimizer.scoring import recall_of
 
-LEAST = 0.1  # weight that a score has at least: else most draws would ask for the cheapest prompt there is
-PRICES = (0.0, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # logits that one e-fold of a limited amount is charged with
-CLEAR = 0.1  # predicted to pass a limit by a tenth: a prediction is about that good after a few rows
+LEAST = 0.1  # least weight of the score: without it most draws would just pick the cheapest prompt
+PRICES = (0.0, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # logits charged per e-fold of a limited amount
+CLEAR = 0.1  # excess over a limit that counts as clear: about the error of a prediction after a few rows
 MEASURED = ("cost", "tokens", "prompt_tokens", "seconds")
 
 
 class Aims:
-    """Reads what the prompts on a board take; without an aim it changes nothing."""
+    """Applies the further aims of a search to its decisions; without any, it changes nothing."""
 
     def __init__(self, board: Board, *, pareto: bool = False, constraints: Constraints | None = None) -> None:
         self.board, self.pareto = board, pareto
@@ -37,16 +38,16 @@ class Aims:
         self._cells = np.zeros((len(MEASURED), 0, len(board.rows)))
         self._traded: list[Amount] = []
         self._limited: list[tuple[Amount, float]] = []
-        self._dear = np.zeros(0)  # by how much prompts are predicted to pass the limits
-        self._judged: dict[int, tuple[int, bool, float]] = {}  # rows asked, whether that is all, and what these say
+        self._dear = np.zeros(0)  # predicted excess over the limits of each prompt, as a share
+        self._judged: dict[int, tuple[int, bool, float]] = {}  # by trial: rows asked, whether all, breach shown
 
     def learn(self, codes: Codes, width: int) -> None:
-        """Take in what the prompts [n, dimensions] took so far."""
+        """Refit what the prompts [n, dimensions] cost to their outcomes so far."""
         if not (self.pareto or self.constraints):
             return
         self._measure()
         fitted = {
-            name: amount(codes, cells[: len(codes)], width)  # of prompts in flight nothing is known yet
+            name: amount(codes, cells[: len(codes)], width)  # prompts still in flight have no outcomes yet
             for name, cells in zip(MEASURED, self._cells, strict=True)
             if name in self._needed()
         }
@@ -67,7 +68,7 @@ class Aims:
         return needed | ({"prompt_tokens"} if self.constraints.max_prompt_tokens else set())
 
     def _measure(self) -> None:
-        """Copy the outcomes of the prompts that were asked since."""
+        """Copy the outcomes of the prompts that were asked since the last time."""
         cards = self.board.cards
         grown = np.full((len(MEASURED), len(cards) - len(self._seen), len(self.board.rows)), np.nan)
         self._cells = np.concatenate([self._cells, grown], axis=1)
@@ -83,7 +84,10 @@ class Aims:
     # --- constraints --------------------------------------------------------------------------------------
 
     def broken(self, number: int) -> float:
-        """By how much a prompt breaks the constraints: measured on all rows, predicted before; 0 if it keeps them."""
+        """Return by how much a prompt breaks the constraints: measured once all rows are asked, predicted until then.
+
+        0 if it keeps them.
+        """
         return self._broken(number, int(self.board.attempts[number].sum())) if self.constraints else 0.0
 
     def _broken(self, number: int, asked: int) -> float:
@@ -97,7 +101,10 @@ class Aims:
         return excess(list(card.answers.values()), self.constraints, self.board.examples)
 
     def _forgone(self, card: Card) -> float:
-        """By how much a prompt that lacks rows misses recalls that it can hardly reach any more."""
+        """Return by how much a prompt with rows left must miss the minimum recalls, even at its most favourable.
+
+        That is the lower of two: the upper confidence limit, and the recall if all further rows are right.
+        """
         by, answers = 0.0, list(card.answers.values())
         for label, least in self.constraints.min_recall.items():
             _, (_, high) = recall_of(label, answers, self.board.examples)
@@ -105,16 +112,16 @@ class Aims:
         return by
 
     def _most(self, card: Card, label: str) -> float:
-        """The recall of a label that a prompt would reach if it had all further rows right."""
+        """Return the recall of a label that a prompt reaches if it gets all further rows right."""
         places = [place for place, row in enumerate(self.board.rows) if row.target == label]
         seen = [o for place in places if (o := card.answers.get(place)) is not None and o.score is not None]
         wrong = sum(o.answer not in self.board.examples[o.example_id].targets for o in seen)
         return 1 - wrong / max(1, len(places))
 
     def keeping(self, numbers: Sequence[int], *, final: bool = False) -> list[int]:
-        """Leave those prompts that keep the constraints; if there are none, the one that breaks them least.
+        """Return the prompts that keep the constraints; if none does, the one that breaks them least.
 
-        A prompt that lacks rows has the benefit of the doubt, but not at the end.
+        A prompt with rows left gets the benefit of the doubt, except at the end (`final`).
         """
         if not self.constraints or not numbers:
             return list(numbers)
@@ -131,7 +138,7 @@ class Aims:
         return self.broken(card.number) > CLEAR
 
     def note(self, winner: int) -> str:
-        """Say aloud that even the winner breaks a constraint."""
+        """Return a note that even the winner breaks a constraint; empty if it breaks none."""
         answers = list(self.board.cards[winner].answers.values())
         broken = breaches(answers, self.constraints, self.board.examples)
         if not broken:
@@ -155,7 +162,10 @@ class Aims:
         return replace(draw, opened=opened, single=single)
 
     def highest(self, grid: Grid, draw: Draw, starts: Codes) -> tuple[Codes, float]:
-        """Find the highest prompt of a draw that is predicted to keep the limits, and its value there."""
+        """Find the prompt where a draw is highest, subject to the predicted limits, and the draw's value there.
+
+        The limits are priced higher and higher until they are kept. Beyond the highest price they may stay broken.
+        """
         codes, value = grid.argmax(draw.single, draw.pair, starts)
         for price in PRICES[1:]:
             if all(found.predict(codes) <= limit for found, limit in self._limited):
@@ -166,16 +176,16 @@ class Aims:
         return codes, value
 
     def allow(self, codes: Codes) -> NDArray[np.bool_]:
-        """Whether prompts [n, dimensions] are predicted to keep the limits [n]."""
+        """Return whether prompts [n, dimensions] are predicted to keep the limits [n]."""
         return np.array([all(found.predict(one) <= limit for found, limit in self._limited) for one in codes], np.bool_)
 
     # --- the front ----------------------------------------------------------------------------------------
 
     def best(self, draws: Floats) -> Floats:
-        """The level that each prompt is measured against: the highest of all, or of those no dearer and no slower.
+        """Return the level that each prompt competes with: with `pareto`, the highest of those no dearer and no slower.
 
-        `draws` are levels of the prompts [draws, n]; the result is [draws, n], or [draws, 1] where it is the same for
-        all. Prompts that break a constraint are no rivals.
+        Otherwise it is the highest of all. `draws` are levels of the prompts [draws, n]; the result is [draws, n], or
+        [draws, 1] if it is the same for all. Prompts that break a constraint do not compete.
         """
         n = draws.shape[1]
         kept = np.isin(np.arange(n), self.keeping(range(n)))
@@ -189,7 +199,7 @@ class Aims:
         return np.stack([draws[:, rival].max(axis=1) for rival in rivals], axis=1)
 
     def front(self, numbers: Sequence[int], levels: Floats) -> list[int]:
-        """Those prompts that are on the front by their mean levels [n]; the ones that lack the fewest rows first."""
+        """List the prompts on the front according to their mean levels [n], those with the fewest rows left first."""
         held_back = levels < self.best(levels[None, :])[0]
         held = [number for number in self.keeping(numbers) if not held_back[number]]
         return sorted(held, key=lambda number: (len(self.board.left(number)), number))

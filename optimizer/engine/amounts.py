@@ -1,9 +1,9 @@
-"""What a prompt will cost, before it was asked: a ridge regression of logarithms on the features of a space.
+"""What a prompt will cost, predicted before it is asked: a ridge regression of log amounts on the features of a space.
 
-    log amount(prompt c, row e) = base + table of c's features + what c has of its own + what e has of its own
+    log amount(prompt c, row e) = base + table at c's features + residual of c + residual of e
 
-Costs, tokens and seconds multiply: a long input makes every prompt dearer. The table is one of `grid`'s, so that a
-function over the space less so many times an amount is again such a function. Arrays in, arrays out.
+Costs, tokens and seconds multiply: a long input makes every prompt dearer. The table has the form of `grid`'s tables,
+so that a function over the space minus a multiple of an amount is again such a function. Arrays in, arrays out.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from optimizer.engine.grid import Codes, Floats
 from optimizer.engine.surrogate import onehot
 
 SWEEPS = 4  # rounds of backfitting (Hastie and Tibshirani 1990, ch. 4); the third changes the third digit
-RIDGE = 0.3  # observations that speak against a level's having an effect: a random start has ten or more a level
-OWN = 2.0  # rows after which a prompt's own mean outweighs what its features say
-EVEN = 0.01  # amounts that spread by less than a hundredth are the same
+RIDGE = 0.3  # ridge penalty, in observations per level: a random start has ten or more of each
+OWN = 2.0  # rows after which a prompt's own mean outweighs the prediction from its features
+EVEN = 0.01  # amounts whose logarithms spread by less than this count as equal
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
     """The logarithm of a prompt's mean amount over all rows.
 
-    `opened` [n] for the prompts seen so far; elsewhere `base` plus the sum of `table` [width] at the prompt's features.
+    `opened` [n] holds it for the prompts seen so far. For any other prompt it is `base` plus the sum of `table` [width]
+    at the prompt's features.
     """
 
     opened: Floats
@@ -34,18 +35,18 @@ class Amount:
 
     @property
     def spread(self) -> float:
-        """By how much prompts differ."""
+        """The standard deviation of the log amounts between prompts."""
         return float(self.opened.std())
 
     def predict(self, codes: Codes) -> float:
-        """Predict it for one prompt [dimensions]; -1 where a dimension does not apply."""
+        """Predict the log amount of one prompt [dimensions]; -1 where a dimension does not apply."""
         return self.base + float(self.table[codes[codes >= 0]].sum())
 
 
 def amount(codes: Codes, cells: Floats, width: int) -> Amount | None:
-    """Fit what prompts [n, dimensions] took on rows: `cells` [n, rows], NaN where not asked.
+    """Fit the amounts `cells` [n, rows] of prompts [n, dimensions]; NaN where a row was not asked.
 
-    None where nothing was taken: a price may be zero, and a clock may stand still.
+    None if no amount is above 0: a price may be zero, and a call may be too short for the clock.
     """
     known = cells > 0  # NaN is not
     if not known.any():

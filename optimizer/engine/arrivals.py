@@ -1,7 +1,7 @@
-"""A wording that arrives during a search: what is told to whom proposes it, and the first look at it.
+"""Wordings that arrive during a search: what their proposer gets to see, and the first look at them.
 
-What is added while a search runs is looked at first, in the prompt that leads, so that one ingredient is new and all
-others are good ones. Knows the board, and no searcher.
+A wording that is added while a search runs is first tried in the leading prompt, so that one ingredient is new and all
+others are good. Knows the board, but no searcher.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ from search_spaces.space import Space, Value
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How a search stands, for whoever proposes wordings.
+    """The state of a search, for whoever proposes wordings.
 
-    `calls` of `planned` answers were looked at, and `room` more may be spared: none if it is below 1. `leader` is the
-    leading prompt as it stands, `seed` the one that it began with. `levels` gives, for a dimension, what the leading
-    prompt is thought to score with each of its values, as (mean, standard deviation); nothing from a searcher that has
-    no model of it.
+    `calls` of `planned` answers were looked at, and `room` more can be spared (none if it is below 1). `leader` returns
+    the leading trial as it stands, `seed` that of the seed prompt. `levels` predicts, for each value of a dimension,
+    the leading prompt's score with that value, as (mean, standard deviation); it is empty if the searcher has no model.
     """
 
     calls: int
@@ -35,12 +34,12 @@ class View:
 
 
 def spare(board: Board, leader: int, calls: int) -> int:
-    """Count the answers that may be looked at beside those that the seed prompt and the leader still need."""
+    """Count the answers left for other prompts once the seed prompt and the leader have answered all rows."""
     return calls - board.calls - board.due - sum(len(board.left(number)) for number in {0, leader})
 
 
 def first_looks(board: Board, leader: int, arrived: Sequence[Wording], room: int, block: int) -> list[Pick]:
-    """Open the leader with each new wording in it, and give each a block of rows as far as there is room."""
+    """Open the leading prompt with each new wording put in, and give each a block of rows while there is room."""
     picks: list[Pick] = []
     for wording in arrived:
         chooser = Swapped(board.space, {**board.cards[leader].params, wording.dimension: wording.id})
@@ -54,7 +53,7 @@ def first_looks(board: Board, leader: int, arrived: Sequence[Wording], room: int
 
 @dataclass(frozen=True, slots=True)
 class Swapped:
-    """A chooser that has chosen before; what it has no value for is as in the seed prompt."""
+    """A chooser with fixed values; a dimension without one gets the seed prompt's."""
 
     space: Space
     chosen: Mapping[str, Value]

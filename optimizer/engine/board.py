@@ -24,15 +24,15 @@ from search_spaces.space import Space, Value
 Floats = NDArray[np.float64]
 
 ERRORS = 0.2  # a trial with a larger share of failed calls is not scored at all
-FEW = 5  # failed calls that are needed for that: a fault that has passed should not cost a prompt
-CALLS_A_ROW = 8  # calls of a search for each dev row that it looks at …
-FEWEST_ROWS = 20  # … of which this many are always used, if there are so many
-ATTEMPTS = 2  # a row whose call failed is asked once more: a fault that has passed should not cost a row
+FEW = 5  # least number of failed calls for that: a passing fault should not cost a prompt
+CALLS_A_ROW = 8  # a search uses one dev row per so many calls …
+FEWEST_ROWS = 20  # … but at least this many, if there are so many
+ATTEMPTS = 2  # a row whose call failed is asked once more: a passing fault should not cost a row
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A prompt, by its trial's number, and the rows that it is to answer, by their positions."""
+    """The rows that a prompt is asked next: its trial's number, and the rows' positions on the board."""
 
     trial: int
     rows: tuple[int, ...]
@@ -40,7 +40,7 @@ class Pick:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a search may look at: answers on dev rows, prompts, and the rows that a prompt is asked at a time."""
+    """The limits of a search: answers on dev rows, prompts, and rows that a prompt is asked at a time."""
 
     calls: int
     trials: int
@@ -72,19 +72,19 @@ class Card:
 
     @property
     def failing(self) -> bool:
-        """Whether too many calls failed for a score, also if chance has been unkind so far."""
+        """Whether the share of failed calls is above `ERRORS` by more than chance (two standard errors)."""
         n = len(self.answers)
         failed = sum(outcome.score is None for outcome in self.answers.values())
         return failed >= FEW and failed > ERRORS * n + 2 * math.sqrt(n * ERRORS * (1 - ERRORS))
 
     @property
     def lacking(self) -> bool:
-        """Whether too many calls failed for a score, now that all rows were asked."""
+        """Whether the share of failed calls is above `ERRORS`, without an allowance for chance."""
         failed = sum(outcome.score is None for outcome in self.answers.values())
         return failed > ERRORS * len(self.answers)
 
     def failure(self) -> str:
-        """Say how many calls failed, and how."""
+        """Describe the failed calls: how many, and the first one's error."""
         failed = [outcome for outcome in self.answers.values() if outcome.score is None]
         return f"{len(failed)} of {len(self.answers)} calls failed ({failed[0].text})"
 
@@ -116,7 +116,7 @@ class Board:
         self.calls = 0
 
     def open(self, params: Mapping[str, Value]) -> int:
-        """Open a prompt and return its number; other parameters that make an opened prompt return that one's."""
+        """Open a prompt and return its number; if other parameters built the same prompt before, return that one's."""
         prompt = self.space.build(params)
         number = self.by_digest.setdefault(prompt.digest, len(self.cards))
         if number == len(self.cards):
@@ -147,12 +147,12 @@ class Board:
         return [card.number for card in self.cards if card.open and left[card.number]]
 
     def expect(self, picks: Sequence[Pick]) -> None:
-        """Write down that the picked cells were asked for."""
+        """Mark the picked cells as asked for."""
         for pick in picks:
             self.awaited[pick.trial, list(pick.rows)] = True
 
     def enter(self, step: int, picks: Sequence[Pick], outcomes: Sequence[Outcome]) -> None:
-        """Write down what the picked cells answered, in the order of the picks."""
+        """Record the outcomes of the picked cells, in the order of the picks."""
         answered = iter(outcomes)
         for pick in picks:
             card = self.cards[pick.trial]
@@ -168,16 +168,16 @@ class Board:
 
     @property
     def lost(self) -> NDArray[np.bool_]:
-        """Which cells were asked and have no score, since their calls failed [trials, rows]."""
+        """Which cells were asked and have no score because their calls failed [trials, rows]."""
         lost: NDArray[np.bool_] = np.isnan(self.scores) & (self.attempts > 0) & ~self.awaited
         return lost
 
     @property
     def believed(self) -> Floats:
-        """The scores that decisions are taken by [trials, rows]: a call that failed is as good as a wrong answer.
+        """The scores that decisions are based on [trials, rows]: a failed call counts as a wrong answer.
 
-        Of a prompt that has failed all answers are: no verdict could be had on it, nor on those that fail as it does,
-        which would draw the search if they do well elsewhere. What is told of a prompt leaves failed calls out.
+        All answers of a failed trial count as wrong: it cannot get a verdict, nor can similar prompts, which fail
+        likewise and would attract the search if they did well on other rows. Reported scores leave failed calls out.
         """
         failed = np.array([[card.state is State.FAILED] for card in self.cards], dtype=np.bool_)
         return np.where(self.lost | (failed & (self.attempts > 0)), 0.0, self.scores)
@@ -191,17 +191,17 @@ class Board:
         return summarise(self.metric, list(self.cards[number].answers.values()), self.examples) or 0.0
 
     def close(self, number: int, state: State, reason: str) -> None:
-        """End a trial."""
+        """End a trial: set its state and reason and, unless it failed, its interval."""
         card = self.cards[number]
         lacking = sum(outcome.score is None for outcome in card.answers.values())
         note = f"; without {counted(lacking, 'failed call')}" if lacking and state is not State.FAILED else ""
         card.state, card.reason = state, reason + note
         if state is not State.FAILED:
-            rng = np.random.default_rng(self.seed)  # as the verdict's: equal answers have equal intervals
+            rng = np.random.default_rng(self.seed)  # as in the verdict: equal answers get equal intervals
             card.interval = interval_of(self.metric, list(card.answers.values()), self.examples, rng)
 
     def trial(self, number: int) -> Trial:
-        """Write a trial down as it stands."""
+        """Return the record of a trial as it stands."""
         card = self.cards[number]
         outcomes = tuple(card.answers.values())
         trial = Trial(
@@ -228,10 +228,10 @@ class Board:
 
 
 def searched(rows: Sequence[Example], calls: int, seed: int) -> list[Example]:
-    """Take as many of the dev rows as a search of so many calls can use, of each target its share, in the same order.
+    """Return as many dev rows as a search of `calls` answers can use, in their order, with each target in proportion.
 
-    The seed prompt and the winner answer all of them: with many rows and few calls hardly another prompt would be tried
-    (benchmarks/LOG.md).
+    The seed prompt and the winner answer all of them: with many rows and few calls, hardly any other prompt would be
+    tried (benchmarks/LOG.md).
     """
     most = max(FEWEST_ROWS, calls // CALLS_A_ROW)
     taken = {row.id for row in in_turn(rows, seed)[:most]} if len(rows) > most else set()
@@ -239,11 +239,11 @@ def searched(rows: Sequence[Example], calls: int, seed: int) -> list[Example]:
 
 
 def in_turn(rows: Sequence[Example], seed: int) -> list[Example]:
-    """Shuffle the rows so that every block holds the answers in about equal shares."""
+    """Shuffle the rows so that each target is spread evenly: every block holds it in about its overall share."""
     by_target: dict[str, list[Example]] = defaultdict(list)
     for row in random.Random(f"rows {seed}").sample(list(rows), len(rows)):
         by_target[row.target].append(row)
-    # The i-th of m rows of a target stands at (i + 1/2) / m of the way: each target is spread evenly.
+    # The i-th of m rows of a target goes to (i + 1/2) / m of the way.
     placed = [
         ((position + 0.5) / len(group), order, row)
         for order, group in enumerate(by_target.values())

@@ -1,11 +1,12 @@
-"""The control searchers: one of Optuna's samplers proposes a prompt, which then meets the rows block by block.
+"""The control searchers: one of Optuna's samplers proposes a prompt, which then answers the rows block by block.
 
-What the pooled searcher is measured against, and what to fall back on. After each block a pruner may end the trial:
+They are what the pooled searcher is measured against, and a fallback. After each block a pruner may end the trial:
 
 - none: every prompt is scored in full;
 - halving: at 1/8, 1/4 and 1/2 of the rows a trial is compared with all that came as far (asynchronous successive
   halving: Li et al. 2020);
-- racing: it is compared with the leader on the same rows (Maron and Moore 1994, here with an exact sign test).
+- racing: it is compared with the leader on the same rows (Maron and Moore 1994, here with an exact sign test, or
+  Student's t for graded scores).
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ from optimizer.records import Importance, State
 from optimizer.stats import worse_than
 from search_spaces.space import Value
 
-ALPHA = 0.05  # a trial is raced out when the rows say "worse" this surely
+ALPHA = 0.05  # p-value below which a trial is raced out
 KEEP = 1 / 3  # the share of trials that halving lets pass a rung (Li et al. use 1/4)
 RUNGS = (1 / 8, 1 / 4, 1 / 2)  # shares of the dev rows at which trials are halved
-ENOUGH = 4  # trials that must have reached a rung before it halves: of fewer, half is luck
-TRIES = 10  # asks in a row that bring only prompts tried before: TPE likes to stay where it is good
+ENOUGH = 4  # trials that must have reached a rung before it halves: with fewer, ranks are mostly luck
+TRIES = 10  # asks in a row that only repeat known prompts, as TPE tends to, before random draws take over
 DRAWS = 200  # random draws after that, before the space is taken as exhausted
-SMALL = 5000  # a space of so many prompts is walked through instead
+SMALL = 5000  # a space of at most so many prompts is enumerated instead
 
 
 class Control:
-    """One prompt at a time."""
+    """Scores one prompt at a time."""
 
     def __init__(self, board: Board, limits: Limits, sampler: str, pruner: str, aims: Aims | None = None) -> None:
         self.board, self.limits, self.sampler, self.pruner = board, limits, sampler, pruner
@@ -43,15 +44,16 @@ class Control:
 
     @property
     def leader(self) -> int:
-        """The best score over all rows of a prompt that keeps the constraints; before there is one, the seed prompt."""
+        """The best score over all rows of a prompt that keeps the constraints; until there is one, the seed prompt."""
         complete = [card.number for card in self.board.cards if card.state is State.COMPLETE]
         kept = [self.board.cards[number] for number in self.aims.keeping(complete)]
         return max(kept, key=self._rank).number if kept else 0
 
     def _rank(self, card: Card) -> tuple[float, int]:
-        """Order trials. One that lacks rows is placed by its lead over the seed prompt on the rows that it has.
+        """Return a trial's sort key: its score, corrected, if it lacks rows, for how easy the others are.
 
-        Otherwise a prompt that fails on hard rows would be the better for it.
+        Easy means that the seed prompt scores well on them. Without the correction, calls that fail on hard rows would
+        make a prompt look better.
         """
         scores = self.board.scores
         shared = ~np.isnan(scores[card.number])
@@ -67,7 +69,7 @@ class Control:
             self.reason = f"{self.limits.calls:,} answers were looked at"
             return []
         under_way = [card for card in self.board.cards if card.open]
-        # A prompt that a late wording has opened may stand beside the one that was under way; the seed prompt is first.
+        # A late wording may have opened a prompt beside the one under way. The seed prompt goes first, then the latest.
         card = min(under_way, key=lambda card: (card.number > 0, -card.number), default=None)
         if card is None:
             params = self._ask()
@@ -78,7 +80,7 @@ class Control:
         return [Pick(card.number, tuple(rows))]
 
     def _ask(self) -> dict[str, Value] | None:
-        """Propose the parameters of a prompt that was not tried before; the seed prompt comes first."""
+        """Propose the parameters of an untried prompt, at first the seed prompt; None, with a `reason`, at the end."""
         number, space = len(self.board.cards), self.board.space
         if number == 0:
             return space.seed()
@@ -99,7 +101,7 @@ class Control:
         return None
 
     def _untried(self) -> dict[str, Value] | None:
-        """Walk through a small space for a prompt that was not tried yet."""
+        """Return a random untried prompt of a small space; None if all were tried."""
         space, points = self.board.space, list(self.board.space.points())
         random.Random(mixed(self.board.seed, len(self.board.cards))).shuffle(points)
         return next((point for point in points if space.build(point).digest not in self.board.by_digest), None)
@@ -110,7 +112,7 @@ class Control:
             self._end(card)
 
     def widen(self) -> None:
-        """Nothing to do: the sampler has known the new id from the start."""
+        """Do nothing: the sampler has known the new id from the start."""
 
     def _end(self, card: Card) -> None:
         rows = len(self.board.rows)
@@ -133,21 +135,21 @@ class Control:
         return self.leader
 
     def levels(self, name: str) -> dict[Value, tuple[float, float]]:  # noqa: ARG002
-        """Say nothing: a control has no model of what a value is worth."""
+        """Return nothing: a control has no model of what a value is worth."""
         return {}
 
     def importances(self, rng: np.random.Generator) -> tuple[Importance, ...]:  # noqa: ARG002
-        """Say nothing: a control has no model of what each dimension is worth."""
+        """Return nothing: a control has no model of what each dimension is worth."""
         return ()
 
     def _out(self, card: Card) -> str:
-        """Say why a trial should not go on, or nothing. The seed prompt always goes on."""
+        """Return why a trial is pruned; empty if it goes on. The seed prompt always goes on."""
         if card.number == 0 or self.pruner == "none":
             return ""
         return self._raced(card) if self.pruner == "racing" else self._halved(card)
 
     def _raced(self, card: Card) -> str:
-        # The sign test compares rows, so that a metric of the whole set cannot be raced.
+        # The test compares row scores, so a metric of the whole set cannot be raced.
         if not self.board.metric.mean:
             return ""
         differences = self.board.scores[card.number] - self.board.scores[self.leader]

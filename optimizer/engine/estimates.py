@@ -1,4 +1,4 @@
-"""What each prompt of a search is worth on new rows, the choice of the best allowed for: onto the board's cards."""
+"""Estimates of what each prompt scores on new rows, corrected for choosing the best, written onto the board's cards."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from optimizer.distributions import critical
 from optimizer.engine.board import Board
 from optimizer.selection import corrected
 
-LEAST_PROMPTS = 5  # prompts by which it is learnt how a metric of the whole set moves with the rows' mean score …
-LEAST_ROWS = 10  # … of those that have answered so many
+LEAST_PROMPTS = 5  # prompts needed to learn how a metric of the whole set moves with the mean row score …
+LEAST_ROWS = 10  # … each with at least so many answered rows
 
 
 def estimate(board: Board) -> None:
@@ -29,9 +29,10 @@ def estimate(board: Board) -> None:
 
 
 def _moves(board: Board) -> tuple[float, float]:
-    """How the metric moves with the rows' mean score: its slope, and how far off that may be, at 95 %.
+    """Return how the metric moves with the mean row score: its slope, and a 95 % margin around the line.
 
-    1 and nothing for a mean; for a metric of the whole set what the prompts themselves say, by least squares.
+    For a metric of the whole set both are fitted to the prompts by least squares. They are 1 and 0 for a mean, or if
+    there are too few prompts.
     """
     cards = [card for card in board.cards if len(card.answers) >= LEAST_ROWS]
     if board.metric.mean or len(cards) < LEAST_PROMPTS:
@@ -40,5 +41,5 @@ def _moves(board: Board) -> tuple[float, float]:
     scores = np.array([board.score(card.number) for card in cards])
     weights = np.array([len(card.answers) for card in cards]) / sum(len(card.answers) for card in cards)
     away, apart = means - weights @ means, scores - weights @ scores
-    slope = max(0.0, float(weights @ (away * apart) / max(weights @ away**2, 1e-9)))  # less would turn intervals round
+    slope = max(0.0, float(weights @ (away * apart) / max(weights @ away**2, 1e-9)))  # else intervals would flip
     return slope, critical(0.95) * float(np.sqrt(weights @ (apart - slope * away) ** 2))

@@ -1,8 +1,8 @@
-"""A space as numbers: what the surrogate computes with, and where a function over it is highest.
+"""A space as numbers: the features that the surrogate computes with, and the search for a function's highest point.
 
-Every dimension is a list of levels, and all levels of all dimensions stand in one row of numbers, the features. A
-prompt is one feature a dimension, or none where the dimension does not apply. A function over the space is a table
-of features plus a table of pairs of features, so its argmax needs no list of prompts. Knows neither answers nor Optuna.
+Every dimension is a list of levels; the levels of all dimensions, one after the other, are the features. A prompt has
+one feature per dimension, or none where the dimension does not apply. A function over the space is a table of features
+plus a table of pairs of features, so its argmax needs no list of prompts. Knows neither answers nor Optuna.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from search_spaces.space import Dimension, Space, Value
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
-STEPS = 9  # levels that a range of real numbers, or a long one of whole numbers, is looked at
+STEPS = 9  # levels of a range of real numbers, or of a long range of whole numbers
 LONGEST = 64  # a range of more whole numbers is thinned out to STEPS levels
-GRAM = 4  # characters compared at a time: words and their endings
-HASHED = 4096  # places that grams are counted in; two of 500 different grams of a text rarely share one
-SWEEPS = 6  # rounds of coordinate ascent; nearly all starts stand still after three
+GRAM = 4  # characters per n-gram: words and their endings
+HASHED = 4096  # hash buckets for n-grams, of which a text has up to about 500 different ones
+SWEEPS = 6  # rounds of coordinate ascent; nearly all starts have converged after three
 
 
 class Grid:
@@ -34,9 +34,9 @@ class Grid:
     width
         Number of features.
     blocks
-        Where the features of each dimension stand.
+        Slice of each dimension's features.
     kernels
-        (dimension's place, kernel [levels, levels]) of each way in which a dimension's levels are alike.
+        (index of a dimension, kernel [levels, levels]) for each similarity between that dimension's levels.
     """
 
     def __init__(self, space: Space) -> None:
@@ -56,7 +56,7 @@ class Grid:
         self.deciding = sorted({place for conditions in self._when for place, _ in conditions})
 
     def _condition(self, dimension: Dimension, places: Mapping[str, int]) -> list[tuple[int, NDArray[np.bool_]]]:
-        """For each unlocked dimension that decides about this one: which features let it apply."""
+        """For each unlocked dimension that this one depends on: its index, and which features let this one apply."""
         conditions = []
         for name, allowed in dimension.when.items():
             if name in places:
@@ -65,13 +65,16 @@ class Grid:
                 apply[self.blocks[place]] = [level in allowed for level in self.levels[place]]
                 conditions.append((place, apply))
             elif self.space[name].values[0] in allowed:
-                conditions += self._condition(self.space[name], places)  # a locked one may not apply itself
+                conditions += self._condition(self.space[name], places)  # a locked one may have conditions itself
             else:
                 conditions.append((0, np.zeros(self.width, dtype=np.bool_)))
         return conditions
 
     def encode(self, params: Mapping[str, Value]) -> Codes:
-        """Features of a prompt [dimensions]; -1 where a dimension does not apply. Numbers go to the nearest level."""
+        """Return a prompt's features [dimensions], -1 where a dimension does not apply.
+
+        A number goes to the nearest level.
+        """
         codes = np.full(len(self.dimensions), -1, dtype=np.intp)
         for i, (dimension, levels, block) in enumerate(zip(self.dimensions, self.levels, self.blocks, strict=True)):
             if dimension.name in params:
@@ -84,7 +87,7 @@ class Grid:
         return codes
 
     def decode(self, codes: Codes) -> dict[str, Value]:
-        """Parameters of the prompt that has these features; inverse of `encode`, with the locked dimensions."""
+        """Return the parameters of the prompt with these features, also the locked ones: the inverse of `encode`."""
         chosen = {
             dimension.name: levels[int(code) - block.start]
             for dimension, levels, block, code in zip(self.dimensions, self.levels, self.blocks, codes, strict=True)
@@ -93,17 +96,20 @@ class Grid:
         return self.space.choose(Fixed(chosen))
 
     def alike(self, codes: Codes, others: Codes) -> Floats:
-        """Apply each kernel to prompts [n, dimensions] and [m, dimensions] -> [kernels, n, m]; 0 where one lacks it."""
+        """Evaluate each kernel between prompts [n, dimensions] and [m, dimensions] -> [kernels, n, m].
+
+        The value is 0 if the dimension does not apply to one of the two.
+        """
         found = np.zeros((len(self.kernels), len(codes), len(others)))
         for j, (place, kernel) in enumerate(self.kernels):
-            padded = np.pad(kernel, (0, 1))  # the last row and column, -1, are of prompts without the dimension
+            padded = np.pad(kernel, (0, 1))  # index -1: a row and column of 0 for prompts without the dimension
             start = self.blocks[place].start
             a, b = (np.where(c[:, place] >= 0, c[:, place] - start, -1) for c in (codes, others))
             found[j] = padded[a[:, None], b]
         return found
 
     def random(self, count: int, rng: np.random.Generator) -> Codes:
-        """Draw prompts [count, dimensions] that hold the levels of every dimension in about equal numbers."""
+        """Draw prompts [count, dimensions] in which all levels of a dimension occur about equally often."""
         columns = []
         for block in self.blocks:
             size = block.stop - block.start
@@ -113,18 +119,18 @@ class Grid:
         return self.masked(codes.astype(np.intp))
 
     def masked(self, codes: Codes) -> Codes:
-        """Replace the features of dimensions that do not apply by -1; `codes` [..., dimensions] has none missing."""
+        """Set the features of dimensions that do not apply to -1; `codes` [..., dimensions] has none missing."""
         return np.where(self._applies(codes), codes, -1)
 
     def _applies(self, codes: Codes) -> NDArray[np.bool_]:
         active = np.ones(codes.shape, dtype=np.bool_)
         for i, conditions in enumerate(self._when):
-            for place, allowed in conditions:  # a dimension is decided about by earlier ones only
+            for place, allowed in conditions:  # a dimension depends on earlier ones only
                 active[..., i] &= allowed[codes[..., place]] & active[..., place]
         return active
 
     def neighbours(self, codes: Codes) -> Codes:
-        """List the prompts that differ in one dimension from one with none missing [n, dimensions], itself too."""
+        """List a prompt [dimensions], with none missing, and those that differ in one dimension -> [n, dimensions]."""
         found = [codes]
         for place, block in enumerate(self.blocks):
             others = np.repeat(codes[None], block.stop - block.start, axis=0)
@@ -133,7 +139,7 @@ class Grid:
         return self.masked(np.array(found))
 
     def value(self, single: Floats, pair: Floats, codes: Codes) -> Floats:
-        """Sum the tables [width], [width, width] at prompts [..., dimensions] with none missing -> [...]."""
+        """Evaluate a function's tables [width], [width, width] at prompts [..., dimensions], none missing -> [...]."""
         active = self._applies(codes).astype(np.float64)
         pairs = pair[codes[..., :, None], codes[..., None, :]]
         total: Floats = (single[codes] * active).sum(-1)
@@ -141,11 +147,11 @@ class Grid:
         return total
 
     def values(self, singles: Floats, pairs: Floats, codes: Codes) -> Floats:
-        """Sum many functions' tables [f, width], [f, width, width] at many prompts [..., dimensions] -> [f, ...].
+        """Evaluate many functions' tables [f, width], [f, width, width] at many prompts [..., dimensions] -> [f, ...].
 
-        As `value`, but a pair of dimensions at a time, for all functions at once: that is fifteen times as fast.
+        Like `value`, but one pair of dimensions at a time, for all functions at once: fifteen times as fast.
         """
-        # Levels that do not apply are the last row, of zeros.
+        # Index -1, of levels that do not apply, is a last row of zeros.
         single = np.pad(singles, ((0, 0), (0, 1))).T
         pair = np.pad(pairs, ((0, 0), (0, 1), (0, 1))).transpose(1, 2, 0)
         places = np.moveaxis(self.masked(codes), -1, 0)
@@ -157,13 +163,13 @@ class Grid:
         return np.moveaxis(total, -1, 0)
 
     def argmax(self, single: Floats, pair: Floats, starts: Codes) -> tuple[Codes, float]:
-        """Find the best prompt of a climb, and its value; see `climb`."""
+        """Return the best prompt that a climb finds, and its value; see `climb`."""
         codes, values = self.climb(single, pair, starts)
         top = int(values.argmax())
         return codes[top], float(values[top])
 
     def climb(self, single: Floats, pair: Floats, starts: Codes) -> tuple[Codes, Floats]:
-        """Climb from each start [s, dimensions] one dimension at a time; where each ends, and the values there [s].
+        """Climb from each start [s, dimensions], one dimension at a time; return the ends and the values there [s].
 
         `single` [width] and `pair` [width, width] (symmetric, zero within a dimension) are the tables of the function.
         """
@@ -186,7 +192,7 @@ class Grid:
         return self.masked(codes), best
 
     def filled(self, codes: Codes, rng: np.random.Generator) -> Codes:
-        """Give dimensions that do not apply some level, so that a climb may start from there."""
+        """Draw a level for each dimension that does not apply, so that a climb can start from there."""
         if not self.blocks:
             return codes
         drawn = np.stack([rng.integers(b.start, b.stop, size=len(codes)) for b in self.blocks], axis=1)
@@ -195,7 +201,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """A chooser that has chosen before."""
+    """A chooser with fixed values."""
 
     chosen: Mapping[str, Value]
 
@@ -224,9 +230,9 @@ def _levels(dimension: Dimension) -> list[Value]:
 
 
 def _kernels(dimension: Dimension, levels: Sequence[Value]) -> list[Floats]:
-    """How alike the levels of a dimension are: each for itself, and by their texts or their order if they have one."""
+    """Return the kernels of a dimension: the identity and, if there is one, the similarity by text or order."""
     kernels = [np.eye(len(levels))]
-    if any(dimension.texts.values()) or dimension.slots:  # a later text may be the first
+    if any(dimension.texts.values()) or dimension.slots:  # the first text may arrive later
         kernels.append(similarity([dimension.texts.get(str(level), "") for level in levels]))
     elif not any(isinstance(level, str) for level in levels):
         ranks = np.arange(len(levels))
@@ -235,7 +241,10 @@ def _kernels(dimension: Dimension, levels: Sequence[Value]) -> list[Floats]:
 
 
 def similarity(texts: Sequence[str]) -> Floats:
-    """Cosine of the texts' TF-IDF vectors of character n-grams, [n, n]; a text without grams is like itself alone."""
+    """Return the cosine similarity [n, n] of the texts' TF-IDF vectors of character n-grams.
+
+    A text that is too short for an n-gram is similar to itself only.
+    """
     counts = np.zeros((len(texts), HASHED))
     for row, text in enumerate(texts):
         symbols = np.frombuffer(f" {text.casefold()} ".encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)

@@ -1,8 +1,8 @@
-"""Which ingredient paid: how much of what the pooled model believes about the space each dimension explains.
+"""Which ingredient paid: the share of the pooled model's variance over the space that each dimension explains.
 
-The function over the space is taken apart by functional ANOVA (Sobol 1993; of hyperparameters: Hutter et al. 2014),
-once for each of many draws from the posterior, so that every figure has an interval. Every level counts alike, whether
-the search liked it or not. Reads a fitted surrogate; knows no board, no language model and no database.
+The function over the space is decomposed by functional ANOVA (Sobol 1993; for hyperparameters: Hutter et al. 2014),
+once for each of many draws from the posterior, so that every figure has an interval. All levels have equal weight,
+however often the search tried them. Reads a fitted surrogate; knows no board, no language model and no database.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from optimizer.engine.grid import Codes, Floats, Grid
 from optimizer.engine.surrogate import Draw, Surrogate
 from optimizer.records import Importance
 
-DRAWS = 64  # the ends of a 95 % interval are then the second draw from either side
-PROMPTS = 256  # a share's error by chance is then about a point, less than what the draws differ by
+DRAWS = 64  # the limits of a 95 % interval are then about the second draw from either end
+PROMPTS = 256  # a share's sampling error is then about a point, less than the spread between draws
 
 
 def importances(model: Surrogate, rng: np.random.Generator) -> tuple[Importance, ...]:
-    """Say of each dimension what it explains and which level is best, the dimension that explains most first.
+    """Return what each dimension explains and its best level, the dimension that explains most first.
 
     Parameters
     ----------
@@ -53,7 +53,10 @@ def importances(model: Surrogate, rng: np.random.Generator) -> tuple[Importance,
 
 
 def profiles(grid: Grid, draws: Sequence[Draw], codes: Codes) -> list[Floats]:
-    """Vary each dimension in turn: functions at prompts [n, dimensions] with each of its levels, [draws, n, levels]."""
+    """Evaluate functions at prompts [n, dimensions] in which one dimension takes each of its levels.
+
+    Returns one array [draws, n, levels] per dimension.
+    """
     singles, pairs = np.stack([draw.single for draw in draws]), np.stack([draw.pair for draw in draws])
     found = []
     for place, block in enumerate(grid.blocks):
@@ -64,16 +67,16 @@ def profiles(grid: Grid, draws: Sequence[Draw], codes: Codes) -> list[Floats]:
 
 
 def shares(varied: list[Floats]) -> tuple[Floats, Floats]:
-    """The share of the variance that each dimension explains alone, and with all it takes part in [draws, dimensions].
+    """Return the share of variance that each dimension explains, alone and with its interactions [draws, dimensions].
 
-    First-order and total index (Sobol 1993; Homma and Saltelli 1996); all levels of a dimension are gone through, so
-    that only the other dimensions are sampled.
+    First-order and total index (Sobol 1993; Homma and Saltelli 1996). All levels of a dimension are enumerated, so only
+    the other dimensions are sampled.
     """
     alone, total = [], []
     for values in varied:
         n, variance = values.shape[1], np.maximum(values.var(axis=(1, 2)), 1e-12)
         with_others = values.var(axis=2).mean(axis=1)
-        # The mean over n prompts still holds 1/n of the interactions' variance, which is not the dimension's own.
+        # The mean over n prompts still contains 1/n of the interactions' variance, which is not the dimension's own.
         own = (n * values.mean(axis=1).var(axis=1) - with_others) / (n - 1)
         alone.append(np.maximum(0.0, own) / variance)
         total.append(with_others / variance)
@@ -81,7 +84,7 @@ def shares(varied: list[Floats]) -> tuple[Floats, Floats]:
 
 
 def _gains(model: Surrogate, varied: list[Floats], codes: Codes, seed: Codes) -> Floats:
-    """Mean score of each level less that of the seed prompt's level [width], over prompts to which it applies."""
+    """Return each level's mean score minus the seed prompt's level's [width], over the prompts to which it applies."""
     applies = model.grid.masked(codes) >= 0
     gains = np.zeros(model.grid.width)
     for place, (block, values) in enumerate(zip(model.grid.blocks, varied, strict=True)):

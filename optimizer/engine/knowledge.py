@@ -1,9 +1,9 @@
-"""What a further block of rows would teach: the knowledge gradient of each candidate.
+"""What another block of rows would teach: the knowledge gradient of each candidate.
 
-A block is worth by how much it raises the highest posterior mean, on average over what it may say: the knowledge
-gradient for correlated beliefs (Frazier, Powell and Dayanik 2009). A single block can seldom change the leader, which
-would make its worth vanish where several together are worth a lot; so it is the best of a few sizes, per row
-(KG(*): Frazier and Powell 2010). Arrays in, numbers out.
+A block is worth as much as it is expected to raise the highest posterior mean: the knowledge gradient for correlated
+beliefs (Frazier, Powell and Dayanik 2009). A single block can seldom change the leader, so its worth would vanish even
+if several blocks together are worth a lot. Worth is therefore the best of a few numbers of blocks, per block (KG(*):
+Frazier and Powell 2010). Arrays in, numbers out.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from numpy.typing import NDArray
 
 from optimizer.engine.grid import Floats
 
-NODES, MASSES = np.polynomial.hermite_e.hermegauss(11)  # what a block may say, in standard deviations
+NODES, MASSES = np.polynomial.hermite_e.hermegauss(11)  # possible results of a block, in standard deviations
 MASSES = MASSES / MASSES.sum()
-LEAST = 1e-12  # variance: rounding may leave less than none
-AHEAD = (1, 4, 16)  # blocks in a row that are thought of
+LEAST = 1e-12  # least variance: rounding may make it negative
+AHEAD = (1, 4, 16)  # numbers of blocks that are considered
 
 
 def worth(mean: Floats, covariance: Floats, noise: Floats) -> Floats:
-    """By how much a block at each candidate raises the highest mean [m].
+    """Return by how much a block at each candidate is expected to raise the highest mean [m].
 
     Parameters
     ----------
     mean, covariance
-        Levels of the candidates [m], [m, m].
+        Of the candidates' levels [m], [m, m].
     noise
-        Variance of what one block says of a candidate's level [m].
+        Variance of one block's estimate of a candidate's level [m].
     """
     variance = np.maximum(np.diag(covariance), LEAST)
     best = np.zeros(len(mean))
@@ -39,7 +39,7 @@ def worth(mean: Floats, covariance: Floats, noise: Floats) -> Floats:
 
 
 def most_telling(mean: Floats, covariance: Floats, noise: Floats, able: NDArray[np.bool_], count: int) -> list[int]:
-    """Choose up to `count` blocks, each as if the ones before had been answered as expected; see `worth`.
+    """Choose up to `count` blocks one by one, each as if the earlier ones had been answered as expected; see `worth`.
 
     `able` [m] says which candidates may be asked; one may be chosen several times.
     """

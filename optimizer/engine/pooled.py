@@ -1,10 +1,10 @@
-"""The pooled searcher: it asks what teaches most about the best prompt, a few rows at a time, then holds a final race.
+"""The pooled searcher: asks what teaches most about the best prompt, a few rows at a time, then holds a final race.
 
-Where the best score is all that counts, a further block of rows goes to the prompt, opened or not, at which it raises
-the highest posterior mean most (the knowledge gradient). A front of several aims is looked for by Thompson sampling.
+If only the score counts, the next block of rows goes to the prompt, opened or not, whose answers are expected to raise
+the highest posterior mean most (the knowledge gradient). A Pareto front is searched by Thompson sampling.
 
-Reads the board, says which cells to ask for next, and closes trials that cannot win any more. What all cells say
-together is the surrogate's business.
+Reads the board, says which cells to ask next, and closes trials that cannot win any more. The surrogate pools the
+answers.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from optimizer.records import Importance, State
 from optimizer.scoring import weights
 from search_spaces.space import Value
 
-COOLED = 0.35  # draws are this much nearer to the mean: sampled in full, a space of millions always holds a hope
-LEAST_BLOCKS = 2  # a prompt with fewer is no leader yet: five right answers are soon met among many prompts
+COOLED = 0.35  # scale of draws around the mean: at full scale a space of millions always promises something better
+LEAST_BLOCKS = 2  # fewest blocks of a leader: among many prompts, some get five rows right by luck
 LEADER = 0.1  # chance that the leader gets a block as well
-DOUBT = 3.0  # the posterior's variances are too small, on real grids most of all: the best lie 3 deviations out
-PROMISING = 40  # opened prompts that a further block is thought of
-DRAWN = 2  # draws of either scale whose peaks may be opened …
-NEAR = 60  # … beside so many that differ from the best known in one dimension
-PICKS = 3  # prompts asked at a time: few enough to learn soon from them
+DOUBT = 3.0  # factor on the posterior's variances, which are too small: on real grids the best lie 3 deviations out
+PROMISING = 40  # opened prompts that are candidates for another block
+DRAWN = 2  # draws at each scale whose peaks may be opened …
+NEAR = 60  # … and so many prompts that differ from the best known in one dimension
+PICKS = 3  # prompts asked per decision: few, so that the next one can already use their answers
 STARTS = 8  # climbs to the highest point of a draw
 FIRST = 0.05  # share of the calls that go to single rows of random prompts first …
 MOST_FIRST = 200  # … but no more of them than this
@@ -46,14 +46,14 @@ HOPELESS = 0.005  # … with at least this probability is given up
 RACE = 0.15  # share of the calls kept for the final race …
 FRONT_RACE = 0.4  # … of which a front of several prompts needs more …
 MOST_RACE = 0.3  # … or as many as the leader needs for a full score, but no larger a share than this
-LOOKS = 20  # decisions in a row over which what is promised is averaged
-SMALL = 0.25  # standard errors of a difference on all dev rows: a rest that promises less is not worth a look
+LOOKS = 20  # decisions in a row over which the promised gain is averaged
+SMALL = 0.25  # in standard errors of a difference on all dev rows: the search stops if less is promised
 SEED_BY = 0.5  # share of the calls after which the seed prompt is scored in full, to see what there is to gain
-FLIPS = 0.15  # share of rows on which two good prompts differ: what the dev rows can tell follows from it
+FLIPS = 0.15  # share of rows on which two good prompts differ: it sets the standard error of a difference
 SURE = 0.95  # probability of being the best at which the race is over
 JUDGED = 256  # posterior draws that such probabilities are counted from
 NORMAL = NormalDist()
-BALANCED = 3  # a target that fewer rows share is no label to balance
+BALANCED = 3  # rows per distinct target, on average, from which targets are labels to balance
 
 
 class Pooled:
@@ -75,12 +75,12 @@ class Pooled:
         self.reason = self.futility = ""
 
     def decide(self, rng: np.random.Generator) -> list[Pick]:
-        """Say which cells to ask for next; none when the search is over, whose `reason` is then told."""
+        """Return the cells to ask next; none when the search is over, and `reason` then says why."""
         if not self.board.calls:
             return self._first(rng)
         left = self.limits.calls - self.board.calls - self.board.due
         if not self.racing:
-            race = min(len(self.board.rows), int(MOST_RACE * self.limits.calls))  # whoever leads by then
+            race = min(len(self.board.rows), int(MOST_RACE * self.limits.calls))  # for whoever leads by then
             share = FRONT_RACE if self.aims.pareto else RACE
             kept = len(self.board.left(0)) + max(race, int(share * self.limits.calls))
             self.racing = left - kept < self.limits.block
@@ -98,7 +98,7 @@ class Pooled:
         self._give_up(rng)
 
     def widen(self) -> None:
-        """Take in that the space holds a further wording; one that was given up is hoped for again."""
+        """Refit with a further wording in the space; a search that had given up exploring resumes it."""
         self.grid = Grid(self.board.space)
         learnt = self.board.cards[: len(self.codes)]
         self.codes = np.array([self.grid.encode(card.params) for card in learnt], dtype=np.intp)
@@ -112,8 +112,8 @@ class Pooled:
     def finish(self, rng: np.random.Generator) -> int:
         """Close what is open, and return the winner.
 
-        Of the prompts with a full score, and the leader where there is none but the seed prompt, that is the highest
-        posterior mean, or metric of the whole set.
+        The winner is the prompt with the highest posterior mean (for a metric of the whole set: the highest score)
+        among those with a full score. If only the seed prompt has one, the leader may win as well.
         """
         self._give_up(rng)
         for card in self.board.cards:
@@ -122,14 +122,14 @@ class Pooled:
         estimate(self.board)
         able = [card.number for card in self.board.cards if card.state is State.COMPLETE]
         if len(able) < 2:
-            able.append(self.leader)  # a small budget has not sufficed for all of its rows
+            able.append(self.leader)  # there were too few calls for all of its rows
         winner = max(self.aims.keeping(able, final=True), key=lambda number: (self._merit(number), -number))
         if self.board.cards[winner].state is State.PRUNED:
             self._prune(self.board.cards[winner], "the best when the search ended, though only")
         return winner
 
     def levels(self, name: str) -> dict[Value, tuple[float, float]]:
-        """Say what the leading prompt is thought to score with each value of a dimension, and how surely."""
+        """Predict the leading prompt's score with each value of a dimension, as (mean, standard deviation)."""
         params, values = self.board.cards[self.leader].params, self.board.space[name].values
         swapped = [Swapped(self.board.space, {**params, name: value}) for value in values]
         codes = np.stack([self.grid.encode(self.board.space.choose(chooser)) for chooser in swapped])
@@ -139,30 +139,30 @@ class Pooled:
         return {value: (float(m), float(d)) for value, m, d in zip(values, middle, (high - low) / 2, strict=True)}
 
     def importances(self, rng: np.random.Generator) -> tuple[Importance, ...]:
-        """Say what each dimension is worth."""
+        """Return what each dimension is worth."""
         return importances(self.model, rng)
 
     def _merit(self, number: int) -> float:
-        """What the winner is chosen by: the posterior mean, or a metric of the whole set itself."""
+        """Return what the winner is chosen by: the posterior mean, or, for a metric of the whole set, the score."""
         return float(self.model.f[number]) if self.board.metric.mean else self.board.score(number)
 
     @property
     def leader(self) -> int:
-        """The prompt that would be recommended now: the highest posterior mean of those that were asked twice."""
+        """The prompt that would be recommended now: the highest posterior mean of those that were asked two blocks."""
         able, enough = self._able(), LEAST_BLOCKS * self.limits.block
         tried = [number for number in able if len(self.board.cards[number].answers) >= enough]
         return max(tried or able, key=lambda number: (self.model.f[number], -number))
 
     def _able(self) -> list[int]:
-        """List the prompts that may win: not those of which too many calls fail for a verdict, if there are others."""
+        """List the prompts that may win. If possible, leave out those with too many failed calls for a verdict."""
         tried = [card for card in self.board.cards if card.state is not State.FAILED and card.answers]
         enough = LEAST_BLOCKS * self.limits.block
         sound = [card for card in tried if len(card.answers) < enough or not card.lacking]
         return self.aims.keeping([card.number for card in sound or tried])
 
     def _despair(self, rng: np.random.Generator) -> None:
-        """Stop exploring when the whole space promises too little for too long."""
-        if self.aims.pareto:  # what does not score better may be cheaper
+        """Stop exploring if the whole space has promised too little for `LOOKS` decisions."""
+        if self.aims.pareto:  # a prompt that does not score better may be cheaper
             return
         self.hopes.append(self._hope(rng))
         if len(self.hopes) < LOOKS:
@@ -179,7 +179,7 @@ class Pooled:
     # --- the parts of a search ----------------------------------------------------------------------------
 
     def _first(self, rng: np.random.Generator) -> list[Pick]:
-        """Ask the seed prompt a block, and random prompts one row each: a hundred looks at every dimension."""
+        """Ask the seed prompt a block, and random prompts one row each: a look at every level of every dimension."""
         seed = self.board.open(self.board.space.seed())
         picks = [Pick(seed, tuple(range(min(self.limits.block, self.limits.calls, len(self.board.rows)))))]
         count = int(min(MOST_FIRST, FIRST * self.limits.calls, self.limits.trials / 2))
@@ -189,18 +189,18 @@ class Pooled:
         return _merged(picks)
 
     def _explore(self, rng: np.random.Generator, left: int) -> list[Pick]:
-        """Blocks for the prompts that teach most, or, of a front, for the best of draws that are traded."""
+        """Return blocks for the prompts that teach most; with `pareto`, for the peaks of draws that are traded."""
         first = [self.leader] if rng.random() < LEADER else []
         if self.board.calls > SEED_BY * self.limits.calls and self.board.left(0):
             first += [0] * PICKS
         if self.aims.pareto:
             drawn = [self._thompson(rng, traded=pick > 0) for pick in range(PICKS)]  # one is for the score alone
             return self._blocks([*first, *(number for number in drawn if number is not None)], left)
-        count = min(PICKS, -(-left // self.limits.block) - len(first))  # none is opened that could not be asked
+        count = min(PICKS, -(-left // self.limits.block) - len(first))  # open no prompt that could not be asked
         return self._blocks([*first, *(self._telling(rng, count) if count > 0 else [])], left)
 
     def _telling(self, rng: np.random.Generator, count: int) -> list[int]:
-        """Find the prompts of which a further block teaches most, and open those that are new."""
+        """Return the prompts whose next block teaches most, and open those that are new."""
         opened = self._promising()
         codes = self._unopened(rng) if len(self.board.cards) < self.limits.trials else self.codes[:0]
         mean, covariance = self.model.joint(np.array(opened, dtype=np.intp), codes)
@@ -213,17 +213,17 @@ class Pooled:
             if new and len(self.board.cards) >= self.limits.trials:
                 continue
             number = self.board.open(self.grid.decode(codes[top - len(opened)])) if new else opened[top]
-            if number >= len(self.codes) or number in askable:  # other features may make a prompt that was opened
+            if number >= len(self.codes) or number in askable:  # different features may build a prompt that was opened
                 found.append(number)
         return found
 
     def _promising(self) -> list[int]:
-        """List the opened prompts that may be the best: those whose level, and its error, are highest."""
+        """List the opened prompts that may be the best: the highest by mean plus standard deviation, and the leader."""
         high = self.model.f + np.sqrt(np.diag(self.model.covariance))
         return sorted({*sorted(self._able(), key=lambda number: -high[number])[:PROMISING], self.leader})
 
     def _unopened(self, rng: np.random.Generator) -> Codes:
-        """List prompts that may be opened: the peaks of draws, and neighbours of the best known [n, dimensions]."""
+        """List prompts that may be opened [n, dimensions]: peaks of draws, and neighbours of the best known."""
         found = []
         for scale in (0.0, *[COOLED] * DRAWN, *[1.0] * DRAWN):
             draw = self.model.draw(rng, scale)
@@ -238,16 +238,16 @@ class Pooled:
         return codes[self.aims.allow(codes)]
 
     def _hope(self, rng: np.random.Generator) -> tuple[float, float]:
-        """How much better than the leader, and than the seed prompt, the space's best is, by one draw in full."""
+        """Return the gain of the space's best over the leader, and over the seed prompt, in one full-scale draw."""
         if self.aims.broken(self.leader):
-            return 1.0, 1.0  # nothing that was seen may win
+            return 1.0, 1.0  # no prompt seen so far may win
         draw = self.model.draw(rng, 1.0)
         value = max(float(draw.opened[self._able()].max()), self._highest(draw, rng)[1])
         best, leader, seed = self.model.chances(np.array([value, *draw.opened[[self.leader, 0]]]) + draw.mean)
         return float(best - leader), float(best - seed)
 
     def _thompson(self, rng: np.random.Generator, *, traded: bool) -> int | None:
-        """Draw a function over the space and return the prompt where it is highest, opened if it was not."""
+        """Draw a function over the space and return the prompt where it is highest; open it if it is new."""
         draw = self.model.draw(rng, COOLED)
         draw = self.aims.traded(draw, rng) if traded else draw
         asked = self.aims.keeping([number for number in self.board.askable() if number < len(self.codes)])
@@ -264,20 +264,20 @@ class Pooled:
         return self.aims.highest(self.grid, draw, self._starts(draw, rng))
 
     def _starts(self, draw: Draw, rng: np.random.Generator) -> Codes:
-        """List prompts to climb from: the best that were opened, and random ones [starts, dimensions], none missing."""
+        """List prompts to climb from [starts, dimensions], none missing: the best that were opened, and random ones."""
         top = np.argsort(-draw.opened)[: STARTS // 2]
         drawn = self.grid.random(STARTS // 2, rng)
         return np.concatenate([self.grid.filled(self.codes[top], rng), self.grid.filled(drawn, rng)])
 
     def _race(self, rng: np.random.Generator, left: int) -> list[Pick]:
-        """Full dev scores for the seed prompt and for those that may be the best."""
+        """Return rows that complete the scores of the seed prompt and of the prompts that may be the best."""
         if left <= 0:
             self.reason = self.futility or self._spent()
             return []
         seed, leader = 0, self.leader
         draws, able = self.model.samples(rng, JUDGED), self._able()
         askable = set(self.board.askable())
-        # Whoever leads in the end must be scored in full, and may have answered no more rows than a leader needs.
+        # Keep calls for a full score of the final leader, which may have answered only as many rows as a leader must.
         most = len(self.board.rows) - LEAST_BLOCKS * self.limits.block
         if self.aims.pareto:  # members of the front are completed one by one, the leader among them
             most = len(self.board.left(leader))
@@ -309,11 +309,14 @@ class Pooled:
 
     @property
     def _alone(self) -> bool:
-        """Whether no prompt but the seed prompt was tried, though there are others."""
+        """Whether only the seed prompt was tried, although there are others."""
         return len(self.board.cards) == 1 < self.board.space.size
 
     def _front(self, draws: Floats, able: Sequence[int]) -> int | None:
-        """Find the prompt on the front that lacks the fewest rows; after those by their means, those that may be."""
+        """Return the prompt to ask next for the front: of its members, by the means, the one with the fewest rows left.
+
+        If all members have answered all rows, it is the prompt that is most likely to be a member.
+        """
         askable = set(self.board.askable())
         sure = [number for number in self.aims.front(able, self.model.f) if number in askable]
         if sure:
@@ -324,7 +327,7 @@ class Pooled:
     # --- ends --------------------------------------------------------------------------------------------
 
     def _give_up(self, rng: np.random.Generator) -> None:
-        """Close the prompts that are done, that fail, or that are hardly among the best."""
+        """Close the prompts that are done, that fail, or that are too unlikely to be near the best."""
         draws = self.model.chances(self.model.samples(rng, JUDGED))
         askable = set(self.board.askable())
         ahead = draws - self.aims.best(draws) + WITHIN
@@ -363,10 +366,10 @@ class Pooled:
         return _merged(picks)
 
     def _rows(self, number: int) -> list[int]:
-        """Order the rows that a prompt has not seen: each label its share, in it the most uncertain answer first."""
+        """Order the rows that a prompt has not answered: labels in proportion, the most uncertain answer first."""
         level = self.model.f[number] if number < len(self.model.f) else self.model.f[self.leader]
         doubt: Floats = -np.abs(level + self.model.b)  # p (1 - p) is highest where the logit is nearest to 0
-        doubt[self.board.lost.any(axis=0)] = 0.0  # where calls fail they may fail for this prompt as well, or not
+        doubt[self.board.lost.any(axis=0)] = 0.0  # rows with failed calls are uncertain: the call may fail again or not
         answered = defaultdict[str, int](int)
         for row in self.board.cards[number].answers:
             answered[self.labels[row]] += 1

@@ -1,7 +1,7 @@
-"""The door of Optuna: its samplers as controls, ours as one of its samplers, and trials as it keeps them.
+"""The interface to Optuna: its samplers as controls, the pooled model as one of its samplers, and trials in its format.
 
 Studies live in memory here; `mirror` copies finished ones into Optuna's tables. A sampler is seeded anew for every
-trial number, so that a resumed search goes on exactly as an uninterrupted one would.
+trial number, so that a resumed search continues exactly as an uninterrupted one would.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from search_spaces.space import Chooser, Dimension, Space, Value
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 CONTROLS = ("tpe", "random", "gp")
-STARTUP = 10  # random trials before a model is made of anything: Optuna's own default
+STARTUP = 10  # random trials before a sampler fits a model: Optuna's own default
 
 _STATES = {
     State.RUNNING: TrialState.RUNNING,
@@ -37,12 +37,12 @@ _STATES = {
 
 
 class PooledSampler(BaseSampler):
-    """Optuna's sampler that proposes what the pooled model hopes for most.
+    """An Optuna sampler that proposes the prompts of the pooled model.
 
     Parameters
     ----------
     space
-        Whose dimensions are suggested.
+        Its dimensions are suggested.
     propose
         () -> the parameters of the next prompt: the highest point of a draw from the posterior.
     """
@@ -51,7 +51,7 @@ class PooledSampler(BaseSampler):
         self._space, self._propose = space, propose
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
-        """All dimensions that are not locked."""
+        """Return the distributions of all dimensions that are not locked."""
         return {d.name: distribution(d) for d in self._space.dimensions if not d.locked}
 
     def sample_relative(
@@ -71,35 +71,35 @@ class PooledSampler(BaseSampler):
 
 
 class Declared:
-    """An Optuna trial as the chooser of a space: it is asked among all ids that may ever be choices.
+    """An Optuna trial as the chooser of a space; it is asked among all ids that may ever be choices.
 
-    Optuna refuses a list of choices that changes, so ids for wordings that come later are on it from the start. Where
-    the trial suggests one that has no text yet, a choice drawn evenly takes its place.
+    Optuna refuses a list of choices that changes, so the ids of later wordings are on it from the start. If the trial
+    suggests one that has no text yet, a uniformly drawn choice replaces it.
 
     Parameters
     ----------
     space
-        Whose prompt is chosen.
+        The prompt's space.
     trial
-        What suggests.
+        Suggests the values.
     seed
-        Of the replacements.
+        Draws the replacements.
     """
 
     def __init__(self, space: Space, trial: Chooser, seed: int = 0) -> None:
         self._space, self._trial, self._seed = space, trial, seed
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:  # noqa: ANN401 - a Chooser's form
-        """One of the choices."""
+        """Suggest one of the choices."""
         value = self._trial.suggest_categorical(name, self._space[name].declared)
         return value if value in choices else random.Random(f"{self._seed} {name}").choice(choices)
 
     def suggest_int(self, name: str, low: int, high: int) -> int:
-        """A whole number."""
+        """Suggest a whole number."""
         return self._trial.suggest_int(name, low, high)
 
     def suggest_float(self, name: str, low: float, high: float) -> float:
-        """A number."""
+        """Suggest a number."""
         return self._trial.suggest_float(name, low, high)
 
 
@@ -136,7 +136,7 @@ def mixed(*numbers: int) -> int:
 
 
 def frozen_trial(space: Space, trial: Trial) -> FrozenTrial:
-    """Write a trial as Optuna keeps it; dimensions that are locked are no parameters there."""
+    """Convert a trial to Optuna's format, in which locked dimensions are no parameters."""
     chosen = [space[name] for name in trial.params if not space[name].locked]
     return optuna.trial.create_trial(
         state=_STATES[trial.state],
@@ -156,7 +156,7 @@ def frozen_trial(space: Space, trial: Trial) -> FrozenTrial:
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:
-    """Declare a dimension to Optuna."""
+    """Return a dimension's Optuna distribution."""
     if dimension.choices:
         return CategoricalDistribution(dimension.declared)
     assert dimension.low is not None
@@ -169,14 +169,14 @@ def distribution(dimension: Dimension) -> BaseDistribution:
 def best_hyperparameters(
     objective: Callable[[Chooser], float], *, trials: int, seconds: float, seed: int
 ) -> dict[str, Value]:
-    """Search any few hyperparameters with TPE: what the trained rival is tuned with.
+    """Tune a few hyperparameters with TPE, as for the trained baseline.
 
     Parameters
     ----------
     objective
         Takes a chooser, returns the score to maximize.
     trials, seconds
-        The search ends when either is used up; one trial there is.
+        The search ends when either is used up, but runs at least one trial.
     seed
         Of the sampler.
     """

@@ -7,8 +7,8 @@ which met easy rows is comparable with one that met hard ones. f is a Gaussian p
 a kernel per dimension, products of two, and a residual per prompt. Arrays in, numbers out; knows no LLM, no Optuna.
 
 Both are found together by Newton steps on all cells (Laplace's approximation: Rasmussen and Williams 2006, ch. 3.4);
-b is eliminated first, being independent given f, so that a step costs n^2 m + n^3 for n prompts and m rows. The
-variances follow by the MM steps of Zhou et al. (2019, eq. 5), one each time, from where the last fit left them.
+b is eliminated first, being independent given f, so that a step costs n^2 m + n^3 for n prompts and m rows. Each fit
+then takes one MM step of the variances (Zhou et al. 2019, eq. 5), which the next fit uses.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from scipy.linalg.lapack import dpotrf, dpotri, dpotrs, dtrtri, dtrtrs
 
 from optimizer.engine.grid import Codes, Floats, Grid
 
-CONSTANT = 4.0  # variance of the mean logit: from 2 % to 98 % right
+CONSTANT = 4.0  # prior variance of the mean logit: two deviations reach from 2 % to 98 % right
 PAIRS = 0.25  # share of the prior variance that products of two dimensions have
-PRIOR = 1.0  # observations that the priors of the variances weigh: with less they vanish where cells are few
-COMMON = 0.3  # kernels that the belief weighs that effects are of typical size at all
+PRIOR = 1.0  # weight of the variances' priors, in observations: with less, variances vanish if cells are few
+COMMON = 0.3  # weight, in kernels, of the prior belief that effects as a whole are of typical size
 TYPICAL = 0.6  # prior variance of f, in logits, shared among the dimensions: a spread of about 12 points
-RESIDUAL = 0.1  # prior variance of what a prompt has of its own
+RESIDUAL = 0.1  # prior variance of a prompt's residual
 ROWS = 2.0  # prior variance of the rows' difficulty
 STEPS = 12  # most Newton steps of a fit; two suffice when little is new
 CLOSE = 1e-2  # a step smaller than this, in logits, is the last
 FLOOR = 3e-4  # least variance, which keeps the kernel invertible
-UNASKED = 1e-6  # what a prompt without an answer is told, in observations: it has a variance then
-LEVELS = 64  # points between which a mean chance is read off
+UNASKED = 1e-6  # information, in observations, that a prompt without answers gets so that its variance is finite
+LEVELS = 64  # points between which a mean probability is interpolated
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
     """A function over the space drawn from the posterior.
 
-    `opened` [n] are its values at the prompts seen so far, with what each has of its own; `single` [width] and `pair`
-    [width, width] its tables elsewhere; all of them lack the common level `mean`.
+    `opened` [n] are its values at the prompts seen so far, with their residuals. `single` [width] and `pair` [width,
+    width] are its tables for all other prompts. All of them are without the common level `mean`.
     """
 
     opened: Floats
@@ -60,21 +60,21 @@ class Surrogate:
         pairs = PAIRS if dimensions > 1 else 0.0
         main = TYPICAL * (1 - pairs) / max(1, dimensions) / ways[self.places]
         self.priors = np.array([*main, max(FLOOR, TYPICAL * pairs), RESIDUAL])
-        self.scales = self.priors.copy()  # of each kernel, of the pairs, of what each prompt has of its own
+        self.scales = self.priors.copy()  # variances: of each kernel, of the pairs, of the residuals
         self._used = self.scales  # those of the last fit
         self.row_scale = ROWS
         self.dispersion = 1.0
         self.f, self.b = np.zeros(0), np.zeros(0)
         self.codes = np.zeros((0, dimensions), dtype=np.intp)
         self._mains = np.zeros((len(grid.kernels), 0, 0))
-        self._roots: tuple[Floats, Floats, Floats, Floats] | None = None  # of the prior, until the next fit
+        self._roots: tuple[Floats, Floats, Floats, Floats] | None = None  # tables of the prior, with roots
 
     # --- kernels ------------------------------------------------------------------------------------------
 
     def _shares(self) -> Floats:
-        """By how much each kernel enters the products [kernels]; all pairs together then have variance 1.
+        """Return the weight of each kernel in the products [kernels]; all pairs together then have variance 1.
 
-        A pair of dimensions that matter alone is likelier to matter together (heredity: Chipman 1996).
+        Two dimensions that matter alone are more likely to matter together (heredity: Chipman 1996).
         """
         roots = np.sqrt(self._used[:-2])
         each = np.bincount(self.places, weights=roots, minlength=len(self.grid.dimensions))
@@ -95,7 +95,7 @@ class Surrogate:
         return total
 
     def _open(self, codes: Codes) -> None:
-        """Take further prompts in; those seen before stand first, in the same order."""
+        """Add the prompts that are new in `codes`; the known ones come first, in the same order."""
         old, n = len(self.codes), len(codes)
         if n > old:
             mains = np.zeros((len(self._mains), n, n))
@@ -106,9 +106,9 @@ class Surrogate:
             self.f = np.concatenate([self.f, np.full(n - old, self.f.mean() if old else 0.0)])
 
     def widen(self, grid: Grid, codes: Codes) -> None:
-        """Take in that a dimension has further levels: the prompts seen so far have these features [n, dimensions] now.
+        """Take over a grid with further levels; `codes` [n, dimensions] are the known prompts' features in it.
 
-        All kernels are made anew, since a further text also changes which words of the others are rare.
+        All kernels are computed anew, because a further text also changes which n-grams of the others are rare.
         """
         self.grid, self.codes = grid, codes
         self._mains = grid.alike(codes, codes)
@@ -125,9 +125,9 @@ class Surrogate:
         scores
             Their scores [n, rows] in [0, 1]; NaN where not asked.
         weights
-            What each row counts [rows], 1 in the mean: a metric of the whole set may need rare labels to count more.
+            Weight of each row [rows], 1 on average: a metric of the whole set may need more weight on rare labels.
         """
-        self._used = self.scales  # all that is said of this fit goes by these; what it finds serves the next
+        self._used = self.scales  # this fit uses them throughout; `_rescale` sets those of the next
         self._open(codes)
         if len(self.b) != scores.shape[1]:
             self.b = np.zeros(scores.shape[1])
@@ -152,7 +152,7 @@ class Surrogate:
         return kernel
 
     def _newton(self) -> float:
-        """Take one step towards the mode of f and b; its size in logits."""
+        """Take one Newton step towards the mode of f and b; return its size in logits."""
         p = _logistic(self.f[:, None] + self.b)
         w = self._seen * p * (1 - p) / self.dispersion
         slope = self._seen * (self._y - p) / self.dispersion
@@ -166,14 +166,17 @@ class Surrogate:
         step = dpotrs(self._factor, g_f - shared @ g_b, lower=1)[0]
         shift = g_b / rows - shared.T @ step
         size = float(max(np.abs(step).max(), np.abs(shift).max()))
-        damping = min(1.0, 3.0 / max(size, 1e-12))  # a step of more than 3 logits has left the parabola
+        damping = min(1.0, 3.0 / max(size, 1e-12))  # beyond 3 logits the quadratic approximation fails
         self.f = self.f + damping * step
         self.b = self.b + damping * shift
         self._shared, self._information = shared, rows
         return size
 
     def _disperse(self) -> None:
-        """Graded scores vary less than right-or-wrong ones: quasi-likelihood (Wedderburn 1974), Pearson's estimate."""
+        """Estimate the dispersion (Pearson): graded scores vary less than right-or-wrong ones.
+
+        The model is a quasi-likelihood then (Wedderburn 1974).
+        """
         p = _logistic(self.f[:, None] + self.b)
         residual = self._seen * (self._y - p) ** 2 / (p * (1 - p))
         freedom = max(1.0, self._seen.sum() - len(self.f) - len(self.b) / 2)
@@ -197,7 +200,7 @@ class Surrogate:
         spread = 1 / self._information + (self._shared * (self.covariance @ self._shared)).sum(axis=0)
         self.row_scale = float(((self.b**2 + spread).sum() + PRIOR * ROWS) / (len(self.b) + PRIOR))
 
-    # --- were its variances others --------------------------------------------------------------------------
+    # --- the same answers under other variances -------------------------------------------------------------
 
     def told(self) -> tuple[Floats, Floats]:
         """What the answers alone say of the prompts' levels f: the mean [n] and the precision [n, n].
@@ -210,26 +213,26 @@ class Surrogate:
         return inverse(precision) @ (both @ self.f), precision
 
     def suppose(self, scales: Floats) -> None:
-        """Forget what was learnt, and take these for the variances."""
+        """Replace the variances; `settle` then updates the levels."""
         self.scales = self._used = scales
         self._roots = None
 
     def evidence(self, levels: Floats, error: Floats) -> float:
-        """How likely estimates of the levels [n] are whose errors have this covariance [n, n]: a logarithm, shifted."""
+        """Return the log likelihood, up to a constant, of estimated levels [n] with this error covariance [n, n]."""
         factor = dpotrf(self._prior(self._pairs(self._mains)) + error, lower=1)[0]
         return float(-np.log(np.diag(factor)).sum() - 0.5 * (dtrtrs(factor, levels, lower=1)[0] ** 2).sum())
 
     def settle(self, levels: Floats, precision: Floats) -> None:
-        """Learn, instead of answers, what `told` says of the levels."""
+        """Condition on the levels and precision that `told` returns, instead of on answers."""
         self._inverse = inverse(self._prior(self._pairs(self._mains)))
         self._half = dtrtri(dpotrf(self._inverse + precision, lower=1)[0], lower=1)[0]
         self.covariance = self._half.T @ self._half
         self.f = self.covariance @ (precision @ levels)
 
-    # --- what it says -------------------------------------------------------------------------------------
+    # --- predictions --------------------------------------------------------------------------------------
 
     def chances(self, f: Floats) -> Floats:
-        """Mean chance over all rows of prompts whose level is `f` [...] -> [...]."""
+        """Return the mean probability of a right answer over all rows, for levels `f` [...] -> [...]."""
         low, high = f.min() - 1e-6, f.max() + 1e-6
         means = _logistic(np.linspace(low, high, LEVELS)[:, None] + self.b).mean(axis=1)
         place = (f - low) * ((LEVELS - 1) / (high - low))  # np.interp takes six times as long
@@ -238,14 +241,14 @@ class Surrogate:
         return found
 
     def samples(self, rng: np.random.Generator, count: int) -> Floats:
-        """Draw the levels of the prompts seen so far: [count, n]."""
+        """Draw the levels of the prompts seen so far from the posterior: [count, n]."""
         drawn: Floats = self.f + rng.standard_normal((count, len(self.f))) @ self._half
         return drawn
 
     def joint(self, opened: Codes, codes: Codes) -> tuple[Floats, Floats]:
-        """Mean [m] and covariance [m, m] of the levels of opened prompts, by number, and then of others, by features.
+        """Return the mean [m] and covariance [m, m] of the levels of opened prompts, followed by other prompts.
 
-        Those of the others are features [..., dimensions]; m counts both.
+        The opened ones are given by number, the others by features [..., dimensions]; m counts both.
         """
         asked = np.concatenate([self.codes[opened], codes])
         cross = self._kernel(self.grid.alike(asked, self.codes))
@@ -257,18 +260,18 @@ class Surrogate:
         return reach.T @ self.f, own - cross @ reach + seen.T @ seen
 
     def noise(self, f: Floats, rows: int) -> Floats:
-        """Variance of what so many rows say of prompts of level `f` [m] -> [m], in logits."""
+        """Return the variance of the estimate of level `f` [m] from so many rows -> [m], in squared logits."""
         chance = _logistic(f[:, None] + self.b)
         noise: Floats = self.dispersion / (rows * (chance * (1 - chance)).mean(axis=1))
         return noise
 
     def _kernel(self, mains: Floats) -> Floats:
-        """Sum the kernels [kernels, n, m] -> [n, m], without what each prompt has of its own."""
+        """Sum the kernels [kernels, n, m] -> [n, m], without the residuals."""
         kernel: Floats = np.tensordot(self._used[:-2], mains, 1) + self._used[-2] * self._pairs(mains) + CONSTANT
         return kernel
 
     def draw(self, rng: np.random.Generator, scale: float) -> Draw:
-        """Draw a function by Matheron's rule (Wilson et al. 2020), its distance from the mean multiplied by `scale`."""
+        """Draw a function by Matheron's rule (Wilson et al. 2020); `scale` multiplies its deviation from the mean."""
         width, n = self.grid.width, len(self.f)
         if self._roots is None:
             main, alike = self._tables()
@@ -303,7 +306,7 @@ class Surrogate:
         return main, alike
 
     def _symmetric(self, pair: Floats) -> Floats:
-        """Keep the table of each two dimensions once, and mirror it; none within a dimension."""
+        """Mirror the table of each pair of dimensions, and set it to 0 within a dimension."""
         upper = np.zeros_like(pair)
         for block in self.grid.blocks:
             upper[block, block.stop :] = pair[block, block.stop :]
@@ -324,7 +327,7 @@ def _logistic(x: Floats) -> Floats:
 
 
 def inverse(kernel: Floats) -> Floats:
-    """Invert a positive definite kernel by its Cholesky factor, in less than half of a general inverse's time."""
+    """Invert a positive definite kernel by its Cholesky factor, more than twice as fast as a general inverse."""
     lower: Floats = dpotri(dpotrf(kernel, lower=1)[0], lower=1)[0]
     return np.tril(lower) + np.tril(lower, -1).T
 

@@ -1,9 +1,10 @@
-"""Functions over the space, drawn together with the variances that they come from.
+"""Functions over the space, drawn together with the variances of the model.
 
-A search needs one good guess of how much each dimension explains, and takes the likeliest. What is said of the
-dimensions needs to know how uncertain that guess is: with twenty levels and a handful of answers each, a dimension that
-explains nothing looks like one that explains a little. Here variances are drawn from their posterior by elliptical
-slice sampling (Murray, Adams and MacKay 2010), with the answers replaced by the parabola of the model's last fit.
+A search needs one good guess of how much each dimension explains, and takes the most likely. Statements about the
+dimensions need the uncertainty of that guess: with twenty levels and a handful of answers each, a dimension that
+explains nothing looks like one that explains a little. Here the variances are drawn from their posterior by elliptical
+slice sampling (Murray, Adams and MacKay 2010), with the answers replaced by the Laplace approximation of the model's
+last fit.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import numpy as np
 from optimizer.engine.grid import Floats
 from optimizer.engine.surrogate import Draw, Surrogate, inverse
 
-EACH = 1.25  # prior standard deviation of a variance's logarithm, about the surrogate's own prior
-COMMON = 2.0  # and of what all of them share: whether the space matters at all
+EACH = 1.25  # prior standard deviation of a variance's logarithm, around the surrogate's prior
+COMMON = 2.0  # that of the factor common to all variances: whether the space matters at all
 FIRST = 15  # steps before the first draw
 BETWEEN = 2  # steps from a draw to the next
 
@@ -50,7 +51,7 @@ def draws(model: Surrogate, count: int, rng: np.random.Generator) -> list[Draw]:
 def _slice(
     place: Floats, likely: float, likelihood: Callable[[Floats], float], rng: np.random.Generator
 ) -> tuple[Floats, float]:
-    """Go from a place [d] of logarithmic likelihood `likely` to another, under a prior of independent unit normals."""
+    """Take one step of elliptical slice sampling from `place` [d], of log likelihood `likely`, under a normal prior."""
     other = rng.standard_normal(len(place))
     least = likely + np.log(rng.random())
     angle = rng.uniform(0, 2 * np.pi)
