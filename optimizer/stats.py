@@ -133,7 +133,7 @@ def crossed_interval(
     spread over resampled rows estimates the first and the last, the spread between the models divided by r the second
     and the last; their sum counts the last twice, which errs to the safe side (Owen 2007, the pigeonhole bootstrap).
     The limits are Student's with Satterthwaite's (1946) degrees of freedom, because few models tell their spread
-    roughly. Without any spread Wilson stands in, as in `statistic_interval`.
+    only roughly. Without any spread Wilson stands in, as in `statistic_interval`.
     """
     observed, half = _crossed(repeats, drawn, n, level)
     if half is None:
@@ -145,7 +145,7 @@ def crossed_interval(
 def crossed_difference_interval(
     gaps: ArrayLike, drawn: ArrayLike, n: int, *, level: float = 0.95, most: float = 1.0
 ) -> Interval:
-    """Interval in [-most, most] of a mean over models of differences to one contender; else as `crossed_interval`.
+    """Interval in [-most, most] of the mean over models of the difference to one contender, like `crossed_interval`.
 
     Without any spread Tango stands in, as in `paired_statistic_interval`.
     """
@@ -157,7 +157,7 @@ def crossed_difference_interval(
 
 
 def _crossed(repeats: ArrayLike, drawn: ArrayLike, n: int, level: float) -> tuple[float, float | None]:
-    """The mean over models, and half of its interval's length; None without any spread."""
+    """Return the mean over models, and half the width of its interval; None without any spread."""
     repeats, drawn = np.asarray(repeats, dtype=np.float64), np.asarray(drawn, dtype=np.float64)
     observed, r = float(repeats.mean()), len(repeats)
     rows, models = float(drawn.var(ddof=1)), float(repeats.var(ddof=1)) / r if r > 1 else 0.0
@@ -236,7 +236,7 @@ def paired_permutation(a: ArrayLike, b: ArrayLike, rng: np.random.Generator, *, 
 def swap_permutation(
     statistic: SwapStatistic, n: int, rng: np.random.Generator, *, resamples: int = PERMUTATIONS
 ) -> float:
-    """Two-sided p that two contenders' answers could as well belong to each other, row by row.
+    """Two-sided p that two contenders do not differ: their answers are swapped row by row.
 
     Parameters
     ----------
@@ -252,8 +252,8 @@ def swap_permutation(
     Returns
     -------
     float
-        p in (0, 1]. With random swaps the observed pattern counts as one of them (Phipson and Smyth 2010), so
-        that p is never 0.
+        p in (0, 1]. With random swaps the observed pattern counts as one of them (Phipson and Smyth 2010), so that p is
+        never 0.
     """
     least = abs(float(statistic(np.zeros(n, dtype=np.bool_)))) - TINY
     if n <= EXACT_ROWS:
@@ -276,7 +276,7 @@ def worse_than(differences: ArrayLike) -> float:
     losses, unequal = int((differences < 0).sum()), int(np.count_nonzero(differences))
     if _signs_only(differences):
         return half_tail(losses, unequal)
-    # No test of flipped signs could say less: without it two equal small losses would be proof.
+    # The lowest p that a sign-flip test can give; without it two equal small losses would count as proof.
     least = 0.5**unequal
     deviation = float(differences.std(ddof=1)) if len(differences) > 1 else 0.0
     if deviation < TINY:
@@ -307,7 +307,7 @@ def _tango(gains: float, losses: float, n: int, level: float) -> Interval:
     z = critical(level)
 
     def within(delta: float) -> bool:
-        # The share of losses that is likeliest if the difference is delta: the root of 2n q^2 + linear q + constant.
+        # The maximum likelihood share of losses if the difference is delta: the root of 2n q^2 + linear q + constant.
         linear = (2 * n - gains + losses) * delta - gains - losses
         constant = -losses * delta * (1 - delta)
         q = (math.sqrt(max(0.0, linear * linear - 8 * n * constant)) - linear) / (4 * n)
@@ -318,7 +318,7 @@ def _tango(gains: float, losses: float, n: int, level: float) -> Interval:
 
 
 def _symmetric(observed: float, error: float, n: int, level: float, most: float = 1.0) -> Interval:
-    """Student's limits in [-most, most] around a difference with a standard error from `n` rows."""
+    """Return Student's limits in [-most, most] around a difference with a standard error from `n` rows."""
     half = student_critical(level, n - 1) * error
     return (max(-most, observed - half), min(most, observed + half))
 
