@@ -1,8 +1,8 @@
 """The trained rival: what every kind of it learns from, and what it can do once it is trained.
 
-Its kinds are rooms of their own, from cheap to dear: `linear`, `encoder`, `lora` and `provider_tuning`; `ladder`
-chooses among them. All see the same rows and are scored by the prompts' own code. Knows nothing of prompts or of the
-test rows.
+Its kinds are rooms of their own, from cheap to expensive: `linear`, `encoder`, `lora` and `provider_tuning`; `ladder`
+chooses among them. All get the same rows and are scored by the same code as the prompts. Knows nothing of prompts or of
+the test rows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NONE_SERVES = (
     "No trained baseline serves this task: no linear model takes open answers, and the answer of the nearest training "
     "row is not shown to be better than that of any other."
 )
-SERVES = "serves"  # among the parameters of one that retrieves: whether that helps
+SERVES = "serves"  # parameter of a retrieving rival: whether it was shown to help
 UNFIT = "; not shown to be better than the answer of any training row"
 
 
@@ -46,7 +46,7 @@ class Minimal(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How long a rival's hyperparameters are searched: until either is used up."""
+    """Limits of a rival's hyperparameter search, which ends when either is reached, and its seed."""
 
     trials: int = 15
     seconds: float = 60.0
@@ -55,12 +55,12 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What a rival is made from.
+    """What a rival is trained with.
 
     Parameters
     ----------
     rows, dev
-        Training and dev rows; the same that the prompts draw their demos from and are chosen on.
+        Training and dev rows: those that the prompts draw their demos from, and those that they are chosen on.
     metric
         The objective.
     search
@@ -83,7 +83,7 @@ class Lesson:
 
     @property
     def classes(self) -> bool:
-        """Whether there are labels to tell apart."""
+        """Whether there are at least two classes to tell apart."""
         return (self.labelled or len(self.several) > 1) and len({row.target for row in self.rows}) > 1
 
     def outcomes(self, answers: Sequence[str]) -> list[Outcome]:
@@ -99,7 +99,7 @@ class Lesson:
 
 
 def unreadable(error: Exception) -> StoreError:
-    """Refuse a trained rival that was damaged or forged."""
+    """Return the error for a stored rival that is damaged or forged."""
     return StoreError(
         f"the trained baseline in the results database cannot be read ({type(error).__name__}). "
         "Start anew with another --db (db=)."
@@ -125,33 +125,34 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """A trained rival at work.
+    """A trained rival, ready to answer.
 
     Parameters
     ----------
     trained
-        What it is.
+        Its record.
     answer
         Texts, shape (n,) -> answers, shape (n,).
     confidence
-        Texts, shape (n,) -> the probability that it gives to each of those answers, shape (n,), in [0, 1].
+        Texts, shape (n,) -> its probability of each of those answers, shape (n,), in [0, 1].
     paid
-        Texts, shape (n,) -> what was bought for each, shape (n,): tokens, US dollars and seconds, for a rival whose
-        answers are bought; otherwise they cost nothing, and take the mean time of a batch.
+        Texts, shape (n,) -> what was bought for each, shape (n,): tokens, US dollars and seconds. None if answers cost
+        nothing; each then takes the mean time of its batch.
     refit
-        Training rows, and rows to answer -> a rival trained anew on parts of the former; None if that costs too much.
+        Training rows, and rows to answer -> a function that retrains the rival on parts of the former; None if that
+        costs too much.
     draws
-        How often it may be trained anew on as many rows, at most, where that takes long.
+        Most times that it is retrained on the same number of rows; low if training takes long.
     anew
-        Training rows, and dev rows to watch -> a rival tuned anew on the former for money, with the hyperparameters
-        that were found; None if it costs none.
+        Training rows, and dev rows to watch -> a rival tuned on the former for money, with the same hyperparameters;
+        None for kinds that cost nothing to train.
     priced
         Whether the price of its answers is known.
     retrain
-        A lesson -> a rival of its kind that has learned it; None if that takes too long.
+        A lesson -> a rival of its kind trained on it; None if that takes too long.
     kin
-        Training rows, shape (m,), and texts, shape (n,) -> how like each row is to each text in its features, and how
-        likely it holds the row's answer to be that of the text, both of shape (n, m); None if it has no features.
+        Training rows, shape (m,), and texts, shape (n,) -> the similarity of each text and row by its features, and the
+        probability it gives to the row's answer for the text, both of shape (n, m); None if it has no features.
     """
 
     trained: TrainedModel
@@ -167,7 +168,7 @@ class Rival:
 
     @property
     def note(self) -> str:
-        """What a verdict has to say of it: that no linear model serves, or that no baseline does."""
+        """What a verdict says about it: that no linear model serves, or that no baseline does; else empty."""
         if self.trained.curve:
             return ""
         return RETRIEVES if self.serves else NONE_SERVES
@@ -175,10 +176,10 @@ class Rival:
     @property
     def serves(self) -> bool:
         """Whether it is worth comparing with, as far as the dev rows show."""
-        return bool(self.trained.params.get(SERVES, not self.trained.detail.endswith(UNFIT)))  # once it was only said
+        return bool(self.trained.params.get(SERVES, not self.trained.detail.endswith(UNFIT)))  # old records
 
     def outcomes(self, examples: Sequence[Example], metric: Metric, judge: Grader | None = None) -> tuple[Outcome, ...]:
-        """Score it on examples as the prompts are."""
+        """Score it on examples with the same code as the prompts."""
         texts, started = [example.text for example in examples], time.perf_counter()
         answers = self.answer(texts)
         each = (time.perf_counter() - started) / max(1, len(examples))

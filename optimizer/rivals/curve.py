@@ -28,19 +28,19 @@ Codes = NDArray[np.intp]
 T = TypeVar("T")
 
 SMALLEST = 8  # rows of the first point
-REPEATS = ((256, 5), (2048, 3))  # up to so many rows so many draws of them, and two above: large ones vary little
-RESAMPLES = 500  # of the test rows; the limits of a standard error are then right to 3 %
+REPEATS = ((256, 5), (2048, 3))  # (most rows, draws of such a size); two draws above, because large ones vary little
+RESAMPLES = 500  # of the test rows; a standard error is then right to 3 %
 TAILS = (0.025, 0.975)
-FEWEST_DRAWS = 2  # of a size that is chosen here: one draw does not show how much luck is in it
-FEWEST_SIZES = 2  # below all rows, of which a curve is worth its price
-FITTED = 4  # last points that a power law is laid through
-DECENT = 0.9  # R² of the power law, below which nothing is said
-FARTHEST = 10  # times the training rows: no power law is believed beyond
+FEWEST_DRAWS = 2  # fewest draws of a size that is trained for free: one draw does not show how much they vary
+FEWEST_SIZES = 2  # fewest sizes, below all rows, that make a curve worth its price
+FITTED = 4  # last points that a power law is fitted to
+DECENT = 0.9  # R² of the power law below which nothing is extrapolated
+FARTHEST = 10  # times the training rows: beyond, no power law is trusted
 
 
 @dataclass(frozen=True, slots=True)
 class Size(Generic[T]):
-    """One number of training `rows`, and what came of each draw of so many: answers, or their outcomes."""
+    """A number of training `rows`, and the result of each draw of that many: answers, or their outcomes."""
 
     rows: int
     draws: tuple[T, ...]
@@ -53,14 +53,14 @@ def sizes(n: int) -> list[int]:
 
 
 def repeats(size: int) -> int:
-    """How often so many rows are drawn."""
+    """Return how many draws of so many rows to train on."""
     return next((draws for most, draws in REPEATS if size <= most), FEWEST_DRAWS)
 
 
 def order(targets: Sequence[str], rng: np.random.Generator) -> Codes:
-    """Shuffle rows so that every beginning holds each label by its share, give or take one row [n].
+    """Shuffle rows so that every prefix contains each label in proportion, give or take one row [n].
 
-    The rows of a label are laid out evenly from a random start (systematic sampling), those of all labels together.
+    The rows of each label are spaced evenly from a random start (systematic sampling), then all labels are merged.
     """
     codes = np.unique(np.array(targets, dtype=np.str_), return_inverse=True)[1]
     place = np.empty(len(codes))
@@ -78,22 +78,22 @@ def grow(
     most: int = REPEATS[0][1],
     go_on: Callable[[int], bool] = lambda _: True,
 ) -> list[Size[T]]:
-    """Train on every size but all rows, several times, from the fewest rows on.
+    """Train on every size except all rows, several times, the smallest size first.
 
     The draws of training rows are nested: the first 8 of a draw are among its first 16.
 
     Parameters
     ----------
     refit
-        Numbers of training rows, shape (n,) -> what comes of the rival trained on them: its answers to the test rows.
+        Indices of training rows, shape (n,) -> the result of a rival trained on them: its answers to the test rows.
     targets
         The labels of all training rows.
     rng
         Draws the training rows.
     most
-        How often each size is drawn, at most.
+        Maximum number of draws per size.
     go_on
-        Asked before each size: (rows) -> whether there is time for it and more.
+        Called before each size: (rows) -> whether there is time left for it.
     """
     orders = [order(targets, rng) for _ in range(max(repeats for _, repeats in REPEATS))]
     found = []
@@ -104,9 +104,9 @@ def grow(
 
 
 def thinned(grown: Sequence[Size[T]]) -> Iterator[list[Size[T]]]:
-    """Leave out more and more of a curve: draws first, then every second size, from the largest down.
+    """Yield smaller and smaller parts of a curve: with fewer draws, then only every second size, from the largest down.
 
-    What is left has two draws of each size, and two sizes.
+    The smallest part has two draws of each size, and two sizes.
     """
     yield list(grown)
     most = max((len(size.draws) for size in grown), default=0)
@@ -131,32 +131,32 @@ def measure(
     Parameters
     ----------
     grown
-        What rivals trained on fewer rows made of `rows`, from the fewest on.
+        Outcomes on `rows` of rivals trained on fewer rows, the fewest first.
     n
-        How many training rows there are in all.
+        Number of all training rows.
     rows
         The test rows, which the verdict has opened.
     metric
         The objective.
     verdict
-        Holds what the prompt and the rival answered; the last point is the rival itself.
+        Contains the outcomes of the prompt and of the rival; the rival is the curve's last point.
     rng
         Resamples test rows and draws.
 
     Raises
     ------
     ValueError
-        If no row has a score throughout.
+        If no row has a score from all of them.
 
     Notes
     -----
-    A score's interval is that of the mean over test rows and draws, both as samples (`stats.crossed_interval`); the
-    last point, which is of one draw, has the verdict's. It speaks of training rows drawn from those there are, not of
-    the luck of having these. Where all points are of one draw (each is paid for), no interval can tell of the luck of
-    the draw: they are those over test rows, nothing is extrapolated, and `sentence` says so.
+    A score's interval is that of the mean over test rows and draws, with both as samples (`stats.crossed_interval`).
+    The last point has only one draw, and the verdict's interval. The draws come from the training rows at hand: how
+    lucky it was to have these rows is not part of the interval. If every size has only one draw (because each is paid
+    for), the intervals cover the test rows only, nothing is extrapolated, and `sentence` says so.
 
-    The interval of the crossover is the pigeonhole bootstrap's (Owen 2007): test rows and draws are resampled, the same
-    for the prompt and all sizes.
+    The interval of the crossover comes from the pigeonhole bootstrap (Owen 2007): test rows and draws are resampled,
+    the same for the prompt and all sizes.
     """
     prompt = rivalled(verdict)
     rival = next(c for c in verdict.contenders if c.name == RIVAL)
@@ -171,7 +171,7 @@ def measure(
         gaps, mean = observed[own] - observed[0], drawn[own].mean(axis=0)
         limits = crossed_interval(scores, mean, len(rows), low=metric.low)
         apart = crossed_difference_interval(gaps, mean - drawn[0], len(rows), most=1 - metric.low)
-        gap = float(gaps.mean().round(12))  # gaps that cancel out leave none
+        gap = float(gaps.mean().round(12))  # gaps that cancel out give exactly 0
         points.append(CurvePoint(size.rows, float(scores.mean()), limits, len(scores), gap, apart))
         groups.append(drawn[own])
     compared = next(c for c in verdict.comparisons if (c.a, c.b) == (prompt.name, RIVAL))
@@ -182,7 +182,7 @@ def measure(
 
 
 def _means(groups: Sequence[Floats], rng: np.random.Generator) -> Floats:
-    """The mean over resampled draws of each size, in each resample of the rows: [draws, b] each -> [sizes, b]."""
+    """Return the mean over resampled draws per size and resample of the rows: [draws, b] each -> [sizes, b]."""
     columns = np.arange(groups[0].shape[1])
     places = rng.random((max(map(len, groups)), len(columns)))
     picked = ((places[: len(group)] * len(group)).astype(np.intp) for group in groups)
@@ -192,15 +192,16 @@ def _means(groups: Sequence[Floats], rng: np.random.Generator) -> Floats:
 def _crossover(
     points: Sequence[CurvePoint], prompt: float, resamples: Floats, prompts: Floats
 ) -> tuple[int | None, tuple[int | None, int | None], bool]:
-    """Find the crossover, its interval, and whether it is extrapolated: resamples [sizes, b], prompts [b].
+    """Return the crossover, its interval, and whether it is extrapolated: resamples [sizes, b], prompts [b].
 
-    It is the smallest size where the mean score is above the prompt's and from which on it is never below; if there is
-    none, the smallest from which on it is never below: training is then level.
+    The crossover is the smallest size where the mean score is above the prompt's and from which on it is never below.
+    If there is none and training ends level with the prompt, it is the smallest size from which on the mean score is
+    never below.
     """
     counts = np.array([point.rows for point in points])
     differences = np.array([[point.difference] for point in points])
     (found,), drawn = _crossings(counts, differences), _crossings(counts, resamples - prompts)
-    if not math.isfinite(found) and differences[-1, 0] == 0:  # and so not below from there on
+    if not math.isfinite(found) and differences[-1, 0] == 0:  # so the last size is not below
         (found,), drawn = _levels(counts, differences), _levels(counts, resamples - prompts)
     low, high = np.quantile(drawn, TAILS, method="nearest")
     low = _from(counts, min(low, found))
@@ -216,7 +217,7 @@ def _crossover(
 
 
 def _from(counts: Codes, size: float) -> float:
-    """The least number of rows that a size stands for: itself, or all after the size before, if that is far below."""
+    """Return the fewest rows that a size may stand for: itself, or one above the size before if that is far below."""
     below = counts[counts < size]
     return float(below[-1] + 1) if math.isfinite(size) and len(below) and size > 2 * below[-1] else size
 
@@ -226,22 +227,22 @@ def _whole(value: float) -> int | None:
 
 
 def _crossings(counts: Codes, gaps: Floats) -> Floats:
-    """The smallest size with a gap above zero and none below from there on, or infinite: gaps [sizes, b] -> [b]."""
+    """Return the smallest size with a gap above 0 and none below from there on, or infinity: gaps [sizes, b] -> [b]."""
     return _smallest(counts, _kept(gaps) & (gaps > 0))
 
 
 def _levels(counts: Codes, gaps: Floats) -> Floats:
-    """The smallest size from which on no gap is below zero, infinite if there is none: gaps [sizes, b] -> [b]."""
+    """Return the smallest size from which on no gap is below 0, or infinity: gaps [sizes, b] -> [b]."""
     return _smallest(counts, _kept(gaps))
 
 
 def _kept(gaps: Floats) -> NDArray[np.bool_]:
-    """Whether no gap is below zero from a size on: gaps [sizes, b] -> [sizes, b]."""
+    """Return whether no gap is below 0 from a size on: gaps [sizes, b] -> [sizes, b]."""
     return np.logical_and.accumulate(gaps[::-1] >= 0)[::-1]
 
 
 def _smallest(counts: Codes, fits: NDArray[np.bool_]) -> Floats:
-    """The smallest size that fits, infinite if none does: [sizes, b] -> [b]."""
+    """Return the smallest size that fits, or infinity: [sizes, b] -> [b]."""
     return np.where(fits.any(axis=0), counts[fits.argmax(axis=0)].astype(np.float64), np.inf)
 
 
@@ -255,7 +256,7 @@ class _Law:
 
 
 def _power_law(counts: Codes, errors: Floats) -> _Law:
-    """Least squares of the logarithms: counts [k], errors [k, b]."""
+    """Fit power laws by least squares on the logarithms: counts [k], errors [k, b]."""
     x, y = np.log(counts)[:, None], np.log(np.maximum(errors, 1e-9))
     steps = x - x.mean()
     slope = (steps * y).sum(axis=0) / (steps**2).sum()
@@ -266,14 +267,14 @@ def _power_law(counts: Codes, errors: Floats) -> _Law:
 
 
 def _reached(law: _Law, errors: Floats) -> Floats:
-    """The size at which the law comes down to these errors [b]; infinite where it never does."""
+    """Return the size at which the law falls to these errors [b]; infinity if it never does."""
     falling = (law.slope > 0) & (errors > 0)
     logarithm = (law.level - np.log(np.where(errors > 0, errors, 1.0))) / np.where(falling, law.slope, 1.0)
     return np.where(falling, np.exp(np.minimum(logarithm, 700.0)), np.inf)
 
 
 def _extrapolated(counts: Codes, scores: Floats, prompt: Floats) -> Floats | None:
-    """The size at which a power law through the last points reaches the prompt; None if it is not to be believed."""
+    """Return the size at which a power law through the last points reaches the prompt; None if it is not credible."""
     if len(counts) < FITTED:
         return None
     law = _power_law(counts[-FITTED:], 1 - scores[-FITTED:])

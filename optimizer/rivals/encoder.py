@@ -1,7 +1,7 @@
 """A frozen sentence encoder with a trained head. The door of sentence-transformers.
 
-Texts become vectors once; the head is the linear classifier, or the nearest training row, of `linear`. Knows nothing of
-prompts, of the test rows, or of who computes the vectors: a model on this machine, or one whose vectors are bought.
+Texts are encoded once; the head is the linear classifier, or the nearest training row, of `linear`. Knows nothing of
+prompts, of the test rows, or of where the vectors come from: a model on this machine, or a paid one.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Embedder(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The name of the model."""
 
     @property
     def priced(self) -> bool:
-        """Whether it is known what it costs."""
+        """Whether its price is known."""
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """Texts, shape (n,) -> vectors of length 1, shape (n, k); the same text always gets the same vector."""
@@ -58,7 +58,7 @@ class Embedder(Protocol):
 
 
 class SentenceEncoder:
-    """A model of sentence-transformers on the CPU of this machine.
+    """A model of sentence-transformers on this machine, on a GPU if there is one.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class SentenceEncoder:
             ) from None
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
-        """Encode what was not encoded before."""
+        """Encode texts; each text is encoded once."""
         new = list(dict.fromkeys(text for text in texts if text not in self._known))
         if new:
             with few_threads(), fitting():
@@ -111,7 +111,7 @@ def train(lesson: Lesson, embed: Embedder) -> Rival:
 
 
 def _head(training: Vectors, dev: Vectors, encoder: str, lesson: Lesson) -> tuple[Any, TrainedModel]:
-    """Train what answers from vectors: of the training rows [n, k], judged on those of the dev rows [m, k]."""
+    """Train a head on the training rows' vectors [n, k], choosing on the dev rows' [m, k]."""
     if not lesson.classes:
         head = nearest(training, [row.target for row in lesson.rows])
         found = [str(answer) for answer in head.predict(dev)]
@@ -127,7 +127,7 @@ def _head(training: Vectors, dev: Vectors, encoder: str, lesson: Lesson) -> tupl
 
 
 def load(trained: TrainedModel, embed: Embedder, seed: int) -> Rival:
-    """Bring a trained rival back; its head is a skops file, and nothing in it is executed."""
+    """Restore a trained rival; its head is a skops file, and nothing in it is executed."""
     return _rival(trained, undump(trained), embed, seed)
 
 

@@ -1,7 +1,8 @@
-"""The learning curve of a run: who trains the baseline on fewer rows, who scores it, and what of it is left out.
+"""The learning curve of a run: trains the baseline on fewer rows, has it scored, and notes what is left out.
 
-What is free is measured whole. A judge scores as much of it as it may be asked beside the verdict, and a provider tunes
-on the numbers of rows that the task names, as far as the budget covers that. `curve` says what it all means.
+A curve that is free is measured in full. A judge scores as much of it as it may be asked besides the verdict, and a
+provider tunes on the numbers of rows that the task names, as far as the budget covers them. `curve` evaluates the
+results.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ HEARD = 0.5  # least share of the test rows that every rival on the curve has sc
 
 @dataclass
 class Growth:
-    """Grows the trained baseline of one run that has come to a verdict.
+    """Measures the learning curve of a run's trained baseline, after the verdict.
 
     Parameters
     ----------
     plan, evaluate, rival
         The run's own.
     stage
-        Announces a part; stops the run if that is wanted.
+        Announces a step, and stops the run if the user asked for that.
     """
 
     plan: Plan
@@ -49,10 +50,10 @@ class Growth:
     rival: Rival
     stage: Callable[[str, str], None]
     lacking: list[str] = field(default_factory=list, init=False)
-    jobs: list[float] = field(default_factory=list, init=False)  # US dollars for each
+    jobs: list[float] = field(default_factory=list, init=False)  # US dollars of each
 
     def measure(self, verdict: Verdict) -> tuple[LearningCurve | None, str]:
-        """Measure the learning curve, and say what it shows, or why there is none."""
+        """Measure the learning curve; return it and what it shows in words, or None and why there is none."""
         data, judge, kind = self.plan.data, self.evaluate.judge, self.rival.trained.kind
         sizes = self.plan.task.baseline.provider.curve if self.rival.anew else []
         if self.rival.refit is None and not sizes:
@@ -71,7 +72,7 @@ class Growth:
         return found, f"{curve.sentence(found)}{self._took()}" if self.rival.serves else ""
 
     def _took(self) -> str:
-        """Say what was paid for a curve that was not free."""
+        """Say what the fine-tuning jobs of a curve cost; empty without any."""
         jobs, usd = len(self.jobs), sum(self.jobs)
         said = f"{jobs} more fine-tuning job{'s' * (jobs > 1)}{f', {amount(usd)}' if usd else ''}"
         return f" It took {said}." if jobs else ""
@@ -79,7 +80,7 @@ class Growth:
     # --- trained here -----------------------------------------------------------------------------------------
 
     def _trained(self, judge: Judge | None, rng: np.random.Generator) -> list[Size[Outcomes]] | None:
-        """Train on fewer rows, which is free, while the baseline's seconds last again, and have the answers scored."""
+        """Train on fewer rows, for at most the baseline's `seconds` again, and have the answers scored."""
         assert self.rival.refit is not None
         data, seconds = self.plan.data, self.plan.task.baseline.seconds
         until = time.perf_counter() + seconds
@@ -99,7 +100,7 @@ class Growth:
         return self._judged(grown, judge) if judge else self._scored(grown, grader(self.evaluate.metric))
 
     def _judged(self, grown: Sequence[Size[Answers]], judge: Judge) -> list[Size[Outcomes]] | None:
-        """Have as much of it judged as the judge may be asked; None if that is too little for a curve."""
+        """Have as much of the curve judged as the judge may be asked; None if that is too little for a curve."""
         why = ""
         for kept in curve.thinned(grown):
             try:
@@ -117,7 +118,7 @@ class Growth:
     def _scored(self, grown: Sequence[Size[Answers]], grade: Grader) -> list[Size[Outcomes]]:
         """Score the answers to the test rows, the first draw of each size before the second of any.
 
-        In this order a smaller part is complete where a cap is met on the way.
+        In this order, a smaller curve is complete if a cap is reached on the way.
         """
         test, most = self.plan.data.test, max((len(size.draws) for size in grown), default=0)
         given = [answers for draw in range(most) for size in grown for answers in size.draws[draw : draw + 1]]
@@ -132,7 +133,7 @@ class Growth:
         return [Size(size.rows, tuple(map(outcomes, size.draws))) for size in grown]
 
     def _heard(self, several: Sequence[Outcomes]) -> bool:
-        """Whether enough of the test rows have a score throughout."""
+        """Whether enough of the test rows have a score from everyone on the curve."""
         scored = [{outcome.example_id for outcome in outcomes if outcome.score is not None} for outcomes in several]
         return len(set.intersection(*scored)) >= HEARD * len(self.plan.data.test)
 
@@ -157,7 +158,7 @@ class Growth:
         return found or None
 
     def _tuned(self, rows: Sequence[Example], verdict: Verdict) -> Rival:
-        """Have a model tuned; what its answers to the test rows take is kept back, so that no job is paid in vain."""
+        """Have a model tuned; the cost of its answers to the test rows is held back, so that no job is paid in vain."""
         assert self.rival.anew is not None
         theirs = next(c.outcomes for c in verdict.contenders if c.name == RIVAL)
         kept = further([Spent(1, outcome.cost, outcome.tokens) for outcome in theirs]) * len(theirs)

@@ -1,7 +1,7 @@
-"""The ladder of trained rivals, from cheap to dear: which kinds are trained, and which of them stands in the verdict.
+"""The ladder of trained rivals, from cheap to expensive: which kinds are trained, and which one enters the verdict.
 
-Turns the names of a task into rivals, and the only room that knows all their kinds. A kind that fails is left out with
-its reason, so that a verdict never hangs on one of the dear ones; the linear kind is always there.
+Turns the kinds that a task names into rivals; the only room that knows all kinds. A kind that fails is left out with
+its reason, so that an expensive one never prevents a verdict; the linear kind is always trained.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ NEEDS = {"encoder": ("sentence_transformers",), "lora": ("torch", "transformers"
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What climbing needs of the run that it is a part of.
+    """What the ladder needs from the run that it is part of.
 
-    `stage` announces a kind and stops the run if that is wanted; `keep` writes down what became of a kind; `buy` makes
-    a ledger for a model; `means` follow a fine-tuning job.
+    `stage` announces a kind and stops the run if the user asked for that; `keep` stores the result of a kind; `buy`
+    makes a ledger for a model; `means` are for following a fine-tuning job.
     """
 
     stage: Callable[[str, str], None]
@@ -43,12 +43,12 @@ class Outside:
 
 
 def choose(task: Task, *, labelled: bool) -> dict[str, str]:
-    """Say of each kind, in their order, why it is left out: nothing of those that are to be trained.
+    """Return for each kind, in order, why it is left out; empty if it is to be trained.
 
     Raises
     ------
     InputError
-        If a kind that the task names cannot be trained, or a prompt is wanted for a model that nobody tunes.
+        If a kind that the task names cannot be trained, or a prompt search is wanted for a model that is not tuned.
     """
     wanted, calls = task.baseline.kinds, task.verdict.tuned_search
     if calls and "provider" not in wanted:
@@ -69,7 +69,7 @@ def choose(task: Task, *, labelled: bool) -> dict[str, str]:
 
 
 def _lacking(kind: str, task: Task, *, labelled: bool) -> str:
-    """Say what a kind lacks."""
+    """Return what a kind lacks to be trained; empty if it lacks nothing."""
     if kind == "lora" and not labelled:
         return "it needs a closed list of labels, and answers that name one of them"
     name = named(kind, task)
@@ -86,7 +86,7 @@ def _lacking(kind: str, task: Task, *, labelled: bool) -> str:
 
 
 def named(kind: str, task: Task) -> str:
-    """Return the model that a task names for a kind: a folder as seen from here, else as it was written."""
+    """Return the model that a task names for a kind: the path from here if it is a folder, else the name as written."""
     specs = task.baseline
     name = {"encoder": specs.encoder.model, "lora": specs.lora.model, "provider": specs.provider.model}[kind]
     folder = task.folder / name
@@ -94,14 +94,14 @@ def named(kind: str, task: Task) -> str:
 
 
 def bought(kind: str, task: Task) -> bool:
-    """Whether a kind costs money: the fine-tuning of a provider, or an embedding model that LiteLLM reaches."""
+    """Whether a kind costs money: fine-tuning at a provider, or an embedding model called through LiteLLM."""
     spec = task.baseline.encoder
     asked = bool(spec.api_base) or known_mode(spec.model) == "embedding"
     return kind == "provider" or (kind == "encoder" and asked and not Path(named(kind, task)).is_dir())
 
 
 def reach(task: Task, *, labelled: bool) -> list[Destination]:
-    """Say where rows are sent to train the kinds that are wanted; nothing is sent yet.
+    """List where rows will be sent to train the wanted kinds; nothing is sent yet.
 
     Raises
     ------
@@ -150,21 +150,21 @@ def _order(task: Task) -> provider_tuning.Order:
 
 
 def tuned_ledgers(task: Task, outside: Outside) -> Callable[[str], Ledger]:
-    """Make ledgers for a tuned model by its name."""
+    """Return a function from the name of a tuned model to its ledger."""
     spec, (reading, writing) = task.baseline.provider, tuning_prices(task)[1]
     price = None if reading is None or writing is None else (reading * 1e6, writing * 1e6)
     return lambda name: outside.buy(open_model(f"openai/{name}", api_base=spec.api_base, price=price))
 
 
 def embedding_price(task: Task) -> float | None:
-    """US dollars for a token of the embedding model, if known."""
+    """Return US dollars per token of the embedding model, if known."""
     spec = task.baseline.encoder
     known = known_price(spec.model)
     return spec.price / 1e6 if spec.price is not None else known and known[0]
 
 
 def tuning_prices(task: Task) -> tuple[float | None, tuple[float | None, float | None]]:
-    """US dollars for a trained token, and for one that the tuned model reads and writes, as far as they are known."""
+    """Return US dollars per trained token, and per token that the tuned model reads and writes, as far as known."""
     spec = task.baseline.provider
     known = known_price(f"ft:{spec.model.rpartition('/')[2]}") or (None, None)
     use = (spec.price.input / 1e6, spec.price.output / 1e6) if spec.price else known
@@ -183,7 +183,7 @@ def train(kind: str, lesson: Lesson, task: Task, outside: Outside) -> Rival:
 
 
 def load(trained: TrainedModel, task: Task, outside: Outside) -> Rival:
-    """Bring a trained rival back."""
+    """Restore a trained rival."""
     if trained.kind == "linear":
         return linear.load(trained, task.search.seed)
     if trained.kind == "encoder":
@@ -194,9 +194,9 @@ def load(trained: TrainedModel, task: Task, outside: Outside) -> Rival:
 
 
 def climb(task: Task, lesson: Lesson, known: list[Rung], outside: Outside) -> Rival:
-    """Train all kinds that are wanted, and return the one with the best dev score; of equals the cheaper one.
+    """Train all wanted kinds, and return the one with the best dev score, the cheaper one of equals.
 
-    `known` is what became of kinds before the run was resumed.
+    `known` holds the results of kinds from before the run was resumed.
     """
     rungs = {rung.kind: rung for rung in known}
     rivals: dict[str, Rival] = {}

@@ -1,9 +1,9 @@
 """The cheapest trained rivals: a linear classifier, or the nearest training row. The door of scikit-learn.
 
-With labels: TF-IDF of words and characters and a linear classifier, or one for each label where an answer may name
-several, trained epoch by epoch while the dev score is watched. Without labels: the answer of the nearest training row,
-if that is better than any row's. It can be trained anew on parts of its rows. The classifiers and the nearest row also
-serve on other vectors than TF-IDF's. Knows nothing of prompts or of the test rows.
+With labels: TF-IDF of words and characters and a linear classifier (one per label if an answer may name several),
+trained epoch by epoch while the dev score is watched. Without labels: the answer of the nearest training row, if that
+is better than a random row's. The rival can be retrained on parts of its rows. The classifiers and the nearest row also
+work on vectors other than TF-IDF. Knows nothing of prompts or of the test rows.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ EPOCHS = 40  # the most passes over the training rows
 PATIENCE = 5  # epochs without a better dev score before training stops
 TRUSTED = ["scipy.sparse._csr.csr_matrix"]  # holds the training rows of the retrieving rival; arrays, no code
 NEAREST = "answer of the nearest training row (no linear model serves where the answers are open)"
-LEVEL = 0.05  # below this p-value a retrieved answer is better than any
+LEVEL = 0.05  # below this p-value retrieved answers are better than those of random rows
 SEVERAL = "several"  # an answer may name more than one label
 
 
 def train(lesson: Lesson) -> Rival:
     """Train the rival on the training rows, choosing its hyperparameters and its last epoch on the dev rows.
 
-    Where the answers are no closed list, it retrieves.
+    If the answers are not a closed list, it retrieves.
     """
     started = time.perf_counter()
     rival = _linear(lesson) if lesson.classes else _retrieval(lesson)
@@ -66,12 +66,12 @@ def _linear(lesson: Lesson) -> Rival:
 
 
 def load(trained: TrainedModel, seed: int) -> Rival:
-    """Bring a trained rival back from its skops file; nothing in it is executed."""
+    """Restore a trained rival from its skops file; nothing in it is executed."""
     return replace(_rival(trained, undump(trained)), refit=_refits(trained, seed))
 
 
 def _rival(trained: TrainedModel, pipeline: Any) -> Rival:  # noqa: ANN401 - scikit-learn is untyped
-    """Put a fitted pipeline to work."""
+    """Wrap a fitted pipeline as a rival."""
 
     def answer(texts: Sequence[str]) -> list[str]:
         return answered(pipeline[-1], pipeline[:-1].transform(list(texts)), trained)
@@ -92,7 +92,7 @@ def _refits(trained: TrainedModel, seed: int) -> Callable[[Sequence[Example], Se
 
 
 def _choose(chooser: Chooser) -> dict[str, Value]:
-    """The rival's hyperparameters."""
+    """Choose the rival's hyperparameters."""
     return {
         "features": chooser.suggest_categorical("features", ["words", "characters", "both"]),
         "log10_alpha": chooser.suggest_float("log10_alpha", -6.0, -2.5),
@@ -108,9 +108,9 @@ def fit(training: Any, dev: Any, params: Mapping[str, Value], lesson: Lesson) ->
     training, dev
         Vectors of the training rows and of the dev rows: arrays or sparse matrices, shapes (n, k) and (m, k).
     params
-        `log10_alpha`, the penalty of the weights' squares, and `class_weight`, "balanced" or "none".
+        `log10_alpha`, the strength of the L2 penalty, and `class_weight`, "balanced" or "none".
     lesson
-        Whose rows they are.
+        Holds the rows and the metric.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def fit(training: Any, dev: Any, params: Mapping[str, Value], lesson: Lesson) ->
 
 
 def whole(model: Any, params: Mapping[str, Value], lesson: Lesson) -> tuple[Any, Mapping[str, Value]]:  # noqa: ANN401
-    """Make one scikit-learn classifier of those of all labels, and note it; any other is one already."""
+    """Merge classifiers of single labels into one of scikit-learn, and note it in `params`; others stay as they are."""
     if not isinstance(model, OneVsRest):
         return model, params
     return model.whole(_classifier(params, lesson.budget.seed)), {**params, "labels": SEVERAL}
@@ -144,7 +144,7 @@ def answered(model: Any, vectors: Any, trained: TrainedModel) -> list[str]:  # n
 
 
 def _passes(training: Any, targets: Any, params: Mapping[str, Value], lesson: Lesson) -> Iterator[Any]:  # noqa: ANN401
-    """Train a linear classifier for ever; yields it after each pass over the rows."""
+    """Train a linear classifier without end; yield it after each pass over the rows."""
     seed, several = lesson.budget.seed, lesson.several
     model = _for_labels(several, params, seed) if several else _classifier(params, seed)
     weights = _weights(params, targets)
@@ -174,10 +174,10 @@ def _weights(params: Mapping[str, Value], targets: Any) -> Any:  # noqa: ANN401
 
 
 def certainty(model: Any, vectors: Any, trained: TrainedModel) -> list[float]:  # noqa: ANN401
-    """Say how sure a model is of its answers to rows of vectors [n, k] -> [n].
+    """Return how sure a model is of its answers to rows of vectors [n, k] -> [n], in [0, 1].
 
-    A classifier gives the probability of the answer, that of several labels as if they were independent; the nearest
-    row has none, and its cosine similarity stands for it.
+    For a classifier this is the probability of the answer; several labels are taken as independent. The nearest row has
+    no probability, so its cosine similarity is used.
     """
     if trained.params.get("labels") == SEVERAL:
         likely = 1 / (1 + np.exp(-np.abs(model.decision_function(vectors))))
@@ -189,10 +189,10 @@ def certainty(model: Any, vectors: Any, trained: TrainedModel) -> list[float]:  
 
 
 def held(model: Any, near: Floats, vectors: Any, targets: Sequence[str], trained: TrainedModel) -> Floats:  # noqa: ANN401
-    """Say how likely a model holds the answers of training rows [m] to be those of other rows [n] -> [n, m].
+    """Return how probable a model finds the answers of training rows [m] for other rows [n] -> [n, m].
 
-    Several labels are as likely as if they were independent; the nearest row has no probability, and the similarities
-    `near` [n, m] stand for it. `vectors` [n, k] are those of the other rows.
+    Several labels are taken as independent. The nearest row has no probabilities, so the similarities `near` [n, m] are
+    used. `vectors` [n, k] are those of the other rows.
     """
     if hasattr(model, "kneighbors"):
         return near
@@ -219,7 +219,7 @@ def undump(trained: TrainedModel) -> Any:  # noqa: ANN401
     Raises
     ------
     StoreError
-        If it is no such file, or holds what such a rival is not made of.
+        If it is not such a file, or contains a type that no such rival uses.
     """
     import skops.io
 
@@ -231,7 +231,7 @@ def undump(trained: TrainedModel) -> Any:  # noqa: ANN401
 
 
 def _retrieval(lesson: Lesson) -> Rival:
-    """Answer as the nearest training row does: what can be had without a model where the answers are open."""
+    """Answer as the nearest training row does: the baseline for answers that are not a closed list."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
 
@@ -244,7 +244,7 @@ def _retrieval(lesson: Lesson) -> Rival:
 
 
 def retrieving(trained: TrainedModel, found: Sequence[str], lesson: Lesson) -> TrainedModel:
-    """Add what retrieved answers to the dev rows score, and whether they are better than those of any training rows."""
+    """Add the dev score of retrieved answers, and whether they are better than the answers of random training rows."""
     rng, examples = np.random.default_rng(0), {row.id: row for row in lesson.dev}
     others = [lesson.rows[row].target for row in rng.integers(len(lesson.rows), size=len(lesson.dev))]
     better = compare(lesson.metric, lesson.outcomes(found), lesson.outcomes(others), examples, rng)
@@ -254,12 +254,12 @@ def retrieving(trained: TrainedModel, found: Sequence[str], lesson: Lesson) -> T
 
 
 def nearest(training: Any, targets: Any) -> Any:  # noqa: ANN401
-    """Make a model that answers as the training row does whose vector points most nearly the same way."""
+    """Make a model that gives the answer of the training row with the highest cosine similarity."""
     from sklearn.neighbors import KNeighborsClassifier
 
     model = KNeighborsClassifier(n_neighbors=1, metric="cosine", algorithm="brute")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that there are nearly as many answers as rows is the point
+        warnings.simplefilter("ignore", UserWarning)  # of nearly as many answers as rows, which is intended
         return model.fit(training, targets)
 
 
@@ -267,13 +267,13 @@ def nearest(training: Any, targets: Any) -> Any:  # noqa: ANN401
 
 
 class Refit:
-    """The rival trained anew on a part of its training rows, and its answers to rows that it has not seen.
+    """The rival retrained on a part of its training rows, and its answers to rows that it has not seen.
 
-    Its hyperparameters are those that were found on all training rows. It makes as many steps as on all of them, but
-    at most 40 epochs, so that no dev row is looked at again; on all rows it is the rival but for their order in an
-    epoch. The terms of all training rows are counted once. Which terms there are, the most frequent that are kept, and
-    their weights come from the part alone, exactly as if nothing else had ever been read: a term that the part lacks
-    is dropped, and IDF is computed of the part's counts.
+    It keeps the hyperparameters found on all training rows, and makes as many steps as on all of them, but at most 40
+    epochs, so that no dev row is needed. On all rows it is the same rival, except for the order of rows within an
+    epoch. The terms of all training rows are counted once. Which terms are kept (the most frequent) and their weights
+    depend on the part alone, exactly as if nothing else had been read: terms that the part lacks are dropped, and IDF
+    is computed from the part's counts.
 
     Parameters
     ----------
@@ -284,7 +284,7 @@ class Refit:
     trained
         The rival as trained on all rows.
     seed
-        As it was trained with.
+        The seed it was trained with.
     """
 
     def __init__(self, rows: Sequence[Example], unseen: Sequence[Example], trained: TrainedModel, seed: int) -> None:
@@ -301,7 +301,7 @@ class Refit:
             self._counted.append((counts, counter.transform([row.text for row in unseen]), options["max_features"]))
 
     def __call__(self, part: Sequence[int]) -> list[str]:
-        """Train on the rows of these numbers, shape (n,), and answer the unseen rows, shape (m,)."""
+        """Train on the rows with these indices, shape (n,), and answer the unseen rows, shape (m,)."""
         targets = self.targets[part]
         pairs = [weighed(counts[part], unseen, most) for counts, unseen, most in self._counted]
         pairs = [pair for pair in pairs if pair[0].shape[1]]
@@ -320,9 +320,9 @@ def refitted(
     trained: TrainedModel,
     how: tuple[int, int, Sequence[str]],
 ) -> list[str]:
-    """Train a rival's model anew on vectors [n, k] and labels [n] of a part of its rows; see `Refit`.
+    """Retrain a rival's model on vectors [n, k] and labels [n] of a part of its rows; see `Refit`.
 
-    `how` are the number of all its rows, its seed, and the labels of which an answer may name several.
+    `how` holds the number of all its rows, its seed, and its labels if an answer may name several, else none.
 
     Returns
     -------
@@ -335,7 +335,7 @@ def refitted(
     rows, seed, labels = how
     best = 1 + int(np.argmax(trained.curve))
     epochs = min(EPOCHS, math.ceil(best * rows / len(targets)))
-    # All epochs in one call: a call for each takes longer than the training where there are many labels.
+    # All epochs in one call: with many labels, one call per epoch takes longer than the training.
     if labels:
         return (
             _for_labels(labels, trained.params, seed, max_iter=epochs, tol=None).fit(training, targets).predict(unseen)
@@ -346,13 +346,13 @@ def refitted(
 
 
 def _commonest(targets: Any, count: int) -> list[str]:  # noqa: ANN401
-    """Answer the commonest label, where nothing can be learned."""
+    """Answer with the most frequent label, because nothing can be learned."""
     labels, numbers = np.unique(targets, return_counts=True)
     return [str(labels[numbers.argmax()])] * count
 
 
 def labels_of(trained: TrainedModel) -> list[str]:
-    """Read the labels of a rival whose answers name several."""
+    """Return the labels of a rival whose answers may name several; empty for others."""
     if trained.params.get("labels") != SEVERAL:
         return []
     model = undump(trained)

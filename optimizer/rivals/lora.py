@@ -28,13 +28,13 @@ from optimizer.rivals.torch_hardware import device, few_threads, fitting, seeded
 from search_spaces.prompt import Example
 from search_spaces.space import Chooser, Value
 
-EPOCHS = 20  # the most passes over the training rows
+EPOCHS = 20  # most passes over the training rows
 PATIENCE = 4  # epochs without a better dev score before training stops
 BATCH = 8  # rows of a step: a few hundred rows then make enough steps an epoch
 LONGEST = 256  # tokens of a row: attention on a CPU grows with their square
 DROPOUT = 0.1  # of the adapters
 WARM_UP = 10  # steps over which the learning rate rises
-STEPS = 50  # fewest of a training on a part of the rows, whose epochs are short
+STEPS = 50  # fewest steps on a part of the rows, whose epochs are short
 DRAWS = 2  # parts of each size: training on them takes seconds to minutes
 
 
@@ -51,7 +51,7 @@ class Fitted:
 def train(lesson: Lesson, name: str) -> Rival:
     """Fine-tune on the training rows, choosing hyperparameters and epoch on the dev rows.
 
-    The budget's seconds end the search, also within a trial: after the epoch in which they are over.
+    When the budget's seconds are over, the search ends, even within a trial: after the current epoch.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def train(lesson: Lesson, name: str) -> Rival:
         model = _Model(name, tokenizer, labels, _choose(chooser), lesson.budget.seed)
         found = model.fit(lesson, until=started + lesson.budget.seconds)
         if not best or max(found.curve) > max(best[0].curve):
-            best[:] = [found]  # kept, because training it anew would take as long again
+            best[:] = [found]  # kept: retraining it would take as long again
         return max(found.curve)
 
     search(objective, lesson.budget)
@@ -87,7 +87,7 @@ def train(lesson: Lesson, name: str) -> Rival:
 
 
 def load(trained: TrainedModel, name: str, seed: int) -> Rival:
-    """Bring a trained rival back from its safetensors file, which holds numbers and no code."""
+    """Restore a trained rival from its safetensors file, which holds numbers and no code."""
     from peft import set_peft_model_state_dict
     from safetensors.torch import load as tensors
 
@@ -125,7 +125,7 @@ def _refits(trained: TrainedModel, name: str, seed: int, rows: Sequence[Example]
 
 
 def _choose(chooser: Chooser) -> dict[str, Value]:
-    """Where adapters of small models train well on a few hundred rows."""
+    """Choose hyperparameters from ranges where adapters of small models train well on a few hundred rows."""
     return {
         "log10_rate": chooser.suggest_float("log10_rate", -3.4, -2.8),
         "rank": chooser.suggest_categorical("rank", [4, 8, 16]),
@@ -161,7 +161,7 @@ class _Model:
             self.net = get_peft_model(base, adapters).to(device())
 
     def encoded(self, texts: Sequence[str]) -> list[dict[str, list[int]]]:
-        """Texts as numbers of tokens, cut where they are too long."""
+        """Tokenize texts; long ones are truncated."""
         found = self.tokenizer(list(texts), truncation=True, max_length=LONGEST) if texts else {}
         return [{key: values[row] for key, values in found.items()} for row in range(len(texts))]
 
@@ -181,13 +181,13 @@ class _Model:
         return Fitted(self.params, best, tuple(curve))
 
     def study(self, rows: Sequence[Example]) -> None:
-        """Train for all epochs, or as many as make enough steps."""
+        """Train for `EPOCHS` epochs, or for more if these make too few steps."""
         passes = max(EPOCHS, math.ceil(STEPS * BATCH / len(rows)))
         for _ in islice(self.epochs(rows), passes):
             pass
 
     def epochs(self, examples: Sequence[Example]) -> Iterator[None]:
-        """Train, one pass over the rows after the other, without end."""
+        """Train without end; yield after each pass over the rows."""
         import torch
 
         rows = self.encoded([row.text for row in examples])
@@ -210,7 +210,7 @@ class _Model:
                 yield
 
     def probabilities(self, rows: Sequence[Mapping[str, list[int]]]) -> list[Any]:
-        """The probability of each label for each row [n][labels]; rows of like length share a batch."""
+        """Return the probability of each label for each row [n][labels]; rows of similar length share a batch."""
         import torch
 
         self.net.eval()
@@ -233,7 +233,7 @@ def _batches(order: Any) -> Iterator[list[int]]:  # noqa: ANN401
 
 
 def _mixed(lengths: Any, rng: np.random.Generator) -> list[list[int]]:  # noqa: ANN401
-    """Draw the batches of an epoch: rows of about the same length together, which takes half the time, in any order."""
+    """Draw the batches of an epoch, in random order; rows of similar length are together, which halves the time."""
     batches = list(_batches(np.argsort(lengths * rng.uniform(0.8, 1.25, len(lengths)))))
     return [batches[i] for i in rng.permutation(len(batches))]
 
@@ -244,20 +244,20 @@ def _tokenizer(name: str) -> Any:  # noqa: ANN401
     with _loading(name):
         tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=Path(name).is_dir())
     if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token  # decoders have none of their own
+        tokenizer.pad_token = tokenizer.eos_token  # many decoders have no pad token
     return tokenizer
 
 
 @contextmanager
 def _loading(name: str) -> Iterator[None]:
-    """Load without bars and remarks, and say what cannot be loaded."""
+    """Silence progress bars and warnings, and turn failures to load into an `InputError`."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # peft calls transformers by names that will go
+            warnings.simplefilter("ignore", FutureWarning)  # peft uses deprecated names of transformers
             yield
     except (OSError, ValueError, KeyError, ImportError) as error:
         said = str(error).strip().split("\n", 1)[0]

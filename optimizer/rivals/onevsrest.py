@@ -1,6 +1,6 @@
-"""A linear classifier for each label, as one: for answers that name several labels.
+"""One linear classifier per label, with the interface of a single one: for answers that name several labels.
 
-Stands beside `baseline`, which trains it as it trains any other classifier, and says what it is trained with.
+`linear` trains it like any other classifier, and chooses its hyperparameters.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class OneVsRest:
     make
         Makes the classifier of one label.
     weigh
-        Whether a row has a label, shape (n,) -> what each row counts, shape (n,).
+        Whether each row has the label, shape (n,) -> weight of each row, shape (n,).
     """
 
     def __init__(
@@ -37,13 +37,13 @@ class OneVsRest:
         self.coef_, self.intercept_ = np.zeros((len(labels), 0)), np.zeros(len(labels))
 
     def partial_fit(self, vectors: Any, targets: Iterable[str], **_: object) -> OneVsRest:  # noqa: ANN401
-        """Make one pass over rows, whose answers are texts."""
+        """Make one pass over rows; the targets are texts."""
         for model, wanted in zip(self.models, self._wanted(targets), strict=True):
             model.partial_fit(vectors, wanted, classes=[False, True], sample_weight=self.weigh(wanted))
         return self._joined(vectors)
 
     def fit(self, vectors: Any, targets: Iterable[str], **_: object) -> OneVsRest:  # noqa: ANN401
-        """Train on rows; a label that all of them have, or none, is decided by that alone."""
+        """Train on rows; a label that all of them have, or none, gets a constant decision."""
         for model, wanted in zip(self.models, self._wanted(targets), strict=True):
             if len({*wanted}) == 2:
                 model.fit(vectors, wanted, sample_weight=self.weigh(wanted))
@@ -57,7 +57,7 @@ class OneVsRest:
         return answers(vectors @ self.coef_.T + self.intercept_, self.labels)
 
     def whole(self, empty: Any) -> Any:  # noqa: ANN401
-        """Put all of it into an untrained scikit-learn classifier, whose decisions are then one for each label."""
+        """Put the weights into an untrained scikit-learn classifier, which then has one decision per label."""
         empty.coef_, empty.intercept_ = self.coef_, self.intercept_
         empty.classes_, empty.n_features_in_ = np.array(self.labels, dtype=str), self.coef_.shape[1]
         return empty
@@ -73,7 +73,7 @@ class OneVsRest:
 
 
 def answers(decisions: Floats, labels: Sequence[str]) -> list[str]:
-    """Name the labels that are likelier than not, shape (n, labels); the likeliest if none is."""
+    """Name the labels with a decision above 0, shape (n, labels); if there is none, the likeliest."""
     chosen = decisions >= np.minimum(0.0, decisions.max(axis=1, keepdims=True))
     listed = [frozenset(label for label, on in zip(labels, row, strict=True) if on) for row in chosen]
     return [label_sets.write(named, labels) for named in listed]

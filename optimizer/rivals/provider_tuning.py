@@ -1,9 +1,9 @@
-"""Fine-tuning at a provider: the training rows as chat, a job that is followed to its end, and the model that it gives.
+"""Fine-tuning at a provider: uploads the training rows as chats, follows the job, and uses the resulting model.
 
-A job is bought once: what was sent is written down before anything else is asked for, so that a run that was killed at
-any moment goes on following the same job. The provider trains over all epochs and stops no sooner; where it keeps
-models of earlier epochs, the dev rows choose among them. Knows a provider's files and jobs through LiteLLM, and nothing
-of the test rows.
+A job is bought once: what was sent is stored before anything else is asked, so that a run that was killed at any moment
+goes on following the same job. The provider trains for all epochs, without early stopping; if it keeps models of
+earlier epochs, the dev rows choose among them. Knows a provider's files and jobs through LiteLLM, and nothing of the
+test rows.
 """
 
 from __future__ import annotations
@@ -29,39 +29,39 @@ from search_spaces.prompt import Example, Message, Settings
 from search_spaces.space import Chooser
 
 FIRST_LOOK, LAST_LOOK = 2.0, 60.0  # seconds between two looks at a job: at its beginning, and at most
-ATTEMPTS = 8  # at a call that meets passing faults, as of any other call
+ATTEMPTS = 8  # of a call on transient errors, as for any other call
 FAILED = {"failed", "cancelled"}
-RATES = (-2.0, 2.0)  # logarithms to the base 2 of the multipliers that are tried
-LONGEST = 30 * 24 * 3600.0  # seconds of a search: its jobs bound it, and the caps
-KEPT = 2  # epochs before the last, of which OpenAI keeps the models
+RATES = (-2.0, 2.0)  # log2 of the learning rate multipliers that are tried
+LONGEST = 30 * 24 * 3600.0  # seconds of a search: in effect, the number of jobs and the caps limit it
+KEPT = 2  # epochs before the last whose models OpenAI keeps
 
 
 class Jobs(Protocol):
-    """Where jobs are written down; a `Store` happens to fit."""
+    """Stores jobs; a `Store` fits."""
 
     def tuning_job(self, key: str) -> TuningJob | None:
-        """Look a job up."""
+        """Return a stored job, or None."""
 
     def save_tuning_job(self, run: int, job: TuningJob) -> None:
-        """Write down how far it has come."""
+        """Store a job's progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be trained.
+    """What to train.
 
     Parameters
     ----------
     service
         The provider, and the model to start from.
     system
-        The message before each row.
+        The system message before each row; none if empty.
     epochs
         Passes over the training rows.
     price
         US dollars for a million trained tokens; None if not known.
     jobs
-        How many jobs may be submitted, with other learning rates each.
+        How many jobs may be submitted, each with another learning rate.
     rate
         Multiplier of the provider's learning rate; None leaves it to the provider.
     """
@@ -75,17 +75,17 @@ class Order:
 
     @property
     def hyperparameters(self) -> dict[str, float]:
-        """What a job is asked for."""
+        """The hyperparameters that a job is submitted with."""
         return {"n_epochs": self.epochs} | ({} if self.rate is None else {"learning_rate_multiplier": self.rate})
 
     def messages(self, text: str) -> tuple[Message, ...]:
-        """What the tuned model is asked about a row."""
+        """Return the messages that ask the tuned model about a row."""
         return (*([Message("system", self.system)] if self.system else []), Message("user", text))
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What a job is followed with: where it is written down, what it may cost, and how it is stopped."""
+    """What following a job needs: where to store it, what it may cost, and how to stop."""
 
     jobs: Jobs
     run: int
@@ -95,7 +95,7 @@ class Means:
 
 
 def chat_lines(rows: Sequence[Example], order: Order) -> bytes:
-    """Write rows as chat JSONL: the system message, the row, and its wanted answer."""
+    """Write rows as chat JSONL: the system message, the row, and its target answer."""
     lines = []
     for row in rows:
         messages = [message.to_dict() for message in (*order.messages(row.text), Message("assistant", row.target))]
@@ -104,19 +104,19 @@ def chat_lines(rows: Sequence[Example], order: Order) -> bytes:
 
 
 def most(rows: Sequence[Example], order: Order) -> Spent:
-    """The most that a job can cost: no token is shorter than one byte."""
+    """Return the most that a job can cost: a token is at least one byte long."""
     size = sum(len(message.content.encode()) + 8 for row in rows for message in order.messages(row.text))
     tokens = order.epochs * (size + sum(len(row.target.encode()) + 8 for row in rows))
     return Spent(0, tokens * (order.price or 0.0) / 1e6, tokens)
 
 
 def tune(rows: Sequence[Example], dev: Sequence[Example], order: Order, means: Means) -> TuningJob:
-    """Submit a job, unless that was done before, and follow it to its end.
+    """Submit a job, unless it was submitted before, and follow it to its end.
 
     Raises
     ------
     BudgetSpent
-        If it could pass a cap; nothing was sent.
+        If it could exceed a cap; nothing was sent.
     ProviderError
         If the provider refuses it, or it fails.
     Interrupted
@@ -136,7 +136,7 @@ def tune(rows: Sequence[Example], dev: Sequence[Example], order: Order, means: M
         return job
     with closing(_Calls(order.service, means)) as calls:
         if job and job.status not in FAILED:
-            # Without a name it was killed between submitting the job and writing that down, or just before.
+            # Without an id, the run was killed before the id was stored: the job may have been submitted or not.
             job = job if job.job else _submit(replace(job, job=calls.find(job.file)), order, calls, means)
             return _follow(job, order, calls, means)
         bound, spent = most(rows, order), Spent()
@@ -158,12 +158,12 @@ def tune(rows: Sequence[Example], dev: Sequence[Example], order: Order, means: M
 
 
 def _submit(job: TuningJob, order: Order, calls: _Calls, means: Means) -> TuningJob:
-    """Submit a job, if it has no name yet, and write its name down."""
+    """Submit a job, if it has no id yet, and store its id."""
     if not job.job:
         try:
             job = replace(job, job=calls.submit(job, order.hyperparameters))
         except ProviderError:
-            job = replace(job, job=calls.find(job.file))  # the answer may have been lost on its way
+            job = replace(job, job=calls.find(job.file))  # it may have been submitted, and only the response lost
             if not job.job:
                 means.jobs.save_tuning_job(means.run, replace(job, status="failed", usd=0.0, tokens=0))
                 raise
@@ -173,7 +173,7 @@ def _submit(job: TuningJob, order: Order, calls: _Calls, means: Means) -> Tuning
 
 
 def _follow(job: TuningJob, order: Order, calls: _Calls, means: Means) -> TuningJob:
-    """Look at a job until it has ended, less and less often, and write down what it cost."""
+    """Poll a job until it has ended, less and less often, and store what it cost."""
     wait, before = FIRST_LOOK, time.monotonic() - job.seconds
     while (found := calls.look(job.job))["status"] not in {"succeeded", *FAILED}:
         job = replace(job, status=str(found["status"]), seconds=time.monotonic() - before)
@@ -194,9 +194,9 @@ def _follow(job: TuningJob, order: Order, calls: _Calls, means: Means) -> Tuning
 
 
 class _Calls:
-    """Calls to a provider's files and jobs, each made again where a fault passes.
+    """Calls to a provider's files and jobs, retried on transient errors.
 
-    They go over LiteLLM's own handlers with a client that follows no redirect, and no proxy without TLS.
+    They go through LiteLLM's own handlers, with a client that follows no redirect and uses no proxy without TLS.
     """
 
     def __init__(self, service: Service, means: Means) -> None:
@@ -214,7 +214,7 @@ class _Calls:
         self._http.close()
 
     def upload(self, name: str, lines: bytes) -> str:
-        """Send rows, and return the provider's name of them."""
+        """Upload rows, and return the provider's file id."""
         sent = {"file": (f"{name}.jsonl", lines, "application/jsonl"), "purpose": "fine-tune"}
 
         def create(*, client: object, api_base: str, api_key: str, **_: object) -> Any:  # noqa: ANN401
@@ -227,30 +227,30 @@ class _Calls:
         return str(self._make(create)["id"])
 
     def submit(self, job: TuningJob, hyperparameters: Mapping[str, float]) -> str:
-        """Submit a job, and return the provider's name of it. Not made again: it may have been submitted."""
+        """Submit a job, and return the provider's job id. Never retried: it may have been submitted."""
         files = {"training_file": job.file, "validation_file": job.dev_file}
         create = self._service.litellm.create_fine_tuning_job
         made = self._make(create, model=self._service.model, hyperparameters=dict(hyperparameters), **files, attempts=1)
         return str(made["id"])
 
     def find(self, file: str) -> str:
-        """Look for the job of a training file among the provider's latest; empty if there is none."""
+        """Return the id of the job with this training file, among the provider's latest; empty if there is none."""
         found = self._make(self._service.litellm.list_fine_tuning_jobs, limit=100)
         return next((str(job["id"]) for job in found.get("data") or [] if job.get("training_file") == file), "")
 
     def look(self, job: str) -> Mapping[str, Any]:
-        """Ask how far a job has come."""
+        """Return the provider's record of a job."""
         return self._make(self._service.litellm.retrieve_fine_tuning_job, fine_tuning_job_id=job)
 
     def checkpoints(self, job: str) -> list[str]:
-        """Names of the models that the provider kept of earlier epochs, in their order; none where it keeps none."""
+        """Return the names of the models kept from earlier epochs, in order; empty if none are kept."""
 
         def listed(*, client: Any, **_: object) -> Any:  # noqa: ANN401 - LiteLLM has no such call
             return client.fine_tuning.jobs.checkpoints.list(job)
 
         try:
             found = self._make(listed).get("data") or []
-        except ProviderError:  # servers with OpenAI's protocol need not have it
+        except ProviderError:  # not all servers with OpenAI's protocol have this call
             return []
         found = sorted(found, key=lambda each: int(each.get("step_number") or 0))
         return [str(each["fine_tuned_model_checkpoint"]) for each in found if each.get("fine_tuned_model_checkpoint")]
@@ -274,17 +274,17 @@ class _Calls:
 
 
 def train(lesson: Lesson, order: Order, means: Means, ledger: Callable[[str], Ledger]) -> Rival:
-    """Tune models on the training rows and take the best on the dev rows; of equals the first.
+    """Tune models on the training rows and return the best on the dev rows, the first of equals.
 
-    The first job has the provider's own learning rate; the others, if more than one may be submitted, are a search for
-    a better one, which ends where the budget does not cover another.
+    The first job has the provider's own learning rate. If more jobs may be submitted, they search for a better one,
+    until the budget does not cover another.
 
     Parameters
     ----------
     lesson, order, means
-        What from, what and with what.
+        What to learn from, what to train, and what following the jobs needs.
     ledger
-        Name of a tuned model -> who buys its answers.
+        Name of a tuned model -> the ledger that buys its answers.
     """
     drafts = [_tuned(lesson, order, means, ledger)]
 
@@ -294,7 +294,7 @@ def train(lesson: Lesson, order: Order, means: Means, ledger: Callable[[str], Le
         return drafts[-1].trained.dev_score
 
     if order.jobs > 1:
-        with suppress(BudgetSpent):  # what was tuned by then stands
+        with suppress(BudgetSpent):  # keep what was tuned by then
             lesson.search(objective, trials=order.jobs - 1, seconds=LONGEST, seed=lesson.budget.seed)
     best = max(drafts, key=lambda draft: draft.trained.dev_score)
     costs = [draft.trained.cost for draft in drafts]
@@ -304,17 +304,17 @@ def train(lesson: Lesson, order: Order, means: Means, ledger: Callable[[str], Le
 
 
 def _tuned(lesson: Lesson, order: Order, means: Means, ledger: Callable[[str], Ledger]) -> Rival:
-    """Tune one model and judge it on the dev rows, beside those that are kept of earlier epochs.
+    """Tune one model and score it on the dev rows, as well as the models kept from earlier epochs.
 
-    The best is taken, of equals the latest: what early stopping would have chosen. Earlier epochs are judged from the
-    latest on, while the budget covers that and they answer.
+    Returns the best, the latest of equals, as early stopping would. Earlier epochs are scored from the latest on, while
+    the budget covers it and they answer.
     """
     job = tune(lesson.rows, lesson.dev, order, means)
     bound = max(len(row.target.encode()) for row in lesson.rows) + 8
     texts, drafts, answers = [row.text for row in lesson.dev], list[Rival](), list[Spent]()
     with closing(_Calls(order.service, means)) as calls:
         earlier = [name for name in calls.checkpoints(job.job) if name != job.tuned]
-    earlier = earlier[: min(KEPT, order.epochs - 1)]  # what comes after is the last epoch's, under another name
+    earlier = earlier[: min(KEPT, order.epochs - 1)]  # further ones are the last epoch's, under other names
     for epoch, name in zip(range(order.epochs, 0, -1), [job.tuned, *reversed(earlier)], strict=False):
         if drafts and means.budget.lacking(further(answers) * len(texts)):
             break
@@ -339,7 +339,7 @@ def _tuned(lesson: Lesson, order: Order, means: Means, ledger: Callable[[str], L
 
 
 def load(trained: TrainedModel, order: Order, means: Means, ledger: Callable[[str], Ledger]) -> Rival:
-    """Put a tuned model to work; each answer is bought once, and so is each job on other rows."""
+    """Return a tuned model as a rival; each answer is bought once, and so is each job on other rows."""
     buyer = ledger(str(trained.params["tuned"]))
     settings = Settings(0.0, int(trained.params["max_tokens"]), logprobs=True)
     known: dict[str, Completion] = {}
@@ -379,7 +379,7 @@ def load(trained: TrainedModel, order: Order, means: Means, ledger: Callable[[st
 
 
 def _sure(completion: Completion) -> float:
-    """The probability of the answer as far as the provider tells of its beginning; 1 where it does not."""
+    """Return the probability of the answer's beginning, from the log-probabilities; 1 if there are none for it."""
     answer = completion.text.strip()
     told = [value for text, value in completion.logprobs if text.strip() and answer.startswith(text.strip())]
     return min(1.0, sum(math.exp(value) for value in told)) if told else 1.0

@@ -1,4 +1,4 @@
-"""What torch computes on while our models work: a GPU where there is one, or some of the cores. Knows no model."""
+"""What torch computes on for our models: a GPU if there is one, else some of the CPU cores. Knows no model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from optimizer.errors import InputError
 
 
 def device() -> str:
-    """Name the device: the GPU that CUDA shows (`CUDA_VISIBLE_DEVICES=` shows none), or the CPU."""
+    """Return the name of the device: the GPU that CUDA shows (`CUDA_VISIBLE_DEVICES=` shows none), or the CPU."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -17,7 +17,7 @@ def device() -> str:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw from generators with this seed, and leave those outside as they are."""
+    """Seed torch's random generators within the block, and restore them afterwards."""
     import torch
 
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device() == "cuda" else []):
@@ -27,7 +27,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def fitting() -> Iterator[None]:
-    """Say what to do where a GPU is too small, or another program fills it."""
+    """Turn running out of GPU memory into an `InputError` that says what to do."""
     import torch
 
     try:
@@ -39,10 +39,10 @@ def fitting() -> Iterator[None]:
 
 @contextmanager
 def few_threads() -> Iterator[None]:
-    """Compute with half the cores at most.
+    """Compute with at most half the cores.
 
-    Small models do not gain from more, and threads that wait for each other on a busy machine lose: on two cores with
-    other work a step of LoRA took 0.8 s with one thread, and 2.8 s with two.
+    Small models do not gain from more, and on a busy machine threads lose time waiting for each other: on two cores
+    with other work, a step of LoRA took 0.8 s with one thread and 2.8 s with two.
     """
     import torch
 
