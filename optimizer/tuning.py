@@ -1,4 +1,4 @@
-"""The main job as a function: a task made ready with the models that were brought to it, and walked through."""
+"""The main job as a function: prepares a task with the models that were passed in, and runs it."""
 
 from __future__ import annotations
 
@@ -26,30 +26,31 @@ def tune(  # noqa: PLR0913 - the models that may be brought
     watch: Watch | Callable[[Event], None] | None = None,
     allow_code: bool = False,
 ) -> Tuned:
-    """Search the best prompt for a task, compare it with a trained rival, and write everything down.
+    """Search the best prompt for a task, compare it with a trained baseline, and store everything in results.db.
 
-    An interrupted run of the same task, data and settings is resumed; a completion that results.db holds is
-    never bought again.
+    An interrupted run of the same task, data and settings is resumed; a completion that results.db holds is never
+    bought again.
 
     Parameters
     ----------
     task
         A task, or the path of its file.
     db
-        The results database; made if it is missing.
+        The results database; created if it is missing.
     model
-        Overrides the model that the task names: an opened one, or a name, which then stands in the task; so with those
-        that follow.
+        Replaces the model that the task names. Like the following ones it is an opened model, or a name, which is then
+        written into the task.
     judge
-        Stands for the judge that the task names; its metric must be a judge's.
+        Replaces the judge that the task names; the task's metric must be "judge".
     proposer
-        Proposes wordings, instead of the model that the task names for it. Without either the model that the task names
-        for its answers does, or `model` in its place, unless that is the embedded one.
+        Proposes wordings, instead of the model that the task names for it. If neither is given, the model that answers
+        proposes as well, unless that is the embedded one.
     teacher
-        Reasons about training rows for worked demos, as many as the task's search wants, instead of the model that the
-        task names for it.
+        Reasons about training rows for worked demos, instead of the model that the task names for it. The task's search
+        says how many rows.
     watch
-        Follows the run, and stops it; of a function, which is told of each event, the former alone.
+        Follows the run, and stops it. A function instead of a `Watch` is called with each event, and cannot stop the
+        run.
     allow_code
         Whether a metric of the user's own, which is code, may be run.
 

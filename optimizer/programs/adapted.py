@@ -1,7 +1,7 @@
-"""A predictor of DSPy that brings its own adapter, and may choose its examples anew for each input. A door of DSPy.
+"""A DSPy predictor with its own adapter, which can choose its examples anew for each input. A door of DSPy.
 
-DSPy's adapter is one for a whole process, and its predictors' examples are the same for all inputs; what a search finds
-for one predictor is neither. Knows no model and no score. Checked against DSPy 3.4.
+In DSPy, one adapter holds for a whole process, and a predictor's examples are the same for all inputs; a search needs
+neither to be so. Knows no model and no score. Checked against DSPy 3.4.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from optimizer.errors import InputError, kind_of
 from search_spaces.demos import DemoPool
 from search_spaces.prompt import Example
 
-# Without a second try in another layout: that would be a second call, in a form that was not chosen.
+# Without DSPy's fallback to another layout: that would be a second call, in a form that was not chosen.
 ADAPTERS = {
     "chat": dspy.ChatAdapter(use_json_adapter_fallback=False),
     "json": dspy.JSONAdapter(),
@@ -24,9 +24,9 @@ ADAPTERS = {
 
 
 class AdaptedPredict(dspy.Predict):  # type: ignore[misc] # DSPy has no types
-    """`dspy.Predict` with an adapter of its own; with `nearest`, so many of its demos, the nearest to the inputs.
+    """`dspy.Predict` with its own adapter; `nearest` is the number of demos that it shows, the nearest to the inputs.
 
-    With `nearest_last` the most similar one stands last, else first.
+    0 shows all of them. With `nearest_last` the most similar one comes last, else first.
     """
 
     adapter = "chat"
@@ -60,14 +60,14 @@ class AdaptedPredict(dspy.Predict):  # type: ignore[misc] # DSPy has no types
 
 
 def adapt(program: Any) -> Any:  # noqa: ANN401 - DSPy has no types
-    """Let the plain predictors of a program bring their own adapters from now on; returns the program.
+    """Turn the plain predictors of a program into `AdaptedPredict`, in place; returns the program.
 
     A predictor of another class than `dspy.Predict` is left as it is.
 
     Raises
     ------
     InputError
-        If it is no program.
+        If it is not a program.
     """
     require_program(program)
     for _, predictor in program.named_predictors():
@@ -77,7 +77,7 @@ def adapt(program: Any) -> Any:  # noqa: ANN401 - DSPy has no types
 
 
 def require_program(given: object) -> None:
-    """Refuse what is no program."""
+    """Refuse anything that is not a program."""
     if not isinstance(given, dspy.Module):
         raise InputError(
             f"{kind_of(given)} was given as a program; allowed: an object of a dspy.Module, such as "

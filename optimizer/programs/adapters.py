@@ -19,11 +19,11 @@ from search_spaces.templates import Template, label_lines, match_label, objects,
 
 NAMES = ("dspy-chat", "dspy-json", "dspy-xml")
 
-# What DSPy's signatures, and pydantic below them, do not take as the name of a field, or as its beginning.
+# Field names, and prefixes of them, that DSPy's signatures or pydantic do not accept.
 RESERVED = frozenset("fields input_fields output_fields instructions signature model_config".split())
 PROTECTED = ("model_dump", "model_validate")
 
-# How an adapter marks a field of an answer: a pattern for where it begins, and a whole field with nothing in it.
+# How an adapter marks a field of an answer: a pattern for its beginning, and an empty field.
 MARKS = {
     "dspy-chat": (r"^[^\S\n]*\[\[ ## {} ## \]\]", "[[ ## {} ## ]]"),
     "dspy-xml": ("<{}>", "<{0}></{0}>"),
@@ -31,7 +31,7 @@ MARKS = {
 
 
 class AdapterTemplate:
-    """A template whose layout is that of a DSPy adapter."""
+    """A template with the layout of a DSPy adapter."""
 
     def __init__(self, template_id: str) -> None:
         import dspy
@@ -41,7 +41,7 @@ class AdapterTemplate:
         self.adapter = kinds[template_id]()
 
     def compile(self, prompt: Prompt, demos: Sequence[Example]) -> tuple[Turn, ...]:
-        """Let the adapter format marks in place of the inputs, and cut its last message at the marks."""
+        """Let the adapter format placeholders instead of the inputs, and split its last message at them."""
         shown = [_demo_fields(prompt, demo) for demo in demos]
         marks = _marks(prompt, json.dumps([prompt.instruction, prompt.notes, shown], ensure_ascii=False))
         names = field_names(prompt)
@@ -51,14 +51,14 @@ class AdapterTemplate:
         return (*turns, Turn(last["role"], _cut(last["content"], marks)))
 
     def answer(self, prompt: Prompt, target: str, reasoning: str = "") -> str:
-        """Write a worked answer as the adapter shows it in a demo."""
+        """Write a demo's answer as the adapter shows it."""
         fields = {field_names(prompt)[prompt.output]: target}
         if prompt.reasoning:
             fields = {"reasoning": reasoning, **fields}
         return str(self.adapter.format_assistant_message_content(_signature(prompt), fields))
 
     def parse(self, prompt: Prompt, text: str) -> str | None:
-        """Read an answer with the adapter; what it refuses is no answer."""
+        """Read an answer with the adapter; None if the adapter refuses it."""
         from dspy.utils.exceptions import AdapterParseError
 
         name = field_names(prompt)[prompt.output]
@@ -68,13 +68,13 @@ class AdapterTemplate:
         except (AdapterParseError, ValueError, KeyError, RecursionError):
             return None
         found = str(fields[name])
-        if self.id == "dspy-json":  # DSPy writes an object within the object as Python does; we leave it JSON
+        if self.id == "dspy-json":  # DSPy turns a nested object into Python's notation; we keep it as JSON
             wanted = replace(prompt, output=name, labels=(), answer_format="json")
             found = read_answer(wanted, text) or found
         return match_label(found, prompt.labels) if prompt.labels else found or None
 
     def _answering(self, text: str, name: str, before: list[str]) -> str:
-        """Cut off what stands before the last answer: DSPy takes the first, which a repeated row may have forged."""
+        """Cut off what precedes the last answer: DSPy reads the first, which a row that is repeated may have forged."""
         if self.id == "dspy-json":
             return next((told for value, told in reversed([*objects(text)]) if name in value), text)
         mark, shape = MARKS[self.id]
@@ -109,7 +109,7 @@ def _signature(prompt: Prompt) -> Any:  # noqa: ANN401
 
 
 def field_names(prompt: Prompt) -> dict[str, str]:
-    """Name each field as DSPy takes it: the column "Product category" becomes the field "Product_category"."""
+    """Return a field name that DSPy accepts for each column: "Product category" becomes "Product_category"."""
     taken = {"reasoning"} if prompt.reasoning else set()
     names: dict[str, str] = {}
     for name in (*prompt.inputs, prompt.output):
@@ -145,7 +145,7 @@ def _demo_fields(prompt: Prompt, demo: Example) -> dict[str, str]:
 
 
 def _marks(prompt: Prompt, texts: str) -> dict[str, str]:
-    """One mark per input, of private-use characters that stand nowhere in the prompt."""
+    """Return a placeholder per input, of private-use characters that do not occur in the prompt."""
     fence = "\ue000"
     while fence in texts:
         fence += "\ue000"
@@ -170,7 +170,7 @@ def _cut(content: str, marks: Mapping[str, str]) -> tuple[str | Slot, ...]:
 
 
 def program_files(prompt: Prompt) -> dict[str, str]:
-    """Write a prompt as a DSPy program: the state that `Predict.load` reads, and the module that holds its signature.
+    """Write a prompt as a DSPy program: the state that `Predict.load` reads, and the module with its signature.
 
     Returns
     -------
@@ -180,7 +180,7 @@ def program_files(prompt: Prompt) -> dict[str, str]:
     Raises
     ------
     ValueError
-        If DSPy does not take the name of a field.
+        If DSPy does not accept the name of a field.
     """
     import dspy
     from dspy.utils.saving import get_dependency_versions
@@ -199,10 +199,10 @@ def program_files(prompt: Prompt) -> dict[str, str]:
 
 
 def to_dspy(prompt: Prompt) -> Any:  # noqa: ANN401 - DSPy has no types
-    """Make a `dspy.Predict` of a prompt, with its adapter, settings and demos, also those chosen anew for each input.
+    """Make a `dspy.Predict` of a prompt, with its adapter, settings and demos, including demos chosen per input.
 
-    Prompts of DSPy's own adapters send the same messages there. Others are laid out by its chat adapter, and calibrated
-    ones answer as they are written, without their log-probabilities: a warning says so.
+    Prompts with one of DSPy's adapters send the same messages there. Other prompts get the layout of its chat adapter,
+    and calibrated ones answer without calibration, because DSPy has none: a warning says so.
     """
     from optimizer.programs.adapted import AdaptedPredict
 

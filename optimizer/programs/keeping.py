@@ -1,6 +1,6 @@
-"""The study of a program in results.db: its trials as they come, and wordings as they are proposed and enter.
+"""Keeps the search for a program in results.db: its trials, and wordings as they are proposed and enter.
 
-Joins what `search` looks for with the tables that a task's search is kept in. Asks nobody itself.
+Connects `search` with the tables that a task's search is stored in. Makes no calls itself.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ BLOCK = search.Options().block
 
 @dataclass(frozen=True, slots=True)
 class Proposing:
-    """A model that proposes instructions: what buys its replies, and what it is told of the task.
+    """A model that proposes instructions: the ledger that buys its replies, and what it is told of the task.
 
-    A reply has at most `max_tokens`. `hidden` are texts that no prompt may show, beside the rows to compare on.
+    A reply has at most `max_tokens`. `hidden` are texts that no prompt may show, besides the dev rows.
     """
 
     ledger: Ledger
@@ -36,7 +36,7 @@ class Proposing:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A run in results.db that a search is kept in; `replay` are the trials of one that was interrupted."""
+    """The run in results.db that stores a search; `replay` are the trials of an interrupted one."""
 
     store: Store
     run: int
@@ -49,7 +49,7 @@ class Kept:
         proposing: Proposing | None,
         kept: Callable[[Sequence[Trial]], None] = lambda _: None,
     ) -> search.Hooks:
-        """Say what the search tells, and what it is told; `kept` is called with trials that were written down."""
+        """Return the search's callbacks; `kept` is called with trials that were stored."""
 
         def keep(trials: Sequence[Trial]) -> None:
             with self.store.together():

@@ -1,7 +1,7 @@
-"""What tuning a program of DSPy will take, before it begins: it is run on a few training rows.
+"""What tuning a DSPy program will take, measured beforehand by running it on a few training rows.
 
-As it came, and with as many demos as the space shows at most: programs of the space lie between. The runs go through
-the ledger and belong to no run; tuning begins with the same, so that none of their calls is bought twice.
+It is run as given, and with as many demos as the space allows; other programs of the space lie between. The calls go
+through the ledger and belong to no run. Tuning begins with the same calls, so none of them is bought twice.
 """
 
 from __future__ import annotations
@@ -35,17 +35,18 @@ from search_spaces.program import ProgramSpace, Setting
 from search_spaces.space import Value
 
 ROWS = 4  # each is run twice
-MOST_DEMOS = 16  # of a predictor, in `search_spaces/program.toml`
+MOST_DEMOS = 16  # per predictor, as in `search_spaces/program.toml`
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What a program took on a few training rows: the completions as it came, and with the most demos.
+    """What a program took on a few training rows: its completions as given, and with the most demos.
 
-    `size` counts the programs of its space, `steps` its predictors, `held` the calls that are kept for the verdict, and
-    `calls` those that a row takes. `prompt` is how many tokens a call's prompt has in the mean, from the program as it
-    came to all demos that the search may show: of steps whose demos come from the program's own work these few runs
-    gave fewer, the others are reckoned. `probe` is both together, `drafts` what a proposer would be asked first.
+    `size` is the number of programs in its space, `steps` that of its predictors, `held` that of the calls set aside
+    for the verdict, and `calls` that of the calls per row. `prompt` is the mean number of tokens of a call's prompt,
+    from the program as given to one with all demos that the search may show; if these few runs gave fewer demos (they
+    come from the program's own work), the rest is extrapolated. `probe` holds both sets of runs, `drafts` the first
+    requests to a proposer.
     """
 
     size: float
@@ -59,17 +60,17 @@ class Tried:
     drafts: tuple[Request, ...]
 
     def most(self, plan: Plan) -> int:
-        """How many calls the search may make."""
+        """Return how many calls the search may make."""
         options = plan.task.search
         return min(options.calls, options.max_calls - self.held) if options.max_calls else options.calls
 
     def looks(self, plan: Plan) -> int:
-        """How many rows the search may have answered, beside those that demos come from."""
+        """Return how many rows the search may have answered, without those that demos come from."""
         calls, worked = self.most(plan), min(WORKED, len(plan.data.train)) * self.calls
         return int((calls - (0 if TEACHER in plan.beside else min(BOOTSTRAP * calls, worked))) / self.calls)
 
     def rows(self, plan: Plan) -> int:
-        """How many of the dev rows the search looks at."""
+        """Return how many of the dev rows the search uses."""
         return len(searched(plan.data.dev, self.looks(plan), plan.task.search.seed))
 
 
@@ -94,7 +95,7 @@ def try_program(plan: Plan, name: str, model: Model, db: str | Path, watch: Watc
     if offline and not Path(db).exists():
         raise InputError(unknown)
     rows, options = rows_of_task(plan), plan.task.search
-    # As the search begins.
+    # The same rows that the search begins with.
     first = random.Random(f"demos {options.seed}").sample(list(rows.train), len(rows.train))[:ROWS]
     with Store(db, create=not offline, paid=may_cost(model)) as store:
         ledger = open_ledger(model, plan.task.model, store, NO_RUN, Budget(caps(plan.task)), watch)
@@ -109,7 +110,7 @@ def try_program(plan: Plan, name: str, model: Model, db: str | Path, watch: Watc
             longest = asked.space.build(_longest(asked.space))
             for prompt, known in ((asked.space.build(asked.space.seed()), True), (longest, offline)):
                 program = asked.set(prompt)
-                with suppress(BudgetSpent):  # then what the first has shown must do
+                with suppress(BudgetSpent):  # then the first run must do
                     found.append(runner.run([(program, rows.known[row.id]) for row in first], recalling=known))
             spent = ledger.budget.spent
     runs = [ran for each in found for ran in each if not _unasked(ran)]
@@ -120,12 +121,12 @@ def try_program(plan: Plan, name: str, model: Model, db: str | Path, watch: Watc
 
 
 def _unasked(ran: Ran) -> bool:
-    """Whether a run wanted an answer that was not bought before, and might not buy it."""
+    """Whether a run needed an answer that was not bought before, and was not allowed to buy it."""
     return ran.kind is Kind.ERROR and NOT_BOUGHT in ran.feedback
 
 
 def _longest(space: ProgramSpace) -> dict[str, Value]:
-    """The program as it came, with as many demos as the space shows at most."""
+    """Return the parameters of the program as given, with as many demos as the space allows."""
     params: dict[str, Value] = space.seed()
     for predictor in space.predictors:
         pools = {kind for kind, pool in predictor.pools.items() if pool} & {"labelled", "bootstrapped"}
@@ -171,7 +172,7 @@ def estimate(plan: Plan, tried: Tried, terms: Terms) -> Estimate:
     options, dev, test = plan.task.search, tried.rows(plan), len(plan.data.test)
     least, _ = tried.prompt
     own, some = _call(Range(least, least), tried.own), _call(tried.prompt, [*tried.own, *tried.shown])
-    # The least is a search that finds nothing to gain: the program as it came and the leader on all dev rows.
+    # At least: the program as given and the leader on all dev rows, in a search that finds nothing to gain.
     searching = Range(min(tried.most(plan), 2 * dev * tried.calls), tried.most(plan))
     judged = Range(test * tried.calls, test * tried.calls)
     parts = [
@@ -187,6 +188,6 @@ def estimate(plan: Plan, tried: Tried, terms: Terms) -> Estimate:
 
 
 def _call(prompt: Range, tried: Sequence[Completion]) -> Call:
-    """What a call takes: answers and time from the least to the most."""
+    """Return what a call takes, with the range of answer tokens and seconds."""
     written, seconds = [c.completion_tokens for c in tried], [c.seconds for c in tried]
     return Call(prompt, Range(min(written), max(written)), Range(min(seconds), max(seconds)))

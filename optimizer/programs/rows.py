@@ -1,4 +1,4 @@
-"""Examples of DSPy as rows of ours, and by their ids as they were given. Runs nothing."""
+"""DSPy examples converted to our rows, and looked up again by the rows' ids. Runs nothing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from optimizer.rows.overlap import same_inputs
 from optimizer.rows.splits import LEAST_ROWS, divide
 from search_spaces.prompt import Example
 
-HALVES = {"train": 0.5, "dev": 0.5}  # of a training set that comes without a validation set
+HALVES = {"train": 0.5, "dev": 0.5}  # shares of a training set without a validation set
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows to learn from and rows to compare on; `known` has the example behind each id."""
+    """Rows to learn from and rows to compare on; `known` maps each id to its example."""
 
     train: tuple[Example, ...]
     dev: tuple[Example, ...]
@@ -24,21 +24,21 @@ class Rows:
 
     @property
     def texts(self) -> list[str]:
-        """All that stands in the rows to compare on, which no prompt may show."""
+        """All texts in the rows to compare on, which no prompt may show."""
         return [str(value) for row in self.dev for value in self.known[row.id].toDict().values()]
 
 
 def rows_of(trainset: Sequence[Any], valset: Sequence[Any] | None, seed: int) -> Rows:
-    """Take examples in; a row to compare on is never shown, and stands in no pool of demos.
+    """Convert examples; a row to compare on is never shown, and removed from the pool of demos.
 
     Parameters
     ----------
     trainset
         Examples with their inputs named: what demos come from.
     valset
-        Examples to compare configurations on; without them a half of `trainset`.
+        Examples to compare configurations on; without them, half of `trainset`.
     seed
-        Of that half.
+        Draws that half.
 
     Raises
     ------
@@ -63,17 +63,17 @@ def rows_of(trainset: Sequence[Any], valset: Sequence[Any] | None, seed: int) ->
 
 
 def named(prefix: str, examples: Sequence[Any]) -> dict[str, Any]:
-    """Number examples: "t1", "t2", …."""
+    """Give examples ids: "t1", "t2", …."""
     return {f"{prefix}{number}": example for number, example in enumerate(examples, start=1)}
 
 
 def row_of(id_: str, example: Any) -> Example:  # noqa: ANN401 - DSPy has no types
-    """Write an example as a row; its answer is a label to balance by where it is one text.
+    """Convert an example to a row; if its answer is a single text, that is its target, by which rows are balanced.
 
     Raises
     ------
     InputError
-        If it is none, or does not say which fields are inputs.
+        If it is not an example, or does not say which fields are inputs.
     """
     if not callable(getattr(example, "inputs", None)):
         raise InputError(

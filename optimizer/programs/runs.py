@@ -1,7 +1,7 @@
-"""Programs of DSPy on rows: run, score, and say what came of it. A door of DSPy.
+"""Runs DSPy programs on rows and scores them. A door of DSPy.
 
-Many rows are answered at once. Calls go through a ledger if the model is ours to ask, else to the user's own language
-model, whose calls are counted. Knows no space and decides nothing.
+Many rows are answered at once. Calls go through a ledger if phrasetune makes them; otherwise the user's own language
+model is asked, and its calls are counted. Knows no space and decides nothing.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from search_spaces.prompt import Message, Settings
 
 ENGINES = (str(Path(__file__).parents[1]), str(Path(dspy.__file__).parent))
 LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
-ROOM = 1000  # tokens of an answer, where a program says nothing of it
+ROOM = 1000  # tokens of an answer, if a program does not limit them
 ENDS = {
     "length": "length",
     "content_filter": "content_filter",
-}  # of a completion, as DSPy calls them; others are "stop"
+}  # finish reasons in DSPy's terms; others are "stop"
 
 
 class MetricError(InputError):
-    """The metric of the user's own failed, or gave no score."""
+    """The user's own metric failed, or gave no score."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What came of a program on a row: its prediction, or why there is none.
+    """The result of a program on a row: its prediction, or why there is none.
 
-    `trace` holds (predictor, inputs, prediction) of each step, `score` and `feedback` what the metric said.
+    `trace` holds (predictor, inputs, prediction) of each step; `score` and `feedback` come from the metric.
     """
 
     prediction: Any = None
@@ -60,7 +60,7 @@ class Ran:
     seconds: float = 0.0
 
     def outcome(self, example_id: str) -> Outcome:
-        """As the search takes it; the metric's feedback stands where a completion's text would."""
+        """Convert it to an outcome; the metric's feedback takes the place of a completion's text."""
         cost = sum(completion.cost for completion in self.bought)
         asked = sum(completion.prompt_tokens for completion in self.bought)
         tokens = asked + sum(completion.completion_tokens for completion in self.bought)
@@ -72,7 +72,7 @@ class Ran:
 
 
 class Judged:
-    """A metric of the user's own: (example, prediction, trace) -> a number, a bool, or a Prediction with `score`."""
+    """The user's own metric: (example, prediction, trace) -> a number, a bool, or a Prediction with `score`."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
@@ -81,12 +81,12 @@ class Judged:
         self.traced = places > 2 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
 
     def __call__(self, example: Any, prediction: Any, trace: object = None) -> tuple[float, str]:  # noqa: ANN401
-        """Return the score, from 0 to 1, and what the metric says of it.
+        """Return the score, from 0 to 1, and the metric's feedback.
 
         Raises
         ------
         MetricError
-            If the metric fails, or gives anything else.
+            If the metric fails, or returns anything else.
         """
         try:
             given = self.function(example, prediction, *([trace] if self.traced else []))
@@ -110,7 +110,7 @@ class Judged:
 
 @dataclass
 class _Asked:
-    """An engine of DSPy for one run of a program: the ledger answers, the i-th equal call by its i-th sample."""
+    """A DSPy engine for one run of a program, answered by the ledger: the i-th of equal calls gets the i-th sample."""
 
     clerk: Clerk
     room: int
@@ -119,7 +119,7 @@ class _Asked:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def complete(self, request: lm15.Request) -> lm15.Response:
-        """Answer as a model would; raises where there is no answer."""
+        """Answer as a model would; raise if there is no answer."""
         asked = _as_request(request, self.room)
         with self.lock:
             asked, self.seen[asked] = replace(asked, sample=self.seen[asked]), self.seen[asked] + 1
@@ -134,14 +134,14 @@ class _Asked:
 
 
 class _Tally(BaseCallback):  # type: ignore[misc] # DSPy has no types
-    """Counts the calls of a language model that is not ours."""
+    """Counts the calls of the user's own language model."""
 
     def __init__(self) -> None:
         self.calls = 0
         self.lock = threading.Lock()
 
     def on_lm_start(self, call_id: str, instance: object, inputs: dict[str, Any]) -> None:
-        """Count one."""
+        """Count one call."""
         del call_id, instance, inputs
         with self.lock:
             self.calls += 1
@@ -149,11 +149,11 @@ class _Tally(BaseCallback):  # type: ignore[misc] # DSPy has no types
 
 @dataclass
 class Runner:
-    """Runs programs on rows, so many at a time, and counts the calls.
+    """Runs programs on rows, several at a time, and counts the calls.
 
-    Without a `clerk` the programs ask the language model that DSPy is configured with, or that they bring; then no row
-    is begun once `calls` of them have been made; 0 is no end. `room` is how many tokens an answer may have where a
-    program says nothing of it; 0 is the usual.
+    Without a `clerk`, the programs ask the language model that DSPy is configured with or that they bring. No row is
+    then started once `calls` of them have been made; 0 means no limit. `room` is the maximum number of tokens of an
+    answer if a program does not set one; 0 is the default.
     """
 
     metric: Judged
@@ -166,21 +166,21 @@ class Runner:
 
     @property
     def spent(self) -> int:
-        """Calls so far; through a ledger those that were asked for, bought or not."""
+        """Calls so far; with a ledger those that were asked for, bought or cached."""
         return self.asked if self.clerk else self.tally.calls
 
     @property
     def bought(self) -> int:
-        """Those of them that were bought here; of calls that are not ours all."""
+        """How many of these calls were bought here; without a ledger, all."""
         return self.clerk.ledger.bought if self.clerk else self.spent
 
     def run(self, jobs: Sequence[tuple[Any, Any]], *, recalling: bool = False) -> list[Ran]:
-        """Run each (program, example), in order; while `recalling` on what was bought before alone.
+        """Run each (program, example), in order; while `recalling`, only on completions that were bought before.
 
         Raises
         ------
         BudgetSpent
-            If the calls are spent, before or meanwhile.
+            If the calls are used up, before or meanwhile.
         MetricError
             If the metric fails.
         """
@@ -191,7 +191,7 @@ class Runner:
         return done
 
     def again(self, program: Any, example: Any) -> Ran | None:  # noqa: ANN401
-        """Run a program on a row as it ran before, on what was bought then; nothing where no ledger keeps that."""
+        """Repeat a program's run on a row from the completions bought for it; None without a ledger."""
         return self._run([(program, example)], recalling=True)[0] if self.clerk else None
 
     def _run(self, jobs: Sequence[tuple[Any, Any]], *, recalling: bool) -> list[Ran]:
@@ -211,7 +211,7 @@ class Runner:
         return [future.result() for future in work]
 
     def _one(self, program: Any, example: Any) -> Ran:  # noqa: ANN401
-        """Run a program on a row; whatever it raises is no answer."""
+        """Run a program on a row; if it raises, there is no answer."""
         started, engine = time.perf_counter(), _Asked(self.clerk, self.room) if self.clerk else None
         trace: list[Any] = []
         try:
@@ -238,7 +238,7 @@ class Runner:
 
 
 def _raised(error: Exception) -> str:
-    """Say what was raised, and where if that was the program's own code, not DSPy or what it asked."""
+    """Describe an error, with its place if that is in the program's own code and not in DSPy or a library."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.filename.startswith(ENGINES):
             break
@@ -248,12 +248,12 @@ def _raised(error: Exception) -> str:
 
 
 def _as_request(request: lm15.Request, room: int) -> Request:
-    """Take a request of DSPy's for one of ours, which is of texts alone.
+    """Convert a DSPy request to ours, which is text only.
 
     Raises
     ------
     NotImplementedError
-        If it holds anything else: it is never left out in silence.
+        If it contains anything else: that is never dropped silently.
     """
     config = request.config
     plain = lm15.Config(max_tokens=config.max_tokens, temperature=config.temperature)

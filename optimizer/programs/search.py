@@ -1,6 +1,6 @@
-"""The study of a program of DSPy: its space, what a teacher's work brings to it, and the search. A door of DSPy.
+"""The search for a DSPy program: its space, the demos that a teacher's work adds to it, and the search. A door of DSPy.
 
-Whoever opens the ledger and keeps the trials hands a `Runner` and hooks in. Decides nothing itself: `search` does.
+The caller opens the ledger, stores the trials, and passes in a `Runner` and hooks. `search` decides what to try.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from search_spaces.program import Demo, Predictor, ProgramSpace
 from search_spaces.prompt import Example, Prompt
 from search_spaces.space import Space
 
-BOOTSTRAP = 0.15  # share of the budget that goes at most into examples of a teacher's work …
-WORKED = 200  # … and rows that it works on, which are enough to draw from
-LESSONS = 8  # rows at a time: a run that goes on with other workers meets the same
-LEAST_IDS = 4  # kept for proposals of each predictor, however many there are
-MEAN = METRICS["exact_match"]  # what is searched for is the mean of the rows' scores, as it is of this metric
+BOOTSTRAP = 0.15  # largest share of the budget for demos from a teacher's work …
+WORKED = 200  # … and most rows that it works on, which are enough to draw from
+LESSONS = 8  # rows at a time, whatever the number of workers, so that a resumed run uses the same rows
+LEAST_IDS = 4  # ids reserved for proposals per predictor, however many predictors there are
+MEAN = METRICS["exact_match"]  # the search maximizes the mean of the rows' scores, as with this metric
 WORDS = {
     "own": "the instruction that the step came with",
     "inputs": "the names of the step's input fields",
@@ -58,14 +58,14 @@ class ProgramSearch:
     instructions
         Further wordings: predictor's name -> texts.
     proposed
-        Whether ids are kept for wordings that a model proposes.
+        Whether ids are reserved for wordings that a model proposes.
     event
-        Told of what happens.
+        Called with what happens.
 
     Raises
     ------
     InputError
-        If the program is none or has no predictor to tune, or a name of `instructions` is none of its predictors'.
+        If it is not a program or has no predictor to tune, or `instructions` names a predictor that it does not have.
     """
 
     student: Any
@@ -93,7 +93,7 @@ class ProgramSearch:
     def open(self, teaching: Teaching, *, begun: bool = False) -> ProgramSpace:
         """Let a teacher work on rows of the training set, and open the space.
 
-        A search that had `begun` meets what was bought before it, and nothing is bought.
+        If the search had `begun`, only completions from before are used, and nothing is bought.
         """
         self.event(Stage("demos", "letting the teacher work on rows of the training set"))
         try:
@@ -105,13 +105,13 @@ class ProgramSearch:
                 raise
             teaching.say(f"the teacher cannot go on: {error}")
             teaching.runner.asked = 0
-            work, runs = self._bootstrap(teaching, begun=True)  # as a run that is resumed will meet it
-        self.each = max(1.0, teaching.runner.spent / max(1, runs))  # calls that a row takes
+            work, runs = self._bootstrap(teaching, begun=True)  # the same as when the run is resumed
+        self.each = max(1.0, teaching.runner.spent / max(1, runs))  # calls per row
         self.space = ProgramSpace([self._predictor(name, work) for name in self.names])
         return self.space
 
     def _bootstrap(self, teaching: Teaching, *, begun: bool) -> tuple[dict[str, _Work], int]:
-        """Say what each predictor of the teacher did on rows, and on how many rows it worked."""
+        """Return the work of each of the teacher's predictors, and the number of rows that the teacher worked on."""
         require_program(teaching.program)
         teacher = adapt(teaching.program.deepcopy())
         names = {id(predictor): name for name, predictor in teacher.named_predictors()}
@@ -124,14 +124,14 @@ class ProgramSearch:
             done = runner.run([(teacher, example) for example in given], recalling=begun)
             for example, ran in zip(given, done, strict=True):
                 runs += 1
-                # Of a predictor that worked several times, the first time.
+                # If a predictor was called several times, its first call.
                 steps = {names[id(step[0])]: step for step in reversed(ran.trace) if id(step[0]) in names}
                 for name, (_, inputs, said) in steps.items():
                     found[name].take(example, inputs, dict(said.items()), right=ran.score == 1)
         return found, runs
 
     def _predictor(self, name: str, work: Mapping[str, _Work]) -> Predictor:
-        """Say what there is to choose for a predictor."""
+        """Return what can be chosen for a predictor."""
         predictor = dict(self.program.named_predictors())[name]
         inputs, outputs = tuple(predictor.signature.input_fields), tuple(predictor.signature.output_fields)
         done, fields = work.get(name) or _Work(), [*inputs, *outputs]
@@ -145,7 +145,7 @@ class ProgramSearch:
     # --- the search ---------------------------------------------------------------------------------------
 
     def meant(self, replay: Sequence[Trial], space: Space) -> bool:
-        """Whether the parameters of trials mean in a space what they meant when these were run."""
+        """Whether the parameters of trials still build the same configurations in this space."""
         return all(space.build(trial.params).digest == trial.prompt.digest for trial in replay)
 
     def search(self, hooks: search.Hooks, replay: Sequence[Trial] = ()) -> search.Found:
@@ -175,7 +175,7 @@ class ProgramSearch:
         return [one.outcome(row.id) for one, (_, row) in zip(ran, cells, strict=True)]
 
     def set(self, prompt: Prompt) -> Any:  # noqa: ANN401
-        """Set the predictors of the program as a configuration says."""
+        """Return the program with its predictors set to a configuration."""
         key = prompt.digest
         if key not in self.programs:
             program = self.program.deepcopy()
@@ -189,7 +189,7 @@ class ProgramSearch:
         return self.programs[key]
 
     def shown(self, prompt: Prompt) -> int:
-        """How many training rows a configuration shows: of the predictor that shows the most."""
+        """Return how many demos a configuration shows in the predictor that shows the most."""
         return max(len(setting.demos) for setting in self.space.settings(prompt).values())
 
     def winner(self, best: Prompt) -> Any:  # noqa: ANN401
@@ -201,7 +201,7 @@ class ProgramSearch:
     # --- what proposals are grounded in -------------------------------------------------------------------
 
     def ground(self, description: str, max_tokens: int = ROOM) -> Ground:
-        """Say what the program is to do, what its steps are, and which of their instructions may be worded."""
+        """Return what a proposer is told: the program's task, its steps, and which instructions may be reworded."""
         steps = {
             p.name: {"inputs": p.inputs, "outputs": p.outputs, "instruction": p.instruction[:CUT]}
             for p in self.space.predictors
@@ -211,7 +211,7 @@ class ProgramSearch:
         return Ground(task, WORDS, self.rows.train, (), max_tokens, self.seed, parts)
 
     def screen(self, hidden: Sequence[str] = ()) -> Screen:
-        """Make what looks at proposals: they copy nothing that no prompt may show, but what training rows hold."""
+        """Return the screen of proposals: they may not copy hidden texts, unless training rows contain them as well."""
         shown = [str(value) for row in self.rows.train for value in self.rows.known[row.id].toDict().values()]
         told = [
             *tables_of("program")[INSTRUCTION]["texts"].values(),
@@ -221,7 +221,7 @@ class ProgramSearch:
         return Screen(frozenset(WORDS), copies([*self.rows.texts, *hidden], [*shown, *told, *own]))
 
     def failure(self, trial: Trial, outcome: Outcome) -> Failure:
-        """Tell how a configuration failed on a row: what the metric said, and what each step did."""
+        """Describe how a configuration failed on a row: the metric's feedback, and what each step did."""
         row = next(row for row in self.rows.dev if row.id == outcome.example_id)
         program = self.set(trial.prompt)
         ran = self.runner.again(program, self.rows.known[row.id]) or Ran(feedback=outcome.text)
@@ -233,10 +233,10 @@ class ProgramSearch:
 
 @dataclass(frozen=True, slots=True)
 class Teaching:
-    """Who works on training rows, so that its work becomes demos where it was right.
+    """The teacher that works on training rows, so that its right answers become demos.
 
-    `rows` is how many it works on; with 0 as many as a share of the budget covers. `refuse` says why a text of it may
-    not be shown, and `say` is told if it cannot go on.
+    `rows` is the number of rows that it works on; 0 means as many as a share of the budget covers. `refuse` returns why
+    one of its texts may not be shown, and `say` is called if it cannot go on.
     """
 
     program: Any
@@ -248,9 +248,9 @@ class Teaching:
 
 @dataclass
 class _Work:
-    """What a teacher's predictor did, as demos: where the row came out right, and with the answer that the row wants.
+    """The work of a teacher's predictor as demos: `right` from rows that came out right, `labelled` with true answers.
 
-    The latter are what the predictor was given by the steps before it, with fields of the row in place of what it said.
+    Labelled demos have the inputs that the predictor got from the steps before it, and the row's fields as its outputs.
     """
 
     refuse: Callable[[str], str] = lambda _: ""
@@ -258,7 +258,7 @@ class _Work:
     labelled: list[Demo] = field(default_factory=list)
 
     def take(self, example: Any, inputs: Mapping[str, Any], said: Mapping[str, Any], *, right: bool) -> None:  # noqa: ANN401
-        """Note one piece of it, unless it holds what may not be shown."""
+        """Add one call, unless it contains a text that may not be shown."""
         if any(self.refuse(str(text)) for text in said.values()):
             return
         if right:

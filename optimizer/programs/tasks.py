@@ -1,4 +1,4 @@
-"""A program of the user's own and the rows of a task: loaded, written as examples, scored. A door of DSPy."""
+"""The user's program and a task's rows for it: loads the program, converts and scores the rows. A door of DSPy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from optimizer.scoring import feedback, score
 
 
 def require_fit(plan: Plan) -> None:
-    """Refuse what holds for prompts alone."""
+    """Refuse settings that apply to prompts only."""
     if plan.metric.judged or not plan.metric.mean:
         raise TaskError(
             f"metric {plan.metric.name!r} is one of a whole set or a judge's; a program's rows are scored one by one. "
@@ -30,12 +30,12 @@ def require_fit(plan: Plan) -> None:
 
 
 def held_calls(plan: Plan, program: Any) -> int:  # noqa: ANN401 - DSPy has no types
-    """How many calls are kept for the verdict: two programs on the sealed rows, each predictor once.
+    """Return the calls set aside for the verdict: two programs on the test rows, one call per predictor.
 
     Raises
     ------
     TaskError
-        If the cap on calls leaves the search none beside them.
+        If the cap on calls leaves none for the search.
     """
     most, held = plan.task.search.max_calls, 2 * len(plan.data.test) * len(program.predictors())
     if most and most <= held:
@@ -44,12 +44,12 @@ def held_calls(plan: Plan, program: Any) -> int:  # noqa: ANN401 - DSPy has no t
 
 
 def load_program(name: str, folder: Path) -> tuple[Any, str]:
-    """Load a program, and a digest of its source.
+    """Load a program; return it with a digest of its source.
 
     Raises
     ------
     TaskError
-        If there is none of that name, or it is none.
+        If there is none of that name, or it is not a program.
     """
     if not own_metric.is_own(name):
         raise TaskError(f"program {name!r}: must be module:name, such as programs:Sort. Name a module beside the task.")
@@ -64,7 +64,7 @@ def load_program(name: str, folder: Path) -> tuple[Any, str]:
 
 
 def rows_of_task(plan: Plan) -> Rows:
-    """Write the rows of a task as examples: its inputs, and the target."""
+    """Convert the rows of a task to examples: its inputs, and the target."""
     data, target = plan.data, plan.task.data.target
     rows = (*data.train, *data.dev, *data.test)
     names = [name for name, _ in rows[0].inputs]
@@ -73,7 +73,7 @@ def rows_of_task(plan: Plan) -> Rows:
 
 
 def scorer(plan: Plan, rows: Rows) -> Any:  # noqa: ANN401
-    """Make a metric of a program of the task's."""
+    """Make a program's metric of the task's metric."""
     metric, target, data = plan.metric, plan.task.data.target, plan.data
     by_example = {id(rows.known[row.id]): row for row in (*data.train, *data.dev, *data.test)}
 

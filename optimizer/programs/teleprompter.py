@@ -1,8 +1,8 @@
-"""Programs of DSPy, tuned by this engine: one of DSPy's optimizers in form. A door of DSPy.
+"""Tunes DSPy programs with this engine, in the form of a DSPy optimizer. A door of DSPy.
 
-A whole configuration of a program, what each of its predictors is told and shown and how that is laid out, is one point
-of one study: what a wording of the first step is worth is learnt from the same runs as what the second step's examples
-are. Decides nothing itself: `search` does.
+A configuration of the whole program (each predictor's instruction, examples and adapter) is one point of one study: the
+same runs show what a wording of the first step is worth and what the second step's examples are worth. `search` decides
+what to try.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from optimizer.watch import Watch
 
 @dataclass(frozen=True, slots=True)
 class _Desk:
-    """What runs programs, what buys proposals, and a file that is thrown away."""
+    """What runs programs, what buys proposals, and a temporary database."""
 
     runner: Runner
     proposer: Ledger | None
@@ -53,25 +53,25 @@ class PromptSearch(Teleprompter):  # type: ignore[misc] # DSPy has no types
     Parameters
     ----------
     metric
-        (example, prediction, trace) -> a number from 0 to 1, a bool, or a `dspy.Prediction` of `score` and `feedback`;
-        of the three a metric may take only two.
+        (example, prediction, trace) -> a number from 0 to 1, a bool, or a `dspy.Prediction` with `score` and
+        `feedback`; the trace may be left out.
     model
-        The model that answers, through a ledger that buys nothing twice: provider/model as LiteLLM writes it,
-        "embedded", or an opened model. Without one the program asks its own language model, or DSPy's.
+        The model that answers, through a ledger that buys nothing twice: provider/model in LiteLLM's notation,
+        "embedded", or an opened model. Without one, the program asks its own language model, or DSPy's.
     proposer
-        The model that writes instructions of the predictors, named or opened as `model` is: first from training rows,
-        then from rows that the leading program fails on, with what its steps did and what the metric says of them.
+        The model that writes instructions for the predictors, given like `model`: first from training rows, then from
+        rows that the leading program fails on, with what its steps did and the metric's feedback.
     budget
-        Calls that may be made in all, 1 or more: no more with `model`; else by those of one round more, and of the
-        proposer.
+        Calls that may be made in all, at least 1. With `model` this is exact; without, the last round of calls and the
+        proposer's calls may exceed it.
     instructions
         Further wordings to try: predictor's name -> texts.
     api_base
-        Address of an OpenAI-compatible server, where the provider of `model` needs one.
+        Address of an OpenAI-compatible server, if the provider of `model` needs one.
     workers
         Rows that are answered at once.
     db
-        The results.db that keeps what `model` has answered; without one it is forgotten.
+        The results.db that caches the answers of `model`; without one they are not kept.
     seed
         Of every choice: the same seed, rows and answers give the same program.
     watch
@@ -80,16 +80,16 @@ class PromptSearch(Teleprompter):  # type: ignore[misc] # DSPy has no types
     Raises
     ------
     InputError
-        If the budget is none.
+        If the budget is below 1.
 
     Attributes
     ----------
     found : optimizer.search.Found
-        After `compile`: the trials, the best one with its score and what that is worth on new rows, and why it ended.
+        After `compile`: the trials, the best one with its score and its estimate on new rows, and why the search ended.
     calls, bought : int
-        Calls of programs that it took, and how many of them were bought and not known before.
+        Calls that programs made, and how many of them were bought and not cached.
     wordings : list of optimizer.database.slots.Lineage
-        What the proposer has written: of which predictor, from what and why, and the best trial with it.
+        What the proposer has written: for which predictor, from what and why, and the best trial with it.
     """
 
     def __init__(  # noqa: PLR0913 - settings, each with a value that suits
@@ -116,7 +116,7 @@ class PromptSearch(Teleprompter):  # type: ignore[misc] # DSPy has no types
         self.watch = Watch.of(watch)
 
     def __repr__(self) -> str:
-        """Say who is asked, how much, and what was found, if anything was."""
+        """Show the model, the budget and, if there is one, the best score."""
         model = getattr(self.model, "name", self.model)
         found = getattr(self, "found", None)
         best = f"; best on dev {percent(found.best.score)} after {self.calls:,} calls" if found else ""
@@ -140,15 +140,15 @@ class PromptSearch(Teleprompter):  # type: ignore[misc] # DSPy has no types
         trainset
             Examples with their inputs named: what demos come from.
         teacher
-            The program whose work on `trainset`, where it was right, becomes demos; else the student.
+            The program whose right answers on `trainset` become demos; by default the student.
         valset
-            Examples to compare configurations on; without them a half of `trainset`.
+            Examples to compare configurations on; without them, half of `trainset`.
 
         Raises
         ------
         InputError
-            If the program or an example is none, the program has no predictor, there are too few examples, or every run
-            fails.
+            If the program or an example is not one, the program has no predictor, there are too few examples, or every
+            run fails.
         BudgetSpent
             If the budget does not cover a first look at the student.
         """
@@ -175,7 +175,7 @@ class PromptSearch(Teleprompter):  # type: ignore[misc] # DSPy has no types
         return asked.winner(self.found.best.prompt)
 
     def evaluate(self, program: Any, examples: Sequence[Any]) -> list[Outcome]:  # noqa: ANN401
-        """Score a program on examples, in order, with as many calls as that takes; the ids are "v1", "v2", …."""
+        """Score a program on examples, in order, with as many calls as needed; the ids are "v1", "v2", …."""
         rows = [row_of(id_, example) for id_, example in named("v", examples).items()]
         with self._desk(0) as desk:
             ran = desk.runner.run([(program, example) for example in examples])
@@ -183,7 +183,7 @@ class PromptSearch(Teleprompter):  # type: ignore[misc] # DSPy has no types
 
     @contextmanager
     def _desk(self, budget: int) -> Iterator[_Desk]:
-        """Ask through a ledger if there is a model to ask, else leave that to DSPy."""
+        """Open ledgers for the models that were given; without a model, DSPy makes the calls."""
         model, proposer = (
             None if each is None else opened(each, api_base=self.api_base) for each in (self.model, self.proposer)
         )

@@ -1,7 +1,7 @@
-"""A program of the user's own, tuned on the rows of a task and judged on its sealed ones.
+"""The user's own program, tuned on the rows of a task and judged on its sealed test rows.
 
-The program is code, so it is run only where that was allowed. Joins what `preparing` reads with what `search`
-looks for; an interrupted run is resumed by replay.
+The program is code, so it is run only if the user allowed that. Connects what `preparing` reads with `search`; an
+interrupted run is resumed by replaying its trials.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ from search_spaces.prompt import digest
 class TunedProgram:
     """What `tune_program` returns: its run in results.db, the program, how it was found, and its verdict.
 
-    `verdict` is None if the budget did not cover it. `calls` are those that programs have made in this process, and
-    `beside` is what was spent on models beside the one that answers, by their roles.
+    `verdict` is None if the budget did not cover it. `calls` are those that programs made in this process. `beside` is
+    what was spent on other models than the one that answers, by role.
     """
 
     run: Run
@@ -65,22 +65,22 @@ def tune_program(  # noqa: PLR0913 - the models that may be brought
     teacher: Model | None = None,
     watch: Watch | None = None,
 ) -> TunedProgram:
-    """Tune a program of DSPy on a task.
+    """Tune a DSPy program on a task.
 
-    Its inputs are the task's input columns, and of its prediction the field that is named as the target is scored by
-    the task's metric. The search may make as many calls as `search.calls` says; the caps are kept as those of a task
-    are, with what the test rows will take kept back. The same call resumes a run that was interrupted.
+    The program gets the task's input columns as its inputs; the task's metric scores the field of its prediction that
+    is named like the target. The search may make as many calls as `search.calls` says. The task's caps hold, and what
+    the test rows will cost is set aside. The same call resumes a run that was interrupted.
 
     Parameters
     ----------
     task
-        Whose rows, metric and models they are.
+        Provides the rows, the metric and the models.
     name
-        module:name beside the task file: a module of DSPy, or what makes one when it is called.
+        module:name beside the task file: a DSPy module, or a callable that returns one.
     db
-        The results.db that keeps the run and its completions.
+        The results.db that stores the run and its completions.
     model, proposer, teacher
-        Override those that the task names.
+        Replace those that the task names.
     watch
         Follows the run, and stops it.
 
@@ -126,7 +126,7 @@ class _Tuning:
     def run(self) -> TunedProgram:
         self.kept = held_calls(self.plan, self.student)  # refuses what cannot be, before a run is begun
         self.id, replay = self._start()
-        self.reused = self.store.run(self.id).reused  # before it was resumed
+        self.reused = self.store.run(self.id).reused  # before this process
         most = self._caps(self.store.possibly_paid(self.id).calls)
         self.budget = Budget(
             most, self.store.spent(self.id), Spent(calls=self.kept), worked_before=self.store.worked(self.id)
@@ -153,7 +153,7 @@ class _Tuning:
     # --- what it is allowed, and what it goes on with -------------------------------------------------------
 
     def _caps(self, lost: int = 0) -> Caps:
-        """How much may be spent: what the task allows, and no more calls than the search may make and has lost."""
+        """Return the task's caps, with no more calls than the run's parts may make and calls that were lost."""
         most, options = caps(self.plan.task), self.plan.task.search
         lessons = options.worked * len(self.student.predictors()) if TEACHER in self.beside else 0
         calls = lost + options.calls + self.kept + lessons + (MOST_CALLS if PROPOSER in self.beside else 0)
@@ -164,7 +164,7 @@ class _Tuning:
         plan, store = self.plan, self.store
         store.bury()
         store.add_examples(plan.data_digest, plan.data)
-        with store.together():  # nobody else begins or resumes it meanwhile
+        with store.together():  # no other process begins or resumes it meanwhile
             unfinished = store.unfinished_run(self.config)
             if unfinished is None:
                 return self._begin(), []
@@ -183,7 +183,7 @@ class _Tuning:
         )
 
     def _anew(self) -> None:
-        """Leave a run whose trials would be others now, as where the program reads a file that has changed."""
+        """End a run whose trials would differ now, and begin a new one: a file that the program reads may have changed."""
         said = f"run {self.id} cannot go on: its program is another one than it was. A new run begins."
         self.watch.notice(said)
         self.store.update_run(self.id, status="failed", reason=said, **self._totals())
@@ -193,7 +193,7 @@ class _Tuning:
             ledger.run, ledger.reused = self.id, 0
 
     def _ledger(self, role: str, stack: ExitStack) -> Ledger:
-        """Let a model buy, all under the same caps."""
+        """Open a model's ledger; all share the same caps."""
         model, spec = (self.beside[role], self.plan.beside[role]) if role else (self.model, self.plan.task.model)
         bought = open_ledger(model, spec, self.store, self.id, self.budget, self.watch, role=role)
         return stack.enter_context(closing(bought))
@@ -207,7 +207,7 @@ class _Tuning:
     # --- the search -----------------------------------------------------------------------------------------
 
     def _program(self, replay: list[Trial]) -> tuple[ProgramSearch, list[Trial]]:
-        """Make the study, let a teacher work for it, and say which trials it goes on from."""
+        """Make the search, let the teacher work for it, and return the trials that it continues from."""
         options, rows = self.plan.task.search, rows_of_task(self.plan)
         runner, proposed = self._runner("", rows), PROPOSER in self.beside
         budget = min(options.calls, self.budget.caps.calls - self.kept)
@@ -229,10 +229,10 @@ class _Tuning:
         return asked, replay
 
     def _search(self, asked: ProgramSearch, replay: Sequence[Trial]) -> search.Found:
-        """Search, or return what the search of a resumed run had found, if it was over."""
+        """Search, or return the result of a resumed run whose search was over."""
         run = self.store.run(self.id)
         if run.winner is not None:
-            # What a late wording stands for in it, the space knows from now on.
+            # The space needs the late wordings that the winner may contain.
             wordings.entered(self.store, self.id, asked.space).build(replay[run.winner].params)
             return search.Found(tuple(replay), replay[run.winner], run.reason)
         kept = Kept(self.store, self.id, self.watch.event, replay)
@@ -246,14 +246,14 @@ class _Tuning:
         return Proposing(self.ledgers[PROPOSER], task.task.description, room, self._hidden())
 
     def _hidden(self) -> list[str]:
-        """List the texts of the sealed rows, which nothing that is shown may hold."""
+        """List the texts of the sealed test rows, which nothing that is shown may contain."""
         return [text for row in self.plan.data.test for text in (row.text, *row.targets)]
 
     def _hold(self, trials: Sequence[Trial]) -> None:
-        """Keep back what the verdict may cost, and count what is bought."""
+        """Set aside what the verdict may cost, and store the run's totals."""
         self.costs |= {trial.number: per_row(trial) for trial in trials}
         workers, every, spent = self.ledgers[""].workers, [*self.costs.values()], self.budget.spent
-        # Of what was answered before a run was resumed the price is not known one by one.
+        # Answers from before a resumption have no known cost each, so their mean is used.
         mean = PerRow(spent.usd, spent.tokens, 0.0).times(self.each / max(1, spent.calls))
         seed = dearest([mean, self.costs.get(0, mean)])
         contenders = [each.times(1, workers) for each in (seed, dearest([mean, *every]))]
@@ -263,13 +263,13 @@ class _Tuning:
     # --- the verdict ----------------------------------------------------------------------------------------
 
     def _conclude(self, asked: ProgramSearch, found: search.Found, best: Any) -> tuple[Verdict | None, str]:  # noqa: ANN401 - DSPy has no types
-        """Judge what was found beside what was given, on the sealed rows; or say what the budget lacks for that."""
+        """Score the given and the found program on the test rows; return the verdict, or why the budget allows none."""
         plan, test = self.plan, self.plan.data.test
         self.watch.event(Stage("verdict", f"opening the {len(test)} sealed test rows"))
         self.budget.held, self.budget.held_minutes = Spent(), 0.0
         if (
             not plan.task.search.max_calls
-        ):  # a row may take more calls than predictors, which what was kept did not know
+        ):  # a row may take more calls than there are predictors, and so than were set aside
             self.budget.caps = replace(self.budget.caps, calls=0)
         judged = {SEED: (self.student, 0)} | ({BEST: (best, found.best.number)} if found.best.number else {})
         priced, entries = self.model.price is not None, []
@@ -298,5 +298,5 @@ class _Tuning:
 
     def _leave(self, status: str, reason: str) -> None:
         found = self.store.run(self.id).winner is not None and status != "finished"
-        said = {} if found else {"reason": reason}  # else it is why the search ended, which a resumption will say
+        said = {} if found else {"reason": reason}  # else keep why the search ended, for when the run is resumed
         self.store.update_run(self.id, status=status, **said, **self._totals())
