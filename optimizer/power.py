@@ -1,4 +1,4 @@
-"""How small a gain so many rows show, and how many rows show a gain.
+"""The smallest gain that a number of rows can show, and the number of rows that shows a gain.
 
 Knows numbers of rows, shares and intervals only.
 """
@@ -9,8 +9,8 @@ import math
 
 from optimizer.distributions import NORMAL, critical, last
 
-POWER, LEVEL = 0.8, 0.95  # at which rows show something
-FLIPS = 0.25  # share of rows on which exactly one of two prompts is taken to be right, before any has answered
+POWER, LEVEL = 0.8, 0.95  # of the tests that are planned for
+FLIPS = 0.25  # assumed share of rows on which exactly one of two prompts is right, before any has answered
 
 
 def smallest_gain(n: int, *, flips: float = FLIPS, power: float = POWER, level: float = LEVEL) -> float:
@@ -49,7 +49,7 @@ def smallest_gain(n: int, *, flips: float = FLIPS, power: float = POWER, level: 
 
 
 def shown_gain(n: int) -> float:
-    """`smallest_gain` of prompts that disagree on a quarter of the rows; 1 where that is more than a quarter.
+    """`smallest_gain` of prompts that disagree on a quarter of the rows; 1 if it exceeds a quarter.
 
     Such prompts cannot differ by more than a quarter.
     """
@@ -60,14 +60,14 @@ def shown_gain(n: int) -> float:
 def graded_gain(n: int, *, apart: float = 0.2, power: float = POWER, level: float = LEVEL) -> float:
     """Smallest gain in a mean of scores in [0, 1] that `n` paired rows show with this power; 1 if they show none.
 
-    Other parameters as `smallest_gain`; `apart` is how far the scores of a row lie apart (root mean square), and the
-    gain is in proportion to it: no guess at it serves all tasks.
+    `apart` is the root mean square difference of two prompts' scores on a row. The gain is proportional to it, and no
+    default suits all tasks. Other parameters as in `smallest_gain`.
     """
     return min(1.0, (critical(level) + NORMAL.inv_cdf(power)) * apart / math.sqrt(n)) if n else 1.0
 
 
 def measured_gain(interval: tuple[float, float]) -> float:
-    """Smallest difference that is found with 80 % power where one was measured with this 95 % interval; at most 1.
+    """Smallest difference that would be found with 80 % power, given a measured difference's 95 % interval; at most 1.
 
     The standard error is taken from the width of the interval (Bloom 1995).
     """
@@ -75,7 +75,7 @@ def measured_gain(interval: tuple[float, float]) -> float:
 
 
 def rows_to_show(difference: float, interval: tuple[float, float], n: int) -> int:
-    """Count the paired rows that show a difference with 80 % power, if it is as large as `n` rows make it look.
+    """Count the paired rows that show a difference with 80 % power, if it is as large as measured on `n` rows.
 
     Parameters
     ----------
@@ -84,10 +84,15 @@ def rows_to_show(difference: float, interval: tuple[float, float], n: int) -> in
     n
         Number of rows that both contenders have answered.
 
+    Raises
+    ------
+    ValueError
+        If the difference is 0.
+
     Notes
     -----
-    Connor (1987) with half a row more, as in `smallest_gain`; the mean square of a row's difference stands for the
-    share of unequal rows.
+    Connor (1987) with half a row added, as in `smallest_gain`; the mean square of a row's difference replaces the share
+    of unequal rows.
     """
     if not difference:
         raise ValueError("a difference of 0 is shown by no number of rows")

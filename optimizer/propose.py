@@ -1,11 +1,12 @@
 """New wordings of a task from a model: what it is asked, and what is read from its replies. A door of DSPy.
 
-What is asked stands in DSPy signatures, laid out and read by DSPy's adapter; the calls are the ledger's, so that they
-are bought once, under the caps, several at a time. Rows are quoted as data. Knows no score but those it is handed, no
-test row, and asks nobody itself. Checked against DSPy 3.4.
+Requests are DSPy signatures, laid out and read by DSPy's adapter; the ledger makes the calls, so that they are bought
+once, under the caps, several at a time. Rows are quoted as data. Knows only the scores that it is given, no test row,
+and makes no calls itself. Checked against DSPy 3.4.
 
-GEPA's proposer (gepa 0.1.4) stands behind no seam here: it asks and scores by itself, past the ledger. Its prompt is
-shorter, 2,900 characters on 8 rows to 5,500 here, but for one wording to two, with rows unquoted, and without braces.
+GEPA's proposer (gepa 0.1.4) is not used: it calls models and scores by itself, past the ledger. Its prompt is shorter
+(2,900 characters on 8 rows; 5,500 here), but asks for one wording instead of two, quotes no rows and has no names in
+braces.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from search_spaces.shapes import answer_words
 
 EACH = 2  # wordings that one call is asked for
 MOST_PROPOSED = 24  # wordings of one run
-MOST_CALLS = 15  # of one run: ASKED_AT_ONCE at the first calls of the search and at each eighth of them up to the half
+MOST_CALLS = 15  # calls of one run: ASKED_AT_ONCE at the start of the search and after each eighth of it up to the half
 ROWS = 8  # rows shown in one call
 CUT = 600  # characters of a text of a row that are shown
 ROOM = 1500  # tokens of a reply
-WARMTH = 1.0  # temperature: some models take no other, and equal replies would be no use
+WARMTH = 1.0  # temperature: some models accept no other, and equal replies would be useless
 TIPS = (
     "Be short and plain: one or two sentences that a stranger would understand at once.",
     "Say how to tell the answers apart that are most easily taken for one another, by what you see in the rows.",
@@ -81,22 +82,22 @@ ABOUT = {
 }
 
 INSTRUCTION, CAUTION, LABELS = "instruction", "caution", "labels"
-PARTS = {  # of the prompt of a task; the first is drafted
+PARTS = {  # parts of a task's prompt; the first is drafted
     INSTRUCTION: "the wording of the task",
     CAUTION: "what the model is warned of: a sentence or two against the mistakes that were made; may be empty",
     LABELS: "what each label means, a line for each as LABEL: description, by what tells it from the others",
 }
 
-# Dimension -> ids that are kept for its proposals, beside those for people.
+# Dimension -> ids reserved for its proposals, besides those for people's wordings.
 KEPT_IDS = {INSTRUCTION: MOST_PROPOSED, CAUTION: MOST_PROPOSED // 3, LABELS: MOST_PROPOSED // 3}
 ASKED_AT_ONCE = len(TIPS)  # calls of a round, at most
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What proposals are grounded in: the task, what stands for its words in wordings, and its training rows.
+    """What proposals are based on: the task, the words behind names in braces, and the training rows.
 
-    `parts` says what may be worded: dimension -> what it is.
+    `parts` maps the dimensions that may be worded to what they are.
     """
 
     task: str
@@ -108,7 +109,7 @@ class Ground:
     parts: Mapping[str, str] = field(default_factory=lambda: PARTS)
 
     def common(self, part: str = "") -> dict[str, str]:
-        """Say what every call shows, and the part that it is about."""
+        """Return what every call shows, and the part that it is about."""
         names = {f"{{{name}}}": shorten(word, CUT) for name, word in self.words.items() if word}
         shown = {"task": self.task or "not described; see the data", "names": quoted(names)}
         return shown | ({"part": self.parts[part]} if part else {})
@@ -116,9 +117,9 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A row that the leading prompt failed on, its answer, None if that could not be read, and what else is known.
+    """A row that the leading prompt failed on, its answer (None if it could not be read), and what else is known.
 
-    Of a program this is what the metric said, as `feedback`, and what its `steps` did.
+    For a program this is the metric's `feedback`, and what its `steps` did.
     """
 
     row: Example
@@ -128,10 +129,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Leading:
-    """The prompt that leads: its wordings, what stands beside them, and how it fails.
+    """The leading prompt: its wordings, its other parameters, and how it fails.
 
-    `wordings` are (id, text) by dimension. `account` says, by dimension and value, what the pooled model thinks that
-    the prompt would score with that value. Of the dimension `reworked`, if any, `rivals` are the best, (id, text).
+    `wordings` are (id, text) by dimension. `account` has, by dimension and value, the score that the pooled model
+    predicts for the prompt with that value. `rivals` are the best wordings (id, text) of the dimension `reworked`, if
+    there is one.
     """
 
     wordings: Mapping[str, tuple[str, str]]
@@ -144,7 +146,7 @@ class Leading:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a wording is made from: the ids of others, and the names in braces that it has to keep."""
+    """What a wording is made from: the ids of others, and the names in braces that it must keep."""
 
     parents: tuple[str, ...] = ()
     keep: frozenset[str] = frozenset()
@@ -152,7 +154,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One call: what is wanted, why, and of each dimension that the reply may word what its wordings come from."""
+    """One call: its kind, the reason, the request, and the origin of wordings for each dimension that it may word."""
 
     kind: str
     why: str
@@ -162,7 +164,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What was read from a reply: wordings, the dimension that they are of, and in one sentence why."""
+    """What was read from a reply: wordings, the reason in one sentence, and the wordings' dimension."""
 
     wordings: tuple[str, ...]
     why: str
@@ -170,12 +172,12 @@ class Reply:
 
 
 def is_instruction(dimension: str) -> bool:
-    """Whether a dimension words what is to be done, in a prompt or in a step of a program."""
+    """Whether a dimension is an instruction, of a prompt or of a step of a program."""
     return dimension.rpartition(".")[2] == INSTRUCTION
 
 
 def drafts(ground: Ground, known: Mapping[str, Sequence[str]]) -> list[Ask]:
-    """Ask for first wordings of dimensions in turn, given those there are; each call with other rows and a tip."""
+    """Ask for first wordings of the dimensions in turn, given the known ones; calls differ in their rows and tips."""
     data, asks = _summary(ground), []
     for number, tip in enumerate(TIPS if known else ()):
         part = [*known][number % len(known)]
@@ -186,7 +188,7 @@ def drafts(ground: Ground, known: Mapping[str, Sequence[str]]) -> list[Ask]:
 
 
 def reflections(ground: Ground, leading: Leading) -> list[Ask]:
-    """Ask for repairs of a part of the leading prompt, for a merger with its best rival, and for a shorter form."""
+    """Ask to repair a part of the leading prompt, to merge its wording with the best rival, and to shorten it."""
     asks = [_repair(ground, leading)] if leading.failures and leading.wordings else []
     part = leading.reworked
     if not part:
@@ -205,7 +207,7 @@ def reflections(ground: Ground, leading: Leading) -> list[Ask]:
 
 
 def _repair(ground: Ground, leading: Leading) -> Ask:
-    """Ask what goes wrong, which part is to mend it, and how that is to be worded."""
+    """Ask what goes wrong, which part should be changed, and how it should be worded."""
     failures = [_shown(f.row) | _wanted(f.row, "wanted") | _answered(f) for f in leading.failures[:ROWS]]
     account = {name: {v: f"{100 * s:.1f} %" for v, s in values.items()} for name, values in leading.account.items()}
     parts = {name: {"what": ground.parts[name], "now": text} for name, (_, text) in leading.wordings.items()}
@@ -236,12 +238,12 @@ def read(ask: Ask, text: str) -> Reply | None:
 
 
 def quoted(value: object) -> str:
-    """Write data as JSON in which nothing looks like a mark of DSPy's layout."""
+    """Write data as JSON in which nothing looks like a field mark of DSPy's layout."""
     return json.dumps(value, ensure_ascii=False).replace("[[", "[\\u005b").replace("]]", "\\u005d]")
 
 
 def _summary(ground: Ground) -> str:
-    """Say in a few words what the training rows hold."""
+    """Summarize in a few words what the training rows contain."""
     lengths = sorted(len(row.text.split()) for row in ground.rows)
     said: dict[str, object] = {"rows": len(lengths), "words of an input": [lengths[0], lengths[-1]]} if lengths else {}
     if ground.labels:
@@ -253,7 +255,7 @@ def _summary(ground: Ground) -> str:
 
 
 def _some(ground: Ground, number: int) -> list[Example]:
-    """Draw a few training rows, of as many different answers as there are."""
+    """Draw a few training rows, with as many different answers as possible."""
     rng = random.Random(f"proposals {ground.seed} {number}")
     rows = rng.sample(ground.rows, len(ground.rows))
     first = {row.target: row for row in reversed(rows)}

@@ -29,7 +29,7 @@ def unpaired_interval(a: float, around_a: Interval, b: float, around_b: Interval
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for their number, in their order: Holm (1979), valid however the tests depend."""
+    """Correct p-values for multiple tests, in their order: Holm (1979), valid for any dependence between the tests."""
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     corrected, highest = [0.0] * len(p_values), 0.0
     for rank, i in enumerate(order):
@@ -41,16 +41,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def told_apart(
     a: ArrayLike, b: ArrayLike, rng: np.random.Generator, *, permutations: int = PERMUTATIONS
 ) -> tuple[float, float]:
-    """How well a classifier tells two samples apart: its AUC on rows that it has not seen, and the p of chance.
+    """Return the AUC with which a classifier tells two samples apart on rows that it has not seen, and its p-value.
 
     Parameters
     ----------
     a, b
         Feature vectors, shapes [n, d] and [m, d]; n and m at least 4.
     rng
-        Deals the rows into two folds, and permutes.
+        Splits the rows into two folds, and permutes.
     permutations
-        Number of random dealings of the rows to the two samples.
+        Number of random assignments of the rows to the two samples.
 
     Returns
     -------
@@ -59,12 +59,12 @@ def told_apart(
 
     Notes
     -----
-    The classifier two-sample test (Lopez-Paz and Oquab 2017) with the classifier that is cheapest to train anew for
-    each permutation: the projection on the difference of the means. It learns on one fold and is judged on the
-    other, both ways. The permutation p-value is exact for any classifier (Phipson and Smyth 2010).
+    The classifier two-sample test (Lopez-Paz and Oquab 2017) with the classifier that is cheapest to retrain for each
+    permutation: the projection on the difference of the means. It learns on one fold and is scored on the other, both
+    ways. The permutation p-value is exact for any classifier (Phipson and Smyth 2010).
     """
     every = np.concatenate([np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)])
-    # Rows stand in random order, so that ties in the projection are broken by chance.
+    # Rows are in random order, so that ties in the projection are broken by chance.
     sides = np.arange(len(every)) < len(np.asarray(a))
     dealt_in = [rng.permutation(np.nonzero(sides == side)[0]) for side in (True, False)]
     folds = [rng.permutation(np.concatenate([rows[half::2] for rows in dealt_in])) for half in (0, 1)]
@@ -79,7 +79,7 @@ def told_apart(
 
 
 def _dealt(sides: NDArray[np.bool_], permutations: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """The sides as they are, then permuted [1 + permutations, n]."""
+    """Return the sides as they are, then permuted [1 + permutations, n]."""
     return np.array([sides, *(rng.permutation(sides) for _ in range(permutations))])
 
 

@@ -183,7 +183,7 @@ class _Tuning:
         )
 
     def _anew(self) -> None:
-        """End a run whose trials would differ now, and begin a new one: a file that the program reads may have changed."""
+        """End a run whose trials would differ now, as if a file that the program reads has changed; begin a new one."""
         said = f"run {self.id} cannot go on: its program is another one than it was. A new run begins."
         self.watch.notice(said)
         self.store.update_run(self.id, status="failed", reason=said, **self._totals())

@@ -1,4 +1,4 @@
-"""What proposals for a task are grounded in, what looks at them, and what is told of failures. Asks nobody."""
+"""What a task's proposals are based on, how they are screened, and what is told of failures. Makes no calls."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from optimizer.scoring import feedback
 
 
 def grounds(plan: Plan) -> Ground:
-    """What proposals from a model are grounded in: nothing but the task and its training rows."""
+    """Return what proposals from a model are based on: only the task and its training rows."""
     about, seed, room = plan.task.task.description, plan.task.search.seed, plan.task.proposal_tokens or ROOM
     return Ground(about, plan.space.words, plan.data.train, plan.labels, room, seed)
 
 
 def failures(plan: Plan) -> Callable[[Trial, Outcome], Failure] | None:
-    """Say how to tell of a failure what the metric says of it; nothing where it gives a score alone."""
+    """Return a function that adds the metric's feedback to a failure; None if the metric gives a score only."""
     if plan.metric.feedback is None:
         return None
     rows = {row.id: row for row in plan.data.dev}
@@ -32,7 +32,7 @@ def failures(plan: Plan) -> Callable[[Trial, Outcome], Failure] | None:
 
 
 def screen(plan: Plan) -> Screen:
-    """What looks at proposals: they may name what the space has words for, and copy no row but of the training rows."""
+    """Return the screen of proposals: the names they may use in braces, and the rows they may not copy."""
     notes = plan.space.facts.label_notes.values()
     known = [*(t for d in plan.space.dimensions for t in d.texts.values()), *plan.space.words.values(), *notes]
     shown = [text for row in plan.data.train for text in (row.text, row.target)]

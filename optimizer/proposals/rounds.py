@@ -1,8 +1,8 @@
 """Rounds of proposals from a model during a search: when one is worth its price, what is asked, what may enter.
 
-The first comes before the search has settled; each later one reads how the leading prompt fails. A round is written
-down with its wordings before anything is asked with them, so that a resumed search makes none twice. Knows the search
-by what it is shown of it, and no test row.
+The first comes before the search has settled; each later one reads how the leading prompt fails. A round is stored with
+its wordings before any of them is tried, so that a resumed search makes none twice. Knows the search only by the `View`
+that it gets, and no test row.
 """
 
 from __future__ import annotations
@@ -39,27 +39,27 @@ from optimizer.records import Completion, Kind, Outcome, Trial
 from optimizer.store import Store
 from search_spaces.prompt import Example, Prompt
 
-APART = 1 / 8  # share of the calls between two rounds: what came must have shown what it is worth
-LAST = 0.5  # share of the calls after which none comes: it could hardly be scored
-SHARE = 0.25  # share of the calls to be spared that first looks at a round's wordings may take
-TELLING = 0.1  # standard errors of a difference on all dev rows: less is not worth a round
+APART = 1 / 8  # share of the calls between two rounds, in which new wordings show what they are worth
+LAST = 0.5  # share of the calls after which there is no round: its wordings could hardly be scored
+SHARE = 0.25  # share of the spare calls that first looks at a round's wordings may take
+TELLING = 0.1  # in standard errors of a difference on all dev rows: a smaller gain is not worth a round
 FLIPS = 0.15  # share of rows on which two good prompts differ
-SPREAD = 0.02  # least spread of what wordings score: a few that are alike do not show that all are
-SHOWN_LEVELS = 6  # values of a dimension in the account
+SPREAD = 0.02  # least spread of wordings' scores: a few equal ones do not show that all are equal
+SHOWN_LEVELS = 6  # values per dimension that the proposer is shown
 
 
 @dataclass
 class Rounds:
-    """Asks a model for wordings, at steps of a search at which that pays.
+    """Asks a model for wordings, at those steps of a search at which it pays.
 
     Parameters
     ----------
     ledger
-        Buys its replies; its role there is that of a proposer.
+        Buys its replies, in the role of a proposer.
     store, run
-        Where rounds and wordings are written down.
+        Where rounds and wordings are stored.
     ground, screen
-        What proposals are grounded in, and what looks at them.
+        What proposals are based on, and what checks them.
     rows
         The dev rows.
     block
@@ -67,9 +67,9 @@ class Rounds:
     replayed
         The last step of an interrupted search: up to it no new round is made.
     say
-        Told of each round in one line.
+        Called with one line per round.
     failure
-        How a prompt failed on a row, where there is more to tell than its answer.
+        Returns how a prompt failed on a row, if there is more to tell than its answer.
     """
 
     ledger: Ledger
@@ -109,12 +109,12 @@ class Rounds:
             self._make(begun, view, part, levels)
 
     def _parts(self, view: View) -> list[str]:
-        """List the dimensions that may be worded: those of the leading prompt that ids are kept for."""
+        """List the dimensions that may be reworded: those of the leading prompt that have reserved ids."""
         leading = view.leader().params
         return [part for part in self.ground.parts if part in leading and view.space[part].slots]
 
     def _open(self, view: View) -> list[str]:
-        """List those of them that an id is left for."""
+        """List those of them that have a free id."""
         return [part for part in self._parts(view) if slots.vacant(self.store, self.run, part)]
 
     def _due(self, view: View) -> bool:
@@ -124,17 +124,17 @@ class Rounds:
         return last.open and not late and not full and view.calls - last.calls >= APART * view.planned
 
     def _room(self, view: View) -> int:
-        """How many wordings may enter: ids are kept for people's, too, and first looks may not take all calls."""
+        """Return how many wordings may enter: some ids are for people's, and first looks may not take all calls."""
         left = MOST_PROPOSED - sum(made.kept for made in self.made)
         vacant = sum(slots.vacant(self.store, self.run, part) for part in self._parts(view))
         return min(left, vacant, max(1, int(SHARE * view.room / self.block)))
 
     def _asked(self) -> list[Round]:
-        """List the rounds that brought something; none did where a leading prompt had failed on nothing."""
+        """List the rounds in which wordings were proposed. In the others the leading prompt had failed on no row."""
         return [made for made in self.made if made.kept or made.refused]
 
     def _lack(self, view: View) -> None:
-        """Say once that there are too few calls for any, and about how many a round takes; some may be spared yet."""
+        """Say once that there are too few spare calls for a round, and about how many it takes."""
         if not self.made and not self.lacked:
             self.lacked = True
             enough = view.planned - view.room + EACH * ASKED_AT_ONCE * self.block / SHARE
@@ -146,11 +146,12 @@ class Rounds:
     # --- whether it pays ----------------------------------------------------------------------------------
 
     def _waits(self, begun: Round, view: View, levels: Mapping[str, tuple[float, float]]) -> Round | None:
-        """Say why another round is not worth its price now, or never will be; nothing if it is.
+        """Return why another round is not worth its price, for now or for good; None if it is.
 
-        What it may bring is the expected lead of the best of so many further wordings, drawn as those so far were. Its
-        price is what as many calls have brought since the last round; the steeper the search rises, the dearer is a
-        round, so that it may be worth it later. What no number of dev rows can tell never is.
+        Its gain is the expected lead of the best of so many further wordings, drawn from the distribution of those so
+        far. Its price is the gain that as many calls have brought since the last round: the steeper the search rises,
+        the more expensive is a round, so it may pay later. If the gain is too small for the dev rows to tell, no round
+        follows.
         """
         if begun.level is None:
             return replace(begun, open=False, said="no further proposals: a control does not say what they might bring")
@@ -173,7 +174,7 @@ class Rounds:
     # --- one round ----------------------------------------------------------------------------------------
 
     def _make(self, begun: Round, view: View, part: str, levels: Mapping[str, tuple[float, float]]) -> None:
-        """Ask, look at what comes, and write down what may enter."""
+        """Ask, screen the replies, and store the wordings that may enter."""
         known = {name: [*self._known(view.leader(), view, name).values()] for name in self._open(view)}
         mains = {name: texts for name, texts in known.items() if is_instruction(name)}
         if self.made or not mains:
@@ -194,7 +195,7 @@ class Rounds:
         self._write(replace(begun, kept=len(kept), refused=tuple(refused), open=not silent, said=said), kept)
 
     def _first(self, view: View, mains: Mapping[str, Sequence[str]]) -> list[Ask]:
-        """Ask for drafts; where there is more to tell of a failure than its answer, repair what was begun with, too."""
+        """Ask for drafts and, if there is more to tell of a failure than its answer, for repairs of the seed prompt."""
         asks = drafts(self.ground, mains)
         if self.failure is None:
             return asks
@@ -204,7 +205,7 @@ class Rounds:
     def _sift(
         self, asks: Sequence[Ask], replies: Sequence[Completion], known: Mapping[str, Sequence[str]], room: int
     ) -> tuple[list[Proposal], list[tuple[str, str]]]:
-        """Part what may enter from what is refused, [(text, why)]; the calls' wordings take turns."""
+        """Split the wordings into those that may enter and those refused, [(text, why)]; the calls take turns."""
         refused: list[tuple[str, str]] = []
         offered: list[tuple[int, Proposal, Origin]] = []
         for ask, reply in zip(asks, replies, strict=True):
@@ -222,7 +223,7 @@ class Rounds:
             for turn, text in enumerate(told.wordings):
                 offered.append((turn, Proposal(told.part, text, why, " + ".join(origin.parents), share), origin))
         kept: list[Proposal] = []
-        late = slots.wordings(self.store, self.run, late=True)  # people's among them, which may still wait
+        late = slots.wordings(self.store, self.run, late=True)  # including people's, which may still wait
         for _, proposal, origin in sorted(offered, key=lambda each: each[0]):
             part, text = proposal.dimension, proposal.text
             new = [each.text for each in kept if each.dimension == part]
@@ -239,13 +240,13 @@ class Rounds:
         return kept, refused
 
     def _known(self, leader: Trial, view: View, part: str) -> dict[str, str]:
-        """List the wordings that there are of a part, by their ids."""
+        """Return the wordings that exist for a part, by id."""
         dimension = view.space[part]
         texts = {str(id_): dimension.texts[str(id_)] for id_ in dimension.choices if id_ in dimension.texts}
         return {str(leader.params[part]): listed(leader.prompt), **texts} if part == LABELS else texts
 
     def _leading(self, leader: Trial, view: View, part: str, levels: Mapping[str, tuple[float, float]]) -> Leading:
-        """Gather what a prompt is made of, how it fails, and what the pooled model says of the leading one's parts."""
+        """Gather what a prompt is made of, how it fails, and what the pooled model predicts for the leading one."""
         wrong = [outcome for outcome in leader.outcomes if outcome.kind in {Kind.WRONG, Kind.UNPARSED}]
         failures = [self._failure(leader, outcome) for outcome in wrong[:ROWS]]
         account = {}
@@ -272,13 +273,13 @@ class Rounds:
 
 
 def lead(mean: float, spread: float, count: int, best: float) -> float:
-    """By how much the best of `count` normal draws is expected to pass `best`, where it does."""
+    """Return by how much the best of `count` normal draws is expected to exceed `best`; a draw below it counts as 0."""
     draws = (NormalDist().inv_cdf(((i + 0.5) / 200) ** (1 / count)) for i in range(200))
     return fmean(max(0.0, mean + spread * z - best) for z in draws)
 
 
 def listed(prompt: Prompt) -> str:
-    """Write the labels of a prompt with what it says of them, a line for each."""
+    """Write the labels of a prompt with their descriptions, one per line."""
     notes = prompt.notes or [""] * len(prompt.labels)
     return "\n".join(f"{label}: {note}" for label, note in zip(prompt.labels, notes, strict=True) if note)
 

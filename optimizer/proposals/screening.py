@@ -1,6 +1,6 @@
-"""What a proposed wording must be before it may cost anything: looked at as a text, never mended.
+"""What a proposed wording must satisfy before it may cost anything; it is checked as a text, and never corrected.
 
-Knows texts and rules. What rows hold that must not be copied it is told by a function, which knows the rows.
+Knows texts and rules. Which texts copy rows it asks a function, which knows the rows.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from optimizer.engine.grid import similarity
 from search_spaces.instructions import described_labels, names_in
 
-LONGEST = 1200  # characters: more than any wording of ours has ten times over
+LONGEST = 1200  # characters: more than ten times those of any built-in wording
 SHORTEST = 8
-LINE = 120  # more of them for each label that is described
-LONGEST_THOUGHT = 2000  # characters of the reasoning beside a demo: as many as a thought of ours has room for
-ALIKE = 0.85  # likeness of texts above which the pooled model could hardly tell them apart
+LINE = 120  # further characters for each described label
+LONGEST_THOUGHT = 2000  # characters of a demo's reasoning: about what its token limit allows
+ALIKE = 0.85  # similarity of texts above which the pooled model could hardly tell them apart
 LIKE = "is like one that is there"
-NGRAM = 6  # words in a row that no two people write by chance
-WHOLE = 4  # words of a row that is so short that it counts as a whole
+NGRAM = 6  # equal words in a row that are no coincidence
+WHOLE = 4  # fewest words of a short row, which may not be copied as a whole
 
-_WORDS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+")  # a sign of Chinese or Japanese is a word
-# What speaks to the search or throws the task away. Nothing rests on it: a wording is scored on rows, as all are.
+_WORDS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+")  # each CJK character is a word
+# Wordings that address the search or discard the task. Only a precaution: each wording is scored on rows anyway.
 _HOSTILE = re.compile(
     r"\b(?:ignore|disregard|forget|override)\s+(?:(?:the|this|that|your|all|any|every|previous|prior|above|other)\s+)*"
     r"(?:tasks?|instructions?|prompts?|rules|questions?)\b(?!\s+(?:that|which|in|inside|within|from|contained|found))"
@@ -33,10 +33,10 @@ _HOSTILE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """Looks at proposals.
+    """Checks proposals.
 
-    `names` may stand in a wording's braces. `copied` says what of a text is copied from rows that it must not hold;
-    nothing if nothing is. `labels` are those that may be described.
+    `names` may be used in a wording's braces. `copied` returns what a text copies from rows that it must not show;
+    empty if nothing. `labels` are those that may be described.
     """
 
     names: frozenset[str]
@@ -44,36 +44,36 @@ class Screen:
     labels: tuple[str, ...] = ()
 
     def refuse(self, text: str, known: Sequence[str], keep: frozenset[str] = frozenset()) -> str:
-        """Say why a wording is refused; nothing if it may be tried.
+        """Return why a wording is refused; empty if it may be tried.
 
         Parameters
         ----------
         text
             The wording.
         known
-            The wordings that there are.
+            The existing wordings.
         keep
-            Names that stood in the braces of the wording that it was made from.
+            Names in braces of the wording that it was made from; it must keep them.
         """
         return self._form(text, keep) or self.copied(text) or _alike(text, known)
 
     def refuse_labels(self, text: str, known: Sequence[str]) -> str:
-        """Say why descriptions of labels are refused, a line for each; nothing if they may be tried."""
+        """Return why descriptions of labels, one per line, are refused; empty if they may be tried."""
         try:
             new, *old = (described_labels(each, self.labels) for each in (text, *known))
         except ValueError as error:
             return str(error)
         most = LONGEST + LINE * len(self.labels)
-        # Nothing is put in the place of their braces, so that any may stand there.
+        # Their braces are not filled in, so any are allowed.
         return self._plain(text, SHORTEST, most) or self.copied(text) or self._like_labels(new, old)
 
     def refuse_thought(self, text: str) -> str:
-        """Say why the reasoning beside a demo is refused; nothing if it may be shown. Its braces are just braces."""
+        """Return why a demo's reasoning is refused; empty if it may be shown. Its braces are not filled in."""
         refused = self._plain(text, 0, LONGEST_THOUGHT) or self.copied(text)
         return f"with a thought that {refused}" if refused else ""
 
     def _like_labels(self, new: Mapping[str, str], known: Sequence[Mapping[str, str]]) -> str:
-        """Say that descriptions are like others in all that differs: most labels keep theirs when a few are mended."""
+        """Return a complaint if the changed descriptions are like existing ones: usually only a few labels change."""
         for old in known:
             changed = [label for label in self.labels if new.get(label) != old.get(label)]
             before, after = ("\n".join(each.get(label, "") for label in changed) for each in (old, new))
@@ -110,14 +110,14 @@ def _alike(text: str, known: Sequence[str]) -> str:
 
 
 def copies(hidden: Sequence[str], known: Sequence[str]) -> Callable[[str], str]:
-    """Tell what a text has copied from rows that it must not show.
+    """Return a function that says what a text has copied from rows that it must not show.
 
     Parameters
     ----------
     hidden
         The texts of those rows.
     known
-        Texts from which words may be taken even if they stand in such rows as well.
+        Texts whose words may be used even if such rows contain them, too.
     """
     rows = [_words(text) for text in hidden]
     whole = {tuple(words) for words in rows if WHOLE <= len(words) < NGRAM}

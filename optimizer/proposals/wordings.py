@@ -1,7 +1,7 @@
-"""Wordings that come during a search: added from outside, taken in by the run at its next decision.
+"""Wordings that arrive during a search: added from outside, taken in by the run at its next decision.
 
-`add_wording` writes one down, from any process; `Arrivals` is how the run learns of it. The step at which a wording
-enters is written down before anything is asked with it, so that a resumed run lets it enter at the same step.
+`add_wording` stores one, from any process; `Arrivals` passes it to the run. The step at which a wording enters is
+stored before it is tried, so that a resumed run lets it enter at the same step.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from optimizer.store import Store
 from search_spaces.instructions import FOUND_WORDS, TASK_WORDS, complaint, described_labels
 from search_spaces.space import Space, Value
 
-STEP_WORDS = ("own", "inputs", "output")  # what stands in the braces where a wording is a step's of a program
+STEP_WORDS = ("own", "inputs", "output")  # names in braces for the wording of a program's step
 
 
 def add_wording(
     text: str, *, dimension: str = "instruction", run: int | None = None, db: str | Path = "results.db"
 ) -> Wording:
-    """Give a run that searches, or waits to be resumed, a further wording to try: it is looked at first.
+    """Add a wording to a run that is searching or waits to be resumed; the search tries it next.
 
     Parameters
     ----------
     text
-        The wording; `{description}`, `{inputs}`, `{output}` and `{labels}` stand for the task's own words,
-        `{terms}`, `{length}`, `{form}` or `{keys}` for what its training rows show.
+        The wording; `{description}`, `{inputs}`, `{output}` and `{labels}` stand for the task's own words, `{terms}`,
+        `{length}`, `{form}` or `{keys}` for what its training rows show.
     dimension
-        Which part of the prompt it words; of `labels` it describes them, a line for each as LABEL: description.
+        Which part of the prompt it is for. For `labels` it describes them, one line each as LABEL: description.
     run
-        Number of the run; the latest that still searches, if none is named.
+        Number of the run; by default the latest that is still searching.
     db
         The results database.
 
     Raises
     ------
     InputError
-        If there is no such run or its search is over, the dimension has no wordings or was locked, the text is empty
-        or there already or holds a name in braces that stands for nothing, or all ids kept for late wordings are taken.
+        If there is no such run or its search is over, the dimension has no wordings or was locked, the text is empty,
+        known already or has an unknown name in braces, or all ids reserved for late wordings are taken.
     """
     if not isinstance(text, str):
         raise InputError(f"{kind_of(text)} was given as a wording; allowed: a text. Write one.")
@@ -56,7 +56,7 @@ def add_wording(
 
 
 def _require_labels(store: Store, run: Run, text: str) -> None:
-    """Refuse what describes no labels of a run."""
+    """Refuse a text that does not describe labels of a run."""
     declared = run.task["task"]["labels"]
     labels = sorted({*declared, *(row.target for row in store.examples(run.data, "train"))})
     try:
@@ -85,7 +85,7 @@ def searching(number: int | None, db: str | Path) -> Run:
 
 
 def when(run: Run, db: str | Path) -> str:
-    """Say when a run takes in a wording that was just added."""
+    """Say when a run will take in a wording that was just added."""
     with Store(db) as store:
         if store.under_way(run.id):
             return "the search takes it in at its next decision"
@@ -94,14 +94,14 @@ def when(run: Run, db: str | Path) -> str:
 
 
 def begin(store: Store, run: int, space: Space) -> None:
-    """Write down what the ids of a run's space stand for, and which are kept for later wordings."""
+    """Store what the ids of a run's space stand for, and which are reserved for later wordings."""
     worded = [d for d in space.dimensions if d.texts or d.slots]
     known = [Wording(d.name, str(c), d.texts[str(c)], "space") for d in worded for c in d.choices if c in d.texts]
     slots.begin(store, run, known, [(d.name, id_) for d in worded for id_ in d.slots])
 
 
 def kept_out(store: Store, run: int) -> str:
-    """Say which late wordings have not entered a run; nothing if all have."""
+    """Return a note on late wordings that never entered a run; empty if all have."""
     waiting = [f"{w.dimension} = {w.id}" for w in slots.wordings(store, run, late=True) if w.step is None]
     return f"never tried, since no calls could be spared for them: {', '.join(waiting)}" if waiting else ""
 
@@ -115,22 +115,22 @@ def entered(store: Store, run: int, space: Space) -> Space:
 
 
 def of_training_rows(store: Store, run: int, space: Space, params: Mapping[str, Value]) -> bool:
-    """Whether all training rows are behind a prompt: it says what they show, or has words of a model that read them."""
+    """Whether a prompt draws on all training rows, in its parts or in a wording by a model that has read them."""
     proposed = {(w.dimension, w.id) for w in slots.wordings(store, run, late=True) if w.origin == "model"}
     return entered(store, run, space).uses_training_rows(params) or not proposed.isdisjoint(params.items())
 
 
 class Arrivals:
-    """What a search is told of late wordings: step -> those that enter then.
+    """Tells a search which late wordings enter at a step.
 
     Parameters
     ----------
     store, run
-        Where they are read, and written when they enter.
+        Where they are read, and stored when they enter.
     replay
-        The trials of an interrupted search. While its steps are gone through again only those enter that did.
+        The trials of an interrupted search. While its steps are replayed, only those wordings enter that entered then.
     tell
-        Told of each wording that enters for the first time.
+        Called with each wording that enters for the first time.
     """
 
     def __init__(self, store: Store, run: int, replay: Sequence[Trial], tell: Callable[[Wording], None]) -> None:
@@ -138,7 +138,7 @@ class Arrivals:
         self.replayed = max((outcome.step for trial in replay for outcome in trial.outcomes), default=-1)
 
     def __call__(self, step: int) -> list[Wording]:
-        """Say which wordings enter at a step."""
+        """Return the wordings that enter at a step."""
         late = slots.wordings(self._store, self._run, late=True)
         waiting = step > self.replayed
         arrived = [replace(w, step=step) for w in late if w.step == step or (w.step is None and waiting)]

@@ -1,7 +1,7 @@
-"""Worked demos: training rows that a model has reasoned about and answered rightly, with what it thought.
+"""Worked demos: training rows that a model has reasoned about and answered correctly, with its reasoning.
 
-As STaR gathers them (Zelikman et al. 2022), without its second try at the wrong ones; the model is the task's own, or a
-teacher. Sees training rows alone.
+Gathered as in STaR (Zelikman et al. 2022), without its second attempt at wrong ones; the model is the task's own, or a
+teacher. Uses training rows only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LEFT_OUT = {Kind.WRONG: "wrong", Kind.UNPARSED: "unreadable", Kind.ERROR: "refus
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What is asked: the seed prompt's wording, thinking first, on some training rows."""
+    """What is asked: the seed prompt, with reasoning first, on some training rows."""
 
     prompt: Prompt
     rows: tuple[Example, ...]
@@ -31,7 +31,7 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Worked:
-    """Rows that came out right, with what was thought of them, and in words what became of all."""
+    """The rows that came out right, with their reasoning, and a summary in words."""
 
     rows: tuple[Example, ...]
     said: str
@@ -43,13 +43,13 @@ def lesson(space: Space, count: int, seed: int, room: int | None = None) -> Less
     Parameters
     ----------
     space
-        Whose training rows and seed prompt they are.
+        Provides the training rows and the seed prompt.
     count
-        How many rows to answer, of each label its share.
+        How many rows to answer, each label in proportion.
     seed
-        Of their draw.
+        Draws the rows.
     room
-        Tokens of an answer with its thoughts, where that is known; else as the rows need.
+        Maximum tokens of an answer with its reasoning; None leaves it to the prompt.
     """
     rows = in_turn([row for row in space.facts.train if row.targets], seed)[:count]
     prompt = thinking(space.build(space.seed()))
@@ -67,9 +67,9 @@ def work(asked: Lesson, evaluate: Evaluator, refuse: Callable[[str], str], *, be
     evaluate
         Buys the answers and scores them.
     refuse
-        Why a thought may not be shown; nothing if it may.
+        Returns why a thought may not be shown; empty if it may.
     begun
-        Whether a search has begun with them: it goes on with what was bought before it, and nothing is bought.
+        Whether a search has begun with these demos: then only answers from before are used, and nothing is bought.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def work(asked: Lesson, evaluate: Evaluator, refuse: Callable[[str], str], *, be
 
 
 def _answered(asked: Lesson, evaluate: Evaluator, *, begun: bool) -> tuple[Sequence[Example], list[Answered], str]:
-    """Answer the rows, or those that were answered before; and say what a teacher could not be asked for."""
+    """Answer the rows, or those that were answered before; return also why a teacher could not answer the others."""
     rows, lacking = asked.rows, ""
     if not begun:
         try:
@@ -109,13 +109,13 @@ def _answered(asked: Lesson, evaluate: Evaluator, *, begun: bool) -> tuple[Seque
 
 
 def with_reasoning(rows: Sequence[Example], worked: Sequence[Example]) -> tuple[Example, ...]:
-    """Put the worked rows in the place of the same rows without reasoning."""
+    """Replace rows by their worked versions, which have reasoning."""
     by_id = {row.id: row for row in worked}
     return tuple(by_id.get(row.id, row) for row in rows)
 
 
 def thinking(prompt: Prompt) -> Prompt:
-    """Let a prompt think first, in a layout whose thoughts can be told from the answer, and without examples."""
+    """Make a prompt reason first, without demos and in a layout that separates reasoning from the answer."""
     room = prompt.settings.max_tokens + (0 if prompt.reasoning else REASONING_TOKENS)
     settings = replace(prompt.settings, temperature=0.0, max_tokens=room, logprobs=False)
     bare = replace(prompt, template="plain", answer_format="bare", reasoning=True, settings=settings)
