@@ -1,7 +1,7 @@
-"""results.db: runs, trials and history. With the rooms that it stands on, and `slots`, all the SQL.
+"""results.db: runs, trials and history. All SQL on it is here and in `database/`.
 
-One SQLite file in WAL mode. What its tables hold is said beside each column in `migrations/`. Knows nothing of
-how a run is made: records come in, records go out. Reading loads no package beyond the standard library.
+One SQLite file in WAL mode. `migrations/` comments each column of its tables. Knows nothing of how a run is made:
+records come in, records go out. Reading loads no package beyond the standard library.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from search_spaces.prompt import Example, Prompt, digest
 
 
 class Store(Rulings):
-    """A results.db: what `Rulings` keeps, and runs, trials and history."""
+    """A results.db: what `Rulings` stores, and runs, trials and history."""
 
     # --- runs ---------------------------------------------------------------------------------------------
 
     def start_run(self, run: Run, config: str) -> int:
-        """Write a new run down and return its id; `config` is a digest of all that decides its course."""
+        """Store a new run and return its id; `config` is a digest of everything that determines its course."""
         row = {"name": run.name, "config": config, "task": compact(run.task), "model": run.model}
         row |= {"metric": run.metric, "data": run.data, "status": "running", "started": now(), "owner": self.owner}
         with self.together():
@@ -45,7 +45,7 @@ class Store(Rulings):
 
     @reads
     def unfinished_run(self, config: str) -> int | None:
-        """Find the latest run of the same configuration that was not finished.
+        """Return the latest run of the same configuration if it was not finished, else None.
 
         Raises
         ------
@@ -70,7 +70,7 @@ class Store(Rulings):
         return row["status"] == "running" and alive(row["owner"])
 
     def update_run(self, run: int, **values: object) -> None:
-        """Change columns of a run; `status` other than "running" also writes the time."""
+        """Change columns of a run; `status` other than "running" also stores the time."""
         if values.get("status") == "running":
             values["owner"] = self.owner
         elif "status" in values:
@@ -83,7 +83,7 @@ class Store(Rulings):
         return float(self.rows("SELECT worked FROM runs WHERE id = ?", run)[0][0])
 
     def add_examples(self, data: str, dataset: Dataset) -> None:
-        """Write the rows down under the digest of the data, once; slices, which it does not cover, as they come."""
+        """Store the rows once, under the digest of the data; slices, which the digest does not cover, are updated."""
         if self.rows("SELECT 1 FROM examples WHERE data = ? LIMIT 1", data):
             self._add_slices(data, dataset)
             return
@@ -107,7 +107,7 @@ class Store(Rulings):
             )
 
     def _add_slices(self, data: str, dataset: Dataset) -> None:
-        """Write down what a later run reports the same rows by; what earlier ones named besides stays."""
+        """Add the slices by which a later run reports the same rows; those that earlier runs named remain."""
         known = {row["id"]: row["slices"] for row in self.rows("SELECT id, slices FROM examples WHERE data = ?", data)}
         merged = {id_: compact(json.loads(known[id_]) | new) for id_, new in dataset.slices.items() if id_ in known}
         changed = [(text, data, id_) for id_, text in merged.items() if text != known[id_]]
@@ -143,10 +143,10 @@ class Store(Rulings):
     # --- trials -------------------------------------------------------------------------------------------
 
     def save_trial(self, run: int, trial: Trial, text: str) -> None:
-        """Write a trial with its outcomes down; `text` is the prompt as a person reads it.
+        """Store a trial with its outcomes; `text` is the prompt as readable text.
 
-        One that is kept with more outcomes, or with later ones, stays: a resumed search comes to them again, and may be
-        interrupted before.
+        If it is stored already with more outcomes, or later ones, that stays: a resumed search replays its steps, and
+        may be interrupted before it has caught up.
         """
         sums = "SELECT COUNT(*), COALESCE(SUM(step), 0) FROM outcomes WHERE run = ? AND trial = ?"
         if (len(trial.outcomes), sum(o.step for o in trial.outcomes)) < tuple(self.rows(sums, run, trial.number)[0]):
@@ -213,7 +213,7 @@ class Store(Rulings):
         ]
 
     def trial(self, run: Run, number: int | str | None = None) -> Trial:
-        """Read one trial without its outcomes: the winner, or the best so far of a run without one, if none is named.
+        """Read one trial without its outcomes: by default the winner, or the best so far of a run without one.
 
         Raises
         ------
@@ -246,19 +246,19 @@ class Store(Rulings):
 
     @reads
     def asked(self, run: int) -> list[tuple[int, int]]:
-        """Read which trials the search put how many dev rows to, in the order of its decisions."""
+        """Read how many dev rows the search asked of which trials, in the order of its decisions."""
         sql = "SELECT trial, COUNT(*) FROM outcomes WHERE run = ? GROUP BY step, trial ORDER BY step, trial"
         return [tuple(row) for row in self.rows(sql, run)]
 
     @reads
     def prompt_text(self, run: int, trial: int) -> str:
-        """Read a trial's prompt as a person reads it."""
+        """Read a trial's prompt as readable text."""
         sql = "SELECT text FROM prompts p JOIN prompt_trials t ON t.prompt = p.digest WHERE run = ? AND number = ?"
         return str(self.rows(sql, run, trial)[0]["text"])
 
     @reads
     def trial_costs(self, run: int) -> dict[int, tuple[int, float | None]]:
-        """Read the calls and the cost of each trial that made calls; None where the model's price is not known."""
+        """Read the calls and the cost of each trial that made calls; the cost is None if the price is not known."""
         told = "CASE WHEN r.cost IS NULL AND c.cost = 0 AND r.model <> 'embedded' THEN NULL ELSE c.cost END AS cost"
         rows = self.rows(
             f"SELECT c.trial, c.calls, {told} FROM cost_per_trial c JOIN runs r ON r.id = c.run WHERE c.run = ?",  # noqa: S608 - constants
@@ -269,7 +269,7 @@ class Store(Rulings):
     # --- which ingredient paid ----------------------------------------------------------------------------
 
     def save_worth(self, run: int, found: Sequence[Importance] | Sequence[Ablation]) -> None:
-        """Write down what each dimension is worth."""
+        """Store what each dimension is worth."""
         with self.together():
             for record in found:
                 table = "importances" if isinstance(record, Importance) else "ablations"
@@ -297,7 +297,7 @@ class Store(Rulings):
         return [Run(**{**dict(row), "task": json.loads(row["task"])}) for row in self.rows(sql)]
 
     def run(self, run: int | str | None = None, *, won: bool = False) -> Run:
-        """Read one run: the latest, if none is named; with `won` rather the latest that has a winner."""
+        """Read one run: by default the latest, with `won` preferably the latest that has a winner."""
         runs = self.runs()
         if won and run is None:
             runs.sort(key=lambda candidate: candidate.winner is None)
@@ -318,22 +318,22 @@ _ADD_UP = """UPDATE prompt_trials AS t SET (calls, cost, prompt_tokens, completi
 
 
 def _plain(number: int | str) -> int | str:
-    """A number that came as a text, as from a file or a page; any other text is the number of nothing."""
+    """Convert a number that came as text, from a file or a page; other text stays, and is the number of no record."""
     return int(number) if isinstance(number, str) and number.isdecimal() else number
 
 
 @lru_cache(maxsize=1024)
 def _digest(prompt: Prompt) -> str:
-    """A prompt's digest: a trial is written down after each of its blocks, and a pool of demos may be long."""
+    """Return a prompt's digest, cached: a trial is stored after each of its blocks, and a pool of demos may be long."""
     return prompt.digest
 
 
 @lru_cache(maxsize=8)
 def _pool(text: str) -> tuple[Example, ...]:
-    """A pool of demos, which most trials of a run may share."""
+    """Return a pool of demos, cached because most trials of a run may share it."""
     return tuple(map(Example.from_dict, json.loads(text)))
 
 
 def _searched(outcome: Outcome) -> tuple[int, str]:
-    """What a search has to know of an outcome when it is resumed: step and error."""
+    """Return what a resumed search needs of an outcome: step and error."""
     return outcome.step, outcome.text if outcome.kind is Kind.ERROR else ""

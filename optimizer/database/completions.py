@@ -1,8 +1,7 @@
-"""results.db: opening it, writing all or nothing, and the ledger's own tables.
+"""results.db: opens it, writes all or nothing, and has the ledger's own tables.
 
 `completions` holds what was bought, `failures` the attempts that gave no answer, `calls_in_flight` what was sent and
-not answered yet. `store` adds everything else. With `opening` and `slots` all the SQL. Knows nothing of how a call is
-made.
+not answered yet. `store` adds everything else. Knows nothing of how a call is made.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ S = TypeVar("S", bound="Purchases")
 
 
 def located(db: object) -> Path:
-    """Turn what was given as a results.db into its path; ~ is the home folder.
+    """Return the path of what was given as a results.db; ~ is the home folder.
 
     Raises
     ------
     StoreError
-        If it is no path, or the name of a database that would be gone with the process.
+        If it is not a path, or names a database in memory, which would be gone with the process.
     """
     fix = "Name a file with --db (db=), such as results.db."
     try:
@@ -54,7 +53,7 @@ def located(db: object) -> Path:
 
 
 def reads(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
-    """Let a method that reads what a damaged file holds say so, and show no traceback."""
+    """Let a method that reads the file report damage as a StoreError."""
 
     @wraps(method)
     def read(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -77,7 +76,7 @@ class Purchases:
     Parameters
     ----------
     path
-        The file, by what `located` takes; it is made, readable by its owner alone, if `create`.
+        The file, as `located` accepts it; with `create` it is made, readable by its owner only.
     create
         Whether a missing file is made; otherwise it is an error.
     paid
@@ -86,14 +85,14 @@ class Purchases:
     Raises
     ------
     StoreError
-        If that is no path, or the file is missing, not ours, newer than this program, damaged or cannot be opened.
+        If it is not a path, or the file is missing, not ours, newer than this program, damaged or cannot be opened.
     """
 
     def __init__(self, path: str | Path, *, create: bool = False, paid: bool = False) -> None:
         self.path = located(path)
         self.conn = connect(self.path, create=create, paid=paid)
         self._file = _identity(self.path)
-        self.owner = begin()  # of the runs that are worked on through it
+        self.owner = begin()  # of the runs that are worked on through this object
 
     def __enter__(self) -> Self:
         return self
@@ -102,26 +101,26 @@ class Purchases:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and its part in this process's runs."""
         self.conn.close()
         end(self.owner)
 
     @cached_property
     def db(self) -> sqlite_utils.Database:
-        """The writing side."""
+        """The file as sqlite-utils writes to it."""
         import sqlite_utils
 
         return sqlite_utils.Database(self.conn)
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Write all or nothing."""
+        """Write all or nothing, in one transaction."""
         if self.conn.in_transaction:
             with self.db.atomic():
                 yield
         else:
             try:
-                # Immediate: a lock that is asked for after a first read is refused at once where others write too.
+                # Immediate: a write lock that is requested after a read fails at once if others write, too.
                 self.conn.execute("BEGIN IMMEDIATE")
                 with self.conn:
                     yield
@@ -135,12 +134,12 @@ class Purchases:
 
     @reads
     def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
-        """Ask a question in SQL."""
+        """Run a query."""
         return self.conn.execute(sql, values).fetchall()
 
     @reads
     def find_completions(self, keys: Sequence[str]) -> dict[str, Completion]:
-        """Look up which of these completions were bought already.
+        """Return those of these completions that were bought before.
 
         Raises
         ------
@@ -151,7 +150,7 @@ class Purchases:
         return {unpacked(row["key"]): completion(row) for row in self._many(sql, keys)}
 
     def _many(self, sql: str, keys: Sequence[str]) -> list[sqlite3.Row]:
-        """Ask a question about many keys, that have their place at %s."""
+        """Run a query over many keys, which take the place of %s."""
         found: list[sqlite3.Row] = []
         for start in range(0, len(keys), 500):  # SQLite's oldest limit on `?` is 999
             part = [packed(key) for key in keys[start : start + 500]]
@@ -159,16 +158,16 @@ class Purchases:
         return found
 
     def claim(self, run: int, model: str, calls: Mapping[str, Spent]) -> set[str]:
-        """Write down that calls go out, each with the most that it can cost; they are on disk when this returns.
+        """Record calls before they are sent, each with its highest possible cost; they are on disk when this returns.
 
-        Returns the keys of those that must not go out: another process has sent or bought them meanwhile.
+        Returns the keys of those that must not be sent: another process has sent or bought them meanwhile.
 
         Raises
         ------
         StoreError
-            If they cannot be written down, so that nothing is paid for that would be lost.
+            If they cannot be recorded. Nothing may be sent then, because what it costs could be lost.
         """
-        if _identity(self.path) != self._file:  # SQLite would go on writing into a file that has no name any more
+        if _identity(self.path) != self._file:  # SQLite would go on writing to the deleted file
             raise StoreError(f"{self.path}: is gone or was replaced. Put it back, or start anew with the same command.")
         mine = self.owner
         with self.together():
@@ -185,13 +184,13 @@ class Purchases:
         return busy
 
     def release(self, keys: Iterable[str]) -> None:
-        """Write down that calls are over."""
+        """Record that calls are over."""
         if over := [(key,) for key in keys]:
             with self.together():
                 self.conn.executemany("DELETE FROM calls_in_flight WHERE key = ?", over)
 
     def add_completions(self, run: int, model: str, completions: Mapping[str, Completion]) -> None:
-        """Write completions down, and that their calls are over; they are on disk when this returns."""
+        """Store completions, and that their calls are over; they are on disk when this returns."""
         bought = int(time.time())
         origins = {key: (model, c.version, c.fingerprint) for key, c in completions.items()}
         rows = [(run, bought, *_stored(key, c), *origins[key]) for key, c in completions.items()]
@@ -203,9 +202,9 @@ class Purchases:
             self.release(completions)
 
     def add_failures(self, run: int, model: str, failures: Sequence[tuple[str, Failure, Spent]]) -> None:
-        """Write attempts down that gave no answer, each with the most that it can have cost.
+        """Store attempts that gave no answer, each with the highest cost that it can have had.
 
-        What they were charged, or may have been, is spent; why they failed can be read.
+        What was charged, or may have been, counts as spent; the reason of the failure is kept.
         """
         made = now()
         rows = [
@@ -218,10 +217,10 @@ class Purchases:
             self._insert("failures", rows)
 
     def bury(self) -> None:
-        """Take calls whose process has ended before they were answered as paid for: nobody will ever know."""
+        """Count calls as paid whose process ended before they were answered: nobody can know whether they were."""
         if not self.rows("SELECT 1 FROM calls_in_flight LIMIT 1"):
             return
-        with self.together():  # read in here too, so that of two processes one alone takes them
+        with self.together():  # read again in the transaction, so that only one of two processes counts them
             rows = [row for row in self.rows("SELECT * FROM calls_in_flight") if not alive(row["owner"])]
             for row in rows:
                 call = Spent(1, row["cost"], row["tokens"])
@@ -239,7 +238,7 @@ class Purchases:
         return total + Spent(*self.rows(jobs, run)[0])
 
     def spent_by_model(self, run: int) -> dict[str, Spent]:
-        """Read what a run has spent on each model, and on a model in another role than answering."""
+        """Read what a run has spent on each model; a model in another role than answering counts separately."""
         found: dict[str, Spent] = {}
         for table, tokens in (
             ("completions JOIN origins o ON o.id = origin", "prompt_tokens + completion_tokens"),
@@ -255,25 +254,25 @@ class Purchases:
         return int(self.rows("SELECT COUNT(*) FROM completions WHERE run = ?", run)[0][0])
 
     def possibly_paid(self, run: int) -> Spent:
-        """Read how many attempts of a run nobody knows to have been paid, and the most that they can have cost."""
+        """Read how many attempts of a run were paid or not, nobody knows, and the most that they can have cost."""
         sums = "COUNT(*), COALESCE(SUM(cost), 0), COALESCE(SUM(tokens), 0)"
         return Spent(*self.rows(f"SELECT {sums} FROM failures WHERE run = ? AND possibly_paid", run)[0])  # noqa: S608
 
     def versions(self, run: int, model: str) -> list[str]:
-        """List what the provider called a model that a run has asked, in the order of their coming."""
+        """List the versions that the provider reported for a model that a run has called, in order of appearance."""
         sql = f"SELECT {_ORIGIN} WHERE run = ? AND o.model = ? AND version <> '' GROUP BY version ORDER BY MIN(c.id)"
         return [row["version"] for row in self.rows(sql, run, model)]
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Tell a file from another of the same name; None if there is none."""
+    """Return what tells a file from a later one of the same name; None if there is no file."""
     with suppress(OSError):
         found = path.stat()
         return found.st_dev, found.st_ino
     return None
 
 
-# What an answer says and cost: the fields of a Completion that have columns, beside log-probabilities.
+# The fields of a Completion that have columns, without the log-probabilities.
 _FIELDS = (
     *("text", "prompt_tokens", "completion_tokens", "cost", "seconds", "finish_reason"),
     *("cached_tokens", "reasoning_tokens", "version", "fingerprint"),
@@ -286,7 +285,7 @@ _ADD = """INSERT OR IGNORE INTO completions (run, bought, key, text, prompt_toke
 
 
 def _stored(key: str, c: Completion) -> tuple[object, ...]:
-    """The values of `_ADD` from the key to the checksum."""
+    """Return the values of `_ADD` from the key to the checksum."""
     values = (
         *(c.text, c.prompt_tokens, c.completion_tokens, float(c.cost), float(c.seconds), c.finish_reason),
         *(c.cached_tokens, c.reasoning_tokens),
@@ -296,7 +295,7 @@ def _stored(key: str, c: Completion) -> tuple[object, ...]:
 
 
 def completion(row: sqlite3.Row) -> Completion:
-    """Read a completion with its origin; a damaged one raises ValueError."""
+    """Read a completion with its origin; raise ValueError if it is damaged."""
     values = tuple(row[name] for name in _FIELDS)
     key = unpacked(row["key"])
     if checksum(key, *values, row["logprobs"]) != row["checksum"]:
@@ -316,5 +315,5 @@ def compact(value: object) -> str:
 
 
 def now() -> str:
-    """Say what time it is: UTC in ISO 8601."""
+    """Return the current time: UTC in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

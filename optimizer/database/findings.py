@@ -1,4 +1,4 @@
-"""results.db: what a verdict found beside the scores.
+"""results.db: what a verdict found besides the scores.
 
 `verdicts` adds these. Knows nothing of how anything was found.
 """
@@ -39,10 +39,10 @@ TABLES: dict[str, tuple[str, type[Any], str]] = {
 
 
 class Keeping(Purchases):
-    """A results.db: what `Purchases` keeps, and findings."""
+    """A results.db: what `Purchases` stores, and findings."""
 
     def save_findings(self, run: int, found: Findings) -> None:
-        """Write down what was found beside a verdict's scores; its contenders stand there already."""
+        """Store what was found besides a verdict's scores; the verdict's contenders must be stored already."""
         with self.together():
             if found.cascade:
                 self._save_cascade(run, found.cascade)
@@ -56,9 +56,9 @@ class Keeping(Purchases):
 
     @reads
     def findings(self, run: int) -> Findings | None:
-        """Read what was found beside a verdict's scores; None of a run of an earlier version."""
+        """Read what was found besides a verdict's scores; None for a run of an earlier version."""
         found = {name: self._findings(run, *where) for name, where in TABLES.items()}
-        if not found["elsewhere"]:  # every verdict has looked at its dev rows
+        if not found["elsewhere"]:  # every verdict of this version has at least the dev rows there
             return None
         return Findings(self._cascade(run), **found)
 

@@ -1,6 +1,6 @@
-"""Finished trials, copied into Optuna's own tables of the same results.db, so that Optuna's tools read them.
+"""Finished trials, copied into Optuna's own tables of the same results.db, so that Optuna's tools can read them.
 
-Written after the search, never read by it. `optuna.load_study` and optuna-dashboard open the file as any other; the
+Written after the search, never read by it. `optuna.load_study` and optuna-dashboard open the file like any other; the
 latter shows a prompt as the note of its trial.
 """
 
@@ -22,7 +22,7 @@ from optimizer.records import State, Trial
 from optimizer.reports.markdown import fenced
 from search_spaces.space import Space
 
-NOTE_PART = 2045  # characters: optuna-dashboard splits notes so, for databases whose texts are short
+NOTE_PART = 2045  # characters: optuna-dashboard splits notes like this, for databases with short text columns
 
 
 def study_name(task: str, run: int) -> str:
@@ -33,10 +33,9 @@ def study_name(task: str, run: int) -> str:
 def mirror(
     path: Path, name: str, space: Space, trials: Sequence[Trial], *, text: Callable[[Trial], str] | None = None
 ) -> int:
-    """Add the finished trials that the study does not hold yet; return how many were added: all or none.
+    """Add the finished trials that the study does not hold yet, all or none; return how many were added.
 
-    Of those that it holds, what is said beside their values is brought up to date: a search that was stopped and goes
-    on comes to know more of them.
+    For those that it holds, the user attributes are updated: a search that is resumed learns more about them.
 
     Parameters
     ----------
@@ -49,12 +48,12 @@ def mirror(
     trials
         Those of the run so far.
     text
-        Gives a prompt as a person reads it. It becomes a note of those trials that were scored in full.
+        Returns a prompt as readable text. It becomes the note of a trial that was scored in full.
 
     Notes
     -----
-    Optuna's own way to add a trial asks a dozen questions of each parameter, 20 ms a trial; its tables' classes, which
-    are not public, take all trials in as much time.
+    Optuna's own way to add a trial makes a dozen queries per parameter, 20 ms a trial. Its table classes, which are not
+    public, add all trials in that time.
     """
     storage = RDBStorage(f"sqlite:///{path.resolve()}", engine_kwargs={"connect_args": {"timeout": 30}})
     try:
@@ -85,7 +84,7 @@ def mirror(
 
 
 def _row(trial: FrozenTrial, study: int, number: int) -> Any:  # noqa: ANN401 - its attributes are made by SQLAlchemy
-    """Write a trial as the storage does, with what belongs to it."""
+    """Write a trial as the storage does, with the rows that belong to it."""
     row: Any = models.TrialModel(study_id=study, number=number, state=trial.state)
     row.datetime_start, row.datetime_complete = trial.datetime_start, trial.datetime_complete
     row.params = [
@@ -111,9 +110,9 @@ def _row(trial: FrozenTrial, study: int, number: int) -> Any:  # noqa: ANN401 - 
 
 
 def note(trial: int, prompt: str) -> dict[str, str | int]:
-    """Write a prompt as a note of the trial with this id in Optuna's tables: attributes of the study.
+    """Return a prompt as the note of the trial with this id in Optuna's tables: attributes of the study.
 
-    As `save_note` of optuna-dashboard 0.21 does, which needs a live trial.
+    Like `save_note` of optuna-dashboard 0.21, which needs a live trial.
     """
     body = "\n".join(fenced(prompt))
     parts = [body[start : start + NOTE_PART] for start in range(0, len(body), NOTE_PART)]

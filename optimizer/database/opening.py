@@ -1,7 +1,7 @@
-"""Opening a results.db: whose file it is, whether its schema is known, and how it is locked.
+"""Opens a results.db: checks whose file it is and that its schema is known, upgrades it, and sets its locking.
 
-What is not ours, newer than this program or damaged is refused and left as it is; of a file with an older schema a copy
-is made before it is changed. With `store` the only room that speaks SQL.
+A file that is not ours, newer than this program or damaged is refused and left as it is; a file with an older schema is
+copied before it is changed.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from optimizer.database.sqlite_files import page_size
 from optimizer.errors import StoreError, Upgraded
 
 APPLICATION_ID = 1885892212  # "phnt": tells our file from any other SQLite file
-FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}  # how a full disk shows
+FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}  # SQLite's errors on a full disk
 BUSY_SECONDS = 30  # other processes may hold the file for a bulk insert
-CHECKING = threading.Lock()  # a file is made and closed before another thread locks it: see database_files
+CHECKING = threading.Lock()  # held until a file is made and closed, before a thread locks it: see sqlite_files
 
 
 def connect(path: Path, *, create: bool, paid: bool) -> sqlite3.Connection:
-    """Open a results.db: to write, made if it is missing, if `create`; else to read.
+    """Open a results.db: with `create` for writing, and made if it is missing; otherwise for reading.
 
     Parameters
     ----------
     path
-        The file; what is made is readable by its owner alone.
+        The file; a new one is readable by its owner only.
     create
-        Whether it is opened to be written; otherwise a missing file is an error.
+        Whether to open it for writing; otherwise a missing file is an error.
     paid
         Whether completions cost money: then each is on disk before it is used, also after a power cut.
 
@@ -49,7 +49,7 @@ def connect(path: Path, *, create: bool, paid: bool) -> sqlite3.Connection:
     try:
         conn = sqlite3.connect(path.absolute(), timeout=BUSY_SECONDS) if create else _reader(path)
         conn.row_factory = sqlite3.Row
-        conn.execute("PRAGMA trusted_schema = OFF")  # what a stranger's views and triggers call is harmless
+        conn.execute("PRAGMA trusted_schema = OFF")  # a stranger's views and triggers call only what is harmless
         conn.create_function("packed", 1, packed, deterministic=True)
         conn.create_function("checksum", -1, checksum, deterministic=True)
         try:
@@ -72,7 +72,7 @@ def connect(path: Path, *, create: bool, paid: bool) -> sqlite3.Connection:
 
 
 def unwritable(path: str | Path, error: Exception) -> StoreError:
-    """Say that nothing more can be written, and what to do."""
+    """Return the error that nothing more can be written, with what to do."""
     return StoreError(
         f"{path}: cannot be written ({brief(error)}). What was written is safe. Free the disk, or wait for the program "
         "that holds the file; then give the same command again: it resumes. If the file is damaged, restore a copy, or "
@@ -81,7 +81,7 @@ def unwritable(path: str | Path, error: Exception) -> StoreError:
 
 
 def look(path: Path) -> sqlite3.Connection:
-    """Open a file that `connect` has found to be ours and up to date, to read and nothing else."""
+    """Open a file, which `connect` has found to be ours and up to date, for reading only."""
     writable = os.access(path.parent, os.W_OK) and os.access(path, os.W_OK)
     how = "mode=ro" if writable else "immutable=1"  # see _reader
     conn = sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=BUSY_SECONDS)
@@ -92,7 +92,7 @@ def look(path: Path) -> sqlite3.Connection:
 
 
 def examine(path: Path) -> list[tuple[int, str]]:
-    """Check that a results.db is whole and can be written, and list who holds it: the (run, owner) of runs under way.
+    """Check that a results.db is intact and can be written, and return the (run, owner) of runs under way.
 
     Raises
     ------
@@ -120,12 +120,12 @@ def examine(path: Path) -> list[tuple[int, str]]:
 
 
 def brief(error: Exception) -> str:
-    """One short line of what SQLite or a parser says: it may quote a whole table."""
+    """Shorten a message of SQLite or a parser to one line: it may quote a whole table."""
     return shorten(str(error), 120, placeholder=" …") or type(error).__name__
 
 
 def packed(key: str) -> bytes | str:
-    """Halve a digest in hexadecimal digits; what is none stays as it is."""
+    """Convert a digest of 32 hexadecimal digits to bytes; anything else stays as it is."""
     try:
         return bytes.fromhex(key) if len(key) == 32 else key
     except ValueError:
@@ -133,12 +133,12 @@ def packed(key: str) -> bytes | str:
 
 
 def checksum(*values: object) -> int:
-    """CRC-32 of values, whatever the release of Python: texts, numbers and None."""
+    """Return the CRC-32 of texts, numbers and None, the same in every release of Python."""
     return zlib.crc32(ascii(values).encode())
 
 
 def _reader(path: Path) -> sqlite3.Connection:
-    """Open a file to look at; in a folder that cannot be written to, where SQLite can lay no lock, as it stands."""
+    """Open a file for reading, as immutable if the folder is not writable and SQLite cannot place a lock there."""
     if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK):
         return sqlite3.connect(path.absolute(), timeout=BUSY_SECONDS)  # "file:…" would be read as an address
     return sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True)
@@ -146,7 +146,7 @@ def _reader(path: Path) -> sqlite3.Connection:
 
 def _adopt(conn: sqlite3.Connection, path: Path) -> None:
     """Bring the schema up to date, or refuse the file."""
-    # The tables first: another process may be making the same file, and says whose it is with its tables.
+    # Count tables first: a process that is creating the file sets the application id together with its tables.
     tables = conn.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
     owner = _pragma(conn, "application_id")
     version = _pragma(conn, "user_version")
@@ -179,8 +179,8 @@ def _adopt(conn: sqlite3.Connection, path: Path) -> None:
 
 
 def _back_up(conn: sqlite3.Connection, path: Path, version: int) -> Path | None:
-    """Copy a file that holds runs beside itself before its schema is changed; no other file is ever replaced."""
-    # None of this version: another process is making the file, and has come as far.
+    """Copy a file that holds runs, beside itself, before its schema is changed; never overwrite another file."""
+    # No rows if the version has changed: another process is creating the file, and has applied migrations.
     sql = "SELECT id, status, owner FROM runs, pragma_user_version WHERE user_version = ?"
     runs = conn.execute(sql, [version]).fetchall()
     if not runs:
@@ -210,7 +210,7 @@ def _back_up(conn: sqlite3.Connection, path: Path, version: int) -> Path | None:
 
 
 def _use_wal(conn: sqlite3.Connection) -> None:
-    """Let others read while one writes; SQLite does not wait here for one that is writing, so we do."""
+    """Let others read while one writes. SQLite does not wait for another writer here, so we do."""
     until = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -228,7 +228,7 @@ def _pragma(conn: sqlite3.Connection, name: str) -> int:
 
 
 def _check(path: Path, *, create: bool) -> None:
-    """Refuse what is no SQLite file before anything is opened, so that it stays untouched."""
+    """Refuse a file that is not SQLite before anything opens it, so that it stays untouched."""
     try:
         if path.is_file():
             size, page = path.stat().st_size, page_size(path)
@@ -256,7 +256,7 @@ def _check(path: Path, *, create: bool) -> None:
 
 
 def _cut_off(path: Path, size: int, page: int) -> bool:
-    """Whether a part of a file is missing that SQLite takes for zeros, or for a file that was never begun."""
+    """Whether a file lacks a part that SQLite would take for zeros, or looks new although it is not."""
     log = path.with_name(f"{path.name}-wal")
     logged = log.exists() and log.stat().st_size > 0
     if not size or logged:  # on a full disk a page may be cut off while it is copied from the log, where it still is

@@ -1,4 +1,4 @@
-"""results.db: how outcomes stand in it, each beside the completion that it was read from, and their checksums.
+"""results.db: how outcomes are stored, each beside the completion that it was read from, and their checksums.
 
 Knows nothing of whose outcomes they are.
 """
@@ -13,20 +13,20 @@ from optimizer.database.completions import completion, unpacked
 from optimizer.database.opening import checksum
 from optimizer.records import Kind, Outcome
 
-# An outcome's price and text stand with its completion.
+# An outcome's price and text are stored with its completion.
 ANSWERED = "c.*, o.version, o.fingerprint"
 BOUGHT = "LEFT JOIN completions c ON c.id = a.completion LEFT JOIN origins o ON o.id = c.origin"
 
 
 def outcome_row(outcome: Outcome, known: Mapping[str, tuple[int, str]]) -> tuple[object, ...]:
-    """Example, kind, score, answer and completion; an answer that is the whole text is not written again."""
+    """Return example, kind, score, answer and completion; an answer that is the whole text is not stored again."""
     number, text = known.get(outcome.completion_key, (None, None))
     whole = outcome.answer == text and outcome.kind in _READ
     return (outcome.example_id, outcome.kind.value, outcome.score, None if whole else outcome.answer, number)
 
 
 def outcomes_checksum(outcomes: Sequence[Outcome], known: Collection[str]) -> int:
-    """Sum up what was measured, in the order in which it is read."""
+    """Return the checksum of what was measured, in the order in which it is read."""
     return checksum(
         *(
             (
@@ -52,11 +52,11 @@ def check(whose: str, found: Sequence[Outcome], wanted: Sequence[sqlite3.Row]) -
         raise ValueError(f"the outcomes of {whose} do not fit their checksum")
 
 
-_READ = (Kind.RIGHT, Kind.WRONG)  # kinds of which an answer could be read
+_READ = (Kind.RIGHT, Kind.WRONG)  # kinds with a readable answer
 
 
 def outcome(row: sqlite3.Row) -> Outcome:
-    """Read an outcome with its completion; a damaged one raises ValueError."""
+    """Read an outcome with its completion; raise ValueError if that is damaged."""
     found = Outcome(row["example"], Kind(row["kind"]), row["score"], row["answer"])
     if row["completion"] is None:
         return found

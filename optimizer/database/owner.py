@@ -12,24 +12,24 @@ _AT_WORK = set[str]()
 
 
 def me() -> str:
-    """Name this process: host, number, and when it started, since numbers are given out again."""
+    """Return the name of this process: host, process id and start time, because ids are used again."""
     return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
 
 
 def begin() -> str:
-    """Name a part of this process that will be at work until its `end`: threads must not take each other's runs."""
+    """Name a part of this process that is at work until its `end`, so that threads do not take each other's runs."""
     name = f"{me()}/{next(_NUMBERS)}"
     _AT_WORK.add(name)
     return name
 
 
 def end(name: str) -> None:
-    """Take in that a part of this process is at work no more."""
+    """Record that a part of this process is no longer at work."""
     _AT_WORK.discard(name)
 
 
 def alive(owner: str) -> bool:
-    """Whether an owner is still at work. Of another process only whether it runs is known, of our own also its part.
+    """Whether an owner is still at work: its process runs and, if that is this process, the part is at work as well.
 
     An owner on another host counts as gone: nothing can be known of it.
     """
@@ -57,9 +57,9 @@ def told(owner: str) -> str:
 
 
 def _started(process: int) -> str:
-    """When a process started, in clock ticks since the machine did; empty where the system does not tell."""
+    """Return when a process started, in clock ticks since boot; empty if the system does not say."""
     try:
-        # The name, in brackets, may hold blanks; the 20th field after it is the start (proc_pid_stat(5)).
+        # The name, in brackets, may contain spaces; the 20th field after it is the start (proc_pid_stat(5)).
         return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return ""

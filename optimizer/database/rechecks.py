@@ -1,4 +1,4 @@
-"""The table `rechecks` of a results.db: how a winner answered when it was asked again, time after time.
+"""The table `rechecks` of a results.db: how a winner answered when it was asked again later.
 
 Knows nothing of how it is asked.
 """
@@ -17,10 +17,10 @@ Origins = tuple[tuple[str, str], ...]  # (version, fingerprint): what the provid
 
 @dataclass(frozen=True, slots=True)
 class Recheck:
-    """A winner asked again on `rows` rows of a split, and what came of it on the `n` that have an answer of both times.
+    """A winner asked again on `rows` rows of a split, and the results for the `n` rows that were answered both times.
 
-    `changed` of them got another answer; `interval` is the 95 % interval of their share. `scores` are those then and
-    now, and `comparison` is now less then; None where the metric is a judge's or code of one's own.
+    `changed` of them got another answer; `interval` is the 95 % interval of that share. `scores` are (then, now), and
+    `comparison` is now minus then; both are None if the metric is a judge's or the user's own code.
     """
 
     id: int
@@ -39,9 +39,9 @@ class Recheck:
 
 
 def begin(store: Store, run: int, trial: int, split: str, rows: int) -> tuple[int, str]:
-    """Write down that a winner is asked again; return the id, and when that began.
+    """Record that a winner is asked again; return the id, and when that began.
 
-    One of the same run and as many rows that was stopped within the last day is gone on with.
+    An unfinished recheck of the same run and number of rows, from the last day, is continued.
     """
     with store.together():
         sql = """SELECT id, started FROM rechecks WHERE run = ? AND trial = ? AND split = ? AND rows = ?
@@ -56,7 +56,7 @@ def begin(store: Store, run: int, trial: int, split: str, rows: int) -> tuple[in
 
 
 def finish(store: Store, found: Recheck) -> None:
-    """Write down what came of it."""
+    """Store the results of a recheck."""
     scores, compared = found.scores or (None, None), found.comparison
     limits = (compared.difference, *compared.interval, compared.p_value) if compared else (None,) * 4
     origins = compact(found.origins_then), compact(found.origins)
@@ -69,7 +69,7 @@ def finish(store: Store, found: Recheck) -> None:
 
 
 def rechecks(store: Store, run: int) -> list[Recheck]:
-    """Read the rechecks of a run that came to their end, in order."""
+    """Read the finished rechecks of a run, in order."""
     found = []
     for row in store.rows("SELECT * FROM rechecks WHERE run = ? AND finished IS NOT NULL ORDER BY id", run):
         scores = compared = None

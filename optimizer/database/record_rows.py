@@ -1,6 +1,6 @@
-"""Records as rows of tables: a field stands in the column of its name, an interval in two, `low` and `high`.
+"""Records as rows of tables: a field is in the column of its name, an interval in two columns, `low` and `high`.
 
-`interval` is kept as `low` and `high`, `mean_interval` as `mean_low` and `mean_high`. Knows no table.
+`interval` is stored as `low` and `high`, `mean_interval` as `mean_low` and `mean_high`. Knows no table.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Record = TypeVar("Record", bound=Noun)
 
 
 def row_of(record: Noun, *, but: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Give a record as a row, without the fields that stand elsewhere."""
+    """Convert a record to a row, without the fields `but` that are stored elsewhere."""
     row: dict[str, Any] = {}
     for field in fields(record):
         if field.name not in but:
@@ -35,7 +35,7 @@ def row_of(record: Noun, *, but: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def record_of(kind: type[Record], row: Row, **elsewhere: object) -> Record:
-    """Read a record from a row; the fields that stand elsewhere are given."""
+    """Read a record from a row; the fields that are stored elsewhere are passed in."""
     values = {field.name: _value(field, row) for field in fields(kind) if field.name not in elsewhere}
     return kind(**values, **elsewhere)
 

@@ -1,6 +1,6 @@
-"""The schema of a results.db as a page in Markdown: its tables and views, and what the migrations say of each column.
+"""The schema of a results.db as a Markdown page: its tables and views, and the migrations' comments on each column.
 
-Made from an empty file that all migrations have gone through, so that it cannot be out of date.
+Read from an empty file to which all migrations were applied, so it cannot be out of date.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ same file."""
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table or a view; `key` is part of the primary key, `about` is empty where the name says it."""
+    """A column of a table or a view; `key` is part of the primary key, `about` is empty if the name says it all."""
 
     name: str
     type: str
@@ -38,7 +38,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A table or a view, and what it is; of a view, what it answers."""
+    """A table or a view, and what it is; for a view, what it answers."""
 
     name: str
     view: bool
@@ -47,7 +47,7 @@ class Relation:
 
 
 def relations() -> list[Relation]:
-    """List the tables and views of an up-to-date results.db, tables first, in the order of their making."""
+    """List the tables and views of an up-to-date results.db, tables first, in the order of their creation."""
     about = _comments()
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "results.db", create=True) as store:
         sql = "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY type, rowid"
@@ -103,13 +103,13 @@ def _columns(store: Store, relation: str, about: dict[tuple[str, str], str]) -> 
 
 _TABLE = re.compile(r"CREATE TABLE (\w+) \(\s*(?:-- (.*))?$")
 _VIEW = re.compile(r"CREATE VIEW (\w+) AS\s*(?:-- (.*))?$")
-_LATE = re.compile(r"-- TABLE (\w+): (.*)$")  # of a table whose migration had left it unsaid
+_LATE = re.compile(r"-- TABLE (\w+): (.*)$")  # for a table whose own migration has no comment
 _COLUMN = re.compile(r'  "?([a-z]\w*)"? .*?(?:-- (.*))?$')
 _ADDED = re.compile(r"ALTER TABLE (\w+) ADD COLUMN (\w+) [^;]*;\s*(?:-- (.*))?$")
 
 
 def _comments() -> dict[tuple[str, str], str]:
-    """Read what the migrations say: (table or view, column) -> comment; the column is empty for the whole of it."""
+    """Read the migrations' comments: (table or view, column) -> comment; the column is empty for the table itself."""
     about: dict[tuple[str, str], str] = {}
     folder = resources.files("optimizer").joinpath("migrations")
     for file in sorted((item for item in folder.iterdir() if item.name[0].isdigit()), key=lambda item: item.name):
@@ -117,13 +117,13 @@ def _comments() -> dict[tuple[str, str], str]:
         for line in file.read_text(encoding="utf-8").splitlines():
             if made := _TABLE.match(line) or _VIEW.match(line):
                 inside = made[1] if made.re is _TABLE else ""
-                about = {key: said for key, said in about.items() if key[0] != made[1]}  # one of this name before it
+                about = {key: said for key, said in about.items() if key[0] != made[1]}  # drop an earlier one's
                 about[made[1], ""] = made[2] or ""
             elif late := _LATE.match(line):
                 about[late[1], ""] = late[2]
             elif added := _ADDED.match(line):
                 about[added[1], added[2]] = added[3] or above.rstrip(".")
-                continue  # what stands above a few of them is said of all
+                continue  # a comment above several columns is for all of them
             elif line.startswith(")"):
                 inside = ""
             elif inside and (column := _COLUMN.match(line)):

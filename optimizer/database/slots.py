@@ -1,6 +1,6 @@
-"""The table `wordings` of a results.db: the texts behind the ids of a run's space, and ids kept for later ones.
+"""The table `wordings` of a results.db: the texts behind the ids of a run's space, and ids reserved for later ones.
 
-One process searches and takes in what another, or the same, has written. Knows neither the search nor the space.
+One process searches and takes in what it or another has stored. Knows neither the search nor the space.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from optimizer.store import Store
 
 
 def begin(store: Store, run: int, wordings: Sequence[Wording], slots: Sequence[tuple[str, str]]) -> None:
-    """Write down the wordings that a run begins with, and the (dimension, id) kept for later ones."""
+    """Store the wordings that a run begins with, and the (dimension, id) reserved for later ones."""
     sql = "INSERT INTO wordings (run, dimension, id, text, origin) VALUES (?, ?, ?, ?, ?)"
     rows: list[tuple[object, ...]] = [(run, w.dimension, w.id, w.text, w.origin) for w in wordings]
     rows += [(run, dimension, id_, None, "user") for dimension, id_ in slots]
@@ -34,12 +34,12 @@ def wordings(store: Store, run: int, *, late: bool = False) -> list[Wording]:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Where a wording of a run comes from, and what became of it.
+    """Where a wording of a run comes from, and how it did.
 
-    `parent` is the id of the wording that it was made from. Of one that came during the search `arrived` says when, in
-    UTC, and `step` is the decision at which it entered, None while it waits. `reason` says what a model was asked for,
-    and `cost`, in US dollars, is its share of the reply. `trials` counts the prompts with it;
-    `best` is the number of the best of them, as `history` sorts them, and `score` its score on `rows` rows.
+    `parent` is the id of the wording that it was made from. For one that came during the search, `arrived` is the time
+    in UTC and `step` the decision at which it entered, None while it waits. `reason` is what a model was asked for, and
+    `cost`, in US dollars, its share of the reply. `trials` is the number of prompts with it; `best` is the number of
+    the best of them, in the order of `history`, and `score` its score on `rows` rows.
     """
 
     dimension: str
@@ -58,7 +58,7 @@ class Lineage:
 
 
 def lineage(store: Store, run: int) -> list[Lineage]:
-    """Read the wordings of a run, those that it began with first, each with the best trial that it stands in."""
+    """Read the wordings of a run, those that it began with first, each with its best trial."""
     sql = """SELECT dimension, id, text, origin, parent, arrived, step, reason, cost FROM wordings
              WHERE run = ? AND text IS NOT NULL ORDER BY origin <> 'space', rowid"""
     trials = store.trials(run, outcomes=False)
@@ -73,7 +73,7 @@ def lineage(store: Store, run: int) -> list[Lineage]:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A wording that a model proposes: why, the ids that it was made from, and its share of what the reply cost."""
+    """A wording that a model proposes: why, the ids that it was made from, and its share of the reply's cost."""
 
     dimension: str
     text: str
@@ -84,7 +84,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A round of proposals from a model; see the table `proposals`. `open` says whether it may be asked again."""
+    """A round of proposals from a model; see the table `proposals`. `open` says whether another may follow."""
 
     step: int
     calls: int
@@ -106,7 +106,7 @@ def rounds(store: Store, run: int) -> list[Round]:
 
 
 def propose(store: Store, run: Run, made: Round, proposals: Sequence[Proposal]) -> None:
-    """Write a round down, and its wordings, which enter at its step, into free ids: all together or nothing."""
+    """Store a round, and its wordings, which enter at its step, under free ids: all or nothing."""
     fill_sql = """UPDATE wordings SET origin = 'model', text = ?, parent = ?, reason = ?, cost = ?, arrived = ?,
                   step = ? WHERE run = ? AND dimension = ? AND id = ?"""
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -120,25 +120,25 @@ def propose(store: Store, run: Run, made: Round, proposals: Sequence[Proposal]) 
 
 
 def vacant(store: Store, run: int, dimension: str) -> int:
-    """Count the ids of a dimension that are still kept for later wordings."""
+    """Count the free ids of a dimension, reserved for later wordings."""
     sql = "SELECT COUNT(*) FROM wordings WHERE run = ? AND dimension = ? AND text IS NULL"
     return int(store.rows(sql, run, dimension)[0][0])
 
 
 def enter(store: Store, run: int, entered: Sequence[Wording]) -> None:
-    """Write down at which step of the search wordings entered."""
+    """Store at which step of the search wordings entered."""
     sql = "UPDATE wordings SET step = ? WHERE run = ? AND dimension = ? AND id = ?"
     with store.together():
         store.conn.executemany(sql, [(w.step, run, w.dimension, w.id) for w in entered])
 
 
 def fill(store: Store, run: Run, dimension: str, text: str) -> Wording:
-    """Give the first free id of a dimension a text.
+    """Store a text under the first free id of a dimension.
 
     Raises
     ------
     InputError
-        If the dimension has no wordings or was locked, the text is empty or there already, or no id is free.
+        If the dimension has no wordings or was locked, the text is empty or known already, or no id is free.
     """
     sql = "UPDATE wordings SET text = ?, arrived = ? WHERE run = ? AND dimension = ? AND id = ?"
     with store.together():
@@ -149,7 +149,7 @@ def fill(store: Store, run: Run, dimension: str, text: str) -> Wording:
 
 
 def _free(store: Store, run: Run, dimension: str, text: str) -> str:
-    """Find the id that a text gets, or say why it gets none."""
+    """Return the id that a text gets; an InputError says why it gets none."""
     rows = store.rows("SELECT * FROM wordings WHERE run = ? ORDER BY rowid", run.id)
     known = list(dict.fromkeys(row["dimension"] for row in rows))
     if dimension not in known:

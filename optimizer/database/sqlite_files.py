@@ -1,7 +1,7 @@
-"""Whether a file is an SQLite database, seen without opening it by hand.
+"""Tells whether a file is an SQLite database, without opening it as a plain file.
 
-Whoever closes a file lets go of all locks that its process has on it (POSIX). A run in another thread would lose those
-on its results.db, and the next process that looks at the file would take the run's log for a leftover and delete it
+Closing a file releases all locks that the process holds on it (POSIX). A run in another thread would lose its locks on
+results.db, and the next process that opens the file would take the run's log for a leftover and delete it
 (sqlite.org/howtocorrupt.html, 2.2). SQLite's own connections know of each other, and keep them.
 """
 
@@ -18,7 +18,7 @@ USUAL = 4096  # bytes of a page
 
 
 def page_size(path: Path) -> int:
-    """Read the page size in bytes off the head of a file, damaged or not; 0 if it is no SQLite database.
+    """Read the page size in bytes from the header of a file, damaged or not; 0 if it is not an SQLite database.
 
     Raises
     ------
@@ -29,9 +29,9 @@ def page_size(path: Path) -> int:
         return 0
     if not os.access(path, os.R_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-    try:  # immutable: it lays no lock, and looks for no log
+    try:  # immutable: takes no lock, and looks for no log
         conn = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
-    except sqlite3.OperationalError:  # such as a path that is too long for SQLite
+    except sqlite3.OperationalError:  # for example, a path that is too long for SQLite
         return USUAL if _marked(path) else 0
     with closing(conn):
         try:
@@ -43,6 +43,6 @@ def page_size(path: Path) -> int:
 
 
 def _marked(path: Path) -> bool:
-    """Whether a file begins as a database does: of one that SQLite cannot read no run holds a lock."""
+    """Whether a file begins as a database does; no run holds a lock on one that SQLite cannot read."""
     with path.open("rb") as file:
         return file.read(len(MARK)) == MARK

@@ -1,6 +1,6 @@
-"""What is known of each trial of a run, as the view `history` has it; a condition in SQL may choose among them.
+"""What is known of each trial of a run, as in the view `history`; a condition in SQL may select among them.
 
-The condition is the user's own, and may be anything: it is asked of a connection that can read and nothing else.
+The condition is the user's own, and may be anything: it runs on a connection that can only read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ READING = {
     sqlite3.SQLITE_FUNCTION,
     sqlite3.SQLITE_RECURSIVE,
 }
-STEPS = 100_000  # of SQLite's machine between two looks at whether the user has pressed Ctrl-C: some milliseconds
+STEPS = 100_000  # of SQLite's virtual machine between two checks for Ctrl-C: some milliseconds
 
 
 def facts(path: Path, run: int, where: str = "") -> list[dict[str, Any]]:
@@ -34,12 +34,12 @@ def facts(path: Path, run: int, where: str = "") -> list[dict[str, Any]]:
         Its number.
     where
         A condition in SQL on these columns, such as "score > 0.5 AND template = 'chat'"; all trials without one. A
-        parameter that is called as a column of the view stands in the column `params` alone.
+        parameter with the name of a column of the view is in the column `params` only.
 
     Raises
     ------
     InputError
-        If the condition is none, or would do more than read.
+        If the condition is not valid, or would do more than read.
     StoreError
         If the file is damaged.
     """

@@ -1,6 +1,6 @@
-"""results.db: the trained rival and the verdict, with all that was measured on the test rows.
+"""results.db: the trained rivals and the verdict, with everything that was measured on the test rows.
 
-`store` adds runs, trials and history. Knows nothing of how a verdict is come to.
+`store` adds runs, trials and history. Knows nothing of how a verdict is reached.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from optimizer.records import (
 
 
 class Rulings(Keeping):
-    """A results.db: what `Keeping` keeps, and verdicts."""
+    """A results.db: what `Keeping` stores, and verdicts."""
 
     def save_rung(self, run: int, rung: Rung) -> None:
-        """Write down what became of one kind of trained rival; those of a run are read in the order of writing."""
+        """Store the result of one kind of trained rival; those of a run are read in the order of storing."""
         row: dict[str, object] = {"run": run, "kind": rung.kind, "left_out": rung.left_out}
         if t := rung.trained:
             row |= {"detail": t.detail, "params": compact(t.params), "curve": compact(t.curve), "trials": t.trials}
@@ -42,7 +42,7 @@ class Rulings(Keeping):
 
     @reads
     def ladder(self, run: int) -> list[Rung]:
-        """Read the kinds of trained rivals of a run."""
+        """Read the results of all kinds of trained rivals of a run."""
         rungs = []
         for row in self.rows("SELECT * FROM baselines WHERE run = ? ORDER BY rowid", run):
             if row["left_out"]:
@@ -55,24 +55,24 @@ class Rulings(Keeping):
         return rungs
 
     def weightless(self, run: int) -> tuple[Rung, ...]:
-        """Read the same without their weights, as a verdict has them."""
+        """Read the same without model weights, as in a verdict."""
         rungs = self.ladder(run)
         return tuple(replace(rung, trained=rung.trained and replace(rung.trained, blob=None)) for rung in rungs)
 
     def save_tuning_job(self, run: int, job: TuningJob) -> None:
-        """Write down how far a fine-tuning job has come; it is on disk when this returns."""
+        """Store a fine-tuning job's progress; it is on disk when this returns."""
         with self.together():
             self._insert("tuning_jobs", [{"run": run, **row_of(job)}], replace=True)
 
     @reads
     def tuning_job(self, key: str) -> TuningJob | None:
-        """Look a fine-tuning job up."""
+        """Return a stored fine-tuning job, or None."""
         for row in self.rows("SELECT * FROM tuning_jobs WHERE key = ?", key):
             return record_of(TuningJob, row)
         return None
 
     def save_verdict(self, run: int, verdict: Verdict) -> None:
-        """Write a verdict with its contenders down."""
+        """Store a verdict with its contenders."""
         row = {"run": run, "metric": verdict.metric, "sentence": verdict.sentence, "opened": verdict.opened}
         with self.together():
             self._insert("verdicts", [row], replace=True)
@@ -102,7 +102,7 @@ class Rulings(Keeping):
 
     @reads
     def verdict(self, run: int) -> Verdict | None:
-        """Read the verdict of a run, if it has come to one."""
+        """Read the verdict of a run; None if it has none."""
         contenders = [
             record_of(Contender, row, outcomes=self.contender_outcomes(run, row["name"]))
             for row in self.rows("SELECT * FROM contenders WHERE run = ? ORDER BY position", run)
