@@ -2,9 +2,9 @@
 
 model      the learner, and what it is and is not
 reading    takes a prompt apart
-marks      what parts a text into fields
+marks      finds the fields in a text
 forms      the labels a prompt lists and the form it asks for
-copying    carries answer spans over to another input
+copying    finds in another input the spans that answer it
 """
 
 from optimizer.embedded.model import EmbeddedModel, complete_text

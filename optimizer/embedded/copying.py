@@ -1,4 +1,4 @@
-"""Carries the spans of a shown answer over to another input, by the words that stand around them.
+"""Finds in another input the spans that correspond to a shown answer, by the words around them.
 
 "weather in Rome" -> "Rome" shows that what follows "in" is wanted. Knows nothing of prompts and labels.
 """
@@ -11,25 +11,25 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 _TOKEN = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
-REACH = 8  # words that a span may have, where the word after it tells its end
+REACH = 8  # most words of a span whose end is found by the word after it
 
 
 def shows_spans(rows: Sequence[tuple[str, str]]) -> bool:
-    """Tell whether answers are made of their inputs' words in at least half of these (input, answer) rows."""
+    """Whether answers contain spans of their inputs in at least half of these (input, answer) rows."""
     made = sum(any(_find(span, text) >= 0 for span in _spans(answer)) for text, answer in rows)
     return 2 * made >= len(rows) > 0
 
 
 def carry_over(text: str, answer: str, query: str) -> str:
-    """Write the answer that stands to `query` as `answer` stands to `text`.
+    """Return the answer to `query` that corresponds to `answer`, which was given to `text`.
 
     Parameters
     ----------
     text, answer
-        A shown input and its answer: one span of it, or a JSON object whose values are spans of it. A value that
-        is no span is kept as it is.
+        A shown input and its answer: one span of it, or a JSON object whose values are spans of it. A value that is not
+        a span is kept as it is.
     query
-        The new input. A span that has no counterpart in it is left out of an object; a lone one is kept.
+        The new input. A span that has no counterpart in it is left out of an object; a single one is kept.
     """
     fields = _object(answer)
     if fields is None:
@@ -70,7 +70,7 @@ def _object(answer: str) -> dict[str, object] | None:
 
 
 def _find(span: str, text: str) -> int:
-    """Find a span as whole words, in any case; -1 if it is not there."""
+    """Return the position of a span as whole words, in any case; -1 if it is not there."""
     if not span.strip() or span.casefold() not in text.casefold():
         return -1
     match = re.search(rf"(?<!\w){re.escape(span)}(?!\w)", text, re.IGNORECASE)
@@ -78,7 +78,7 @@ def _find(span: str, text: str) -> int:
 
 
 def _counterpart(text: str, span: str, query: str) -> str | None:
-    """Find the words of the query that stand where the span stands in the text."""
+    """Return the words of the query that stand where the span stands in the text; None if nothing corresponds."""
     if (same := _find(span, query)) >= 0:
         return query[same : same + len(span)]
     at = _find(span, text)

@@ -1,6 +1,6 @@
 """What a prompt asks for: the labels it lists, and the form in which an answer is to be written.
 
-Both are read from the prompt's words and its shown answers alone. Knows nothing of how an answer is chosen.
+Both are read only from the prompt's words and its shown answers. Knows nothing of how an answer is chosen.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from optimizer.embedded.reading import Reading
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A label that the prompt lists, what it says of it, and from which character of the guide on.
+    """A label that the prompt lists, its description, and its position in the guide.
 
-    The tail goes on where the guide ends.
+    Positions in the tail continue from the end of the guide.
     """
 
     name: str
@@ -48,19 +48,19 @@ _SAMPLE = re.compile(r"\{\s*\"[^{}\"]+\"\s*:(?:[^{}]|\{[^{}]*\})*\}")
 
 
 def letters(text: str) -> str:
-    """Return a text's letters and digits alone, in lower case."""
+    """Return only the letters and digits of a text, in lower case."""
     return "".join(c for c in text.casefold() if c.isalnum())
 
 
 def find_labels(guide: str, tail: str, answers: frozenset[str]) -> tuple[Label, ...]:
-    """List the labels that the words around a query name, from the plainest kind of list that they hold.
+    """List the labels that the words around a query name, from the clearest kind of list in them.
 
     Parameters
     ----------
     guide, tail
         The words before and after the query.
     answers
-        The shown answers: a list that holds none of them is a list of something else.
+        The shown answers: a list that contains none of them is a list of something else.
     """
     shown = {letters(answer) for answer in answers}
     for _, found in sorted((*_lists(guide, 0), *_lists(tail, len(guide))), key=lambda ranked: ranked[0]):
@@ -72,7 +72,7 @@ def find_labels(guide: str, tail: str, answers: frozenset[str]) -> tuple[Label, 
 
 @lru_cache(maxsize=256)
 def _lists(text: str, offset: int) -> tuple[tuple[int, tuple[Label, ...]], ...]:
-    """Find every list of two labels or more, with the rank of its kind: 0 is the plainest."""
+    """Find every list of two or more labels, with the rank of its kind: 0 is the clearest."""
     finders = (_from_sections, _from_literals, _from_bullets, _from_quotes, _from_series)
     unique = [{label.name: label for label in finder(text)}.values() for finder in finders]
     return tuple(
@@ -84,7 +84,7 @@ def _lists(text: str, offset: int) -> tuple[tuple[int, tuple[Label, ...]], ...]:
 
 @lru_cache(maxsize=256)
 def _notes(guide: str, names: tuple[str, ...]) -> dict[str, str]:
-    """Gather what a guide says of labels outside their list: in bullets, and in sentences that name only one."""
+    """Collect what a guide says of labels outside their list: in bullets, and in sentences that name only one."""
     notes = {label.name: label.note for label in _bullets(guide, 0) if label.note}
     spoken = {name: f" {_spaced(name)} " for name in names}
     for sentence in re.split(r"[.!?\n]+(?:\s|$)", guide):
@@ -100,7 +100,7 @@ def _spaced(text: str) -> str:
 
 
 def _from_sections(guide: str) -> list[Label]:
-    """Read "Options: a, b" lines, and sections titled so."""
+    """Read "Options: a, b" lines, and sections with such a title."""
     for match in reversed(list(_LISTED.finditer(guide))):
         rest = guide[match.end() :].lstrip("\n")
         offset = len(guide) - len(rest)
@@ -211,7 +211,7 @@ _THINK = re.compile(r"step[ -]by[ -]step|\breason(?:ing)?\b|think|rationale|expl
 
 
 def split_answer(raw: str, form: Form) -> str:
-    """Take the answer out of what a demonstration shows."""
+    """Extract the answer from a demonstration's text."""
     raw = raw.strip()
     if form.kind == "json":
         value = _json_object(raw)
@@ -238,7 +238,7 @@ def _json_object(raw: str) -> dict[str, object] | None:
 
 
 def find_form(reading: Reading, answers: tuple[str, ...]) -> Form:
-    """Tell the form from the shown answers, else from what the words around the query say of it."""
+    """Determine the form from the shown answers, else from what the words around the query say of it."""
     shown = _shown_form(reading.guide, answers) if answers else None
     asked = _asked_form(f"{reading.guide}\n\n{reading.tail}", bool(reading.cue))
     if shown is None:
@@ -252,7 +252,7 @@ def find_form(reading: Reading, answers: tuple[str, ...]) -> Form:
 
 @lru_cache(maxsize=256)
 def _shown_form(guide: str, answers: tuple[str, ...]) -> Form:
-    """Tell the form that all shown answers share."""
+    """Determine the form that all shown answers share."""
     last = answers[-1].strip()
     objects = [_json_object(a.strip()) for a in answers]
     if all(objects):

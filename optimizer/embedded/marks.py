@@ -1,6 +1,6 @@
-"""The marks that part a text into fields: `[[ ## name ## ]]`, tags, bold names, headings, names with a colon.
+"""The marks that separate a text into fields: `[[ ## name ## ]]`, tags, bold names, headings, names with a colon.
 
-Knows where a field begins and ends, and which last paragraphs are no field; what a field means is for `reading`.
+Knows where a field begins and ends, and which last paragraphs are not a field; `reading` knows what a field means.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STYLES = {
     ),
 }
 CLOSED = re.compile(r"</(?P<key>[A-Za-z][\w.-]{0,30})>\Z")
-# A last paragraph that speaks to the model instead of being the end of a field's value.
+# A last paragraph that addresses the model instead of being the end of a field's value.
 _REQUEST = re.compile(
     r"(?:respond|reply|answer|return|output|give|write|classify|choose|pick|select|labels?|options?|which|what is"
     r"|use|do not|only|categories|possible|allowed|please (?:respond|answer|classify|choose))\b",
@@ -48,12 +48,12 @@ _ABOUT_OUTPUT = re.compile(
 
 @lru_cache(maxsize=4096)
 def key_of(name: str) -> str:
-    """Bring together the names that differ only by case or number ("Example 3", "input #2")."""
+    """Normalize a field's name: names that differ only by case or number are equal ("Example 3", "input #2")."""
     return " ".join(re.sub(r"[\W\d_]+", " ", name).casefold().split())
 
 
 def find_marks(text: str, style: str, keys: frozenset[str] | None = None) -> list[Mark]:
-    """List the fields of one style, in order; `keys` names those that count, else all do."""
+    """List the fields of one style, in order; only those named in `keys`, if given."""
     if not style:
         return []
     hits = [(match, key_of(match["key"])) for match in STYLES[style].finditer(text)]
@@ -67,13 +67,13 @@ def find_marks(text: str, style: str, keys: frozenset[str] | None = None) -> lis
 
 
 def values(text: str, style: str, keys: frozenset[str]) -> str:
-    """Join the values of the named fields; the text itself where there are none."""
+    """Join the values of the named fields; return the text itself if there are none."""
     marks = find_marks(text, style, keys)
     return "\n".join(text[mark.begin : mark.end].strip() for mark in marks) if marks else text.strip()
 
 
 def split_tail(text: str, edge: int = 0) -> tuple[str, str]:
-    """Part a text from the closing paragraphs, at most three, that tell how to answer."""
+    """Split off the closing paragraphs, at most three, that say how to answer."""
     body, tail = text.rstrip(), ""
     for _ in range(3):
         cut = body.rfind("\n\n", edge)
@@ -86,7 +86,7 @@ def split_tail(text: str, edge: int = 0) -> tuple[str, str]:
 
 
 def outside(text: str, spans: Sequence[tuple[int, int]]) -> tuple[str, int]:
-    """Return what lies outside the spans, and how much of it lies before the first."""
+    """Return the text outside the spans, and the length of its part before the first."""
     edges = [(0, 0), *spans, (len(text), len(text))]
     pieces = [text[a[1] : b[0]].strip() for a, b in pairwise(edges)]
     return "\n\n".join(filter(None, pieces)), len(pieces[0])

@@ -1,12 +1,12 @@
 """A small in-process stand-in for a language model, so that a first run needs no key and no network.
 
-What it is: an in-context kernel learner. It finds the demonstrations in a prompt whatever the template, weighs their
-answers by likeness to the query, adds what the listed labels and their descriptions share with it, and answers in
-the form that the prompt shows or asks for.
+What it is: an in-context kernel learner. It finds the demonstrations in a prompt whatever the template, weights their
+answers by their similarity to the query, adds what the query shares with the listed labels and their descriptions, and
+answers in the form that the prompt shows or asks for.
 
-What it is not: a language model. It understands nothing, knows no language and nothing of the world, and nothing at
-all but the prompt in front of it: no training data, no labels handed in by the side. It is here to try the machine
-on. How its accuracy moves between prompts is real; the accuracy itself says nothing about a real model.
+What it is not: a language model. It understands nothing, knows no language and nothing of the world, and sees only the
+prompt in front of it: no training data, and no labels from elsewhere. It is for trying out the program. How its
+accuracy varies between prompts is real; the accuracy itself says nothing about a real model.
 
 It reads no template, no data file and no database; `reading` takes the prompt apart and `forms` writes the answer.
 """
@@ -31,22 +31,22 @@ from optimizer.records import Completion, Request
 from search_spaces.prompt import Message
 
 CHARACTERS_PER_TOKEN = 4  # the usual rule of thumb for English; there is no tokenizer here
-# Attention to what was said earlier halves over so many characters: a bit more for late demonstrations.
+# Attention to earlier text halves over so many characters, so that late demonstrations count a bit more.
 HALF_ATTENTION = 3000
-# Where an input begins is the fainter the fewer marks part it from the answer before. So an answer is credited with
-# part of the input before its own: BLUR, halved by so many characters of marks.
+# The fewer marks separate an input from the answer before it, the less clear it is where the input begins. So an answer
+# also gets part of the previous input's similarity: BLUR, halved for every HALF_BLUR characters of marks.
 BLUR = 0.6
 HALF_BLUR = 8
-SHARPNESS = 2.0  # a demonstration twice as alike counts 2 ** SHARPNESS times as much
-GRAM = 0.4  # weight of a run of four letters against a whole word; lets "cancel" meet "cancellation"
+SHARPNESS = 2.0  # a demonstration that is twice as similar counts 2 ** SHARPNESS times as much
+GRAM = 0.4  # weight of four letters in a row, relative to a whole word; lets "cancel" match "cancellation"
 PAIR = 1.0  # weight of two words in a row
 ATTENTION = 1.3  # weight of a query's word that the instruction mentions too
-UNLIKE = 0.02  # likeness shared among all demonstrations alike, so that none of them is worth nothing
-DOUBT = 0.015  # the demonstrations' word counts half against the labels' where the closest is only so alike
+UNLIKE = 0.02  # similarity that all demonstrations share equally, so that none of them counts nothing
+DOUBT = 0.015  # similarity of the closest demonstration at which all of them count half
 UNSHOWN = 0.05  # share of the votes left to an answer that no demonstration gives
 LISTED = 0.2  # log-odds for one telling word shared with a label's name or description
-NAMED = 0.5  # a word of a label's name against one of its description: rows seldom say what they are
-# Attention goes where the wording points: to the examples, to what is said of the labels, to second thoughts. These
+NAMED = 0.5  # weight of a word of a label's name, relative to its description: rows seldom name their label
+# Attention goes where the wording points: to the examples, to the labels' descriptions, to a second look. These
 # few words are all the English that it knows.
 STEER = {
     "examples": re.compile(r"\bexamples\b|\bcompar|\bclosest\b|\bnearest\b|\bsimilar\b|\bresembl", re.IGNORECASE),
@@ -58,10 +58,10 @@ SHORT = 4  # words of fewer letters tell less: frequent words are short (Zipf 19
 
 
 class EmbeddedModel:
-    """Answers requests in process, in about a millisecond, at no price.
+    """Answers requests in process, in about a millisecond, for free.
 
-    Not a language model: see the module. Equal requests get equal completions; randomness comes only from a hash
-    of the messages and the sample's number, and only above temperature 0.
+    Not a language model: see the module. Equal requests get equal completions; randomness comes only from a hash of the
+    messages and the sample's number, and only above temperature 0.
     """
 
     name: str = "embedded"
@@ -78,8 +78,9 @@ class EmbeddedModel:
 
         Returns
         -------
-        The completion, cut at `max_tokens` of four characters each; token counts are estimated alike. Its
-        log-probabilities, where they are asked for, are of whole answers, at temperature 1 whatever the request's.
+        The completion, cut at `max_tokens` of four characters each; token counts are estimated in the same way.
+        Log-probabilities, if requested, are those of whole answers, at temperature 1 whatever the request's temperature
+        is.
         """
         settings = request.settings
         weighed = _consider(tuple(request.messages))
@@ -99,7 +100,7 @@ class EmbeddedModel:
 def complete_text(
     messages: Sequence[Message], *, temperature: float = 0.0, max_tokens: int = 64, sample: int = 0
 ) -> str:
-    """Complete a prompt and return the text alone; as `EmbeddedModel.complete`."""
+    """Complete a prompt like `EmbeddedModel.complete`, and return only the text."""
     return _consider(tuple(messages)).answer(tuple(messages), temperature, sample)[: _limit(max_tokens)]
 
 
@@ -109,9 +110,10 @@ def _limit(max_tokens: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Weighed:
-    """A question considered: how to write, and the log-odds of every answer in sight before and after second thoughts.
+    """A question that was considered: the form of the answer, and the log-odds of every possible answer.
 
-    Second thoughts are between the two leading answers alone; without any, `last` is `first`.
+    `first` are the odds at first look. `last` are those of the two leading answers after a second look; without one
+    they are `first`.
     """
 
     form: Form
@@ -120,9 +122,9 @@ class _Weighed:
     last: Mapping[str, float]
 
     def answer(self, messages: tuple[Message, ...], temperature: float, sample: int) -> str:
-        """Choose, and write."""
+        """Choose an answer, and write it."""
         if not self.last:
-            # Nothing to choose from: say a word of the query, the longest, as a babbler would.
+            # Nothing to choose from: answer with the longest word of the query.
             words = _WORD.findall(self.case.text) or ["unclear"]
             return self.form.write(max(words, key=len), "There is nothing to compare this with.")
         odds = _heat(self.last, temperature, messages, sample) if temperature > 0 else self.last
@@ -134,10 +136,10 @@ class _Weighed:
         return self.form.write(best, thought)
 
     def logprobs(self, limit: int) -> tuple[tuple[str, float], ...]:
-        """Write every answer with its log-probability by the odds that it is chosen by: the softmax of them.
+        """Write every answer with its log-probability, the softmax of the odds that it is chosen by.
 
-        The first look says how likely the two leading answers are together, the second divides that between them.
-        There are none where thoughts come first, or where the answer is made of the query's words.
+        The first look gives the probability of the two leading answers together, the second divides it between them.
+        Empty if thoughts come first, or if the answer is made of the query's words.
         """
         if not self.last or self.form.reasoning or self._carries_over():
             return ()
@@ -152,7 +154,7 @@ class _Weighed:
 
 
 def _consider(messages: tuple[Message, ...]) -> _Weighed:
-    """Read and weigh."""
+    """Read a prompt, and weigh its possible answers."""
     reading = read(messages)
     form = find_form(reading, tuple(shown.answer for shown in reading.shown))
     case = _case(reading, tuple(split_answer(shown.answer, form) for shown in reading.shown))
@@ -176,9 +178,9 @@ def _heat(odds: Mapping[str, float], temperature: float, messages: Sequence[Mess
     return {answer: value + temperature * noise[answer] for answer, value in odds.items()}
 
 
-# --- likeness ---------------------------------------------------------------------------------------------
+# --- similarity -------------------------------------------------------------------------------------------
 
-# Words, and the marks that tell a question, a shout or a price.
+# Words, and characters that signal a question, an exclamation or a price.
 _TOKEN = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*|[?!\u20ac\u00a3$%@]")
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 
@@ -209,7 +211,7 @@ def _squares(text: str) -> tuple[float, ...]:
 
 @lru_cache(maxsize=64)
 def _shelf(texts: tuple[str, ...]) -> tuple[dict[str, float], tuple[float, ...], Mapping[str, int]]:
-    """Weigh features by their rarity in these texts alone; the texts' lengths under that weight; the counts."""
+    """Return these texts' feature weights (by rarity), the texts' norms under them, and document frequencies."""
     n = len(texts)
     frequency = Counter(chain.from_iterable(map(_features, texts)))
     squared = [math.log1p(n / max(df, 1)) ** 2 for df in range(n + 1)]
@@ -225,7 +227,7 @@ def _shelf(texts: tuple[str, ...]) -> tuple[dict[str, float], tuple[float, ...],
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """A question before the learner.
+    """A question to be answered.
 
     `text` is the query and `query` its features; `demos` holds (text, answer, attention, blur), `labels` (name, note,
     attention); `steer` names the parts of the prompt that its wording points to.
@@ -239,7 +241,7 @@ class _Case:
 
 
 def _case(reading: Reading, answers: Sequence[str]) -> _Case:
-    """Gather what can be weighed; an answer that is a listed label in other letters counts as that label."""
+    """Collect what can be weighed; an answer with the letters and digits of a listed label counts as that label."""
     labels = find_labels(reading.guide, reading.tail, frozenset(answers))
     listed = {letters(label.name): label.name for label in labels}
     demos = tuple(
@@ -265,7 +267,7 @@ def _case(reading: Reading, answers: Sequence[str]) -> _Case:
 
 @lru_cache(maxsize=256)
 def _steer(guide: str) -> frozenset[str]:
-    """Tell which parts of the prompt its wording points to; the list of labels is no wording."""
+    """Return the parts of the prompt that its wording points to; the list of labels is not part of the wording."""
     wording = "\n".join(line for line in guide.splitlines() if not line.lstrip().startswith(("-", "*")))
     return frozenset(part for part, pattern in STEER.items() if pattern.search(wording))
 
@@ -276,11 +278,11 @@ def _mentioned(guide: str) -> frozenset[str]:
 
 
 def _weigh(case: _Case) -> dict[str, float]:
-    """Log-odds of every answer in sight: votes of the demonstrations, and words shared with the labels."""
+    """Return the log-odds of every possible answer: votes of the demonstrations, and words shared with the labels."""
     shares, closest = _votes(case)
     odds = {name: 0.0 for name, _, _ in case.labels} | dict.fromkeys(shares, 0.0)
     if shares:
-        # The fewer of the answers are shown, the closer an example must be to be believed.
+        # The fewer of the possible answers are shown, the closer an example must be to count.
         doubt = DOUBT * len(odds) / len(shares)
         shown = (STEERED if "examples" in case.steer else 1.0) * closest / (closest + doubt)
         odds = {answer: shown * math.log(shares.get(answer, 0.0) + UNSHOWN) for answer in odds}
@@ -291,7 +293,7 @@ def _weigh(case: _Case) -> dict[str, float]:
 
 
 def _votes(case: _Case) -> tuple[dict[str, float], float]:
-    """Share the votes by answer, and the largest vote: each demonstration's is its likeness to the query, sharpened."""
+    """Return each answer's share of the votes, which are sharpened similarities to the query, and the largest vote."""
     texts = tuple(text for text, *_ in case.demos)
     if not texts:
         return {}, 0.0
@@ -313,7 +315,7 @@ def _votes(case: _Case) -> tuple[dict[str, float], float]:
 
 
 def _shared(case: _Case) -> dict[str, float]:
-    """Add up what the query shares with each label's name and description, rare words counting more."""
+    """Sum up what the query shares with each label's name and description; rare words count more."""
     if not case.labels:
         return {}
     rarity = _label_rarity(tuple((name, note) for name, note, _ in case.labels))
@@ -334,7 +336,7 @@ def _shared(case: _Case) -> dict[str, float]:
 
 @lru_cache(maxsize=64)
 def _label_rarity(labels: tuple[tuple[str, str], ...]) -> dict[str, float]:
-    """How far a feature tells these labels apart: 1 where one alone has it."""
+    """Return how well a feature tells these labels apart: 1 if only one of them has it."""
     n = len(labels)
     seen = Counter(
         chain.from_iterable(_features(name.replace("_", " ")).keys() | _features(note).keys() for name, note in labels)
@@ -345,7 +347,7 @@ def _label_rarity(labels: tuple[tuple[str, str], ...]) -> dict[str, float]:
 def _look_again(case: _Case, odds: Mapping[str, float]) -> dict[str, float]:
     """Weigh the two leading answers again, by what tells these two apart.
 
-    Among fewer texts other words are rare, so second thoughts differ from first ones: they may help or hurt.
+    Among fewer texts other words are rare, so the second look differs from the first: it may help or hurt.
     """
     leading = sorted(odds, key=lambda answer: -odds[answer])[:2]
     demos = tuple(demo for demo in case.demos if demo[1] in leading)
@@ -355,7 +357,7 @@ def _look_again(case: _Case, odds: Mapping[str, float]) -> dict[str, float]:
 
 
 def _thought(case: _Case, answer: str) -> str:
-    """Name the words that the query shares with the texts of an answer, the rarest first."""
+    """Name words that the query shares with an answer's texts, the rarest first."""
     texts = [text for text, given, *_ in case.demos if given == answer]
     texts += [f"{name.replace('_', ' ')} {note}" for name, note, _ in case.labels if name == answer]
     *_, common = _shelf(tuple(text for text, *_ in case.demos))

@@ -1,8 +1,8 @@
 """Takes a prompt apart as a reader without understanding might: what is asked, and what stood before it.
 
-One idea carries all templates: a prompt is a row of marked fields, and the way it ends tells how it is marked. The
-last group, which has no answer yet, is the query; earlier groups with the same marks are demonstrations; the rest
-guides. Turns of a chat are marks as well. Knows no template, no label and no score.
+One idea covers all templates: a prompt is a row of marked fields, and the way it ends shows how they are marked. The
+last group, which has no answer yet, is the query; earlier groups with the same marks are demonstrations; the rest is
+the guide. Turns of a chat are marks as well. Knows no template, no label and no score.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Shown:
     distance
         Characters from the answer to the end of the prompt.
     gap
-        Characters of marks and blanks that part the input from the answer before it.
+        Characters of marks and whitespace between the previous answer and the input.
     """
 
     text: str
@@ -51,11 +51,11 @@ class Reading:
     shown
         The demonstrations, in order.
     guide
-        What stands before the query and is no demonstration: instruction, labels, format.
+        What stands before the query and is not a demonstration: instruction, labels, format.
     tail
-        What stands after the query and speaks to the model.
+        What stands after the query and addresses the model.
     cue
-        The open mark that the prompt ends with, if it does.
+        The open mark that the prompt ends with, if any.
     early
         Characters of `guide` that stand before the demonstrations.
     length
@@ -71,20 +71,20 @@ class Reading:
     length: int = 0
 
     def distance(self, place: int) -> int:
-        """Characters from a place in the guide to the end of the prompt."""
+        """Return the number of characters from a position in the guide to the end of the prompt."""
         shown = self.length - len(self.guide) - len(self.query) - len(self.tail) if place < self.early else 0
         far = len(self.guide) - place + max(shown, 0) + len(self.query) + len(self.tail)
         return far if place < len(self.guide) else len(self.guide) + len(self.tail) - place
 
 
-MOST_ROWS = 1000  # rows without other marks are looked for so far back; more would be noise
-TURN_GAP = 24  # what chat formats put between two messages, as in "<|im_end|>\n<|im_start|>"
+MOST_ROWS = 1000  # rows without other marks that are read, the last ones; more would be noise
+TURN_GAP = 24  # characters that chat formats put between two messages, as in "<|im_end|>\n<|im_start|>"
 
 _OPEN_TAG = re.compile(r"<[A-Za-z][\w.-]{0,30}>\Z")
 _ARROW = re.compile(r"(?:[=-]{1,2}>|\u2192)\Z")
 _INLINE = re.compile(r"(?:^|(?<=\s))(?:[\w'-]+ ){0,2}[\w'-]+[ \t]?:\Z")
 _GROUP_BREAK = re.compile(r"\n[ \t]*(?:#{1,6} |-{3,}|={3,}|\*{3,}|</|\[\[ ##)")
-# Names of fields that speak to the model; any other field may be the query's.
+# Names of fields that address the model; any other field may be part of the query.
 _GUIDING = re.compile(
     r"(?:(?:answer|output|response|reply) )?(?:format|options?|labels?|categor\w+|class\w*|choices?|answers?"
     r"|instructions?|tasks?|goal|objective|notes?|hints?|rules?|examples?|demonstrations?|steps?|role|guidelines?"
@@ -99,7 +99,7 @@ def read(messages: Sequence[Message]) -> Reading:
     Parameters
     ----------
     messages
-        A whole prompt, in order. Words of the assistant that stand last begin the answer, and count as the cue.
+        A whole prompt, in order. If the last message is the assistant's, it begins the answer, and counts as the cue.
     """
     turns = [message for message in messages if message.content.strip()]
     if not turns:
@@ -119,7 +119,7 @@ def read(messages: Sequence[Message]) -> Reading:
 
 
 def _read_turns(turns: Sequence[Message], last: int) -> Reading:
-    """Read turns of user and assistant as demonstrations, the user's last words as the query."""
+    """Read a chat: pairs of user and assistant turns are demonstrations, the user's last words are the query."""
     guide = [turn.content for turn in turns if turn.role not in ("user", "assistant")]
     rows: list[tuple[str, str, int]] = []
     asked: list[str] = []
@@ -146,7 +146,7 @@ def _read_turns(turns: Sequence[Message], last: int) -> Reading:
 
 
 def _sharedfind_marks(texts: Sequence[str], body: str) -> tuple[str, frozenset[str]]:
-    """Find the style and the keys that the query opens with and that every demonstration has too."""
+    """Find the style and the keys that the query opens with and that every demonstration has, too."""
     for style, pattern in STYLES.items():
         keys = frozenset(mark.key for mark in find_marks(body, style)) if pattern.match(body.lstrip()) else frozenset()
         kept = [keys & {mark.key for mark in find_marks(text, style)} for text in texts]
@@ -159,7 +159,7 @@ def _sharedfind_marks(texts: Sequence[str], body: str) -> tuple[str, frozenset[s
 
 
 def _read_text(text: str, edge: int) -> Reading:
-    """Read a prompt that stands in one piece; its last message begins at `edge`."""
+    """Read a prompt that is one text; its last message begins at `edge`."""
     if cue := _cue(text, edge):
         style, start = cue
         return _read_cued(text, style, start) or _read_inline(text, start, edge)
@@ -178,7 +178,7 @@ def _cue(text: str, edge: int) -> tuple[str, int] | None:
     for style in ("bracket", "bold", "line", "heading"):
         match = STYLES[style].match(text, line)
         if match and match.end() == len(text):
-            # A message of its own may end with a colon by chance; then it neither opens with a mark nor is it shown.
+            # A separate message may end with a colon by chance: it opens with no mark, and the ending occurs only once.
             fielded = any(pattern.match(text, edge) for pattern in STYLES.values())
             if fielded or not edge or len(find_marks(text, style, frozenset([key_of(match["key"])]))) > 1:
                 return style, line
@@ -193,7 +193,7 @@ def _cue(text: str, edge: int) -> tuple[str, int] | None:
 
 
 def _read_cued(text: str, style: str, start: int) -> Reading | None:
-    """Read a prompt that ends with an open mark: what follows earlier marks like it was an answer."""
+    """Read a prompt that ends with an open mark: what follows earlier marks like it are answers."""
     marks = find_marks(text, style)
     answers = [mark for mark in marks[:-1] if mark.key == marks[-1].key] if marks else []
     if not answers:
@@ -232,7 +232,7 @@ def _read_cued(text: str, style: str, start: int) -> Reading | None:
 
 
 def _answer_end(text: str, answer: Mark, following: int, known: set[str]) -> int:
-    """Find where a shown answer ends: at its tag, a heading, a rule or a known mark, if not before."""
+    """Return where a shown answer ends: at its tag, a heading, a rule, a known mark, or the next row."""
     limit = min(answer.end, following) if text[answer.end : answer.end + 2] == "</" else following
     window = text[answer.begin : limit]
     ends = [match.start() for match in _GROUP_BREAK.finditer(window)]
@@ -244,7 +244,7 @@ def _answer_end(text: str, answer: Mark, following: int, known: set[str]) -> int
 
 
 def _read_lone(text: str, marks: Sequence[Mark], start: int) -> Reading | None:
-    """Read a prompt without demonstrations: the query is the row of fields before the cue that do not guide."""
+    """Read a prompt without demonstrations: the query is the fields before the cue that do not address the model."""
     guiding = [at for at, mark in enumerate(marks) if _GUIDING.match(mark.key)]
     row = marks[guiding[-1] + 1 if guiding else 0 :]
     if not row:
@@ -254,7 +254,7 @@ def _read_lone(text: str, marks: Sequence[Mark], start: int) -> Reading | None:
 
 
 def _read_inline(text: str, start: int, edge: int) -> Reading:
-    """Read "input cue answer" rows, one a line or one a paragraph, by the cue's own letters."""
+    """Read "input cue answer" rows, one per line or per paragraph, by the exact text of the cue."""
     cue = text[start:]
     shown: list[Shown] = []
     spans: list[tuple[int, int]] = []
@@ -276,7 +276,7 @@ def _read_inline(text: str, start: int, edge: int) -> Reading:
 
 
 def _row_start(text: str, low: int, place: int) -> int:
-    """Find where the row before a cue starts: its line, or its paragraph where the cue has a line of its own."""
+    """Return where the row before a cue starts: its line, or its paragraph if the cue has a line of its own."""
     opening = max(text.rfind("\n", low, place) + 1, low)
     if not text[opening:place].strip():
         filled = low + len(text[low:place].rstrip())
@@ -285,7 +285,7 @@ def _row_start(text: str, low: int, place: int) -> int:
 
 
 def _unmark(text: str) -> str:
-    """Drop a mark that opens a text ("Review: great" -> "great")."""
+    """Remove a mark that opens a text ("Review: great" -> "great")."""
     text = text.strip()
     for style in ("bold", "line"):
         if (match := STYLES[style].match(text)) and match.end() < len(text):
@@ -302,7 +302,7 @@ def _read_tags(text: str, container: str) -> Reading:
             inner.append(mark)
     marks = find_marks(text[:start], "tag")
     given = _answer_tag(marks, inner[0].key) if inner else ""
-    inner = [mark for mark in inner if mark.key != given]  # the last row has no answer: one in it is its own words
+    inner = [mark for mark in inner if mark.key != given]  # the last row has none: it is text there
     keys = frozenset(mark.key for mark in inner) or frozenset([key_of(container)])
     lead = inner[-1].key if inner else key_of(container)
     shown, spans = _tagged_rows(text, marks, keys, lead)
@@ -311,7 +311,7 @@ def _read_tags(text: str, container: str) -> Reading:
 
 
 def _answer_tag(marks: Sequence[Mark], first: str) -> str:
-    """Find the tag that closes the first row of an earlier pair; `first` is the tag that opens rows."""
+    """Return the tag that closes the first of several rows, or an empty text; `first` is the tag that opens rows."""
     leads = [at for at, mark in enumerate(marks) if mark.key == first][:2]
     last = ""
     edge = 0
@@ -324,7 +324,7 @@ def _answer_tag(marks: Sequence[Mark], first: str) -> str:
 def _tagged_rows(
     text: str, marks: Sequence[Mark], keys: frozenset[str], lead: str
 ) -> tuple[tuple[Shown, ...], list[tuple[int, int]]]:
-    """Find the rows that have the query's tags, `lead` the last of them, and then another tag: the answer."""
+    """Find the rows that have the query's tags, `lead` the last of them, followed by another tag, the answer."""
     shown: list[Shown] = []
     spans: list[tuple[int, int]] = []
     leads = [at for at, mark in enumerate(marks) if mark.key == lead]
@@ -347,7 +347,7 @@ def _tagged_rows(
 
 
 def _read_last_field(text: str, edge: int) -> Reading:
-    """Read a prompt that ends in words: the last fields if there are any, else the last words."""
+    """Read a prompt that ends in plain text: the query is the last fields if there are any, else the last words."""
     for style, pattern in STYLES.items():
         marks = find_marks(text, style)
         if style == "tag" or not marks or marks[-1].start < edge or (edge and not pattern.match(text, edge)):

@@ -5,7 +5,7 @@
     promptfoo       a configuration
     dspy            a program
 
-Each is read without its tool, and what cannot be read so is refused. Writes nothing.
+Each is read without its tool; what needs the tool to be read is refused. Writes nothing.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def read_foreign(path: Path, names: Sequence[str] | None = None) -> Found:
     path
         The file.
     names
-        The columns of the rows that are given beside it, if there are any.
+        The columns of the rows that are given with it, if there are any.
 
     Raises
     ------
     DataError
-        If it is of no tool that is known, or holds what cannot be read without its tool.
+        If it is of no known tool, or contains something that cannot be read without its tool.
     """
     check_file(path)
     suffix = path.suffix.lower()
@@ -71,7 +71,7 @@ def read_foreign(path: Path, names: Sequence[str] | None = None) -> Found:
 
 
 def _paired(content: Any) -> Any:  # noqa: ANN401
-    """Join the halves of characters that stand as two escapes, as JSON writes them; half a one is a ValueError."""
+    """Join surrogate pairs, which JSON writes as two escapes; a lone surrogate is a ValueError."""
     if isinstance(content, str):
         return content.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
     if isinstance(content, list):

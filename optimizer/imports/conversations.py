@@ -1,7 +1,7 @@
 """Lines of OpenAI's formats -> rows: chats that end with an answer (fine-tuning), and Evals' `input` with `ideal`.
 
-What stands before every row alike is the prompt: a system message becomes the wording, and pairs of question and answer
-become examples. The rest is the input. Checked against the formats as of 2026.
+The messages that all rows begin with are the prompt: a system message becomes the wording, and pairs of question and
+answer become demos. The rest is the input. Checked against the formats as of 2026.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def read_conversations(path: Path) -> Found:
     Raises
     ------
     DataError
-        If a line is neither, or holds what is no text: tools, images, functions.
+        If a line is neither, or contains something other than text: tools, images, functions.
     """
     skipped: Counter[str] = Counter()
     rows: list[tuple[list[Turn], list[str]]] = []
@@ -71,7 +71,7 @@ def read_conversations(path: Path) -> Found:
 
 
 def _asked(rest: Sequence[Turn]) -> str:
-    """Write what is asked as one text: a message as it is, several each after its role."""
+    """Write what is asked as one text: a single message as it is, several each after its role."""
     return rest[0][1] if len(rest) == 1 else "\n\n".join(f"{role}: {text}" for role, text in rest)
 
 
@@ -81,12 +81,12 @@ def _told(answers: Sequence[str], several: bool) -> Row:
 
 
 def _sample(where: str, value: object, skipped: Counter[str]) -> tuple[list[Turn], list[str]]:
-    """Read a line: what comes before the answer, and the answers; none if it is not to be learnt from."""
+    """Read a line: the messages before the answer, and the answers; none if it is not to be learned from."""
     if not isinstance(value, Mapping):
         raise DataError(f"{where}: is no object. Allowed: {FORMS}.")
     skipped.update(f"key {key!r}" for key in value if key not in READ)
     for key in READ:
-        as_text(where, key, value.get(key))  # half a character is refused here, where its line is known
+        as_text(where, key, value.get(key))  # a lone surrogate is refused here, where its line is known
     if isinstance(value.get("messages"), list):
         *context, last = list(_turns(where, value["messages"])) or [("", "")]
         if last[0] != "assistant":
@@ -138,7 +138,7 @@ def _text(place: str, content: object) -> str:
 
 
 def _fixed(contexts: Sequence[Sequence[Turn]]) -> list[Turn]:
-    """Find what stands before every row alike; each row keeps at least its last message."""
+    """Return the messages that all rows begin with; each row keeps at least its last message."""
     if len(contexts) < 2:
         return list(takewhile(lambda turn: turn[0] in SYSTEM, contexts[0][:-1]))
     columns = zip(*(context[:-1] for context in contexts), strict=False)
@@ -146,7 +146,7 @@ def _fixed(contexts: Sequence[Sequence[Turn]]) -> list[Turn]:
 
 
 def _prompt(fixed: Sequence[Turn]) -> tuple[str, list[Turn], int]:
-    """Read the fixed part: the wording, pairs of question and answer, and how many messages are neither."""
+    """Split the fixed part into the wording, pairs of question and answer, and the number of other messages."""
     wording = "\n\n".join(text for role, text in fixed if role in SYSTEM)
     others = [turn for turn in fixed if turn[0] not in SYSTEM]
     pairs = [(asked[1], told[1]) for asked, told in zip(others[::2], others[1::2], strict=False)]

@@ -1,6 +1,7 @@
-"""A DSPy program's JSON -> the seed prompt: its instruction to the letter, its demos as they are, its adapter's layout.
+"""A DSPy program's JSON -> the seed prompt: its instruction verbatim, its demos as they are, its adapter's layout.
 
-Reads what `program.save("x.json")` writes, without DSPy. The rows to tune it on come from elsewhere: it has none.
+Reads what `program.save("x.json")` writes, without DSPy. A program has no rows to tune it on; they are given
+separately.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from optimizer.imports.found import Found, Row
 from optimizer.phrases import counted
 
 THOUGHTS = ("reasoning", "rationale")
-LISTED = "one of: "  # how our own exports describe an answer field
+LISTED = "one of: "  # how the description of an answer field begins in our own exports
 
 
 def is_program(content: object) -> bool:
@@ -29,7 +30,7 @@ def read_program(path: Path, content: Mapping[str, Any], columns: Sequence[str])
     Parameters
     ----------
     path
-        Where it stands, for errors.
+        The file, for error messages.
     content
         The state.
     columns
@@ -38,7 +39,7 @@ def read_program(path: Path, content: Mapping[str, Any], columns: Sequence[str])
     Raises
     ------
     DataError
-        If it has several predictors, or its fields are no columns.
+        If it has several predictors, or its fields are not columns.
     """
     predictors = _predictors(content)
     if len(predictors) > 1:
@@ -79,7 +80,7 @@ def read_program(path: Path, content: Mapping[str, Any], columns: Sequence[str])
 
 
 def _predictors(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Name -> state of each predictor; the name is empty where the program is one."""
+    """Return the state of each predictor by name; the name is empty if the program is a predictor itself."""
     found = {"": content, **{key: value for key, value in content.items() if isinstance(value, Mapping)}}
     return {name: state for name, state in found.items() if _is_state(state)}
 
@@ -95,7 +96,7 @@ def _plain(name: str) -> str:
 
 
 def _field(path: Path, prefix: str, demos: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """Find the name behind a prefix such as "Support Ticket:": of a demo's field, or of a column."""
+    """Return the name behind a prefix such as "Support Ticket:": that of a demo's field, or of a column."""
     wanted = _plain(prefix.removesuffix(":"))
     if wanted in THOUGHTS:
         return wanted

@@ -1,4 +1,4 @@
-"""What another tool's file holds, as a first task file needs it. Knows no tool."""
+"""What another tool's file contains, as a first task file needs it. Knows no tool."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ Row = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found.
+    """What was found in a file.
 
     Parameters
     ----------
     format
         What the file is.
     inputs, target
-        The columns that are asked, and the one that is answered.
+        The columns that are the input, and the one with the answer.
     rows
-        Column -> text; empty where the file holds none.
+        Column -> text; empty if the file has none.
     demos
         Examples that the prompt shows as they are: columns of `inputs`, `target` and perhaps "reasoning".
     description
-        The wording, if it is one for all rows, to the letter.
+        The wording, verbatim, if it is one for all rows.
     wordings
-        Id -> wording, if they are several, or changed.
+        Id -> wording, if there are several, or they were changed.
     seed
         Dimension -> its value in the seed prompt.
     model
-        As LiteLLM names it; empty where the file names none that is known.
+        In LiteLLM's notation; empty if the file names none that is known.
     made, left_out
-        What became of each part, and what of it was not taken; a sentence each.
+        What became of each part, and what was not imported; one sentence each.
     """
 
     format: str
@@ -50,7 +50,7 @@ class Found:
 
 
 def columns(rows: Iterable[Row]) -> list[str]:
-    """All columns of some rows, in the order in which they are met."""
+    """Return all columns of some rows, in order of appearance."""
     return list(dict.fromkeys(name for row in rows for name in row))
 
 

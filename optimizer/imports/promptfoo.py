@@ -1,8 +1,8 @@
 """A promptfoo configuration -> wordings and rows: its prompts are wordings of the search, its tests rows.
 
-A prompt of promptfoo says with `{{name}}` where an input stands; here the templates of the search do. A line that shows
-inputs and hardly more is left to them, and within a sentence an input is called by its name. Checked against the
-configurations of promptfoo 0.123.
+A prompt of promptfoo marks with `{{name}}` where an input goes; here the templates of the search do that. A line that
+shows inputs and hardly anything else is therefore dropped, and within a sentence an input is replaced by its name.
+Checked against the configurations of promptfoo 0.123.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SHOWN = re.compile(r"\s*(?:[^:\n{}]{0,40}:)?[\s\"'`<>(\[]*(?:\{\{[^{}]*\}\}[\s\"
 ENDS = re.compile(r":[\s\"'`]*(?:\{\{[^{}]*\}\}[\s\"'`]*?)+$", re.MULTILINE)  # "Translate this to French: {{text}}"
 FENCE = re.compile(r"\s*(?:</?[\w-]+>|```\w*|\"\"\"|---+)\s*\Z")
 CUE = re.compile(r"\s*[^:\n]{1,40}:\s*\Z")
-OURS = re.compile(r"(?<!\{)\{\w+\}(?!\})")  # what a wording of ours would have filled
+OURS = re.compile(r"(?<!\{)\{\w+\}(?!\})")  # what would be filled in, in a wording of ours
 
 
 def is_configuration(content: object) -> bool:
@@ -56,7 +56,7 @@ def read_configuration(path: Path, content: Mapping[str, Any], *, tests: bool = 
     Raises
     ------
     DataError
-        If a part is what cannot be read without promptfoo: files, functions, logic of templates.
+        If a part cannot be read without promptfoo: files, functions, logic in templates.
     """
     prompts = [_prompt(f"{path}: prompt {n}", item) for n, item in enumerate(_listed(content["prompts"]), start=1)]
     used = list(dict.fromkeys(name for text in prompts for name in VARIABLE.findall(text)))
@@ -103,7 +103,7 @@ def _listed(value: object) -> list[Any]:
 
 
 def _prompt(where: str, item: object) -> str:
-    """Read a prompt as one text; messages one after the other."""
+    """Read a prompt as one text; messages are joined."""
     if isinstance(item, Mapping):
         if "function" in item:
             raise DataError(
@@ -124,7 +124,7 @@ def _prompt(where: str, item: object) -> str:
 
 
 def _messages(where: str, text: str) -> Iterator[str]:
-    """The texts of a prompt that is a JSON list of messages; nothing for any other."""
+    """Yield the texts of a prompt that is a JSON list of messages; nothing for any other."""
     try:
         content = json.loads(text)
     except ValueError:
@@ -137,7 +137,7 @@ def _messages(where: str, text: str) -> Iterator[str]:
 
 
 def _wording(path: Path, text: str) -> tuple[str, str]:
-    """Take out the lines that show inputs, and say which; call an input within a sentence by its name."""
+    """Remove the lines that show inputs, and say which; replace an input within a sentence by its name."""
     if ours := OURS.search(text):
         raise DataError(
             f"{path}: a prompt holds {ours[0]}, which phrasetune would fill in. Write it otherwise, or with spaces."
@@ -181,7 +181,10 @@ def _rows(path: Path, content: Mapping[str, Any], left: Counter[str]) -> Iterato
 
 
 def _wanted(checks: Sequence[Any], left: Counter[str]) -> Iterator[Any]:
-    """Yield the values that an answer may equal; of several assertions, which must all hold, the first that is one."""
+    """Yield the values that an answer may equal: those of the first assertion, or set of them, of type equals.
+
+    All assertions of a test must hold in promptfoo; the others are counted as left out.
+    """
     found: list[Any] = []
     for check in checks:
         kind = str(check.get("type", "")) if isinstance(check, Mapping) else str(check)
@@ -195,7 +198,7 @@ def _wanted(checks: Sequence[Any], left: Counter[str]) -> Iterator[Any]:
 
 
 def _one(value: object, variables: Mapping[str, Any]) -> object:
-    """Read a wanted answer that is one of the variables."""
+    """Return a wanted answer; if it is just a variable, the value of that."""
     name = VARIABLE.fullmatch(value.strip()) if isinstance(value, str) else None
     return variables.get(name[1], value) if name else value
 
