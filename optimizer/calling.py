@@ -23,28 +23,31 @@ FREE = (0.0, 0.0)  # US dollars per prompt token and per completion token
 
 
 def context(spec: ModelSpec) -> int:
-    """How many tokens the model of a task takes, prompt and answer together; 0 if nobody says."""
+    """Return how many tokens the model of a task takes, prompt and answer together; 0 if that is not known."""
     return spec.context or known_context(spec.name)
 
 
 def pace(model: Model, spec: ModelSpec) -> Pace | None:
-    """How calls are made. In this process one takes about a millisecond, and threads would only take turns: none."""
+    """Return how calls are made; None for the embedded model.
+
+    A call in this process takes about a millisecond, and threads would only take turns.
+    """
     caps = (spec.requests_per_minute, spec.tokens_per_minute)
     return None if model.name == "embedded" else Pace(spec.workers, spec.timeout, spec.patience, *caps)
 
 
 def may_cost(*models: Model) -> bool:
-    """Whether a call to one of these models costs money, or may, for all that is known."""
+    """Whether a call to one of these models costs money, or may because its price is not known."""
     return any(model.price != FREE for model in models)
 
 
 def require_prices(task: Task, model: Model, beside: Iterable[Model] = ()) -> None:
-    """Refuse limits in dollars that could not be kept: a cap on all that is bought, a constraint on the answers alone.
+    """Refuse limits in dollars that could not be kept: the cap on everything bought, or the constraint on the answers.
 
     Raises
     ------
     ModelError
-        If a price is not known that such a limit needs.
+        If a price that such a limit needs is not known.
     """
     for called in (model, *beside):
         require_price(called, task.search.max_usd)
@@ -57,12 +60,12 @@ def require_prices(task: Task, model: Model, beside: Iterable[Model] = ()) -> No
 
 
 def capped(caps: Caps, max_calls: int | None, max_usd: float | None) -> Caps:
-    """Let what a caller gives take the place of other caps; None leaves one as it is.
+    """Replace caps by those that a caller gives; None leaves one as it is.
 
     Raises
     ------
     InputError
-        If one is no number of at least 0.
+        If one is not a number of at least 0.
     """
     for name, cap in (("max_calls", max_calls), ("max_usd", max_usd)):
         if cap is not None and not (isinstance(cap, Real) and cap >= 0):
@@ -73,7 +76,7 @@ def capped(caps: Caps, max_calls: int | None, max_usd: float | None) -> Caps:
 
 
 def announce(model: Model, beside: Mapping[str, Model], watch: Watch, more: Iterable[Destination] = ()) -> None:
-    """Say where calls will go: the answers', those of other places, and those of the models beside, by their roles."""
+    """Announce where calls will go: those of the model that answers, other places, and the other models by role."""
     for place in dict.fromkeys(place for place in (destination(model), *more) if place):
         watch.event(place)
     for role, second in beside.items():
@@ -84,12 +87,12 @@ def announce(model: Model, beside: Mapping[str, Model], watch: Watch, more: Iter
 def open_ledger(  # noqa: PLR0913 - all that a purchase needs to know
     model: Model, spec: ModelSpec, book: Book, run: int, budget: Budget, watch: Watch, *, role: str = ""
 ) -> Ledger:
-    """Let a model buy under a budget, as its section of the task says; the watch is told, and stops it."""
+    """Open a model's ledger under a budget, with its section of the task; the watch gets notices, and can stop it."""
     return Ledger(model, book, run, budget, pace(model, spec), watch.stop, watch.notice, context(spec), role)
 
 
 def doubtful(store: Store, run: int) -> str:
-    """Say how many calls of a run nobody knows to have been paid; nothing if there are none."""
+    """Return a note on how many calls of a run may have been paid without an answer; empty if there are none."""
     found = store.possibly_paid(run)
     if not found.calls:
         return ""

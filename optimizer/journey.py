@@ -1,4 +1,4 @@
-"""The whole journey on one page: the only room that knows the others.
+"""The whole workflow on one page: the only room that knows the others.
 
 data -> splits -> space -> search -> verdict, with every completion in the ledger and every trial in results.db.
 """
@@ -42,7 +42,7 @@ from optimizer.task_sections import JUDGE, PROPOSER, TEACHER, ModelSpec
 from optimizer.tuned import Tuned
 from optimizer.watch import Watch
 
-AHEAD = 1  # decisions taken while answers from outside this process are waited for
+AHEAD = 1  # decisions made while answers from outside this process are awaited
 
 
 def walk(
@@ -54,10 +54,10 @@ def walk(
     watch: Watch,
     kept: bool = True,
 ) -> Tuned:
-    """Walk the journey of a task that is ready; without test rows it ends where a verdict would be come to.
+    """Run a prepared task from its search to its verdict; without test rows it ends before the verdict.
 
-    `beside` are the models that the plan wants beside the one that answers, by their roles.
-    What is only for those who look into results.db later is left out if it is not `kept`. Raises what `tune` does.
+    `beside` are the plan's models besides the one that answers, by role. Unless `kept`, what only serves later readers
+    of results.db is left out. Raises what `tune` does.
     """
     require_calls(plan)
     places = ladder.reach(plan.task, labelled=bool(plan.labels))
@@ -78,13 +78,13 @@ class _Journey:
     store: Store
     watch: Watch
     kept: bool
-    said: list[str]  # to whoever watches
+    said: list[str]  # notices that the watch got
 
     def walk(self) -> Tuned:
         plan, store = self.plan, self.store
         store.add_examples(plan.data_digest, plan.data)
         self.id, replay = self._start()
-        self.reused = store.run(self.id).reused  # before it was resumed
+        self.reused = store.run(self.id).reused  # before this process
         self.ledger = self._ledger()
         self.role_ledgers = {role: self._beside(model, plan.beside[role], role) for role, model in self.beside.items()}
         self.judge = self._judge(replay)
@@ -94,7 +94,7 @@ class _Journey:
         try:
             self._worked_demos(begun=bool(replay))
             found = self._found(replay) or self._search(replay)
-            # From here on the winner stands: a run that is resumed after the test rows were opened chooses no other.
+            # From here on the winner is fixed: a run that is resumed after the test rows were opened chooses no other.
             with store.together():
                 store.save_worth(self.id, found.importances)
                 store.update_run(self.id, winner=found.best.number, reason=found.reason)
@@ -127,14 +127,14 @@ class _Journey:
         )
 
     def _conclude(self, found: search.Found) -> tuple[Verdict | None, str]:
-        """Come to a verdict, if there are rows for one."""
+        """Reach a verdict, if there are rows for one."""
         if not self.plan.data.test:
             return None, found.reason
         helpers = [self.role_ledgers[role] for role in (PROPOSER, TEACHER) if role in self.role_ledgers]
         return Conclusion(self.plan, self.evaluate, self.store, self.id, self._stage, self.judge, helpers).reach(found)
 
     def _notes(self) -> list[str]:
-        """What was odd in the calls of this run, and what it had none for."""
+        """Return notes on what was odd in the calls of this run, and on wordings that it had no calls for."""
         versions = self.store.versions(self.id, self.model.name)
         changed = f"the provider's model changed during the run: {', then '.join(versions)}" if versions[1:] else ""
         kept_out = wordings.kept_out(self.store, self.id)
@@ -144,7 +144,7 @@ class _Journey:
         """Resume the unfinished run of this configuration, or start a new one."""
         config = self.plan.config(self.model, self.beside)
         self.store.bury()
-        with self.store.together():  # nobody else begins or resumes it meanwhile
+        with self.store.together():  # no other process begins or resumes it meanwhile
             unfinished = self.store.unfinished_run(config)
             if unfinished is None:
                 return self._begin(config), []
@@ -158,7 +158,7 @@ class _Journey:
     def _begin(self, config: str) -> int:
         plan = self.plan
         task = plan.task.model_dump(mode="json")
-        # Rows with several labels are kept as we write them: a list that was found is not found again in them.
+        # Rows with several labels are stored in our own notation, in which their labels cannot be detected again.
         task["task"]["labels"] = task["task"]["labels"] or list(plan.several)
         name, metric = plan.task.task.name, plan.task.metric
         new = Run(0, name, task, self.model.name, metric, plan.data_digest, "running", "")
@@ -167,7 +167,7 @@ class _Journey:
         return started
 
     def _found(self, replay: Sequence[Trial]) -> search.Found | None:
-        """Return what the search of a resumed run had found, if it was over."""
+        """Return the result of a resumed run whose search was over, else None."""
         run = self.store.run(self.id)
         if run.winner is None:
             return None
@@ -193,7 +193,7 @@ class _Journey:
     def _ahead(self) -> int:
         """How many decisions to take while answers are awaited; none where the order of arrival would matter."""
         most = self.ledger.budget.caps
-        # With a second model it also decides whose calls those are.
+        # With a second model, the order also decides whose calls fit in.
         certain = most == (Caps() if len(self._ledgers()) > 1 else Caps(calls=most.calls))
         return AHEAD if self.ledger.pace and certain else 0
 
@@ -203,7 +203,7 @@ class _Journey:
         return open_ledger(self.model, self.plan.task.model, self.store, self.id, budget, self.watch)
 
     def _judge(self, replay: Sequence[Trial]) -> Judge | None:
-        """Let the judge buy under the same caps, and remember what it has said."""
+        """Make the judge, under the same caps, and let it recall what it has judged before."""
         told = self.plan.judging
         if told is None or JUDGE not in self.role_ledgers:
             return None
@@ -213,7 +213,7 @@ class _Journey:
         return judge
 
     def _beside(self, model: Model, spec: ModelSpec, role: str) -> Ledger:
-        """Let a model beside the one that answers buy under the same caps."""
+        """Open the ledger of a model besides the one that answers, under the same caps."""
         return open_ledger(model, spec, self.store, self.id, self.ledger.budget, self.watch, role=role)
 
     def _ledgers(self) -> list[Ledger]:
@@ -249,7 +249,7 @@ class _Journey:
         )
 
     def _rounds(self, replayed: int) -> Callable[[int, View], None]:
-        """Let a model propose wordings between the decisions, if one is to be asked and ids are kept for them."""
+        """Return what lets a model propose wordings between the decisions; without a proposer, it does nothing."""
         plan, options = self.plan, self.plan.task.search
         proposer = self.role_ledgers.get(PROPOSER)
         if proposer is None:
@@ -260,7 +260,7 @@ class _Journey:
         )
 
     def _stage(self, name: str, detail: str) -> None:
-        """Announce a part of the journey, unless the user has stopped it."""
+        """Announce a part of the journey; raise `Interrupted` if the user has stopped it."""
         if self.watch.stop.is_set():
             raise Interrupted("stopped")
         self.watch.event(Stage(name, detail))
@@ -276,7 +276,7 @@ class _Journey:
         self.watch.event(event)
 
     def _keep(self, trials: Sequence[Trial]) -> None:
-        """Write trials down as they stand, together."""
+        """Store trials as they stand, in one transaction."""
         with self.store.together():
             for trial in trials:
                 self.reserve.learn(trial)
@@ -284,7 +284,7 @@ class _Journey:
             self.store.update_run(self.id, **self._totals())
 
     def _ablations(self, best: Trial) -> tuple[tuple[Ablation, ...], str]:
-        """Set the winner's ingredients back one by one, if that is wanted and the verdict can be paid all the same."""
+        """Reset the winner's ingredients one by one, if that is wanted and leaves enough for the verdict."""
         plan, options = self.plan, self.plan.task.search
         if not options.ablate:
             return (), ""
@@ -314,7 +314,7 @@ class _Journey:
             self._mirror(self.store.trials(self.id))
 
     def _mirror(self, trials: Sequence[Trial]) -> None:
-        """Copy the trials for Optuna's tools; a copy that fails must not cost the result."""
+        """Copy the trials for Optuna's tools; a copy that fails must not lose the result."""
         if not self.kept:
             return
         from optimizer.database.mirror import mirror, study_name  # SQLAlchemy

@@ -1,6 +1,6 @@
-"""A task made ready: its rows read and split, its space opened, its model named. Nothing is bought here.
+"""A prepared task: its rows read and split, its space opened, its model named. Nothing is bought here.
 
-What `tune`, `predict` and the commands that only look need alike.
+What `tune`, `predict` and the commands that only look at a task have in common.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from search_spaces.rendering import Renderer
 from search_spaces.space import Facts, Space
 from search_spaces.templates import text_template
 
-# Settings that change how fast a run goes, not where.
+# Settings that change how fast a run goes, but not its course.
 NOT_COURSE = {"workers", "timeout", "patience", "requests_per_minute", "tokens_per_minute"}
 
 NOBODY: Mapping[str, Model] = {}
@@ -40,10 +40,10 @@ NOBODY: Mapping[str, Model] = {}
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A task made ready: its rows, its space, what renders its prompts, a digest of rows and splits, and its metric.
+    """A prepared task: its rows, space, renderer, digest of rows and splits, and metric.
 
     `labels` are those of a classification, `several` those of which an answer may name more than one. `ood` are the
-    rows from elsewhere, and `unlabelled` those without a target, if the task names files of such.
+    out-of-domain rows, and `unlabelled` those without a target, if the task names files of such rows.
     """
 
     task: Task
@@ -69,13 +69,13 @@ class Plan:
 
     @property
     def beside(self) -> dict[str, ModelSpec]:
-        """The models that are asked beside the one that answers, by their roles."""
+        """The models that are called besides the one that answers, by role."""
         judge = self.judging.model if self.judging else None
         named = {JUDGE: judge, PROPOSER: self.task.proposing, TEACHER: self.task.teaching}
         return {role: spec for role, spec in named.items() if spec}
 
     def config(self, model: Model, beside: Mapping[str, Model] = NOBODY) -> str:
-        """Name all that decides the course of a run with a model, and with those beside it, by their roles."""
+        """Return a digest of everything that determines a run's course with these models."""
         task = self.task.model_dump(mode="json")
         task["model"] = {name: value for name, value in task["model"].items() if name not in NOT_COURSE}
         if told := task.pop("judge"):
@@ -83,9 +83,9 @@ class Plan:
         for role, asked in ((PROPOSER, self.task.proposing), (TEACHER, self.task.teaching)):
             if (told := task.pop(role)["model"]) and asked:
                 task[role] = {k: v for k, v in told.items() if k not in NOT_COURSE}
-        del task["task"]["responsible"]  # decides nothing
-        del task["baseline"]["label_cost"]  # prices labels alone
-        for name in ("max_rows", "query", "demos"):  # what they do stands in the digests of rows and space
+        del task["task"]["responsible"]  # has no effect on a run
+        del task["baseline"]["label_cost"]  # only prices labels
+        for name in ("max_rows", "query", "demos"):  # the digests of rows and space cover them
             del task["data"][name]
         identity = [model.name, model.address, model.price]
         away = [digest([row.to_dict() for row in rows]) for rows in (self.ood, self.unlabelled) if rows]
@@ -95,7 +95,7 @@ class Plan:
 
     @property
     def taught(self) -> Metric:
-        """The metric by which rivals are trained: a judge would be asked too often, and ROUGE-L stands in for it."""
+        """The metric that rivals are trained by; for a judge, which would be asked too often, this is ROUGE-L."""
         return METRICS["rouge_l"] if self.metric.judged else self.metric
 
     @property
@@ -106,21 +106,21 @@ class Plan:
 
     @property
     def judging(self) -> Judging | None:
-        """Who judges, where the metric is a judge's."""
+        """The judge's settings, if the metric is a judge's."""
         return self.task.judge if self.metric.judged else None
 
 
 def brought(task: Task | str | Path, given: Mapping[str, Model | str | None]) -> tuple[Task, dict[str, Model | None]]:
-    """Merge the models that a caller passes, by their roles, into the task: the digest of a run covers them.
+    """Write the models that a caller passes, by role, into the task: the digest of a run then covers them.
 
-    A name is written into the task. An object must be a model, and is returned; its name is written into the task
-    where that names none.
+    A name is written into the task. An object must be a model, and is returned; if the task names none, its name is
+    written there, too.
 
     Raises
     ------
     InputError
-        If the task file cannot be used, something is neither a name nor a model, or a judge is brought to a task that
-        no judge scores.
+        If the task file cannot be used, something is neither a name nor a model, or a judge is passed for a task with
+        another metric.
     """
     task = task if isinstance(task, Task) else load_task(task)
     if given[JUDGE] and task.metric != JUDGE:
@@ -139,7 +139,7 @@ def brought(task: Task | str | Path, given: Mapping[str, Model | str | None]) ->
 def open_models(
     plan: Plan, models: Mapping[str, Model | None], *, keyless: bool = False
 ) -> tuple[Model, dict[str, Model]]:
-    """Return the model that answers and those that a plan wants beside it: each as it was `brought`, else opened."""
+    """Return the model that answers and the plan's other models: as passed to `brought`, else opened here."""
     beside = {role: models[role] or task_model(spec, keyless=keyless) for role, spec in plan.beside.items()}
     return models[MODEL] or task_model(plan.task.model, keyless=keyless), beside
 
@@ -171,12 +171,12 @@ def prepare(task: Task | str | Path, *, allow_code: bool = False) -> Plan:
 
 
 def ready(task: Task, data: Dataset, named: tuple[str, ...], metric: Metric) -> Plan:
-    """Open the space of a task whose rows are at hand; its data file is not read.
+    """Prepare a task whose rows are at hand; its data file is not read.
 
     Parameters
     ----------
     task
-        What is wanted.
+        The task.
     data
         Its rows; without test rows there is no verdict.
     named
@@ -211,7 +211,7 @@ def ready(task: Task, data: Dataset, named: tuple[str, ...], metric: Metric) -> 
         worked=task.search.worked > 0,
     )
     try:
-        # Optuna's samplers, which get drafts alone, suggest ids without a text as often as others.
+        # Optuna's samplers suggest ids without a text as often as others, so they get drafts only, and few ids.
         proposed = KEPT_IDS if task.search.sampler == "pooled" else {INSTRUCTION: EACH * ASKED_AT_ONCE}
         changes = {**_without_logprobs(task), **task.space}
         space = load_space(facts, changes, task.seed, task.templates, proposed=proposed if task.proposing else {})
@@ -225,13 +225,13 @@ def ready(task: Task, data: Dataset, named: tuple[str, ...], metric: Metric) -> 
 
 
 def _without_logprobs(task: Task) -> dict[str, Any]:
-    """Lock calibration off where the model gives nothing to calibrate by."""
+    """Lock calibration off if the model returns no log-probabilities."""
     calibrates = "calibration" in tables_of(task.task.kind) and "calibration" not in {**task.space, **task.seed}
     return {"calibration": "off"} if calibrates and not offers_logprobs(task.model.name) else {}
 
 
 def _require_fewer(task: Task, rows: int) -> None:
-    """Refuse a learning curve of jobs on as many rows as there are, or more."""
+    """Refuse a learning curve of fine-tuning jobs on as many rows as there are, or more."""
     sizes = task.baseline.provider.curve if "provider" in task.baseline.kinds else []
     if sizes and sizes[-1] >= rows:
         raise TaskError(
@@ -241,7 +241,7 @@ def _require_fewer(task: Task, rows: int) -> None:
 
 
 def _own_metric(task: Task, *, allow_code: bool) -> Metric | None:
-    """Load the metric of the user's own, if the task names one and it may be run."""
+    """Load the user's own metric, if the task names one; refuse it if it may not be run."""
     if task.scorer or not own_metric.is_own(task.metric):
         return None
     if own_metric.is_handed(task.metric):
@@ -254,7 +254,7 @@ def _own_metric(task: Task, *, allow_code: bool) -> Metric | None:
 
 
 def renderer(space: Space, task: Task) -> Renderer:
-    """Make a renderer for the templates of a space; DSPy is loaded only if one of them is its adapter's."""
+    """Make a renderer for the templates of a space; DSPy is loaded only if one of them is a DSPy adapter's."""
     from optimizer.programs import adapters
 
     own = {name: text_template(name, layout.model_dump(exclude_none=True)) for name, layout in task.templates.items()}
@@ -263,27 +263,27 @@ def renderer(space: Space, task: Task) -> Renderer:
 
 
 def constraints(task: Task) -> Constraints:
-    """What the winner of a task must keep."""
+    """Return what the winner of a task must keep."""
     bounds = task.search.constraints
     return Constraints(bounds.max_cost_per_1000, bounds.max_prompt_tokens, bounds.min_recall)
 
 
 def task_model(spec: ModelSpec, *, keyless: bool = False) -> Model:
-    """Open the model that a task names; with `keyless` a missing key is let pass: to look, not to call."""
+    """Open the model that a task names; `keyless` tolerates a missing key, for looking without calling."""
     price = (spec.price.input, spec.price.output) if spec.price else None
     return open_model(spec.name, api_base=spec.api_base, price=price, keyless=keyless)
 
 
 def run_model(run: Run, task: Task, given: Model | str | None) -> Model:
-    """Open the model that a run was tuned on, or take what was brought in its place.
+    """Open the model that a run was tuned on, or the one that is given instead.
 
     Raises
     ------
     InputError
-        If it cannot be opened, or is another.
+        If it cannot be opened, or is a different one.
     """
     if given is None or given == task.model.name:
-        model = task_model(task.model)  # with all that the task says of it
+        model = task_model(task.model)  # with its settings in the task
     else:
         model = opened(given, api_base=task.model.api_base)
     if model.name != run.model:
@@ -294,7 +294,7 @@ def run_model(run: Run, task: Task, given: Model | str | None) -> Model:
 
 
 def looks(plan: Plan) -> int:
-    """How many answers the search may look at: what is kept for the verdict is not its own."""
+    """Return how many answers the search may look at, without the calls set aside for the verdict."""
     options = plan.task.search
     each = 2 if plan.judging else 1  # an answer, and its judgement
     first = (MOST_CALLS if plan.task.proposing else 0) + min(options.worked, len(plan.data.train))
@@ -303,30 +303,30 @@ def looks(plan: Plan) -> int:
 
 
 def bounded(plan: Plan) -> list[str]:
-    """Say where a cap on calls leaves the search fewer answers than it might look at."""
+    """Say if a cap on calls leaves the search fewer answers than it might look at."""
     most, options = looks(plan), plan.task.search
     said = f"max_calls = {options.max_calls:,} leaves the search {most:,} of its {options.calls:,} answers"
     return [said] if most < options.calls else []
 
 
 def dev_rows(plan: Plan) -> list[Example]:
-    """List the dev rows that the search looks at."""
+    """List the dev rows that the search uses."""
     return searched(plan.data.dev, looks(plan), plan.task.search.seed)
 
 
 def held_calls(plan: Plan) -> int:
-    """How many calls are kept for the verdict: two prompts' answers, and the judgement of three contenders."""
+    """Return the calls set aside for the verdict: answers of two prompts, and with a judge three contenders' scores."""
     return (5 if plan.judging else 2) * plan.sealed
 
 
 def require_calls(plan: Plan) -> None:
-    """Raise TaskError if the calls leave the search none beside the verdict's."""
+    """Raise TaskError if the verdict leaves no calls for the search."""
     most, held = plan.task.search.max_calls, held_calls(plan)
     if most and most <= held:
         raise TaskError(f"max_calls = {most:,}: {held:,} are kept for the verdict on the sealed test rows. Allow more.")
 
 
 def caps(task: Task) -> Caps:
-    """What a run may spend."""
+    """Return what a run may spend."""
     search = task.search
     return Caps(search.max_calls, search.max_usd, search.max_tokens, search.max_minutes)

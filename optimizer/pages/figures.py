@@ -18,11 +18,11 @@ from optimizer.reports.curve_tables import ONCE, drawn_once
 
 LEFT, TOP, BOTTOM = 48, 12, 250
 NAMES = 190  # where the names beside a picture end
-ROUGH = 16  # rows from which a running score without an estimate is drawn: fewer say too little to be a point
+ROUGH = 16  # fewest rows for a running score without an estimate to be drawn as a point
 
 
 def figures(story: Story) -> dict[str, Figure]:
-    """Draw what there is to draw of a run, by name."""
+    """Draw the pictures for which a run has data, by name."""
     return {figure.name: figure for figure in _figures(story)}
 
 
@@ -41,7 +41,7 @@ def _figures(story: Story) -> Iterator[Figure]:
 
 
 def contenders(verdict: Verdict) -> Figure:
-    """Who scores what on the test rows."""
+    """Draw each contender's score on the test rows."""
     ends = [value for c in verdict.contenders for value in c.interval]
     bottom = TOP + 34 * len(verdict.contenders)
     rows = Scale(0, len(verdict.contenders), TOP, bottom, ())
@@ -56,7 +56,7 @@ def contenders(verdict: Verdict) -> Figure:
 
 
 def search(walk: Walk, control: Walk | None) -> Figure:
-    """Score against calls: each trial where it was opened, the best so far, and a random search beside it if any."""
+    """Draw scores against calls: each trial where it was opened, the best so far, and a random search, if any."""
     points, best, beside = _points(walk), best_so_far(walk), best_so_far(control) if control else []
     values = [value for _, point in [*points, *beside] for value in (point.value, *(point.interval or ()))]
     last = max([rows for rows, _ in [*points, *beside]] + [sum(rows for _, rows in walk.asked), 1])
@@ -89,7 +89,7 @@ class Point:
 
 
 def _point(trial: Trial) -> Point | None:
-    """A full score, else an estimate, else a score of some rows, else nothing."""
+    """Return a trial's full score, else its estimate, else its score on some rows; None if there is none."""
     full = trial.state is State.COMPLETE
     rough = trial.score if trial.n >= ROUGH else None
     value = trial.score if full else rough if trial.estimate is None else trial.estimate
@@ -100,14 +100,14 @@ def _point(trial: Trial) -> Point | None:
 
 
 def _points(walk: Walk) -> list[tuple[int, Point]]:
-    """Trials in the order in which they were opened, with the answers looked at by then."""
+    """Return the trials' points in the order of opening, each with the number of answers looked at by then."""
     opened = walk.opened()
     known = [(opened[t.number], point) for t in walk.trials if t.number in opened and (point := _point(t))]
     return sorted(known, key=lambda pair: pair[0])
 
 
 def best_so_far(walk: Walk) -> list[tuple[int, Point]]:
-    """The prompts that were the best when they were opened, as things look in the end."""
+    """Return the prompts that were the best when they were opened, judged by their values in the end."""
     best = list[tuple[int, Point]]()
     for calls, point in _points(walk):
         if not best or point.value > best[-1][1].value:
@@ -128,7 +128,7 @@ def _draw_steps(plot: Plot, best: Sequence[tuple[int, Point]], last: int, line: 
 
 
 def quality(verdict: Verdict) -> Figure:
-    """What quality costs: contenders and the cascade's thresholds, by dollars where any are paid, else by time."""
+    """Draw score against cost: contenders and the cascade's thresholds, by dollars if any are paid, else by time."""
     together = verdict.findings.cascade if verdict.findings else None
     paid = any(c.cost_per_1000 for c in verdict.contenders)
 
@@ -156,7 +156,7 @@ def quality(verdict: Verdict) -> Figure:
 
 
 def cascade(found: Cascade, metric: str) -> Figure:
-    """What the cascade scores on the test rows by the share that goes to the prompt, and the chosen threshold."""
+    """Draw the cascade's score on the test rows by the share that goes to the prompt, and the chosen threshold."""
     shares = Scale(0, 1, LEFT, RIGHT, [(tenth / 10, f"{10 * tenth}") for tenth in range(0, 11, 2)])
     plot = Plot(shares, scores([value for point in found.points for value in point.interval], BOTTOM, TOP))
     plot.axes("share of the rows that goes to the prompt, in percent; the trained baseline answers the rest")
@@ -172,7 +172,7 @@ def cascade(found: Cascade, metric: str) -> Figure:
 
 
 def _apart(known: Sequence[tuple[Contender, float]], plot: Plot) -> Iterator[tuple[Contender, float, float]]:
-    """Move names that would stand on each other apart: downwards, a line each."""
+    """Move overlapping names apart: downwards, by a line each."""
     taken: list[tuple[float, float]] = []
     for c, x in sorted(known, key=lambda pair: -pair[0].score):
         place, shift = plot.x(x), 0.0
@@ -183,7 +183,7 @@ def _apart(known: Sequence[tuple[Contender, float]], plot: Plot) -> Iterator[tup
 
 
 def learning(curve: LearningCurve, verdict: Verdict) -> Figure:
-    """How the trained baseline grows with its labelled rows, the prompt it is compared with, and the crossover."""
+    """Draw the baseline's score by its number of labelled rows, the prompt it is compared with, and the crossover."""
     prompt = next(c for c in verdict.contenders if c.name == curve.prompt)
     ends = [value for point in curve.points for value in point.interval] + [prompt.score]
     least, most = curve.points[0].rows, curve.points[-1].rows
@@ -208,7 +208,7 @@ def learning(curve: LearningCurve, verdict: Verdict) -> Figure:
 
 
 def importance(found: Sequence[Importance]) -> Figure:
-    """Which ingredient of the prompts explains how much of the differences between them."""
+    """Draw how much of the differences between prompts each ingredient explains."""
     bottom = TOP + 26 * len(found)
     rows = Scale(0, len(found), TOP, bottom, ())
     steps = round_steps(0, 100 * max(i.high for i in found))

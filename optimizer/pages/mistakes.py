@@ -1,4 +1,4 @@
-"""Row by row: what was wanted, what each contender said, and which answers are taken for which."""
+"""Row by row: the wanted answer, what each contender answered, and which answers are confused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from optimizer.records import Contender, Outcome
 from optimizer.reports.grids import Grid
 from search_spaces.prompt import Example
 
-WIDEST = 20  # labels that a square of them can have and still be read
+WIDEST = 20  # most labels for which a confusion matrix is still readable
 LISTED = 1000  # rows in the page's table
 LONGEST = 400  # characters of a row's text
 UNREADABLE, FAILED = "(unreadable)", "(failed)"
@@ -20,7 +20,7 @@ UNREADABLE, FAILED = "(unreadable)", "(failed)"
 
 @dataclass(frozen=True, slots=True)
 class Square:
-    """How often each answer was given for each label: `counts[i][j]` rows want `labels[i]`, got `answers[j]`."""
+    """A confusion matrix: `counts[i][j]` rows want `labels[i]` and got `answers[j]`."""
 
     title: str
     labels: tuple[str, ...]
@@ -28,7 +28,7 @@ class Square:
     counts: tuple[tuple[int, ...], ...]
 
     def heat(self, row: int, column: int) -> int:
-        """Share of a row's cell in its row, in percent."""
+        """Return a cell's share of its row, in percent."""
         return round(100 * self.counts[row][column] / max(1, sum(self.counts[row])))
 
 
@@ -37,7 +37,7 @@ def _said(outcome: Outcome) -> str:
 
 
 def squares(story: Story) -> list[Square]:
-    """Count the answers of the best prompt and of the trained baseline on the test rows, if the labels are a few."""
+    """Count the answers of the best prompt and of the trained baseline on the test rows, if there are few labels."""
     labels = story.trials[0].prompt.labels if story.trials else ()
     if not labels or len(labels) > WIDEST or story.verdict is None:
         return []
@@ -54,7 +54,7 @@ def _square(contender: Contender, labels: Sequence[str], wanted: dict[str, str])
 
 
 def confusions(story: Story, most: int = 10) -> Grid:
-    """List the answers that the best prompt gave most often where another was wanted."""
+    """List the wrong answers that the best prompt gave most often."""
     best = _of(story, BEST)
     wanted = {row.id: row.target for row in story.rows["test"]}
     wrong = Counter(
@@ -91,7 +91,7 @@ def _tested(story: Story) -> list[tuple[str, ...]]:
 
 
 def _tested_row(row: Example, said: Sequence[Outcome | None]) -> tuple[str, ...]:
-    """Write down a test row, unless all who answered it have it right."""
+    """Return a test row for the table; empty if everyone who answered it is right."""
     if all(outcome is None or outcome.score == 1 for outcome in said):
         return ()
     seed, best = (None if outcome is None else outcome.score for outcome in said[:2])

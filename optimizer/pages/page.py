@@ -1,6 +1,6 @@
 """The page: tables and pictures of a run in one HTML file, which loads nothing and sends nothing.
 
-Every text is escaped, and the page's own policy allows no script but the one that it was written with.
+Every text is escaped, and the page's content security policy allows only the script that it was written with.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def page(story: Story, *, live: bool = False) -> str:
     story
         The run.
     live
-        Whether the page asks the address that it came from for news while the run goes on.
+        Whether the page asks its server for news while the run goes on.
     """
     script, verdict = _own("page.js"), story.verdict
     trials = sorted(story.trials, key=best_first)[:LISTED]
@@ -114,7 +114,7 @@ def _policy(script: str, *, live: bool) -> str:
 
 
 def _embedded(story: Story) -> str:
-    """The run's figures as JSON that can stand in a page: nothing in it ends the element that holds it."""
+    """Return the run's figures as JSON that is safe in a page: nothing in it ends the element that holds it."""
     trials = [trial_record(trial, story.costs.get(trial.number, (0, 0.0))) for trial in story.trials]
     record: dict[str, Any] = {"run": run_record(story.run), "trials": trials, "verdict": verdict_record(story.verdict)}
     text = json.dumps(record, ensure_ascii=True)
@@ -132,7 +132,7 @@ def _verdict_grids(story: Story) -> list[Grid]:
 
 
 def splits_grid(story: Story) -> Grid:
-    """Show how many rows each split has, and how often each wanted answer stands in it, if these are a few."""
+    """Show how many rows each split has and, if there are few labels, how often each of them is wanted."""
     counts = {split: Counter(row.target for row in rows) for split, rows in story.rows.items()}
     labels = sorted(set().union(*counts.values()), key=lambda label: -counts["train"][label])
     sizes = ("rows", *(f"{len(story.rows[split]):,}" for split in counts))

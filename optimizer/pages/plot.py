@@ -1,6 +1,7 @@
 """Axes and marks as SVG: data in, elements out. Knows no record.
 
-Every text is escaped here, and colours are classes, so that a page can draw the same picture light, dark and on paper.
+Every text is escaped here, and colours are CSS classes, so that a page can draw the same picture light, dark and on
+paper.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from optimizer.errors import ExportError
 
 WIDTH = 720
 RIGHT = WIDTH - 22
-# A picture that stands alone brings its colours along; within a page the page's stylesheet has them.
+# The colours of a picture in its own file; within a page, the page's stylesheet sets them.
 STYLE = """text { font: 12px system-ui, sans-serif; fill: #5d6778; }
 .grid { stroke: #dfe3ea; } .mark { stroke: #2a6fdb; fill: #2a6fdb; } .faint { stroke: #b9c6dc; fill: #b9c6dc; }
 .other { stroke: #b4540a; fill: #b4540a; }
@@ -26,7 +27,7 @@ STYLE = """text { font: 12px system-ui, sans-serif; fill: #5d6778; }
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture: a name for its file, what it shows in a sentence, how it is read, and its elements."""
+    """A picture: a name for its file, a title, a note on how to read it, and its elements."""
 
     name: str
     title: str
@@ -35,21 +36,21 @@ class Figure:
     elements: tuple[str, ...]
 
     def inline(self) -> str:
-        """The picture as a part of a page."""
+        """Return the picture as a part of a page."""
         return self._svg("", "")
 
     def file(self) -> str:
-        """The picture as an SVG file of its own, with its colours on white."""
+        """Return the picture as an SVG file of its own, with its colours on white."""
         paper = f'<rect width="{WIDTH}" height="{self.height:g}" fill="#fff"/>'
         return self._svg(' xmlns="http://www.w3.org/2000/svg"', f"<style>{STYLE}</style>{paper}") + "\n"
 
     def png(self) -> bytes:
-        """The same as a PNG of twice its width, for places that take no SVG.
+        """Return the picture as a PNG of twice its width, for places that accept no SVG.
 
         Raises
         ------
         ExportError
-            If what draws it is not installed.
+            If the package that draws it is not installed.
         """
         try:
             import resvg_py
@@ -65,7 +66,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Values -> places between two ends of a picture; `ticks` are values with what is written beside them."""
+    """Maps values to positions between two ends of a picture; `ticks` are values with their labels."""
 
     low: float
     high: float
@@ -75,14 +76,14 @@ class Scale:
     logarithmic: bool = False
 
     def __call__(self, value: float) -> float:
-        """Place of a value."""
+        """Return the position of a value."""
         low, high, at = (math.log(v) if self.logarithmic else v for v in (self.low, self.high, value))
         share = (at - low) / (high - low) if high > low else 0.5
         return self.start + share * (self.end - self.start)
 
 
 def round_steps(low: float, high: float, most: int = 6) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten: the closest that cover [low, high] with at most so many steps."""
+    """Return the finest multiples of 1, 2 or 5 times a power of ten that cover [low, high] in at most `most` steps."""
     span = max(high - low, 1e-9)
     power = 10.0 ** math.floor(math.log10(span / most))
     step = next(s * power for s in (1, 2, 5, 10, 20) if span / (s * power) <= most)
@@ -91,7 +92,7 @@ def round_steps(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def scores(values: Iterable[float], start: float, end: float) -> Scale:
-    """Scale of scores in [0, 1], written in percent: as much of it as the values need, and five points around them."""
+    """Return a scale of scores in [0, 1], labelled in percent, that covers the values and five points around them."""
     known = list(values) or [0.0, 1.0]
     steps = round_steps(max(0.0, min(known) - 0.05) * 100, min(1.0, max(known) + 0.05) * 100)
     steps = [step for step in steps if -1e-9 <= step <= 100 + 1e-9]
@@ -99,21 +100,21 @@ def scores(values: Iterable[float], start: float, end: float) -> Scale:
 
 
 def amounts(values: Iterable[float], start: float, end: float, write: Callable[[float], str]) -> Scale:
-    """Scale of amounts from zero on."""
+    """Return a scale of amounts that starts at zero."""
     steps = round_steps(0, max(values, default=1.0) or 1.0)
     return Scale(0, steps[-1], start, end, [(step, write(step)) for step in steps])
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A field between two axes, on which marks are put one over the other."""
+    """An area between two axes, on which marks are drawn one over the other."""
 
     x: Scale
     y: Scale
     elements: list[str] = field(default_factory=list)
 
     def axes(self, below: str, *, rows: bool = True) -> None:
-        """Draw the lines of both axes (of the lower one alone, unless `rows`), and say below what x is."""
+        """Draw the lines of both axes (without `rows` only those of the lower one), and label the lower one."""
         bottom, top = max(self.y.start, self.y.end), min(self.y.start, self.y.end)
         for value, said in self.y.ticks if rows else ():
             self._line(self.x.start, self.y(value), self.x.end, self.y(value), "grid")
@@ -125,11 +126,11 @@ class Plot:
         self.text((self.x.start + self.x.end) / 2, bottom + 38, below, "middle")
 
     def text(self, x: float, y: float, said: str, anchor: str = "start") -> None:
-        """Write at a place of the picture, not of the data."""
+        """Write at a position of the picture, not of the data."""
         self.elements.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(said)}</text>')
 
     def dot(self, x: float, y: float, look: str, said: str = "", radius: float = 5) -> None:
-        """Mark a point; a pointer that rests on it is told what it is."""
+        """Draw a point, with a tooltip if there is something to say."""
         told = f"<title>{escape(said)}</title>" if said else ""
         place = f'cx="{self.x(x):.1f}" cy="{self.y(y):.1f}" r="{radius:g}"'
         self.elements.append(f'<circle {place} class="{look}">{told}</circle>')
@@ -143,7 +144,7 @@ class Plot:
         self._line(self.x(low), self.y(y), self.x(high), self.y(y), look)
 
     def path(self, points: Sequence[tuple[float, float]], look: str) -> None:
-        """Join points."""
+        """Draw a line through points."""
         self.elements.append(f'<polyline points="{self._places(points)}" class="{look}"/>')
 
     def band(self, points: Sequence[tuple[float, float, float]], look: str) -> None:

@@ -1,4 +1,4 @@
-"""All that a page tells of a run, as records."""
+"""All that a page shows of a run, as records."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from search_spaces.prompt import Example
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """A search, answer by answer: `asked` has (trial, rows) in the order in which rows were put to it."""
+    """A search, answer by answer: `asked` has (trial, rows) in the order in which the rows were asked."""
 
     run: Run
     trials: Sequence[Trial]
     asked: Sequence[tuple[int, int]]
 
     def opened(self) -> dict[int, int]:
-        """Trial -> how many answers the search had looked at when the first rows of that trial were answered."""
+        """Return, by trial, how many answers the search had looked at when that trial's first rows were answered."""
         calls, opened = 0, dict[int, int]()
         for trial, rows in self.asked:
             calls += rows
@@ -33,10 +33,10 @@ class Walk:
 class Story:
     """A run with its search, its winner and its verdict.
 
-    Trials are without their outcomes, but for those of the `front`. `costs` maps trial -> (calls, US dollars), `rows`
+    Trials come without their outcomes, except those of the `front`. `costs` maps trial -> (calls, US dollars), `rows`
     split -> its rows, `slices` test row -> {column: value}; `changed` has the dev rows that the winner fixed and those
-    that it broke. `control` is a random search of the same rows with the same model, if the file holds one.
-    `constraints` maps split -> what the winner has of each constraint there.
+    that it broke. `control` is a random search on the same rows with the same model, if the file has one. `constraints`
+    maps split -> the winner's value of each constraint there.
     """
 
     walk: Walk
@@ -56,7 +56,7 @@ class Story:
 
     @property
     def run(self) -> Run:
-        """The run that is told of."""
+        """The run that is shown."""
         return self.walk.run
 
     @property
