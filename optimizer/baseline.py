@@ -175,7 +175,7 @@ class Rival:
 
     @property
     def serves(self) -> bool:
-        """Whether it is worth comparing with, as far as the dev rows show."""
+        """Whether the dev rows show that it is worth comparing with."""
         return bool(self.trained.params.get(SERVES, not self.trained.detail.endswith(UNFIT)))  # old records
 
     def outcomes(self, examples: Sequence[Example], metric: Metric, judge: Grader | None = None) -> tuple[Outcome, ...]:

@@ -100,7 +100,7 @@ class Plan:
 
     @property
     def further(self) -> int:
-        """How many calls the judge may take for analyses beside the verdict: `further`, or half of `calls`."""
+        """How many calls the judge may take for analyses besides the verdict: `further`, or half of `calls`."""
         told = self.judging
         return 0 if told is None else self.task.search.calls // 2 if told.further is None else told.further
 
@@ -113,8 +113,8 @@ class Plan:
 def brought(task: Task | str | Path, given: Mapping[str, Model | str | None]) -> tuple[Task, dict[str, Model | None]]:
     """Write the models that a caller passes, by role, into the task: the digest of a run then covers them.
 
-    A name is written into the task. An object must be a model, and is returned; if the task names none, its name is
-    written there, too.
+    A name is written into the task. An object must be a model, and is returned; if it is a proposer or teacher and the
+    task names none, its name is written there, too.
 
     Raises
     ------

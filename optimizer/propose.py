@@ -5,8 +5,8 @@ once, under the caps, several at a time. Rows are quoted as data. Knows only the
 and makes no calls itself. Checked against DSPy 3.4.
 
 GEPA's proposer (gepa 0.1.4) is not used: it calls models and scores by itself, past the ledger. Its prompt is shorter
-(2,900 characters on 8 rows; 5,500 here), but asks for one wording instead of two, quotes no rows and has no names in
-braces.
+(2,900 characters on 8 rows; 5,500 here), but asks for one wording instead of two, and has neither quoted rows nor names
+in braces.
 """
 
 from __future__ import annotations

@@ -198,7 +198,7 @@ def _searcher(board: Board, options: Options, aims: Aims) -> Searcher:
 def _look(play: _Play, known: Mapping[tuple[str, str], Outcome], evaluate: Evaluate) -> str:
     """Decide and ask until the searcher is done; return what else ended the search, or an empty text."""
     board, options = play.board, play.options
-    patient = options.sampler != "pooled" or options.pareto  # they decide on answers that are in
+    patient = options.sampler != "pooled" or options.pareto  # these decide nothing ahead
     ahead = 0 if patient else options.ahead
     asked: deque[tuple[int, list[Pick], Iterator[Outcome]]] = deque()
     for step in count():

@@ -27,11 +27,11 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 SWEEPS = 25  # most Newton steps of a fit; seven suffice for a full table, twenty for a sparse one
-LEAST = 0.05  # smallest dispersion of graded scores: prompts that answer alike are hardly independent evidence
+LEAST = 0.05  # smallest dispersion of graded scores: similar prompts are hardly independent evidence
 CLOSE = 0.01  # a step smaller than this, in logits, is the last: a fifth of a point
 LEAP = 2.0  # longest Newton step, in logits; beyond it the quadratic approximation fails
 LEVELS, ROWS = 0.5, 2.0  # first guesses of the variances of f and b; the fit replaces them
-LOOSE = 20.0  # prior variance of f for a prompt that is no candidate: hardly any prior
+LOOSE = 20.0  # prior variance of f for a prompt that is not a candidate: a very weak prior
 LOGITS = np.linspace(-15.0, 15.0, 401)  # levels between which a mean score is interpolated
 NODES, MASSES = np.polynomial.hermite_e.hermegauss(15)  # for means over a normal distribution
 
@@ -44,7 +44,7 @@ POINTS = (64, 512)  # its fewest and most points
 # spread, and the best would be shrunk too little: by 3 points if a fifth of the prompts fail.
 MODES = 16
 BEYOND = 2.0  # smallest standard errors by which modes extend beyond the prompts' scores
-SPREADS = np.geomspace(0.006, 0.3, 7)  # half a point is as good as none; 30 points fill the range
+SPREADS = np.geomspace(0.006, 0.3, 7)  # half a point is nearly no spread; 30 points fill the range
 SKEWS = np.array([-0.8, 0.0, 0.8])  # log of the spread above the mode, less the mean of both sides' logs
 SKEW = 0.8  # standard deviation of their prior
 FAILING = np.array([0.02, 0.2])  # shares of prompts that fail: hardly any, or many

@@ -1,8 +1,8 @@
-"""Is A better than B on the same rows? Arrays in, numbers out.
+"""Intervals and tests for one contender, and for two on the same rows. Arrays in, numbers out.
 
-Knows rows and scores only: no prompt, model, record or metric. Scores lie in [0, 1], statistics of a whole set in
-[low, 1], and higher is better. An interval is two-sided. Random generators are passed in, and the same one gives the
-same interval.
+Knows rows and scores only: no prompt, model, record or metric. Scores lie in [0, 1], statistics of a whole set in [low,
+1], and higher is better. Intervals are two-sided. Random generators are passed in, and the same one gives the same
+interval.
 """
 
 from __future__ import annotations
@@ -169,8 +169,8 @@ def _crossed(repeats: ArrayLike, drawn: ArrayLike, n: int, level: float) -> tupl
 
 # --- two contenders on the same rows ----------------------------------------------------------------------
 
-# Two prompts agree on most rows, so that most differences are 0, and BCa limits of so few others are too narrow: in
-# simulations where 60 to 90 % of 50 to 100 rows agreed they covered 83 to 93 %, Student's limits 95 to 98 %.
+# Two prompts agree on most rows, so most differences are 0, and BCa limits from the few others are too narrow: in
+# simulations where 60 to 90 % of 50 to 100 rows agreed, they covered 83 to 93 %, Student's limits 95 to 98 %.
 
 
 def paired_interval(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> Interval:
@@ -196,10 +196,11 @@ def paired_statistic_interval(
     level: float = 0.95,
     most: float = 1.0,
 ) -> Interval:
-    """Interval in [-most, most] of the difference of a statistic of a whole set; parameters as `statistic_interval`.
+    """Interval in [-most, most] of the difference of a statistic of a whole set, such as macro-F1, on the same rows.
 
-    `difference` takes row numbers [..., m] and returns the value of one contender less that of the other. Its
-    standard error is the bootstrap's (Efron and Tibshirani 1993, algorithm 6.1), its limits Student's.
+    `difference` takes row numbers [..., m] and returns the value of one contender minus that of the other; other
+    parameters as in `statistic_interval`. The standard error is the bootstrap's (Efron and Tibshirani 1993, algorithm
+    6.1), the limits are Student's.
     """
     if n == 0:
         return (-most, most)
@@ -221,7 +222,7 @@ def mcnemar(a: ArrayLike, b: ArrayLike) -> float:
 def paired_permutation(a: ArrayLike, b: ArrayLike, rng: np.random.Generator, *, resamples: int = PERMUTATIONS) -> float:
     """Two-sided p of equal means, scores [n] of the same rows: Fisher's (1935) test of flipped signs.
 
-    Every pattern of signs is tried where at most 12 rows differ; parameters as `swap_permutation`.
+    Every pattern of signs is tried if at most 12 rows differ; parameters as in `swap_permutation`.
     """
     differences = _differences(a, b)
     differences = differences[differences != 0]
@@ -269,8 +270,8 @@ def swap_permutation(
 def worse_than(differences: ArrayLike) -> float:
     """One-sided p that the mean of `differences` [n] (candidate - incumbent) is below 0: small means worse.
 
-    The exact sign test for differences of 0/1 scores, else Student's t. It holds for one look at the rows; a
-    race that looks after every block errs more often. Takes about 20 microseconds for 100 rows.
+    The exact sign test for differences of 0/1 scores, else Student's t. It is valid for one look at the rows; a race
+    that looks after every block errs more often. Takes about 20 microseconds for 100 rows.
     """
     differences = np.asarray(differences, dtype=np.float64)
     losses, unequal = int((differences < 0).sum()), int(np.count_nonzero(differences))
@@ -337,8 +338,8 @@ def _resampled(statistic: Statistic, n: int, rng: np.random.Generator, resamples
 def _bca(observed: float, resampled: Floats, left_out: Floats, level: float) -> Interval:
     """Bias-corrected, accelerated limits: Efron and Tibshirani (1993), eqs. 14.9-14.15; else percentiles.
 
-    scipy.stats.bootstrap computes the same, but takes 0.6 s to import, warns where there is no spread, and holds
-    n x (n - 1) numbers. The limits always enclose what was observed, which theirs need not.
+    scipy.stats.bootstrap computes the same, but takes 0.6 s to import, warns if there is no spread, and holds n x (n -
+    1) numbers. These limits always enclose the observed value, which scipy's need not.
     """
     tails = [(1 - level) / 2, (1 + level) / 2]
     below = float(np.mean(resampled < observed - TINY) + np.mean(resampled <= observed + TINY)) / 2

@@ -65,7 +65,7 @@ class Store(Rulings):
 
     @reads
     def under_way(self, run: int) -> bool:
-        """Whether a process that still lives is at work on a run."""
+        """Whether a running process is at work on a run."""
         (row,) = self.rows("SELECT status, owner FROM runs WHERE id = ?", run)
         return row["status"] == "running" and alive(row["owner"])
 

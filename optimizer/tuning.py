@@ -15,7 +15,7 @@ from optimizer.tuned import Tuned
 from optimizer.watch import Watch
 
 
-def tune(  # noqa: PLR0913 - the models that may be brought
+def tune(  # noqa: PLR0913 - the models that may be passed
     task: Task | str | Path,
     *,
     db: str | Path = "results.db",

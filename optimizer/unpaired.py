@@ -1,6 +1,6 @@
-"""Two samples of different rows, and several tests at once. Arrays in, numbers out; `stats` has what is paired.
+"""Intervals and tests for two samples of different rows, and a correction for several tests. Arrays in, numbers out.
 
-Random generators are passed in.
+`stats` has those for the same rows. Random generators are passed in.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class Purchases:
         self.close()
 
     def close(self) -> None:
-        """Close the file, and its part in this process's runs."""
+        """Close the file, and end this object's work on runs."""
         self.conn.close()
         end(self.owner)
 

@@ -71,7 +71,7 @@ def mirror(
                         attribute = session.query(models.TrialUserAttributeModel).filter_by(trial_id=id_, key=key)
                         attribute.update({"value_json": json.dumps(value)})
             session.add_all(rows)
-            session.flush()  # gives them their ids, which notes name
+            session.flush()  # assigns the ids, which the notes' keys contain
             for row, trial in zip(rows, missing, strict=True):
                 if text and trial.state is State.COMPLETE:
                     session.add_all(

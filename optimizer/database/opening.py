@@ -259,6 +259,6 @@ def _cut_off(path: Path, size: int, page: int) -> bool:
     """Whether a file lacks a part that SQLite would take for zeros, or looks new although it is not."""
     log = path.with_name(f"{path.name}-wal")
     logged = log.exists() and log.stat().st_size > 0
-    if not size or logged:  # on a full disk a page may be cut off while it is copied from the log, where it still is
+    if not size or logged:  # on a full disk, a page may be cut off while it is copied from the log, which still has it
         return not size and logged
     return size % page > 0

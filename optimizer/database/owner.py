@@ -45,7 +45,7 @@ def alive(owner: str) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # it lives, and is somebody else's
+        pass  # it runs, and belongs to another user
     return _started(int(rest)) == started
 
 

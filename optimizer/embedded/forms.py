@@ -173,7 +173,7 @@ class Form:
     reasoning
         Whether thoughts come before the answer.
     spread
-        Whether values stand on lines of their own.
+        Whether each value is on lines of its own.
     """
 
     kind: str

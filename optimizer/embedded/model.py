@@ -40,7 +40,7 @@ HALF_BLUR = 8
 SHARPNESS = 2.0  # a demonstration that is twice as similar counts 2 ** SHARPNESS times as much
 GRAM = 0.4  # weight of four letters in a row, relative to a whole word; lets "cancel" match "cancellation"
 PAIR = 1.0  # weight of two words in a row
-ATTENTION = 1.3  # weight of a query's word that the instruction mentions too
+ATTENTION = 1.3  # factor on the weight of a query's word that the instruction mentions, too
 UNLIKE = 0.02  # similarity that all demonstrations share equally, so that none of them counts nothing
 DOUBT = 0.015  # similarity of the closest demonstration at which all of them count half
 UNSHOWN = 0.05  # share of the votes left to an answer that no demonstration gives
@@ -53,8 +53,8 @@ STEER = {
     "labels": re.compile(r"\bdescri[bp]|\blisted\b|\bdefinition|\bwords\b|\bphrases\b|\bterms\b", re.IGNORECASE),
     "twice": re.compile(r"\bweigh\b|\brunner-up\b|\btwice\b|\bdouble[- ]check|\bclose together\b", re.IGNORECASE),
 }
-STEERED = 1.5  # how much more the part counts that the wording points to
-SHORT = 4  # words of fewer letters tell less: frequent words are short (Zipf 1935)
+STEERED = 1.5  # factor on the weight of the part that the wording points to
+SHORT = 4  # letters: shorter words count less, because frequent words are short (Zipf 1935)
 
 
 class EmbeddedModel:

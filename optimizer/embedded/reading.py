@@ -358,7 +358,7 @@ def _read_last_field(text: str, edge: int) -> Reading:
             cue = text[wanted.start : wanted.begin].strip()
             if found := _read_cued(f"{text}\n{cue}", style, len(text) + 1):
                 return replace(found, cue="")
-        # A message that opens with one plain mark may just be written so ("Re: my invoice").
+        # A message that opens with a single plain mark may contain it by chance ("Re: my invoice").
         lone = [mark for mark in marks if mark.start >= edge]
         if (not edge or style != "line" or len(lone) > 1) and (found := _read_lone(text, lone, len(text))):
             return found

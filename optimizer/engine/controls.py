@@ -24,11 +24,11 @@ from optimizer.stats import worse_than
 from search_spaces.space import Value
 
 ALPHA = 0.05  # p-value below which a trial is raced out
-KEEP = 1 / 3  # the share of trials that halving lets pass a rung (Li et al. use 1/4)
+KEEP = 1 / 3  # share of trials that survive a rung of halving (Li et al. use 1/4)
 RUNGS = (1 / 8, 1 / 4, 1 / 2)  # shares of the dev rows at which trials are halved
 ENOUGH = 4  # trials that must have reached a rung before it halves: with fewer, ranks are mostly luck
 TRIES = 10  # asks in a row that only repeat known prompts, as TPE tends to, before random draws take over
-DRAWS = 200  # random draws after that, before the space is taken as exhausted
+DRAWS = 200  # random draws after that, before the space counts as exhausted
 SMALL = 5000  # a space of at most so many prompts is enumerated instead
 
 
@@ -39,7 +39,7 @@ class Control:
         self.board, self.limits, self.sampler, self.pruner = board, limits, sampler, pruner
         self.aims = aims or Aims(board)
         self.reason = ""
-        control(sampler, board.seed)  # refuses an unknown one before anything is bought
+        control(sampler, board.seed)  # raises for an unknown sampler, before anything is bought
         self._study = optuna.create_study(direction="maximize")
 
     @property
@@ -50,10 +50,9 @@ class Control:
         return max(kept, key=self._rank).number if kept else 0
 
     def _rank(self, card: Card) -> tuple[float, int]:
-        """Return a trial's sort key: its score, corrected, if it lacks rows, for how easy the others are.
+        """Return a trial's sort key: its score, less how much its rows are easier than all rows for the seed prompt.
 
-        Easy means that the seed prompt scores well on them. Without the correction, calls that fail on hard rows would
-        make a prompt look better.
+        Without this correction, calls that fail on hard rows would make a prompt look better.
         """
         scores = self.board.scores
         shared = ~np.isnan(scores[card.number])

@@ -113,7 +113,7 @@ class Pooled:
         """Close what is open, and return the winner.
 
         The winner is the prompt with the highest posterior mean (for a metric of the whole set: the highest score)
-        among those with a full score. If only the seed prompt has one, the leader may win as well.
+        among those with a full score. If there are fewer than two, the leader may win as well.
         """
         self._give_up(rng)
         for card in self.board.cards:
@@ -194,7 +194,7 @@ class Pooled:
         if self.board.calls > SEED_BY * self.limits.calls and self.board.left(0):
             first += [0] * PICKS
         if self.aims.pareto:
-            drawn = [self._thompson(rng, traded=pick > 0) for pick in range(PICKS)]  # one is for the score alone
+            drawn = [self._thompson(rng, traded=pick > 0) for pick in range(PICKS)]  # the first is for the score only
             return self._blocks([*first, *(number for number in drawn if number is not None)], left)
         count = min(PICKS, -(-left // self.limits.block) - len(first))  # open no prompt that could not be asked
         return self._blocks([*first, *(self._telling(rng, count) if count > 0 else [])], left)
@@ -279,7 +279,7 @@ class Pooled:
         askable = set(self.board.askable())
         # Keep calls for a full score of the final leader, which may have answered only as many rows as a leader must.
         most = len(self.board.rows) - LEAST_BLOCKS * self.limits.block
-        if self.aims.pareto:  # members of the front are completed one by one, the leader among them
+        if self.aims.pareto:  # members of the front, including the leader, are completed one by one
             most = len(self.board.left(leader))
         spare = 0 if self.futility else left - len(self.board.left(seed)) - most
         if self.aims.pareto and spare >= self.limits.block and (number := self._front(draws, able)) is not None:

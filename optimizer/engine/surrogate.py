@@ -50,7 +50,7 @@ class Draw:
 
 
 class Surrogate:
-    """The model, fitted anew each time that answers are added."""
+    """The model, refitted each time that answers are added."""
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
@@ -203,7 +203,7 @@ class Surrogate:
     # --- the same answers under other variances -------------------------------------------------------------
 
     def told(self) -> tuple[Floats, Floats]:
-        """What the answers alone say of the prompts' levels f: the mean [n] and the precision [n, n].
+        """Return what the answers alone, without the prior, say about the levels f: mean [n] and precision [n, n].
 
         The Laplace approximation of the last fit with the prior removed and the rows' difficulties integrated out.
         """
@@ -223,7 +223,7 @@ class Surrogate:
         return float(-np.log(np.diag(factor)).sum() - 0.5 * (dtrtrs(factor, levels, lower=1)[0] ** 2).sum())
 
     def settle(self, levels: Floats, precision: Floats) -> None:
-        """Condition on the levels and precision that `told` returns, instead of on answers."""
+        """Condition the levels on a mean and precision as `told` returns them, instead of on answers."""
         self._inverse = inverse(self._prior(self._pairs(self._mains)))
         self._half = dtrtri(dpotrf(self._inverse + precision, lower=1)[0], lower=1)[0]
         self.covariance = self._half.T @ self._half

@@ -18,7 +18,7 @@ from optimizer.errors import DataError
 from optimizer.imports.found import Found, Row, columns
 from optimizer.phrases import counted
 
-WANTED, ANSWERS = "wanted", "answers"  # columns beside the variables
+WANTED, ANSWERS = "wanted", "answers"  # columns besides the variables
 KNOWN = {"prompts", "providers", "targets", "tests", "defaultTest"}
 READ_OF_ASSERTION = {"type", "value", "weight", "metric"}
 READ_OF_TEST = {"vars", "assert", "description", "metadata"}

@@ -1,10 +1,10 @@
 """A run as one HTML page that loads nothing from elsewhere, and its pictures.
 
-    story       all that a page tells of a run
+    story       all that a page shows of a run
     page        the page: page.html, page.css and page.js around tables and pictures
     figures     the pictures, as SVG
-    plot        axes and marks that they are drawn with
-    mistakes    which answers were given for which, row by row
+    plot        the axes and marks of the pictures
+    mistakes    which answers are confused, row by row
 
 Takes records, opens nothing, prints nothing.
 """

@@ -1,4 +1,4 @@
-"""The pictures of a run: who scores what, how the search went, what quality costs, how training grows, what pays.
+"""The pictures of a run: contenders' scores, the search, cost, the learning curve, and what each ingredient explains.
 
 Takes records, returns SVG. Scores are drawn with their 95 % intervals.
 """

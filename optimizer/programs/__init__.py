@@ -1,1 +1,1 @@
-"""Programs of DSPy: tuned as they are, and made of winners. Doors of DSPy."""
+"""DSPy programs: the user's own, tuned whole, and those made of winning prompts. Doors of DSPy."""

@@ -72,7 +72,7 @@ def adapt(program: Any) -> Any:  # noqa: ANN401 - DSPy has no types
     require_program(program)
     for _, predictor in program.named_predictors():
         if type(predictor) is dspy.Predict:
-            predictor.__class__ = AdaptedPredict  # the same object, which the program may hold in several places
+            predictor.__class__ = AdaptedPredict  # in place: the program may refer to the object in several places
     return program
 
 

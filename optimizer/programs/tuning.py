@@ -55,7 +55,7 @@ class TunedProgram:
     beside: Mapping[str, Spent]
 
 
-def tune_program(  # noqa: PLR0913 - the models that may be brought
+def tune_program(  # noqa: PLR0913 - the models that may be passed
     task: Task,
     name: str,
     *,
@@ -124,7 +124,7 @@ class _Tuning:
     config: str
 
     def run(self) -> TunedProgram:
-        self.kept = held_calls(self.plan, self.student)  # refuses what cannot be, before a run is begun
+        self.kept = held_calls(self.plan, self.student)  # raises if the caps are too low, before a run begins
         self.id, replay = self._start()
         self.reused = self.store.run(self.id).reused  # before this process
         most = self._caps(self.store.possibly_paid(self.id).calls)
@@ -150,7 +150,7 @@ class _Tuning:
         beside = {role: spent.get(self.ledgers[role].buyer, Spent()) for role in self.beside}
         return TunedProgram(self.store.run(self.id), best, found, calls, ruling, beside)
 
-    # --- what it is allowed, and what it goes on with -------------------------------------------------------
+    # --- its caps, and what it continues from -----------------------------------------------------------------
 
     def _caps(self, lost: int = 0) -> Caps:
         """Return the task's caps, with no more calls than the run's parts may make and calls that were lost."""

@@ -283,7 +283,7 @@ def _extrapolated(counts: Codes, scores: Floats, prompt: Floats) -> Floats | Non
 
 
 def sentence(curve: LearningCurve) -> str:
-    """Say from how many labelled rows on training is better than the prompt, or level with it."""
+    """Say in words from how many labelled rows on training is better than the prompt, or level with it."""
     said = _overtaking(curve)
     counts = [point.rows for point in curve.points]
     if any(more > 2 * fewer for fewer, more in pairwise(counts)):

@@ -28,7 +28,7 @@ from optimizer.scoring import compare
 from search_spaces.prompt import Example
 from search_spaces.space import Chooser, Value
 
-EPOCHS = 40  # the most passes over the training rows
+EPOCHS = 40  # most passes over the training rows
 PATIENCE = 5  # epochs without a better dev score before training stops
 TRUSTED = ["scipy.sparse._csr.csr_matrix"]  # holds the training rows of the retrieving rival; arrays, no code
 NEAREST = "answer of the nearest training row (no linear model serves where the answers are open)"
@@ -137,7 +137,7 @@ def whole(model: Any, params: Mapping[str, Value], lesson: Lesson) -> tuple[Any,
 
 
 def answered(model: Any, vectors: Any, trained: TrainedModel) -> list[str]:  # noqa: ANN401
-    """Answer rows of vectors [n, k] -> [n]."""
+    """Return a model's answers to rows of vectors [n, k] -> [n]."""
     if trained.params.get("labels") == SEVERAL:
         return answers(model.decision_function(vectors), [str(label) for label in model.classes_])
     return [str(label) for label in model.predict(vectors)]

@@ -1,7 +1,7 @@
 """A small language model, fine-tuned here with LoRA. The door of torch, transformers and peft.
 
 Low-rank adapters (Hu et al. 2021, arXiv 2106.09685) on all linear layers of an encoder or decoder and a new
-classification head are trained epoch by epoch while the dev score is watched, on a GPU where there is one. Knows
+classification head are trained epoch by epoch while the dev score is watched, on a GPU if there is one. Knows
 nothing of prompts or of the test rows.
 """
 
@@ -112,7 +112,7 @@ def load(trained: TrainedModel, name: str, seed: int) -> Rival:
 
 
 def _refits(trained: TrainedModel, name: str, seed: int, rows: Sequence[Example], unseen: Sequence[Example]) -> Refit:
-    """Train a fresh model on parts of the rows: the same hyperparameters, and as many epochs as a part needs."""
+    """Return a function that trains a fresh model on parts of the rows, with the same hyperparameters."""
     tokenizer, labels = _tokenizer(name), sorted({row.target for row in rows})
 
     def refit(part: Sequence[int]) -> list[str]:
