@@ -132,7 +132,7 @@ def _read_turns(turns: Sequence[Message], last: int) -> Reading:
             rows.append(("\n".join(asked), turn.content, left))
             asked = []
     body, tail = split_tail("\n".join(turn.content for turn in turns[last + 1 :] if turn.role == "user"))
-    style, keys = _sharedfind_marks([text for text, _, _ in rows], body)
+    style, keys = _shared_marks([text for text, _, _ in rows], body)
     inputs = [values(text, style, keys) for text, _, _ in rows]
     shown = tuple(
         Shown(value, answer, far, TURN_GAP + len(text) - len(value))
@@ -145,7 +145,7 @@ def _read_turns(turns: Sequence[Message], last: int) -> Reading:
     return Reading(values(body, style, keys), shown, said, tail, early=len(said))
 
 
-def _sharedfind_marks(texts: Sequence[str], body: str) -> tuple[str, frozenset[str]]:
+def _shared_marks(texts: Sequence[str], body: str) -> tuple[str, frozenset[str]]:
     """Find the style and the keys that the query opens with and that every demonstration has, too."""
     for style, pattern in STYLES.items():
         keys = frozenset(mark.key for mark in find_marks(body, style)) if pattern.match(body.lstrip()) else frozenset()
