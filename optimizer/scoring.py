@@ -306,9 +306,9 @@ def _measured(
 def _codes(metric: Metric, examples: Mapping[str, Example], *contenders: Sequence[Outcome]) -> tuple[Codes, ...]:
     """Right labels [n], then each contender's answers [n], as numbers; those of ordered answers stand in order.
 
-    What could not be read is -1, and a label that none of these rows has comes after those that they have; in an order
-    it is the end that lies farther from the right answer, so that to give no answer is never better than to give one.
-    The contenders' outcomes are of the same rows in the same order. An accepted answer counts as the preferred one.
+    What could not be read is -1, as is in an order what has no place there; a label that none of these rows has comes
+    after those that they have. The contenders' outcomes are of the same rows in the same order. An accepted answer
+    counts as the preferred one.
     """
     import numpy as np
 
@@ -319,12 +319,7 @@ def _codes(metric: Metric, examples: Mapping[str, Example], *contenders: Sequenc
         texts.append([row.target if outcome.answer in row.targets else outcome.answer for outcome, row in answered])
     numbers = _ordered(metric.order, texts) if metric.ordered else _numbered(*texts)
     codes = [[-1 if text is None else numbers.get(text, -1) for text in side] for side in texts]
-    right, *given = (np.array(side, dtype=np.intp) for side in codes)
-    if metric.ordered and len(right):
-        scale = [numbers[label] for label in metric.order if label in numbers] or right
-        low, high = min(scale), max(scale)
-        given = [np.where(side < 0, np.where(2 * right > low + high, low, high), side) for side in given]
-    return (right, *given)
+    return tuple(np.array(side, dtype=np.intp) for side in codes)
 
 
 def _numbered(right: Sequence[str | None], *given: Sequence[str | None]) -> dict[str, int]:

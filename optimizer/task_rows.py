@@ -33,7 +33,7 @@ def objective(task: Task, labels: Sequence[str]) -> Metric:
     """Get the metric of a task, built in or handed over; ordered labels are those declared, or numbers."""
     if task.scorer:
         return own_metric.metric_of(task.metric, task.scorer, task.metric.partition("@")[2])
-    numbers = all(row_metrics.placed(())(label) is not None for label in labels)
+    numbers = all(row_metrics.number(label) is not None for label in labels)
     order = labels if task.task.labels or task.task.kind == "multilabel" or numbers else ()
     return get_metric(task.metric, order, several=task.task.kind == "multilabel")
 

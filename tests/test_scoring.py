@@ -516,8 +516,9 @@ def test_spearman_agrees_with_scipy(rows: list[tuple[int, int]]) -> None:
         (["high", "mid", "low"], -1.0),
         (["low", "high", "mid"], 0.5),  # 1 - 6 * 2 / (3 * 8)
         (["mid", "mid", "mid"], 0.0),  # no order at all
-        ([None, "mid", "high"], 0.0),  # no answer stands for the far end: high, mid, high
-        (["low", "mid", "other"], 0.0),  # as does one without a place: low, mid, low
+        ([None, "mid", "high"], 2 / 3),  # the others agree, and are two of three
+        (["low", "mid", "other"], 2 / 3),  # what has no place in the order is no answer
+        ([None, None, None], 0.0),
     ],
 )
 def test_labels_have_the_order_that_is_declared(answers: list[str | None], expected: float) -> None:
@@ -529,15 +530,15 @@ def test_labels_have_the_order_that_is_declared(answers: list[str | None], expec
 
 
 @pytest.mark.parametrize("name", ["kappa", "spearman"])
-def test_the_ends_of_a_scale_are_those_that_are_declared(name: str) -> None:
-    """Rows of 3 and 4 on a scale from 1 to 5: to give no answer to the 3 is as bad as the 5, and no better."""
-    metric = scoring.get_metric(name, ["1", "2", "3", "4", "5"])
-    none, worst = (
-        scoring.summarise(metric, *numbered(["3", "4", "3", "4"], [answer, "4", "3", "4"], metric)[::-1])
-        for answer in (None, "5")
-    )
+def test_answers_that_cannot_be_read_are_worth_nothing_and_no_less(name: str) -> None:
+    """None that can be read is no agreement, as one answer to all rows is none; a reader of half has half."""
+    metric, truth = scoring.get_metric(name, ["1", "2", "3", "4", "5"]), list("12345" * 8)
 
-    assert none == worst
+    def value(answers: list[str | None]) -> float | None:
+        return scoring.summarise(metric, *numbered(truth, answers, metric)[::-1])
+
+    assert (value([None] * 40), value(["a star or more"] * 40), value(["3"] * 40)) == (0, 0, 0)
+    assert value([*truth[:20], *[None] * 20]) == 0.5
 
 
 @pytest.mark.parametrize("name", ["kappa", "spearman", "mcc", "macro_f1"])
@@ -555,19 +556,24 @@ def test_a_set_has_one_value_whatever_stands_beside_it(name: str) -> None:
     assert together.tolist() == pytest.approx([float(over(truth[one], given[one])) for one in rows])
 
 
-def test_to_give_no_answer_is_never_better_than_to_give_one() -> None:
-    """Whatever was answered, its place taken by nothing does not raise the rank correlation."""
+@pytest.mark.parametrize("name", ["kappa", "spearman"])
+def test_to_give_no_answer_is_to_guess(name: str) -> None:
+    """Not worse in the mean than an answer drawn at random, and not better: only right answers are missed."""
     draw = random.Random(2)
-    metric = scoring.get_metric("spearman", ["1", "2", "3", "4", "5"])
-    for _ in range(60):
-        truth = [draw.choice("12345") for _ in range(25)]
-        answers: list[str | None] = [t if draw.random() < 0.6 else draw.choice("12345") for t in truth]
-        before = scoring.summarise(metric, *numbered(truth, answers, metric)[::-1])
-        after = scoring.summarise(metric, *numbered(truth, [*answers[:-5], *[None] * 5], metric)[::-1])
-        assert before is not None
-        assert after is not None
+    metric = scoring.get_metric(name, ["1", "2", "3", "4", "5"])
+    silent, guessing, knowing = [], [], []
+    for _ in range(200):
+        truth = [draw.choice("12345") for _ in range(40)]
+        answers: list[str | None] = [t if draw.random() < 0.5 else draw.choice("12345") for t in truth]
+        for values, last in (
+            (silent, [None] * 15),
+            (guessing, [draw.choice("12345") for _ in range(15)]),
+            (knowing, answers[25:]),
+        ):
+            values.append(scoring.summarise(metric, *numbered(truth, [*answers[:25], *last], metric)[::-1]) or 0.0)
 
-        assert after <= before + 0.02  # the rank of others may move a little
+    assert np.mean(silent) == pytest.approx(np.mean(guessing), abs=0.02)
+    assert np.mean(silent) < np.mean(knowing) - 0.15
 
 
 @pytest.mark.parametrize(
@@ -581,12 +587,48 @@ def test_a_rows_score_says_how_near_an_ordered_answer_came(answer: str, expected
     assert pytest.approx(expected) == scoring.score(metric, answer, row("5"))[1]
 
 
+@pytest.mark.parametrize(
+    ("answer", "number"),
+    [
+        ("The guest gave 1 star.", "1"),
+        ("3.38 stars", "3.38"),
+        ("**3.07**", "3.07"),
+        ("_2.5_", "2.5"),
+        ("Rating: 3.5/5", "3.5"),
+        ("3.5 out of 5.0 stars", "3.5"),
+        ("4,28.", "4.28"),
+        ("about $1,200 in all", "1200"),
+        ("It fell by \u22121.5 points", "-1.5"),
+        ("2 complaints and 3 thanks.\n\n**Rating: 3.5**", "3.5"),
+        ("3.5\nOf 4 rooms she saw 2.", "3.5"),
+        ("4.0, so 4", "4"),
+        ("between 3 and 4", None),
+        ("3-4", None),
+        ("version 1.10.2", None),
+        ("B12", None),
+        ("four", None),
+        ("9" * 400 + " stars", None),
+        ("", None),
+    ],
+)
+def test_a_number_is_read_out_of_what_is_said_around_it(answer: str, number: str | None) -> None:
+    """Where the right answers are numbers; two different ones are none."""
+    metric = METRICS["spearman"]
+    examples, outcomes = numbered(["-9", "9999"], ["-9", answer], metric)
+    _, wanted = numbered(["-9", "9999"], ["-9", number], metric)
+
+    assert metric.row(answer, [number or "0"]) == float(number is not None)
+    assert scoring.summarise(metric, outcomes, examples) == scoring.summarise(metric, wanted, examples)
+
+
 def test_without_a_scale_only_the_right_number_scores() -> None:
     """How far 3 is from 5 cannot be said then; 5.0 is 5 all the same."""
     assert [METRICS["spearman"].row(answer, ["5"]) for answer in ("5", "5.0", "3")] == [1, 1, 0]
 
 
-@pytest.mark.parametrize(("labels", "target"), [((), "bug"), (("low", "high"), "mid"), (("1", "2"), "good")])
+@pytest.mark.parametrize(
+    ("labels", "target"), [((), "bug"), ((), "4 bugs"), (("low", "high"), "mid"), (("1", "2"), "good")]
+)
 def test_an_answer_without_a_place_in_the_order_is_refused(labels: tuple[str, ...], target: str) -> None:
     """Right answers that are no numbers need labels in a declared order."""
     with pytest.raises(DataError, match=rf"'{target}' has no place in an order.*Declare `labels`.*another metric"):

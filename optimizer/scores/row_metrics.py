@@ -169,15 +169,18 @@ def closeness(order: Sequence[str]) -> Row:
 
 
 def placed(order: Sequence[str]) -> Place:
-    """Where an answer stands: numbers at their value, labels at their place in `order`; None for any other."""
-    if all(_number(label) is not None for label in order):
-        return _number
+    """Where an answer stands: numbers at their value, labels at their place in `order`; None for any other.
+
+    A number may have words around it, such as "**3.5/5** stars"; see `_named_number`.
+    """
+    if all(number(label) is not None for label in order):
+        return _named_number
     places = {label: float(place) for place, label in enumerate(order)}
     return places.get
 
 
 def _wanted(place: Place, target: str) -> float:
-    value = place(target)
+    value = number(target) if place is _named_number else place(target)
     if value is None:
         raise DataError(
             f"accepted answer {target[:80]!r} has no place in an order; the metric compares numbers, or labels that "
@@ -186,7 +189,7 @@ def _wanted(place: Place, target: str) -> float:
     return value
 
 
-def _number(text: str) -> float | None:
+def number(text: str) -> float | None:
     """The number that a text is, if it is one and no more."""
     words = _words(text)
     try:
@@ -194,3 +197,24 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+_NUMBER = re.compile(r"(?<![^\W_])(?<!\d\.)[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?!\.?\d)")
+_SCALE = re.compile(r"(?<=\d)[^\S\n]*(?:/|out of|of)[^\S\n]*\d+(?:\.\d+)?(?!\.?\d)", re.IGNORECASE)
+
+
+@lru_cache(maxsize=50_000)  # a search sums a prompt's answers up anew after every block
+def _named_number(text: str) -> float | None:
+    """The number that an answer names: the only one in it, else the only one in its last line, else in its first.
+
+    Naming two is naming none. A scale is none of them ("3.5/5", "4 out of 5"), and a comma may be the decimal sign.
+    """
+    if (value := number(text)) is not None:
+        return value
+    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text.translate(_DASHES))
+    text = _SCALE.sub("", re.sub(r"(?<=\d),(?=\d)", ".", text)).strip()
+    for part in (text, text.rpartition("\n")[2], text.partition("\n")[0]):
+        if len(named := {float(found) for found in _NUMBER.findall(part)}) == 1:
+            (value,) = named
+            return value if math.isfinite(value) else None
+    return None

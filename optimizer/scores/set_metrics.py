@@ -1,8 +1,7 @@
 """Metrics of a whole set of answers, for many sets at once, and how much a row tells about them.
 
 Codes in, numbers out: right labels `truth` [..., m] as numbers from 0, `answers` [..., m] as the same numbers, -1 for
-any other answer or none, but where codes stand in their order; one value for each [...]. Some take sums of counts
-instead. Knows no text, label or outcome.
+any other answer or none; one value for each [...]. Some take sums of counts instead. Knows no text, label or outcome.
 numpy is loaded when a function is called, because naming a metric should not cost its import.
 """
 
@@ -54,30 +53,43 @@ def mcc(truth: Codes, answers: Codes) -> Floats:
 def spearman(truth: Codes, answers: Codes) -> Floats:
     """Rank correlation, in [-1, 1]: Spearman (1904), with mean ranks for ties. Codes must stand in their order.
 
-    Without any order (all rows or all answers equal) it is 1 if every answer is right, else 0.
+    An answer of -1 counts as one given at random, which goes neither with the right answers nor against them: the
+    correlation of the other rows is multiplied by their share. Without any order (all rows or all answers equal) it is
+    1 if every answer is right, else 0.
     """
     import numpy as np
 
     truth, answers = np.broadcast_arrays(truth, answers)
-    width = _width(truth, answers)
-    x, y = _ranks(truth, width), _ranks(answers, width)
+    given, width = answers >= 0, _width(truth, answers)
+    x, y = _ranks(np.where(given, truth, -1), width), _ranks(answers, width)
     together = (x * y).sum(axis=-1)
     apart = np.sqrt((x**2).sum(axis=-1) * (y**2).sum(axis=-1))
-    return _ratio(together, apart, (truth == answers).all(axis=-1))
+    share: Floats = given.mean(axis=-1)
+    return share * _ratio(together, apart, (~given | (truth == answers)).all(axis=-1))
 
 
 def kappa(truth: Codes, answers: Codes) -> Floats:
     """Cohen's kappa with quadratic weights, in [-1, 1]: Cohen (1968), eq. 7; a code is a label's place in its order.
 
     With these weights it is 1 - sum (t - a)^2 / sum over all pairs of rows (t_i - a_j)^2 / n, which needs means and
-    variances alone. Where the rows and all answers are of one label it is 1.
+    variances alone. An answer of -1 counts as one given at random, as above. Where the rows and all answers are of one
+    label it is 1.
     """
     import numpy as np
 
     truth, answers = np.broadcast_arrays(truth, answers)
-    observed = ((truth - answers) ** 2).mean(axis=-1)
-    expected = truth.var(axis=-1) + answers.var(axis=-1) + (truth.mean(axis=-1) - answers.mean(axis=-1)) ** 2
-    return _ratio(expected - observed, expected, observed == 0)
+    given = answers >= 0
+    share: Floats = given.mean(axis=-1)
+    n = np.maximum(1, given.sum(axis=-1))
+
+    def mean(values: Floats | Codes) -> Floats:
+        means: Floats = np.where(given, values, 0).sum(axis=-1) / n
+        return means
+
+    observed = mean((truth - answers) ** 2)
+    # The mean over all pairs is E t^2 + E a^2 - 2 E t E a.
+    expected = mean(truth**2) + mean(answers**2) - 2 * mean(truth) * mean(answers)
+    return share * _ratio(expected - observed, expected, observed == 0)
 
 
 def balance(truth: Codes) -> Floats:
@@ -164,13 +176,14 @@ def _tally(codes: Codes, width: int) -> Codes:
 
 
 def _ranks(codes: Codes, width: int) -> Floats:
-    """Ranks of codes [..., m], equal ones sharing theirs, less the mean rank [..., m]."""
+    """Ranks of codes [..., m], equal ones sharing theirs, less the mean rank [..., m]; 0 for -1, which has no rank."""
     import numpy as np
 
     counts = _tally(codes, width)
     middle = counts.cumsum(axis=-1) - (counts - 1) / 2  # the mean rank of each code, counted from 1
-    centred: Floats = np.take_along_axis(middle, codes, axis=-1) - (codes.shape[-1] + 1) / 2
-    return centred
+    ranked = counts.sum(axis=-1, keepdims=True)
+    centred: Floats = np.take_along_axis(middle, codes, axis=-1) - (ranked + 1) / 2
+    return np.where(codes < 0, 0.0, centred)
 
 
 def _ratio(above: Floats, below: Floats, perfect: NDArray[np.bool_]) -> Floats:
