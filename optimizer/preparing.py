@@ -163,7 +163,7 @@ def prepare(task: Task | str | Path, *, allow_code: bool = False) -> Plan:
         task = load_task(task)
     own = _own_metric(task, allow_code=allow_code)
     data, named = read_rows(task, own=own)
-    plan = ready(task, data, named, own or objective(task, named))
+    plan = ready(task, data, named, own or objective(task, named, (*data.train, *data.dev)))
     away, left_out = other_rows(task, data, plan.metric, named, task.data.ood)
     more, seen = other_rows(task, data, plan.metric, (), task.data.unlabelled, targets=False)
     noted = replace(plan.data, notes=(*plan.data.notes, *left_out, *seen))

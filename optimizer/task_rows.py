@@ -29,12 +29,18 @@ from optimizer.task import Task
 from search_spaces.prompt import Example
 
 
-def objective(task: Task, labels: Sequence[str]) -> Metric:
-    """Get the metric of a task, built in or handed over; ordered labels are those declared, or numbers."""
+def objective(task: Task, labels: Sequence[str], rows: Sequence[Example] = ()) -> Metric:
+    """Get the metric of a task, built in or handed over; ordered labels are those declared, or numbers.
+
+    Where answers are open numbers, the targets of `rows` say how far one is from another.
+    """
     if task.scorer:
         return own_metric.metric_of(task.metric, task.scorer, task.metric.partition("@")[2])
     numbers = all(row_metrics.number(label) is not None for label in labels)
     order = labels if task.task.labels or task.task.kind == "multilabel" or numbers else ()
+    if task.task.kind == "qa" and rows:
+        scale = sorted((row.target for row in rows), key=lambda target: row_metrics.number(target) or 0.0)
+        order = (scale[0], scale[-1])
     return get_metric(task.metric, order, several=task.task.kind == "multilabel")
 
 

@@ -210,3 +210,15 @@ def test_ordered_labels_are_judged_in_the_order_declared(name: str, tmp_path: Pa
     assert tuned.verdict.contenders[-1].score > 0.3
     with pytest.raises(DataError, match=r"has no place in an order.*Declare `labels`"):
         prepare(write(tmp_path, cells, name, kind="classification"))
+
+
+def test_open_numbers_guide_a_search_by_how_near_they_come(tmp_path: Path) -> None:
+    """On the range of the targets that it may see; else nothing but the right number would be worth anything to it."""
+    cells = [f"{1 + n / 10:.1f}" for n in range(41)]
+
+    metric = prepare(write(tmp_path, cells, "spearman", kind="qa")).metric
+
+    near, far, none = (metric.row(answer, ["4.5"]) for answer in ("4.4 stars", "1.5", "good"))
+    assert 0.9 < near < 1
+    assert 0.1 < far < 0.3
+    assert none == 0
