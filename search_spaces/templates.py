@@ -71,17 +71,23 @@ def match_label(text: str, labels: Sequence[str]) -> str | None:
     letters, by_letters = _letters(text), {_letters(label): label for label in labels}
     if letters and len(by_letters) == len(labels) and letters in by_letters:
         return by_letters[letters]
-    bare = _spaced(text)
-    named = [label for label in labels if _spaced(label).strip() and _spaced(label) in bare]
-    longest = [a for a in named if not any(a != b and _spaced(a) in _spaced(b) for b in named)]
-    return longest[0] if len(longest) == 1 else None
+    named = mentioned(text, labels)
+    return named[0] if len(named) == 1 else None
+
+
+def mentioned(text: str, labels: Sequence[str]) -> list[str]:
+    """Find the labels whose words stand in a text; of labels within each other the longest."""
+    bare = spaced(text)
+    named = [label for label in labels if spaced(label).strip() and spaced(label) in bare]
+    return [a for a in named if not any(a != b and spaced(a) in spaced(b) for b in named)]
 
 
 def _letters(text: str) -> str:
     return "".join(c for c in text.casefold() if c.isalnum())
 
 
-def _spaced(text: str) -> str:
+def spaced(text: str) -> str:
+    """The words of a text in lower case, a space around each."""
     return " " + re.sub(r"[\W_]+", " ", text.casefold()).strip() + " "
 
 

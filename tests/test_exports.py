@@ -258,10 +258,11 @@ def test_the_module_reads_several_labels_as_they_are_scored(answer_format: str, 
     (path,) = write_export(prompt, "python", Target(tmp_path), Renderer(), [], facts).files
     answer = Renderer().templates[template].answer
     texts = [answer(prompt, said) for said in ("Bug.</tag>, speed; **price**", '["late-delivery"]', "speed", "")]
+    texts += [answer(prompt, said) for said in ("price and bug", '{"price": false, "bug": true}')]
     code = f"import runpy, json; m = runpy.run_path({str(path)!r}); print(json.dumps([*map(m['parse'], {texts!r})]))"
     run = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
 
-    assert json.loads(run.stdout) == ["price, bug", "late delivery", None, None]
+    assert json.loads(run.stdout) == ["price, bug", "late delivery", None, None, "price, bug", "bug"]
 
 
 def calibrated(**changes: Any) -> Prompt:

@@ -121,11 +121,41 @@ def test_f1_of_label_sets_agrees_with_scikit_learn(rows: list[tuple[set[str], se
         ("The labels are: billing", {"billing"}),
         ("billing, sales", {"billing", "?sales"}),
         ("[billing", {"billing"}),
+        ('```json\n["bug", "praise"]\n```', {"bug", "praise"}),
+        ('{"bug": false, "billing": true, "how_to": true, "sales": false}', {"billing", "how to"}),
+        ('{"bug": true, "sales": true}', {"bug", "?sales"}),
+        ('{"bug": false, "billing": false}', set()),
+        ("[]", set()),
+        ("bug, billing and how to", {"bug", "billing", "how to"}),
+        ("Bug and praise", {"bug", "praise"}),
+        ("bug & praise", {"bug", "praise"}),
+        ("bug and sales", {"bug"}),
+        ("bug rather than praise", {"?bug rather than praise"}),
+        ("none", {"?none"}),
+        ("", set()),
     ],
 )
 def test_label_sets_are_read_leniently_but_no_label_is_invented(text: str, named: set[str]) -> None:
     """A piece is read as a single label is; one that names none stays in the set as a foreign one."""
     assert named == label_sets.read(text, tuple(LABELS))
+
+
+@pytest.mark.parametrize("text", ["none", "None.", "[]", '{"bug": false, "billing": false, "None": false}'])
+def test_no_label_is_the_label_none_where_the_task_has_one(text: str) -> None:
+    """An answer that could not be read is not that."""
+    labels = (*LABELS, "None")
+
+    assert label_sets.read(text, labels) == {"None"}
+    assert label_sets.reduced(text, labels) == "None"
+    assert label_sets.read("", labels) == frozenset()
+
+
+def test_labels_that_are_all_denied_are_none_of_them() -> None:
+    """An object that says false to each names none, where it was taken for one that names all."""
+    metric = get_metric("micro_f1", LABELS, several=True)
+    denied = '{"bug": false, "billing": false, "praise": false, "how to": false}'
+
+    assert scoring.summarise(metric, *scored(metric, [("bug",), ("bug, praise",)], [denied, denied])) == 0
 
 
 def test_label_sets_are_scored_by_hand() -> None:

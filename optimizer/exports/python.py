@@ -46,7 +46,7 @@ CALIBRATES = (
     "\n`parse(text)` reads the answer without them; it was not scored so."
 )
 
-SEVERAL = ("reduced", "read", "pieces", "signs", "write", "separator")  # functions that read several labels
+SEVERAL = ("reduced", "read", "_named", "pieces", "signs", "write", "separator")  # functions that read several labels
 CALIBRATION = ("beginnings", "label_scores", "choose", "_begun", "_worded")  # functions that choose a label
 
 # What the sources need, and how to see that they do.
@@ -247,7 +247,7 @@ def _reading(prompt: Prompt, renderer: Renderer, several: Sequence[str]) -> list
         return []
     reader = {"json": "_read_json", "tagged": "_read_tagged"}.get(prompt.answer_format, "_read_bare")
     names = [reader, *(["objects"] if reader == "_read_json" else [])]
-    names += ["match_label", "_letters", "_spaced"] if prompt.labels or several else []
+    names += ["match_label", "mentioned", "_letters", "spaced"] if prompt.labels or several else []
     parse = PARSE.format(
         name="_whole" if several else "parse",
         output=literal(prompt.output),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.scores.row_metrics import Row
 from optimizer.scores.set_metrics import macro, micro
-from search_spaces.templates import match_label
+from search_spaces.templates import match_label, mentioned, spaced
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,13 +36,18 @@ def write(named: frozenset[str], labels: Sequence[str]) -> str:
 
 
 def pieces(text: str, marks: str) -> list[str]:
-    """Cut an answer into what it names: a JSON list, or texts between any of these signs or line breaks."""
-    text = text.strip()
-    if text.startswith("["):
+    """Cut an answer into what it names: a JSON list, what is true in a JSON object, or texts between signs or lines.
+
+    `marks` are the signs.
+    """
+    text = re.sub(r"^```\w*\n|\n```$", "", text.strip()).strip()
+    if text.startswith(("[", "{")):
         try:
             listed = json.loads(text)
         except (ValueError, RecursionError):
             listed = None
+        if isinstance(listed, dict) and all(isinstance(value, bool) for value in listed.values()):
+            listed = [name for name, value in listed.items() if value]
         if isinstance(listed, list) and all(isinstance(item, str) for item in listed):
             return [item.strip() for item in listed if item.strip()]
     parts = re.split(rf"[\n{marks}]", text)
@@ -54,8 +59,21 @@ def read(text: str, labels: tuple[str, ...]) -> frozenset[str]:
     """Find the labels that an answer names, each as leniently as a single one is.
 
     A piece that names none counts as a label that is not on the list, so that an invented one costs as any wrong one.
+    An empty list names the label "none", if there is one.
     """
-    return frozenset(match_label(piece, labels) or f"?{piece.casefold()}" for piece in pieces(text, signs(labels)))
+    parts = pieces(text, signs(labels))
+    if text.strip() and not parts:
+        return frozenset(label for label in labels if label.casefold() == "none")
+    return frozenset(label for part in parts for label in _named(part, labels))
+
+
+def _named(part: str, labels: tuple[str, ...]) -> list[str]:
+    """The label that a piece of an answer names, or several that stand there with nothing but "and" between them."""
+    if one := match_label(part, labels):
+        return [one]
+    several = mentioned(part, labels)
+    rest = {*spaced(part).split()} - {word for label in several for word in spaced(label).split()}
+    return several if several and rest <= {"and"} else [f"?{part.casefold()}"]
 
 
 def reduced(text: str | None, labels: tuple[str, ...]) -> str | None:
@@ -75,8 +93,8 @@ def found(texts: Sequence[str]) -> list[str]:
 
 
 def mark(texts: Sequence[str]) -> str:
-    """Find the sign that stands between labels; empty if none does, or all rows are JSON lists."""
-    plain = [text for text in texts if not text.strip().startswith("[")]
+    """Find the sign that stands between labels; empty if none does, or all rows are JSON."""
+    plain = [text for text in texts if not text.strip().startswith(("[", "{"))]
     return next((sign for sign in "|;," if any(sign in text for text in plain)), "")
 
 
