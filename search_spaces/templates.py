@@ -1,8 +1,9 @@
 """A template lays a prompt out as turns, and reads the answer back: two sides of one contract.
 
 For every template `parse(prompt, answer(prompt, target)) == target`, for any target without white space around it
-and without the words and marks that stand around the template's own answers. Four are here, made of text alone;
-others (DSPy's adapters) keep the same contract elsewhere and are handed in. Knows nothing of models or scores.
+and without the words and marks that stand around the template's own answers, or around a whole one. Four are here,
+made of text alone; others (DSPy's adapters) keep the same contract elsewhere and are handed in. Knows nothing of models
+or scores.
 """
 
 from __future__ import annotations
@@ -108,14 +109,35 @@ def _read_bare(prompt: Prompt, text: str) -> str | None:
     if prompt.reasoning:
         cue = list(re.finditer(r"^\W*answer\W*?:", text, re.IGNORECASE | re.MULTILINE))
         if cue:
-            return text[cue[-1].end() :].strip()
+            answer = text[cue[-1].end() :].strip()
+            return answer if prompt.labels else _unmarked(answer, cut=True)
         return text.rsplit("\n", 1)[-1] if prompt.labels else None
-    if not prompt.labels or text in prompt.labels:
+    if not prompt.labels:
+        return _uncued(_unmarked(text), prompt.output)
+    if text in prompt.labels:
         return text
     lines = (text, re.sub(r"</?\w+>", "", text.rsplit("\n", 1)[-1]))
     whole, last = (re.sub(rf"^\W*{re.escape(prompt.output)}\W*?:", "", line, flags=re.IGNORECASE) for line in lines)
     named = {_letters(label) for label in prompt.labels} - {""}
     return last if _letters(last) in named and _letters(whole) not in named else whole
+
+
+def _uncued(text: str, output: str) -> str:
+    """Take off the words that ask for an answer, if it repeats them: "**Answer:** 4", or the field's own name."""
+    name = r"[\W_]+".join(re.findall(r"[^\W_]+", output)) or "answer"
+    cue = re.match(rf"[\s*_#>-]*(?:answer|{name})[\s*_]*:", text, re.IGNORECASE)
+    return _unmarked(text[cue.end() :], cut=True) if cue else text
+
+
+def _unmarked(text: str, *, cut: bool = False) -> str:
+    """Take off what marks a whole answer: bold, or the box of a result; where it was `cut`, half of a pair, too."""
+    text = text.strip()
+    if cut and text.count("**") % 2:
+        text = text[2:] if text.startswith("**") else text.removesuffix("**")
+    bold = re.fullmatch(r"\*\*([^*\n]+)\*\*\.?", text.strip())
+    text = bold[1].strip() if bold else text.strip()
+    box = re.fullmatch(r"\W*\\boxed\{((?:[^{}]|\{[^{}]*\})*)\}\W*", text)
+    return box[1].strip() if box else text
 
 
 def _read_json(prompt: Prompt, text: str) -> str | None:

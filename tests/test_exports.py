@@ -520,7 +520,8 @@ def test_a_template_that_does_not_string_its_examples_is_refused(tmp_path: Path)
         ("messages", '"role": "user"', '"role": "tool"'),
         ("messages", '"max_tokens": 64', '"max_tokens": 65'),
         ("python", "glad", "gladd"),
-        ("python", '.removeprefix("Label: ")', '.removeprefix("Lapel: ")'),
+        ("python", '.removeprefix("<answer>")', '.removeprefix("<reply>")'),
+        ("python", "(?:answer|{name})", "(?:reply|{name})"),
         ("python", "text.casefold()", "text"),
         ("python", "-1.25", "1.25"),
         ("python", "NEVER = -30.0", "NEVER = -3.0"),
@@ -543,7 +544,7 @@ def test_a_file_that_differs_is_never_left(
         return replace(draft, content=draft.content.replace(right, wrong))
 
     monkeypatch.setitem(FORMATS, format_name, replace(honest, draft=spoilt))
-    prompt = simple(labels=("glad", "sad")) if "Label" not in right else simple(labels=())
+    prompt = simple(labels=(), template="xml") if "answer" in right else simple(labels=("glad", "sad"))
     if {"-1.25", "-30.0", "so_far", "scores[label]"} & set(right.split()):
         prompt = calibrated(prior=(("glad", 0.0), ("sad", -1.25)))
     with pytest.raises(ExportError, match=r"is not the prompt: .*Nothing was left behind"):

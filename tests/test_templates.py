@@ -119,8 +119,8 @@ def test_every_label_is_read_from_its_own_answer(name: str, listing: str) -> Non
 
 # What an answer must not hold, by the template or the format that writes it; JSON takes everything.
 OUTSIDE = {
-    "bare": r"\A(Label: |\*\*Label:\*\* |<answer>)|</answer>\Z",
-    "bare-reasoning": r"(?i)answer\W*:|</answer>\Z",
+    "bare": r"(?i)\A([\s*_#>-]*(label|answer)[\s*_]*:|<answer>)|</answer>\Z|\A\*\*[^*\n]+\*\*\.?\Z|\\boxed",
+    "bare-reasoning": r"(?i)answer\W*:|</answer>\Z|\A\*\*|\*\*\.?\Z|\\boxed",
     "tagged": r"</reasoning>",
     "tagged-reasoning": r"</reasoning>",
     # DSPy takes any break of a line for "\n".
@@ -768,6 +768,20 @@ def test_labels_that_letters_do_not_tell_apart_are_matched_exactly() -> None:
         ("xml", {"answer_format": "tagged", "output": "answer"}, "<answer><answer>zeta</answer></answer>", "zeta"),
         ("plain", {"reasoning": True, "output": "answer", "labels": ()}, "Answer: 42", "42"),
         ("plain", {"reasoning": True, "labels": ()}, "It is 42.", None),
+        ("plain", {"reasoning": True, "labels": ()}, "6 * 7\n**Answer: 42**", "42"),
+        ("markdown", {"reasoning": True, "labels": ()}, "6 * 7\n**Answer:** $\\boxed{\\frac{1}{2}}$", "\\frac{1}{2}"),
+        ("plain", {"output": "sum", "labels": ()}, "Answer:\n6011", "6011"),
+        ("plain", {"output": "sum", "labels": ()}, "sum: 8907", "8907"),
+        ("chat", {"output": "total_sum", "labels": ()}, "### Total sum\n: **9060**", "9060"),
+        ("markdown", {"output": "answer", "labels": ()}, "**Answer:** 9060", "9060"),
+        ("markdown", {"output": "answer", "labels": ()}, "Answer:**9060**", "9060"),
+        ("xml", {"output": "answer", "labels": ()}, "**Answer: 9060.**", "9060."),
+        ("chat", {"labels": ()}, "**9060**.", "9060"),
+        ("chat", {"labels": ()}, "\\[ \\boxed{11220} \\]", "11220"),
+        ("chat", {"labels": ()}, "**a** and **b**", "**a** and **b**"),
+        ("chat", {"labels": ()}, "2**3", "2**3"),
+        ("chat", {"output": "answer", "labels": ()}, '{"answer": 1}', '{"answer": 1}'),
+        ("chat", {"labels": ()}, "Answer:", None),
         ("xml", {"labels": ()}, "<answer></answer>", None),
         ("dspy-chat", {}, "[[ ## label ## ]]\nzeta", "zeta"),
         ("dspy-chat", {}, "zeta", None),

@@ -246,7 +246,7 @@ def _reading(prompt: Prompt, renderer: Renderer, several: Sequence[str]) -> list
     if type(template) not in {ChatTemplate, TextTemplate}:
         return []
     reader = {"json": "_read_json", "tagged": "_read_tagged"}.get(prompt.answer_format, "_read_bare")
-    names = [reader, *(["objects"] if reader == "_read_json" else [])]
+    names = [reader, *{"_read_json": ["objects"], "_read_bare": ["_uncued", "_unmarked"]}.get(reader, [])]
     names += ["match_label", "mentioned", "_letters", "spaced"] if prompt.labels or several else []
     parse = PARSE.format(
         name="_whole" if several else "parse",
