@@ -81,12 +81,13 @@ def renderer_for(trial: Trial, task: Mapping[str, Any]) -> Renderer:
             "a program of several prompts is no prompt; its configuration stands in the trial. Give the "
             "`phrasetune tune` that tuned it --save FILE; in Python, save what `PromptSearch.compile` returned."
         )
+    slots = task.get("task", {}).get("kind") == "extraction"
     if not trial.prompt.template.startswith("dspy-"):
         own = task.get("templates", {})
-        return Renderer({name: text_template(name, _given(shapes)) for name, shapes in own.items()})
+        return Renderer({name: text_template(name, _given(shapes)) for name, shapes in own.items()}, slots=slots)
     from optimizer.programs.adapters import adapter_templates
 
-    return Renderer(adapter_templates())
+    return Renderer(adapter_templates(), slots=slots)
 
 
 def _given(shapes: Mapping[str, Any]) -> dict[str, Any]:

@@ -259,7 +259,8 @@ def renderer(space: Space, task: Task) -> Renderer:
 
     own = {name: text_template(name, layout.model_dump(exclude_none=True)) for name, layout in task.templates.items()}
     named = [name for name in space["template"].choices if name in adapters.NAMES]
-    return Renderer({**own, **(adapters.adapter_templates() if named else {})})
+    others = adapters.adapter_templates() if named else {}
+    return Renderer({**own, **others}, slots=task.task.kind == "extraction")
 
 
 def constraints(task: Task) -> Constraints:

@@ -56,7 +56,7 @@ class _FromFile(Renderer):
     """Renders as an exported file does, and reads answers as the prompt's template does."""
 
     def __init__(self, render: Render, renderer: Renderer) -> None:
-        super().__init__(renderer.templates)
+        super().__init__(renderer.templates, slots=renderer.slots)
         self._render = render
 
     def messages(self, prompt: Prompt, example: Example) -> tuple[Message, ...]:

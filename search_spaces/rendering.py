@@ -20,10 +20,13 @@ class Renderer:
     ----------
     templates
         Templates by id, beside the built-in ones.
+    slots
+        Whether an answer is a JSON object, which is read without a fence or a sentence around it.
     """
 
-    def __init__(self, templates: Mapping[str, Template] | None = None) -> None:
+    def __init__(self, templates: Mapping[str, Template] | None = None, *, slots: bool = False) -> None:
         self.templates: dict[str, Template] = {**built_in.BUILT_IN, **(templates or {})}
+        self.slots = slots
         self._turns: dict[Prompt, tuple[Turn, ...]] = {}
         # By identity: hashing a pool of thousands of rows on each call would cost more than the look-up saves. The
         # pool holds on to its rows, so an identity is never reused.
@@ -52,7 +55,8 @@ class Renderer:
 
     def parse(self, prompt: Prompt, text: str) -> str | None:
         """Read the answer out of a completion; None if there is none."""
-        return self.templates[prompt.template].parse(prompt, text)
+        found = self.templates[prompt.template].parse(prompt, text)
+        return built_in.first_object(found) if self.slots and found else found
 
     def _pool(self, prompt: Prompt) -> DemoPool:
         key = id(prompt.demos)

@@ -161,6 +161,11 @@ def objects(text: str) -> Iterator[tuple[dict[str, Any], str]]:
         start = text.find("{", end)
 
 
+def first_object(text: str) -> str:
+    """The first JSON object in a text, as it stands there; the whole text if it holds none."""
+    return next((found for _, found in objects(text)), text)
+
+
 def _read_tagged(prompt: Prompt, text: str) -> str | None:
     opening, closing = f"<{prompt.output}>", f"</{prompt.output}>"
     thought_through = text.rpartition("</reasoning>")[2]

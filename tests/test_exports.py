@@ -265,6 +265,26 @@ def test_the_module_reads_several_labels_as_they_are_scored(answer_format: str, 
     assert json.loads(run.stdout) == ["price, bug", "late delivery", None, None, "price, bug", "bug"]
 
 
+@pytest.mark.parametrize("template", list(BUILT_IN))
+@pytest.mark.parametrize("answer_format", ["bare", "json", "tagged"])
+@pytest.mark.parametrize("reasoning", [False, True])
+def test_the_module_reads_an_object_as_it_is_scored(
+    *, reasoning: bool, answer_format: str, template: str, tmp_path: Path
+) -> None:
+    """It takes fences and sentences off, without any package."""
+    ours, object_ = Renderer(slots=True), '{"city": "Rome", "at": {"hour": 9}}'
+    prompt = simple(
+        template=template, answer_format=answer_format, reasoning=reasoning, labels=(), output="slots", demos=()
+    )
+    (path,) = export(prompt, "python", Target(tmp_path), ours, []).files
+    said = (object_, f"Sure {{it}} is:\n```json\n{object_}\n```", "none")
+    texts = [ours.templates[template].answer(prompt, text, "Because.") for text in said]
+    code = f"import runpy, json; m = runpy.run_path({str(path)!r}); print(json.dumps([*map(m['parse'], {texts!r})]))"
+    run = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+
+    assert json.loads(run.stdout) == [ours.parse(prompt, text) for text in texts] == [object_, object_, "none"]
+
+
 def calibrated(**changes: Any) -> Prompt:
     """A prompt that asks for log-probabilities and has its prior."""
     prior = tuple((label, -0.75 * n) for n, label in enumerate(changes.get("labels", ("glad", "sad"))))

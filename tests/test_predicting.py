@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import runpy
 import socket
 import sqlite3
 from contextlib import closing
@@ -14,8 +16,9 @@ import pyarrow as pa
 import pytest
 from server import ChatServer
 
-from optimizer import make_task, predict, tune
+from optimizer import history, make_task, predict, tune
 from optimizer.errors import BudgetSpent, InputError, Interrupted, StoreError
+from optimizer.exports import Target, export
 from optimizer.records import Completion, Request
 from optimizer.store import Store
 from optimizer.watch import Watch
@@ -180,6 +183,53 @@ class Upper:
     def complete(self, request: Request) -> Completion:
         """Answer."""
         return Completion("b" if "row b" in request.messages[-1].content else "a")
+
+
+class Chatty:
+    """Says the number of the last text in an object, with a fence and a sentence around it; or nothing of use."""
+
+    name = "chatty"
+    address = ""
+    price = (0.0, 0.0)
+
+    def complete(self, request: Request) -> Completion:
+        """Answer."""
+        number = request.messages[-1].content.rpartition("room ")[2].split()[0]
+        if number == "0":
+            return Completion("I see no room.")
+        return Completion(f'Sure! Here {{it}} is:\n```json\n{{"floor": null, "room": "{number}"}}\n```')
+
+
+SEEN: set[str] = set()
+
+
+def seen(answer: str, target: str) -> bool:
+    """A metric of one's own that is strict about what it takes."""
+    SEEN.add(answer)
+    return bool(json.loads(answer)["room"] == json.loads(target)["room"])
+
+
+@pytest.mark.parametrize("metric", ["exact_match", "slot_f1", seen])
+def test_of_an_extraction_the_object_is_read_and_nothing_around_it(metric: Any, tmp_path: Path) -> None:
+    """Answers are predicted, scored and handed to a metric of one's own as the object; an exported parse() agrees."""
+    rows = [{"text": f"book room {i} now", "slots": {"room": str(i)}} for i in range(1, 41)]
+    small: Any = {
+        "search": {"calls": 12, "trials": 2},
+        "baseline": {"trials": 1},
+        "space": {"template": "plain", "answer_format": "bare", "reasoning": "off"},
+    }
+    task = make_task(rows, target="slots", task={"kind": "extraction"}, metric=metric, **small)
+    tuned = tune(task, db=tmp_path / "r.db", model=Chatty())
+
+    found = predict([{"text": "room 7"}, {"text": "room 0"}], tuned.run, db=tmp_path / "r.db", model=Chatty())
+    told = history(tmp_path / "r.db").handover(None, None)
+    (path,) = export(told.trial.prompt, "python", Target(tmp_path), told.renderer, [], told.facts).files
+    parse = runpy.run_path(str(path))["parse"]
+
+    assert tuned.best.score == 1
+    assert found.answers == ('{"floor": null, "room": "7"}', "I see no room.")
+    assert parse('So: {"room": "7"}.') == '{"room": "7"}'
+    assert metric is not seen or all(answer.startswith("{") for answer in SEEN)
 
 
 @pytest.mark.parametrize(

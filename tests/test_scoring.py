@@ -293,6 +293,24 @@ def test_exact_match(answer: str, target: str, right: bool) -> None:
     assert METRICS["exact_match"].row(target, [answer]) == float(right)
 
 
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ('{"at": {"hour": 9.0}, "city": "rome."}', True),
+        ('Sure:\n```json\n{"city": "Rome", "at": {"hour": "9"}, "day": null}\n```', True),
+        ('{"city": "Rome", "at": {"hour": 8}}', False),
+        ('{"city": "Rome"}', False),
+        ("city Rome at hour 9", False),
+    ],
+)
+def test_objects_match_if_they_say_the_same(answer: str, right: bool) -> None:
+    """Whatever the order of their keys and the text around them: where slot_f1 is 1."""
+    target = '{"city": "Rome", "at": {"hour": 9}}'
+
+    assert METRICS["exact_match"].row(answer, [target]) == float(right)
+    assert (METRICS["slot_f1"].row(answer, [target]) == 1) == right
+
+
 def test_a_metric_says_whether_a_row_may_be_right_in_part() -> None:
     """All others know right and wrong alone."""
     whole = {"accuracy", "macro_f1", "mcc", "micro_f1", "exact_match"}

@@ -45,7 +45,7 @@ def _draft(winner: Winner) -> Draft:
         files = adapters.program_files(laid_out)
     except Exception as error:
         raise _refused(error) from error
-    renderer = winner.renderer if exact else Renderer(adapters.adapter_templates())
+    renderer = winner.renderer if exact else Renderer(adapters.adapter_templates(), slots=winner.renderer.slots)
     return Draft(
         files,
         replace(winner, prompt=laid_out, renderer=renderer),

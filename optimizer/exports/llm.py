@@ -58,7 +58,7 @@ def _draft(winner: Winner) -> Draft:
     exact = [one.role for one in fixed_turns(winner)] in (["user"], ["system", "user"])
     if not exact:
         template = Folded(winner.renderer.templates[winner.prompt.template])
-        winner = replace(winner, renderer=Renderer({template.id: template}))
+        winner = replace(winner, renderer=Renderer({template.id: template}, slots=winner.renderer.slots))
     names = _names(winner.prompt)
     texts = {one.role: _dollars(one, names) for one in winner.renderer.turns(winner.prompt)}
     settings = winner.prompt.settings

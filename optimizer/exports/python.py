@@ -149,6 +149,13 @@ def parse(text: str) -> str | None:
     return reduced(_whole(text), LABELS)
 '''
 
+PARSE_OBJECT = '''
+def parse(text: str) -> str | None:
+    """Read the JSON object out of a completion, without a fence or a sentence around it; None if there is no answer."""
+    found = _whole(text)
+    return first_object(found) if found else found
+'''
+
 CALIBRATE = '''
 def calibrate(text: str, logprobs: Sequence[Mapping[str, Any]] | None) -> str | None:
     """Choose the label that stands highest above its prior (batch calibration, arXiv 2309.17249).
@@ -248,8 +255,9 @@ def _reading(prompt: Prompt, renderer: Renderer, several: Sequence[str]) -> list
     reader = {"json": "_read_json", "tagged": "_read_tagged"}.get(prompt.answer_format, "_read_bare")
     names = [reader, *{"_read_json": ["objects"], "_read_bare": ["_uncued", "_unmarked"]}.get(reader, [])]
     names += ["match_label", "mentioned", "_letters", "spaced"] if prompt.labels or several else []
+    names += [name for name in ("first_object", "objects") if renderer.slots and name not in names]
     parse = PARSE.format(
-        name="_whole" if several else "parse",
+        name="_whole" if several or renderer.slots else "parse",
         output=literal(prompt.output),
         labels=literal(prompt.labels, depth=1),
         reasoning=prompt.reasoning,
@@ -258,7 +266,8 @@ def _reading(prompt: Prompt, renderer: Renderer, several: Sequence[str]) -> list
         answer="match_label(found, Prompt.labels) if found is not None else None" if prompt.labels else "found or None",
     )
     sets = [PARSE_SEVERAL, *(_source(label_sets, name) for name in SEVERAL)] if several else []
-    return [*sets[:1], parse, *sets[1:], *(_source(templates, name) for name in names)]
+    whole = [PARSE_OBJECT] if renderer.slots else sets[:1]
+    return [*whole, parse, *sets[1:], *(_source(templates, name) for name in names)]
 
 
 def _choosing(prompt: Prompt, *, can_read: bool) -> list[str]:

@@ -36,7 +36,9 @@ def accuracy(answer: str, targets: Sequence[str]) -> float:
 
 
 def exact_match(answer: str, target: str) -> float:
-    """Score the same words."""
+    """Score the same words; of a JSON object the same (slot, value) pairs."""
+    if target.startswith("{") and (wanted := _slots(target)) is not None:
+        return float(_slots(answer) == wanted)
     return float(_words(answer) == _words(target))
 
 
