@@ -381,6 +381,32 @@ def test_slots_of_other_types_are_compared_as_text(answer: str, target: str) -> 
     assert METRICS["slot_f1"].row(answer, [target]) == 1
 
 
+ORDER = [{"sku": "A", "qty": 2}, {"sku": "B", "qty": 1, "notes": [{"by": "x"}]}]
+
+
+@pytest.mark.parametrize(
+    ("items", "expected"),
+    [
+        (ORDER, 1.0),
+        (ORDER[::-1], 1.0),  # order does not count
+        ([{"sku": "A", "qty": 1}, {"sku": "B", "qty": 2, "notes": [{"by": "x"}]}], 2 * 3 / (5 + 5)),  # swapped
+        (ORDER[:1], 2 * 2 / (2 + 5)),
+        ([*ORDER, ORDER[0]], 2 * 5 / (7 + 5)),  # one too many
+        ([ORDER[0], ORDER[0]], 2 * 2 / (4 + 5)),
+        ([{"qty": 1}, {"sku": "B", "qty": 1}], 2 * 2 / (3 + 5)),  # the 1 of the first is no value of A
+        ([{"sku": "B", "qty": 1, "notes": []}, {}, {"sku": "A", "qty": 2}], 2 * 4 / (4 + 5)),
+        ([], 0.0),
+    ],
+)
+def test_objects_in_a_list_keep_their_pairs_to_themselves(items: list[object], expected: float) -> None:
+    """Each is compared with the one that it has most in common with; a value in another's place is wrong."""
+    answer, target = json.dumps({"items": items}), json.dumps({"items": ORDER})
+
+    assert pytest.approx(expected) == METRICS["slot_f1"].row(answer, [target])
+    assert pytest.approx(expected) == METRICS["slot_f1"].row(target, [answer])
+    assert METRICS["exact_match"].row(answer, [target]) == float(expected == 1)
+
+
 def test_slot_f1_refuses_a_target_without_an_object() -> None:
     """A target column that holds no JSON is the task's mistake, not the model's."""
     with pytest.raises(DataError, match=r"'Rome' holds no JSON object.*Write the target column so, or choose"):

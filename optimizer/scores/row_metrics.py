@@ -11,7 +11,8 @@ import re
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -38,7 +39,8 @@ def accuracy(answer: str, targets: Sequence[str]) -> float:
 def exact_match(answer: str, target: str) -> float:
     """Score the same words; of a JSON object the same (slot, value) pairs."""
     if target.startswith("{") and (wanted := _slots(target)) is not None:
-        return float(_slots(answer) == wanted)
+        found = _slots(answer)
+        return float(found is not None and 2 * _shared(found, wanted) == found.total + wanted.total)
     return float(_words(answer) == _words(target))
 
 
@@ -48,7 +50,10 @@ def token_f1(answer: str, target: str) -> float:
 
 
 def slot_f1(answer: str, target: str) -> float:
-    """F1 of two bags of (slot, value) pairs, each from the first JSON object of a text."""
+    """F1 of two bags of (slot, value) pairs, each from the first JSON object of a text.
+
+    Of a list of objects each keeps its pairs to itself, and is compared with the one that it has most in common with.
+    """
     wanted = _slots(target)
     if wanted is None:
         raise DataError(
@@ -56,7 +61,7 @@ def slot_f1(answer: str, target: str) -> float:
             '{"city": "Paris"}. Write the target column so, or choose another metric.'
         )
     found = _slots(answer)
-    return 0.0 if found is None else _overlap(found, wanted)
+    return 0.0 if found is None else _f1(_shared(found, wanted), found.total + wanted.total)
 
 
 def rouge_l(answer: str, target: str) -> float:
@@ -67,8 +72,11 @@ def rouge_l(answer: str, target: str) -> float:
 
 def _overlap(found: Counter[Any], wanted: Counter[Any]) -> float:
     """F1 of two bags; two empty ones agree."""
-    total = found.total() + wanted.total()
-    return 2 * (found & wanted).total() / total if total else 1.0
+    return _f1((found & wanted).total(), found.total() + wanted.total())
+
+
+def _f1(shared: int, total: int) -> float:
+    return 2 * shared / total if total else 1.0
 
 
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
@@ -105,32 +113,69 @@ def _in_number(before: str, mark: str, after: str) -> bool:
     return after.isdigit() and (before.isdigit() or (mark == "-" and not before.isalnum()))
 
 
-def _slots(text: str) -> Counter[tuple[str, str]] | None:
-    """The (slot, value) pairs of the first JSON object in a text; None if there is none."""
+# --- objects ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Slots:
+    """What a JSON object says: its (slot, value) pairs, and the objects in its lists, by slot, each by itself."""
+
+    pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
+    items: dict[str, list[_Slots]] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """How many pairs there are."""
+        return self.pairs.total() + sum(item.total for listed in self.items.values() for item in listed)
+
+    def add(self, slot: str, value: Any) -> None:  # noqa: ANN401 - whatever JSON holds
+        """Take in what a slot holds; null and empty texts say, as an absent slot does, that there is no value."""
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                self.add(f"{slot}.{name}" if slot else name, inner)
+        elif isinstance(value, list):
+            for inner in value:
+                if isinstance(inner, dict):
+                    item = _Slots()
+                    item.add("", inner)
+                    self.items.setdefault(slot, []).append(item)
+                else:
+                    self.add(slot, inner)
+        elif value is not None:
+            words = _words(value if isinstance(value, str) else json.dumps(value))
+            if words:
+                self.pairs[slot, " ".join(words)] += 1
+
+
+def _slots(text: str) -> _Slots | None:
+    """What the first JSON object in a text says; None if there is none."""
     decoder = json.JSONDecoder()
     for brace in re.finditer(r"\{", text):
         try:
             value, _ = decoder.raw_decode(text, brace.start())
-            return Counter(_pairs("", value))
+            found = _Slots()
+            found.add("", value)
         except RecursionError:  # nested a thousand deep: no answer, and each brace in it would cost as much again
             return None
         except ValueError:
             continue
+        return found
     return None
 
 
-def _pairs(slot: str, value: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - whatever JSON holds
-    """One pair a value; null and empty texts say, as an absent slot does, that there is no value."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _pairs(f"{slot}.{name}" if slot else name, inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _pairs(slot, inner)
-    elif value is not None:
-        words = _words(value if isinstance(value, str) else json.dumps(value))
-        if words:
-            yield slot, " ".join(words)
+def _shared(found: _Slots, wanted: _Slots) -> int:
+    """Count the pairs that two objects share; of objects in a list those belong together that share most."""
+    shared = (found.pairs & wanted.pairs).total()
+    for slot in found.items.keys() & wanted.items.keys():
+        given, needed = found.items[slot], wanted.items[slot]
+        pairs = [(_shared(a, b), -n, -m) for n, a in enumerate(given) for m, b in enumerate(needed)]
+        free, open_ = set(range(len(given))), set(range(len(needed)))
+        for common, n, m in sorted(pairs, reverse=True):
+            if -n in free and -m in open_:
+                free.remove(-n)
+                open_.remove(-m)
+                shared += common
+    return shared
 
 
 def _common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
