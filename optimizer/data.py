@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from optimizer.errors import DataError, one_of
-from optimizer.rows.cells import read_list, shown
+from optimizer.rows.cells import read_answers, shown
 from optimizer.rows.columns import Guess, guess
 from optimizer.rows.overlap import Audit, audit
 from optimizer.rows.splits import SplitPlan, split
@@ -55,7 +55,7 @@ def to_examples(  # noqa: PLR0913 - the roles that a column can have
         The closed list of targets, if there is one.
     answers_column
         A column with a JSON list of all accepted answers, of which the target is the preferred one; if it is the
-        target column itself, the first of the list is preferred.
+        target column itself, the first of the list is preferred. A plain cell is the one accepted answer.
     unanswered
         Whether rows may lack a target, or all inputs.
 
@@ -119,11 +119,11 @@ def _targets(table: Table, row: int, target: str, answers_column: str) -> tuple[
     if not answers_column or not preferred:
         return (preferred,) if preferred else ()
     text = cells[answers_column].strip()
-    answers = read_list(text) if text else []
+    answers = read_answers(text) if text else []
     if answers is None:
         raise DataError(
-            f"{table.place(row)}: column {answers_column!r} holds {shown(text)}; allowed is a JSON list of texts. "
-            'Write ["one answer", "another"].'
+            f"{table.place(row)}: column {answers_column!r} holds {shown(text)}; allowed is a JSON list of texts, "
+            'or one plain answer. Write ["one answer", "another"].'
         )
     found = [answer.strip() for answer in answers]
     return tuple(dict.fromkeys(text for text in ([] if target == answers_column else [preferred]) + found if text))

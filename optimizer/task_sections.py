@@ -108,7 +108,7 @@ class Data(Section):
     query: str = ""  #: what an SQLite file is asked: SELECT … ORDER BY …
     inputs: Annotated[list[Name], Field(min_length=1)]  #: the columns that are shown
     target: Name  #: the column with the wanted answer
-    answers: str = ""  #: a column with a list of accepted answers
+    answers: str = ""  #: a column with a list of accepted answers, or one of them
     id: str = ""  #: a column that tells rows apart; left out, they are numbered
     group: str = ""  #: a column whose equal values stay in one split
     slices: list[str] = []  #: columns that scores are broken down by

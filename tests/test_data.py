@@ -75,6 +75,23 @@ def test_all_answers_are_targets_with_the_preferred_one_first() -> None:
     assert [e.targets for e in examples_of(table, answers_column="all")] == [("4", "four", "IV"), ("x",)]
 
 
+@pytest.mark.parametrize(
+    ("cell", "answers"),
+    [
+        ("1001", ("1001",)),
+        ('"7"', ("7",)),
+        ("a, b", ("a, b",)),
+        ('"a", "b"', ('"a", "b"',)),
+        ('"Yes" or so', ('"Yes" or so',)),
+    ],
+)
+def test_a_plain_cell_of_answers_is_the_only_one(cell: str, answers: tuple[str, ...]) -> None:
+    """Beside lists in other rows, as new rows to predict may have it."""
+    table = table_of({"text": "a", "all": '["b", "a"]'}, {"text": "b", "all": cell})
+
+    assert [e.targets for e in examples_of(table, target="all", answers_column="all")] == [("b", "a"), answers]
+
+
 def test_the_target_may_be_the_list_of_answers() -> None:
     """Without a column of its own the preferred answer is the first of the list."""
     table = table_of({"text": "a", "all": '["b", "a"]'}, {"text": "b", "all": '["c"]'})
@@ -113,7 +130,7 @@ GOOD = {"id": "1", "text": "a", "label": "x", "all": '["x"]'}
         ({"label": "xy"}, {"labels": ["x", "xyz"]}, "rows.csv:3: unknown label 'xy'; allowed: x, xyz. Did you mean"),
         ({"id": ""}, {"id_column": "id"}, "rows.csv:3: the id in 'id' is empty. Give every row an id of its own"),
         ({"id": "1"}, {"id_column": "id"}, "rows.csv:3: the id '1' stands at rows.csv:2 too. Give every row an id"),
-        ({"all": "x"}, {"answers_column": "all"}, "rows.csv:3: column 'all' holds 'x'; allowed is a JSON list of"),
+        ({"all": '["x"'}, {"answers_column": "all"}, "rows.csv:3: column 'all' holds '[\"x\"'; allowed is a JSON list"),
         ({"all": '{"a": 1}'}, {"answers_column": "all"}, "rows.csv:3: column 'all' holds '{\"a\": 1}'; allowed is"),
         ({"all": " "}, {"answers_column": "all", "target": "all"}, "rows.csv:3: column 'all' is empty."),
         ({"all": '[""]'}, {"answers_column": "all", "target": "all"}, "rows.csv:3: column 'all' is empty. Write"),

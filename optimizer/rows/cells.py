@@ -52,6 +52,17 @@ def read_list(text: str) -> list[str] | None:
         return None
 
 
+def read_answers(text: str) -> list[str] | None:
+    """Read a cell of accepted answers: a JSON list, or the only one, written as it is or in quotes as JSON does.
+
+    None if it begins as a list or an object does, and is no list.
+    """
+    if text.startswith(("[", "{")):
+        return read_list(text)
+    quoted = read_list(f"[{text}]") if text.startswith('"') else None
+    return quoted if quoted and len(quoted) == 1 else [text]
+
+
 def shown(text: str) -> str:
     """Quote a text as errors do, cut where it is long."""
     return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
