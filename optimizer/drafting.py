@@ -14,13 +14,16 @@ from dataclasses import dataclass, field
 from optimizer.phrases import counted
 from optimizer.power import graded_gain, shown_gain
 from optimizer.records import Dataset
+from optimizer.rows.cells import shown
 from optimizer.rows.columns import Guess
 from optimizer.rows.overlap import audit
+from optimizer.rows.tables import Table
 from optimizer.scores import label_sets
 from optimizer.scores.metrics import METRICS
 
 SHOWN_LABELS = 12
 SHOWN_LEAKS = 5
+SHOWN_ODD = 5
 APART = 0.2  # how far the scores of a row are taken to lie apart, where a row may be right in part: none is known yet
 
 TEMPLATE = """\
@@ -165,6 +168,14 @@ def draft(  # noqa: PLR0913
 def unused(guess: Guess) -> str:
     """Say in a line which columns have no role; nothing if each has one."""
     return f"not used: {', '.join(map(_line, guess.unused))}" if guess.unused else ""
+
+
+def odd(guess: Guess, table: Table) -> str:
+    """Say which rows have a target that is no JSON object where nearly all others are."""
+    which = ", ".join(f"{table.place(row)} ({shown(table.rows[row][guess.target])})" for row in guess.odd[:SHOWN_ODD])
+    more = ", …" if len(guess.odd) > SHOWN_ODD else ""
+    what = f"{counted(len(guess.odd), 'row')} whose {_line(guess.target)} is no JSON object: {which}{more}"
+    return f"{what}. Correct or remove what is odd; tune refuses it."
 
 
 def _shares(rows: int) -> str:

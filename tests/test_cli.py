@@ -158,6 +158,20 @@ def test_init_reads_parquet(command: Command, tmp_path: Path) -> None:
     assert "rows: 20 train, 10 dev, 10 test" in command("init", "rows.parquet").stdout
 
 
+def test_a_broken_object_among_many_is_pointed_out(command: Command, tmp_path: Path) -> None:
+    """The kind goes by the others, the row is named with its place, and tune refuses it until it is mended."""
+    rows = [{"text": f"book for {n} people", "slots": json.dumps({"people": n})} for n in range(80)]
+    rows.insert(15, {"text": "book for me", "slots": '{"people": 1'})
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+
+    said = command("init", "rows.jsonl").stdout
+    refused = command("tune", "task.toml", code=2).stderr
+
+    assert "extraction of text -> slots, judged by slot_f1" in said
+    assert "1 row whose slots is no JSON object: rows.jsonl:16 ('{\"people\": 1'). Correct" in said
+    assert "rows.jsonl:16: accepted answer '{\"people\": 1' holds no JSON object" in refused
+
+
 def test_init_warns_of_rows_that_would_leak(command: Command, tmp_path: Path) -> None:
     """Near-duplicates that stand in two splits are named."""
     rows = [f"the quick brown fox number {i // 2} jumps over the very lazy dog today{'!' * (i % 2)}" for i in range(80)]

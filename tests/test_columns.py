@@ -114,6 +114,8 @@ def test_inputs_go_by_name_then_by_length(columns: list[str], inputs: tuple[str,
         ([f'{{"a": {i}}}' for i in range(40)], "extraction", "slot_f1"),
         (['{"a": 1}', "{}"], "extraction", "slot_f1"),
         (['{"a": 1}', "{not"], "classification", "accuracy"),
+        ([*(f'{{"a": {i}}}' for i in range(38)), "{not", "no"], "extraction", "slot_f1"),
+        ([*(f'{{"a": {i}}}' for i in range(37)), "{not", "no", "nor"], "qa", "exact_match"),
     ],
 )
 def test_kind_and_metric_go_by_the_targets(target: list[str] | str, kind: str, metric: str) -> None:

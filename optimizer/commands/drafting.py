@@ -122,7 +122,7 @@ def _write_task(  # noqa: PLR0913
     beside: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write the task file for the rows of a file, with other files `beside` it, and say what the rows can show."""
-    from optimizer.drafting import draft, facts, unused
+    from optimizer.drafting import draft, facts, odd, unused
     from optimizer.exports import Target, write_bytes
     from optimizer.scoring import METRICS
     from optimizer.task import parse_task
@@ -137,8 +137,9 @@ def _write_task(  # noqa: PLR0913
         drafted = parse_task(text, path)
     except TaskError as error:
         raise InputError(f"{file}: its names do not fit into a task file ({error}) Rename them.") from None
+    whole = table.without(set(guessed.odd), odd(guessed, table)) if guessed.odd else table
     try:
-        said = facts(*read_rows(drafted, table), drafted.metric)
+        said = facts(*read_rows(drafted, whole), drafted.metric)
     except DataError as error:
         if not beside:
             raise

@@ -56,6 +56,9 @@ NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 # From this ratio of the largest class to the smallest, accuracy rewards ignoring the smallest.
 IMBALANCE = 3
 
+# Objects are what is wanted where at least this share of the targets are; the others are slips.
+MOSTLY = 0.95
+
 # A target that names several labels does so in at least this share of the rows.
 OFTEN_SEVERAL = 0.05
 
@@ -66,7 +69,8 @@ Kind = Literal["classification", "multilabel", "extraction", "qa", "generation"]
 class Guess:
     """The proposed roles of columns, "" where there is none; `labels` are sorted, and empty for open answers.
 
-    `empty` rows lack the answer or all inputs; `unused` columns have no role.
+    `empty` rows lack the answer or all inputs; `unused` columns have no role; `odd` are the rows, counted from 0, whose
+    target is no JSON object where nearly all others are.
     """
 
     inputs: tuple[str, ...]
@@ -81,6 +85,7 @@ class Guess:
     answers_column: str
     empty: int = 0
     unused: tuple[str, ...] = ()
+    odd: tuple[int, ...] = ()
 
     @property
     def used(self) -> set[str]:
@@ -152,6 +157,7 @@ def guess(table: Table, *, inputs: Sequence[str] = (), target: str = "") -> Gues
         metric=_metric(kind, _preferred(wanted) if answers == wanted.name else wanted),
         answers_column=answers if answers not in asked else "",
         empty=len(empty_rows(table, asked, wanted.name)),
+        odd=_no_objects(wanted) if kind == "extraction" else (),
     )
     return replace(found, unused=tuple(name for name in table.columns if name not in found.used))
 
@@ -256,7 +262,7 @@ def _inputs(columns: Sequence[_Column]) -> tuple[str, ...]:
 
 
 def _kind(target: _Column) -> Kind:
-    if all(_is_object(value) for value in target.counts if value):
+    if len(_no_objects(target)) <= (1 - MOSTLY) * sum(map(bool, target.values)):
         return "extraction"
     if _is_several(target):
         return "multilabel"
@@ -288,6 +294,11 @@ def _labels(kind: Kind, target: _Column) -> tuple[str, ...]:
     if kind == "multilabel":
         return tuple(label_sets.found(cells))
     return tuple(sorted(cells)) if kind == "classification" else ()
+
+
+def _no_objects(column: _Column) -> tuple[int, ...]:
+    odd = {value for value in column.counts if value and not _is_object(value)}
+    return tuple(row for row, value in enumerate(column.values) if value in odd)
 
 
 def _is_object(text: str) -> bool:
