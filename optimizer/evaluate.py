@@ -152,6 +152,17 @@ class Evaluator:
             for example, (key, completion, answer) in zip(examples, answered, strict=True)
         ]
 
+    def reread(self, prompt: Prompt, examples: Sequence[Example], outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Read and score what was bought for outcomes anew, in order; one whose completion is gone stays as it was."""
+        bought = self.ledger.book.find_completions([outcome.completion_key for outcome in outcomes])
+        known = [
+            (row, o.completion_key) for row, o in zip(examples, outcomes, strict=True) if o.completion_key in bought
+        ]
+        rows = [row for row, _ in known]
+        answered = self._read_all([(prompt, row) for row in rows], [(key, bought[key]) for _, key in known])
+        anew = {outcome.example_id: outcome for outcome in self.outcomes(rows, answered)}
+        return [anew.get(outcome.example_id, outcome) for outcome in outcomes]
+
     @property
     def grade(self) -> Grader:
         """Who scores: the judge, or the metric."""

@@ -109,7 +109,7 @@ def recheck(  # noqa: PLR0913 - each names one thing
         budget = Budget(capped(Caps(), max_calls, max_usd))
         ledger = open_ledger(model, task.model, store, run.id, budget, watch)
         evaluate = Evaluator(ledger, renderer_for(trial, run.task), metric or METRICS["exact_match"], sample=number)
-        now = _ask(evaluate, trial, [examples[outcome.example_id] for outcome in then])
+        then, now = _ask(evaluate, trial, [examples[outcome.example_id] for outcome in then], then)
         about = (number, run.id, trial.number, split, len(then), started)
         rechecks.finish(store, _compared(store, about, (then, now), examples, metric))
         every = {each.id: each for each in rechecks.rechecks(store, run.id)}
@@ -135,10 +135,14 @@ def _noise(metric: Metric | None, sides: tuple[Sequence[Outcome], Sequence[Outco
     return noise(scores.T, rows, np.random.default_rng(0))
 
 
-def _ask(evaluate: Evaluator, trial: Trial, rows: Sequence[Example]) -> tuple[Outcome, ...]:
+def _ask(
+    evaluate: Evaluator, trial: Trial, rows: Sequence[Example], then: Sequence[Outcome]
+) -> tuple[list[Outcome], tuple[Outcome, ...]]:
+    """Outcomes of rows then and now; those of then are read anew, as an older version may have read them otherwise."""
     with closing(evaluate.ledger):
+        prompt = evaluate.settle(trial)
         try:
-            return evaluate.rows(evaluate.settle(trial), rows)
+            return evaluate.reread(prompt, rows, then), evaluate.rows(prompt, rows)
         except (BudgetSpent, Interrupted) as ended:
             raise type(ended)(f"{ended}; what was bought is kept. Give the command again to go on.") from None
 

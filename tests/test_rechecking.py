@@ -11,13 +11,16 @@ from typing import Any
 import pytest
 from server import ChatServer, Fault, says, status
 
+from optimizer import make_task, tune
 from optimizer.comparing import Named, side_by_side
 from optimizer.errors import BudgetSpent, InputError, Interrupted, ProviderError
 from optimizer.rechecking import Rechecked, recheck
-from optimizer.records import Run
+from optimizer.records import Completion, Request, Run
 from optimizer.reports.rechecking_tables import record, sentences
 from optimizer.store import Store
 from optimizer.watch import Watch
+from search_spaces.rendering import Renderer
+from search_spaces.templates import BUILT_IN
 from tests.conftest import Command
 from tests.recorded import Tried, write_run
 
@@ -233,6 +236,36 @@ def test_a_metric_that_costs_or_is_code_leaves_scores_out(db: Path, server: Chat
 
     assert (found.latest.changed, found.latest.scores, found.latest.comparison) == (10, None, None)
     assert "Not scored: only tune asks a judge, or runs a metric of your own." in sentences(found)
+
+
+class Fenced:
+    """Puts the number of the last text into an object between fences."""
+
+    name = "fenced"
+    address = ""
+    price = (0.0, 0.0)
+
+    def complete(self, request: Request) -> Completion:
+        """Answer."""
+        number = request.messages[-1].content.rpartition("room ")[2].split()[0]
+        return Completion(f'```json\n{{"room": "{number}"}}\n```')
+
+
+def test_answers_that_were_read_otherwise_have_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an older version recorded is read anew before it is compared."""
+    rows = [{"text": f"book room {i} now", "slots": {"room": str(i)}} for i in range(1, 41)]
+    space = {"template": "plain", "answer_format": "bare", "reasoning": "off"}
+    small: Any = {"search": {"calls": 12, "trials": 2}, "baseline": {"trials": 1}, "space": space}
+    task = make_task(rows, target="slots", task={"kind": "extraction"}, **small)
+    with monkeypatch.context() as older:
+        older.setattr(Renderer, "parse", lambda _, prompt, text: BUILT_IN[prompt.template].parse(prompt, text))
+        tuned = tune(task, db=tmp_path / "r.db", model=Fenced())
+
+    found = recheck(tuned.run, db=tmp_path / "r.db", model=Fenced())
+
+    assert (tuned.best.outcomes[0].answer or "").startswith("```json")
+    assert found.latest.changed == 0
+    assert found.latest.scores == (1, 1)
 
 
 def test_the_command_shows_the_trend(db: Path, server: ChatServer, command: Command) -> None:
