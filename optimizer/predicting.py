@@ -26,6 +26,7 @@ from optimizer.records import Run, Trial
 from optimizer.report import percent
 from optimizer.rows.handed import NAME
 from optimizer.rows.overlap import same_inputs
+from optimizer.rows.tables import Table
 from optimizer.scores import label_sets
 from optimizer.scores.own_metric import is_handed, is_own
 from optimizer.scoring import METRICS, Metric, interval, summarise
@@ -41,14 +42,17 @@ class Predicted:
     """What `predict` returns: an answer for each row, in their order, and the score over those with a wanted answer.
 
     An answer is None where none could be had; where it may name several labels, it is given as those that were read,
-    as the rows of a run have them. `seen` counts scored rows that stood in the run's own data: on those the score is
-    not one of new rows. `unscored` says why rows with a wanted answer have no score, where the metric is neither ours
-    nor free. `usd` is what the completions cost, None where no price is known. `ended` is what ended it before all rows
-    were asked: of the rows without an answer `unasked` were not asked, failed or hold no text.
+    as the rows of a run have them. `table` is what was handed over, every column of it as text, with the answers in a
+    last one, `<target>_predicted`, empty where there is none. `seen` counts scored rows that stood in the run's own
+    data: on those the score is not one of new rows. `unscored` says why rows with a wanted answer have no score, where
+    the metric is neither ours nor free. `usd` is what the completions cost, None where no price is known. `ended` is
+    what ended it before all rows were asked: of the rows without an answer `unasked` were not asked, failed or hold no
+    text.
     """
 
     rows: tuple[Example, ...]
     answers: tuple[str | None, ...]
+    table: Table
     inputs: tuple[str, ...]
     target: str
     metric: str
@@ -116,7 +120,8 @@ def predict(  # noqa: PLR0913 - each names one thing
     if chosen.winner is None and trial is None:
         raise InputError(f"run {chosen.id} has no winner ({chosen.status}). Finish it with `phrasetune tune`.")
     task = Task.model_validate(chosen.task)
-    opened, examples = run_model(chosen, task, model), new_rows(rows, task)
+    opened = run_model(chosen, task, model)
+    table, examples = new_rows(rows, task)
     if place := destination(opened):
         watch.event(place)
     with Store(db, create=True, paid=may_cost(opened)) as store:
@@ -130,7 +135,7 @@ def predict(  # noqa: PLR0913 - each names one thing
         ledger = open_ledger(opened, task.model, store, chosen.id, budget, watch)
         with closing(ledger):
             evaluate = Evaluator(ledger, renderer_for(asked, chosen.task), judging.metric)
-            return _predicted(evaluate, asked, examples, judging, watch)
+            return _predicted(evaluate, asked, table, examples, judging, watch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +163,7 @@ def _judging(run: Run, task: Task, known: Sequence[Example], rows: Sequence[Exam
 
 
 def _predicted(
-    evaluate: Evaluator, asked: Trial, rows: tuple[Example, ...], judging: _Judging, watch: Watch
+    evaluate: Evaluator, asked: Trial, table: Table, rows: tuple[Example, ...], judging: _Judging, watch: Watch
 ) -> Predicted:
     """Ask the rows that hold a text, and score those whose wanted answer the task knows."""
     written = [row for row in rows if row.text.strip()]
@@ -168,9 +173,11 @@ def _predicted(
     outcomes = evaluate.outcomes(scored, [answered[row.id] for row in scored])
     examples, metric, ledger = {row.id: row for row in rows}, judging.metric, evaluate.ledger
     several, given = judging.several, (answered[row.id][2] if row.id in answered else None for row in rows)
+    answers = tuple(label_sets.reduced(answer, several) if several else answer for answer in given)
     return Predicted(
         rows,
-        tuple(label_sets.reduced(answer, several) if several else answer for answer in given),
+        answers,
+        table.with_column(f"{asked.prompt.output}_predicted", [answer or "" for answer in answers]),
         asked.prompt.inputs,
         asked.prompt.output,
         judging.name,

@@ -62,7 +62,7 @@ def export(  # noqa: PLR0913 - each names one thing
     records = History(db)
     told, linted = looked_over(records.handover(trial, run), records.splits(run), mask=mask, allow=allow_findings)
     if rows is not None:
-        told = given(told, new_rows(rows, Task.model_validate(told.run.task)))
+        told = given(told, new_rows(rows, Task.model_validate(told.run.task))[1])
     target = Target(Path(folder), name, force)
     written = write(told.trial.prompt, format_name, target, told.renderer, told.probes, told.facts)
     return replace(linted.told(written), source=f"trial {told.trial.number} of run {told.run.id}")

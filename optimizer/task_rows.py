@@ -220,8 +220,8 @@ def shown_rows(task: Task, data: Dataset, labels: tuple[str, ...]) -> tuple[tupl
     return kept, [said] if len(kept) < len(examples) else []
 
 
-def new_rows(rows: object, task: Task) -> tuple[Example, ...]:
-    """Read rows to be answered, from a file or handed over.
+def new_rows(rows: object, task: Task) -> tuple[Table, tuple[Example, ...]]:
+    """Read rows to be answered, from a file or handed over: all that they hold, and an example of each.
 
     Those that have a wanted answer can be scored, those without a text cannot be asked.
     """
@@ -231,7 +231,7 @@ def new_rows(rows: object, task: Task) -> tuple[Example, ...]:
     else:
         table = as_table(rows)
     known = data.target in table.columns
-    return to_examples(
+    return table, to_examples(
         table,
         inputs=data.inputs,
         target=data.target if known else "",

@@ -521,7 +521,7 @@ def test_export_writes_predict_answers_report_draws(command: Command, copied: Pa
 
     answers = list(csv.DictReader(io.StringIO((tmp_path / "answers.csv").read_text(encoding="utf-8"))))
     assert len(answers) == 200
-    assert list(answers[0]) == ["id", "text", "label", "label_predicted"]
+    assert list(answers[0]) == ["id", "channel", "label", "text", "label_predicted"]
     assert {row["label"] for row in answers} >= {row["label_predicted"] for row in answers}
     assert "accuracy: " in said
     assert "Content-Security-Policy" in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -19,11 +19,11 @@ from optimizer import history, tune
 from optimizer.errors import StoreError
 from optimizer.records import TrainedModel
 from optimizer.reports.grids import Grid, as_csv
-from optimizer.reports.plain import answers_csv
+from optimizer.reports.plain import table_csv
 from optimizer.reports.rungs import best_on_dev
 from optimizer.rivals.linear import load
+from optimizer.rows.tables import table_from
 from optimizer.store import Store
-from search_spaces.prompt import Example
 from tests.small_task import write_task
 
 COMMAND = Path(sys.executable).parent / "phrasetune"
@@ -132,9 +132,9 @@ def test_a_forged_baseline_is_refused(finished: Path, tmp_path: Path, forged: st
 @pytest.mark.parametrize("cell", ["=1+1", "+cmd|' /C calc'!A0", "-2+3+cmd", "@SUM(A1)", "\t=1", "\r=1"])
 def test_no_cell_is_a_formula(cell: str) -> None:
     """Texts, answers and names of columns are marked as text where a spreadsheet would work them out."""
-    rows = [Example("1", (("text", cell),), ("a",))]
+    rows = table_from("rows", [(1, {"text": cell, "label": "a"})]).with_column(cell, [cell])
 
-    for text in (answers_csv(rows, [cell], ["text"], cell), as_csv(Grid("t", ("a", cell), ((cell, "b"),)))):
+    for text in (table_csv(rows), as_csv(Grid("t", ("a", cell), ((cell, "b"),)))):
         cells = [value for row in csv.reader(io.StringIO(text, newline="")) for value in row]
 
         assert f"'{cell}" in cells

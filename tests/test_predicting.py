@@ -64,6 +64,22 @@ def test_a_cap_keeps_what_there_is_and_the_command_goes_on(db: Path, server: Cha
     assert len(server.log) == 30
 
 
+def test_a_file_keeps_all_its_columns(db: Path, command: Command) -> None:
+    """In their order and as they were written; the answer is last, under a free name, and no id is made up."""
+    given = ["extra,text,label_predicted,label", '"a, b",  hello ,mine,bug', '"c\nd",there,,']
+    (db.parent / "new.csv").write_text("\n".join(given) + "\n", encoding="utf-8")
+
+    command("predict", "new.csv", "-o", "a.csv")
+    handed = predict([{"id": 7, "text": "hello", "label": None}], 1, db=db)
+
+    with (db.parent / "a.csv").open(encoding="utf-8", newline="") as file:
+        names, *rows = csv.reader(file)
+    assert names == ["extra", "text", "label_predicted", "label", "label_predicted_2"]
+    assert [row[:-1] for row in rows] == [["a, b", "  hello ", "mine", "bug"], ["c\nd", "there", "", ""]]
+    assert all(row[-1] in {"bug", "praise"} for row in rows)
+    assert handed.table.rows == ({"id": "7", "text": "hello", "label": "", "label_predicted": handed.answers[0]},)
+
+
 def test_a_row_without_a_text_costs_no_other_its_answer(db: Path, server: ChatServer, command: Command) -> None:
     """It is not asked, has no answer, and is counted."""
     (db.parent / "new.csv").write_text("text,label\nhello,bug\n ,bug\nthere,praise\n", encoding="utf-8")

@@ -151,14 +151,14 @@ def predict(
 ) -> None:
     """Answer new rows with the best prompt.
 
-    Writes the rows of FILE with an answer beside each, as CSV, and scores those that have a target.
+    Writes FILE as CSV, all its columns and the answers in a last one, and scores the rows that have a target.
 
     What a cap or Ctrl-C ends is written as far as it went; the same command goes on from there, and buys nothing twice.
     """
     from optimizer.events import Destination, Notice
     from optimizer.exports import Target, write_bytes
     from optimizer.predicting import predict as ask
-    from optimizer.reports.plain import answers_csv
+    from optimizer.reports.plain import table_csv
     from optimizer.watch import Watch
 
     target = Target(Path(output).parent, Path(output).name, force) if output else None
@@ -175,7 +175,7 @@ def predict(
     number, named = trial_of(trial, run)
     with stoppable(stop, err):
         done = ask(file, named, trial=number, db=db, watch=Watch(event, stop), **caps)
-    text = answers_csv(done.rows, done.answers, done.inputs, done.target)
+    text = table_csv(done.table)
     if target:
         err(f"{write_bytes(text.encode(), target)}: written")
     else:

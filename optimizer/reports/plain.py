@@ -10,7 +10,7 @@ from typing import Any
 from optimizer.evidence.money import break_even
 from optimizer.records import Run, Trial, Verdict
 from optimizer.reports.grids import Grid, as_csv
-from search_spaces.prompt import Example
+from optimizer.rows.tables import Table
 
 
 def trial_record(trial: Trial, cost: tuple[int, float | None] = (0, 0.0)) -> dict[str, Any]:
@@ -68,20 +68,7 @@ def verdict_record(verdict: Verdict | None) -> dict[str, Any] | None:
     return record
 
 
-def answers_csv(rows: Sequence[Example], answers: Sequence[str | None], inputs: Sequence[str], target: str) -> str:
-    """Write rows with their answers as CSV; an answer that could not be had is empty.
-
-    The columns are id, inputs, the target where a row has one (a list of several accepted answers as JSON), and
-    `<target>_predicted`.
-    """
-    known = any(row.targets for row in rows)
-    values = [
-        (row.id, *(value for _, value in row.inputs), *([_wanted(row)] if known else []), answer or "")
-        for row, answer in zip(rows, answers, strict=True)
-    ]
-    columns = ("id", *inputs, *([target] if known else []), f"{target}_predicted")
-    return as_csv(Grid("Answers", columns, tuple(values)))
-
-
-def _wanted(row: Example) -> str:
-    return json.dumps(row.targets, ensure_ascii=False) if len(row.targets) > 1 else row.target
+def table_csv(table: Table) -> str:
+    """Write rows with all their columns as CSV."""
+    rows = (tuple(row[name] for name in table.columns) for row in table.rows)
+    return as_csv(Grid("Rows", table.columns, tuple(rows)))

@@ -76,6 +76,13 @@ class Table:
             note=" ".join(filter(None, (self.note, note))),
         )
 
+    def with_column(self, name: str, cells: Sequence[str]) -> Table:
+        """The table with one more column at its end, called `name_2` or so where a column has that name."""
+        others = (f"{name}_{n}" for n in range(2, len(self.columns) + 3))
+        free = next(name for name in (name, *others) if name not in self.columns)
+        rows = tuple({**row, free: cell} for row, cell in zip(self.rows, cells, strict=True))
+        return replace(self, columns=(*self.columns, free), rows=rows)
+
     def refuse(self, rows: Sequence[int], what: str, fix: str) -> None:
         """Raise DataError on the first of these rows, saying how many they are and where, if there are any."""
         if rows:
