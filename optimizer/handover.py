@@ -1,7 +1,7 @@
 """What an export is made of: a trial of a run, its seed prompt, rows, provenance and scores.
 
 Reads records out of the store. Test rows go along only once the run itself has opened them, dev rows until then. No
-folder and no address is handed on.
+folder is handed on; the address of the model is, so that rows are sent to where they went before.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from optimizer.contenders import SEED
 from optimizer.errors import ExportError
 from optimizer.exports.lint import Linted, lint, masked
 from optimizer.exports.proof import Facts
+from optimizer.models import EMBEDDED
 from optimizer.records import Contender, Outcome, Run, Trial, Verdict
 from optimizer.reports import card
 from optimizer.scores.calibration import settle
@@ -24,6 +25,8 @@ from search_spaces.program import PROGRAM
 from search_spaces.prompt import Example
 from search_spaces.rendering import Renderer
 from search_spaces.templates import text_template
+
+SERVED = "openai/embedded", "http://127.0.0.1:8765/v1"  # how `phrasetune serve-embedded` is reached by others
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,10 @@ def hand_over(store: Store, run: Run, trial: Trial, seed: Trial) -> Handover:
     verdict = store.verdict(run.id)
     contender = _contender(run, trial, verdict)
     split = "test" if verdict else "dev"
+    model, address = SERVED if run.model in EMBEDDED else (card.placeless(run.model), _address(run))
     facts = Facts(
         run.name,
-        card.placeless(run.model),
+        model,
         seed.prompt,
         renderer_for(seed, run.task),
         tuple(rows[split]),
@@ -63,6 +67,7 @@ def hand_over(store: Store, run: Run, trial: Trial, seed: Trial) -> Handover:
             "scores": {"dev": _dev(run, trial), "test": _test(run, contender)},
         },
         several_of(Task.model_validate(run.task), [row for found in rows.values() for row in found]),
+        address,
     )
     scored = recorded if split == "dev" else contender.outcomes if contender else ()
     return Handover(run, trial, renderer_for(trial, run.task), facts, tuple(rows["dev"]), tuple(scored))
@@ -112,6 +117,7 @@ def _provenance(run: Run, trial: Trial, sizes: dict[str, int]) -> dict[str, Any]
         "task": run.name,
         "kind": run.task["task"]["kind"],
         "model": card.placeless(run.model),
+        "address": _address(run),
         "data": {
             "file": card.file_name(data["file"]),
             "digest": run.data,
@@ -122,6 +128,12 @@ def _provenance(run: Run, trial: Trial, sizes: dict[str, int]) -> dict[str, Any]
         "started": run.started,
         "finished": run.finished or None,
     }
+
+
+def _address(run: Run) -> str:
+    """Give the address of the model that was tuned on, if the task names it; one with a key in it is refused there."""
+    model = run.task["model"]
+    return str(model["api_base"]) if model["name"] == run.model else ""
 
 
 def _dev(run: Run, trial: Trial) -> dict[str, Any] | None:

@@ -69,14 +69,15 @@ def export(
     renderer: Renderer,
     probes: Sequence[Example],
     texts: Sequence[str] = TEXTS,
+    **known: Any,
 ) -> Exported:
-    """Export with rows at hand, which some formats are made of."""
+    """Export with rows at hand, which some formats are made of; `known` are further facts."""
     rows = tuple(
         Example(f"row-{number}", tuple((name, text) for name in prompt.inputs), ("glad",))
         for number, text in enumerate(texts)
     )
     seed = simple(instruction="Guess.", inputs=prompt.inputs, demos=())
-    facts = Facts("support", "openai/gpt-4o-mini", seed, Renderer(), rows, "test", rows)
+    facts = replace(Facts("support", "openai/gpt-4o-mini", seed, Renderer(), rows, "test", rows), **known)
     return write_export(prompt, name, target, renderer, probes, facts)
 
 

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from optimizer import export as from_run
 from optimizer import history
+from optimizer.commands.service import serve_embedded
 from optimizer.errors import ExportError
-from optimizer.exports import FORMATS, Facts, Target
+from optimizer.exports import FORMATS, Exported, Facts, Target
 from optimizer.exports import export as write_export
 from optimizer.exports.jinja import rendered, templated
 from optimizer.exports.names import slot_names
@@ -31,6 +32,7 @@ from search_spaces.rendering import Renderer
 from search_spaces.templates import turn
 from tests.conftest import Command
 from tests.exporting import export, nasty_texts, row, simple
+from tests.recorded import Tried, write_run
 
 LOSING = ("prompty", "dotprompt", "llamaindex")  # their readers change some inputs, whatever is written
 
@@ -180,6 +182,99 @@ def test_the_script_names_its_arguments(tmp_path: Path) -> None:
 
     assert run.returncode == 2
     assert "2 arguments are needed, in this order: text, other" in run.stderr
+
+
+# --- addresses ----------------------------------------------------------------------------------------------
+
+HERE = "http://127.0.0.1:8091/v1"
+WHERE = {
+    "curl": f"\nurl='{HERE}'\n",
+    "promptfoo": f"apiBaseUrl: {HERE}\n",
+    "mlflow": f'"base_url": "{HERE}"',
+    "prompty": f"endpoint: {HERE}\n    apiKey: none\n",
+    "python": f'\nMODEL = "openai/smollm2"\nAPI_BASE = "{HERE}"\n',
+    "inspect": f"--model openai/smollm2 --model-base-url {HERE}`",
+}
+SAID = {"openai": "send it there", "batch": "send it there", "dotprompt": "send it there", "anthropic": "Name one of"}
+
+
+def exported(name: str, folder: Path, model: str, address: str = "") -> Exported:
+    rows = (Example("row-1", (("text", "x"),), ("glad",)),)
+    facts = Facts("support", model, rows=rows, split="test", train=rows, address=address)
+    return write_export(simple(), name, Target(folder), Renderer(), [], facts)
+
+
+@pytest.mark.parametrize("name", [*WHERE, *SAID])
+def test_the_address_of_the_model_is_in_the_file_or_said(name: str, tmp_path: Path) -> None:
+    """A key and rows go to where the prompt was tuned, not to OpenAI."""
+    done = exported(name, tmp_path, "openai/smollm2", HERE)
+    texts = "".join(file.read_text(encoding="utf-8") for file in done.files)
+
+    assert "api.openai.com" not in texts
+    assert WHERE.get(name, "") in texts
+    assert SAID.get(name, "") in done.note
+    assert name not in {"openai", "batch", "dotprompt"} or HERE in done.note
+
+
+@pytest.mark.parametrize(
+    ("model", "address", "server", "provider"),
+    [
+        ("openai/gpt-4o-mini", "", "https://api.openai.com/v1", "openai:chat:gpt-4o-mini"),
+        ("hosted_vllm/m", HERE, HERE, {"id": "openai:chat:m", "config": {"apiBaseUrl": HERE}}),
+        ("hosted_vllm/m", "", "", "litellm:hosted_vllm/m"),
+        ("mistral/m", "", "", "litellm:mistral/m"),
+        ("ollama_chat/m", "", "http://localhost:11434/v1", "ollama:chat:m"),
+        (
+            "ollama_chat/m",
+            "http://box:11434/",
+            "http://box:11434/v1",
+            {"id": "openai:chat:m", "config": {"apiBaseUrl": "http://box:11434/v1"}},
+        ),
+        ("anthropic/m", "", "", "anthropic:messages:m"),
+    ],
+)
+def test_no_other_model_is_asked_at_openai(
+    model: str, address: str, server: str, provider: object, tmp_path: Path
+) -> None:
+    """Where its address is not known, the script asks for one, and promptfoo a proxy that knows the model."""
+    script = exported("curl", tmp_path, model, address)
+    config = exported("promptfoo", tmp_path, model, address)
+
+    assert f"\nurl='{server}'\n" in script.path.read_text()
+    assert ("OPENAI_BASE_URL" in script.note) == (not server)
+    assert read_yaml(config.files[0].read_text())["providers"] == [provider]
+    assert ("proxy of LiteLLM" in config.note) == str(provider).startswith("litellm")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_the_script_sends_nothing_to_nowhere(tmp_path: Path) -> None:
+    """Without an address it ends before it asks; what it would send is shown all the same."""
+    done, bash = exported("curl", tmp_path, "mistral/m"), str(shutil.which("bash"))
+    asked, shown = (
+        subprocess.run([bash, done.path, "x"], capture_output=True, text=True, check=False, env=env)
+        for env in ({"PATH": "/nowhere"}, {"PRINT": "1"})
+    )
+
+    assert asked.returncode != 0
+    assert "put the address of the model into OPENAI_BASE_URL" in asked.stderr
+    assert json.loads(shown.stdout)["model"] == "m"
+
+
+def test_a_run_hands_its_address_on(tmp_path: Path) -> None:
+    """The one that its task names, unless another model was asked; the embedded one is where it is served."""
+    found, runs = [], [("openai/m", HERE, "openai/m"), ("openai/m", HERE, "mine"), ("embedded", "", "embedded")]
+    for model, address, asked in runs:
+        db = tmp_path / f"{len(found)}.db"
+        write_run(db, [Tried("10" * 10, "10" * 10)], model=model, api_base=address, winner=0)
+        with sqlite3.connect(db) as store:
+            store.execute("UPDATE runs SET model = ?", [asked])
+        store.close()
+        facts = history(db).handover(0, None).facts
+        found.append((facts.model, facts.address, facts.record["provenance"]["address"]))
+    [port] = [option.default for option in serve_embedded.params if option.name == "port"]
+
+    served = f"http://127.0.0.1:{port}/v1"
+    assert found == [("openai/m", HERE, HERE), ("mine", "", ""), ("openai/embedded", served, "")]
 
 
 # --- rows ---------------------------------------------------------------------------------------------------

@@ -116,6 +116,17 @@ def test_a_tool_notices_a_prompt_that_is_another(name: str, tmp_path: Path) -> N
     assert "differs from character" in READERS[name].fault(done.path, replace(done.draft, winner=other), [])
 
 
+@pytest.mark.parametrize("name", ["curl", "mlflow", "prompty", "inspect", NODE])
+def test_a_tool_takes_the_address_of_a_model(name: str, tmp_path: Path) -> None:
+    """A file that names a server is loaded as others are."""
+    if not READERS[name].installed:
+        pytest.skip(f"needs {READERS[name].needed}")
+    done = export(simple(), name, Target(tmp_path), Renderer(), [], address="http://127.0.0.1:8091/v1")
+
+    assert "http://127.0.0.1:8091/v1" in "".join(file.read_text("utf-8") for file in done.files)
+    assert READERS[name].fault(done.path, done.draft, []) == ""
+
+
 # --- beyond the messages ----------------------------------------------------------------------------------
 
 

@@ -72,7 +72,7 @@ def _marked(winner: Winner) -> tuple[list[dict[str, str]], str]:
 
 def _openai_draft(winner: Winner) -> Draft:
     messages, known = _marked(winner)
-    return Draft(to_json(openai_body(winner, messages)), winner, note=known)
+    return Draft(to_json(openai_body(winner, messages)), winner, note=sentences(winner.facts.elsewhere, known))
 
 
 def _openai_read(path: Path, draft: Draft) -> Render:
@@ -91,7 +91,8 @@ def _filled(messages: Sequence[Mapping[str, str]], draft: Draft) -> Render:
 
 def _anthropic_draft(winner: Winner) -> Draft:
     messages, known = _marked(winner)
-    named = "" if winner.facts.model.startswith("anthropic/") else "Name one of Anthropic's models in it."
+    own, address = winner.facts.model.startswith("anthropic/"), winner.facts.address
+    named = f"Send it to {address}." * bool(address) if own else "Name one of Anthropic's models in it."
     return Draft(to_json(anthropic_body(winner, messages)), winner, note=sentences(named, known))
 
 

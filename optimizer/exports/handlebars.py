@@ -76,7 +76,7 @@ def _draft(winner: Winner) -> Draft:
     }
     # The end of a file is trimmed; one comment alone on a line would take its line end along.
     text = f"---\n{write_yaml(head)}---\n{_before_tag(body)}{NOTHING * 2}"
-    return Draft(text, winner, "partial", sentences(LOSS, renamed(names)), arriving(turns, _arrives))
+    return Draft(text, winner, "partial", sentences(LOSS, facts.elsewhere, renamed(names)), arriving(turns, _arrives))
 
 
 def _arrives(message: Message) -> bool:

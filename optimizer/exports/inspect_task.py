@@ -10,14 +10,15 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from optimizer.exports.messages import refuse_calibrated, to_json
 from optimizer.exports.names import slot_names
-from optimizer.exports.proof import Draft, Exporter, Render, Winner, sentences
+from optimizer.exports.proof import Draft, Exporter, Facts, Render, Winner, sentences
 from optimizer.exports.python import PYTHON
 
 TASK = '''\
-"""A prompt tuned by phrasetune, as a task of Inspect AI: `inspect eval task.py --model {model}`."""
+"""A prompt tuned by phrasetune, as a task of Inspect AI: `inspect eval task.py {model}`."""
 
 import runpy
 from pathlib import Path
@@ -68,14 +69,22 @@ def _rows(winner: Winner) -> list[dict[str, Any]]:
     ]
 
 
+def _model(facts: Facts) -> str:
+    """Name the model as options of `inspect eval`, as a text that no docstring ends at."""
+    if not facts.address:
+        return "--model " + (re.sub(r"[^\w./:-]", "", facts.model) or "openai/gpt-4o-mini")
+    provider = "anthropic" if facts.model.startswith("anthropic/") else "openai"
+    model = re.sub(r"[^\w./:-]", "", facts.bare_model)
+    return f"--model {provider}/{model} --model-base-url {quote(facts.server or facts.address, safe=':/?=[]%')}"
+
+
 def _draft(winner: Winner) -> Draft:
     refuse_calibrated(winner.prompt)
     facts = winner.facts
     rows = _rows(winner)
     module = PYTHON.draft(winner)
     assert isinstance(module.content, str)
-    model = re.sub(r"[^\w./:-]", "", facts.model) or "openai/gpt-4o-mini"
-    text = TASK.format(model=model, name=task_name(winner))
+    text = TASK.format(model=_model(facts), name=task_name(winner))
     files = {"task.py": text, "prompt.py": module.content, "dataset.json": to_json(rows)}
     how = f"It asks {len(rows)} {facts.split} rows, and scores whether the answer is one of those wanted."
     return Draft(files, winner, note=sentences(how, module.note))

@@ -42,7 +42,8 @@ def _batch_draft(winner: Winner) -> Draft:
     refuse_calibrated(winner.prompt)
     text = _write(_requests(winner))
     rows, split = len(winner.facts.rows), winner.facts.split
-    return Draft(text, winner, note=f"It asks {rows} {split + ' ' if split else ''}rows; custom_id is the row's id.")
+    asks = f"It asks {rows} {split + ' ' if split else ''}rows; custom_id is the row's id."
+    return Draft(text, winner, note=sentences(asks, winner.facts.elsewhere))
 
 
 def _batch_check(path: Path, draft: Draft) -> str:

@@ -16,18 +16,29 @@ from typing import Any
 from optimizer.exports.jinja import EDGE, rendered, templated
 from optimizer.exports.messages import fixed_turns, to_json
 from optimizer.exports.names import renamed, slot_names
-from optimizer.exports.proof import Draft, Exporter, Render, Winner, is_fixed, sentences
+from optimizer.exports.proof import OPENAI, Draft, Exporter, Facts, Render, Winner, is_fixed, sentences
 from optimizer.exports.yaml import write_yaml
 from search_spaces.prompt import Example, Prompt, Turn
 
 OPENED = ("file://", "package:")  # a variable that begins so is opened, not printed
 # LiteLLM's name of a provider -> promptfoo's
+ANTHROPIC = "anthropic:messages"
 PROVIDERS = {
     "openai": "openai:chat",
-    "anthropic": "anthropic:messages",
+    "anthropic": ANTHROPIC,
     "ollama": "ollama:chat",
     "ollama_chat": "ollama:chat",
 }
+PROXY = "It asks a proxy of LiteLLM on this machine (port 4000), which must serve the model under this name."
+
+
+def _provider(facts: Facts) -> str | dict[str, Any]:
+    """Name the model as promptfoo does, at the address that it was tuned on; never at OpenAI if it is not there."""
+    known = "openai:chat" if facts.server == OPENAI else PROVIDERS.get(facts.model.partition("/")[0], "")
+    if facts.address:
+        name = ANTHROPIC if known == ANTHROPIC else "openai:chat"
+        return {"id": f"{name}:{facts.bare_model}", "config": {"apiBaseUrl": facts.server or facts.address}}
+    return f"{known}:{facts.bare_model}" if known else f"litellm:{facts.model or facts.bare_model}"
 
 
 def _names(winner: Winner) -> dict[str, str]:
@@ -51,7 +62,7 @@ def _draft(winner: Winner) -> Draft:
     names, facts = _names(winner), winner.facts
     prompts = dict(_prompts(winner))
     tests = list(_tests(winner, names))
-    provider = PROVIDERS.get(facts.model.partition("/")[0])
+    provider = _provider(facts)
     config = {
         "description": slot_names([facts.name])[facts.name],
         "prompts": [
@@ -62,7 +73,7 @@ def _draft(winner: Winner) -> Draft:
             }
             for label, (prompt, _) in prompts.items()
         ],
-        "providers": [f"{provider or 'openai:chat'}:{facts.bare_model}"],
+        "providers": [provider],
         "tests": "file://tests.jsonl",
     }
     contents = {f"{label}.json": to_json(_messages(turns, names)) for label, (_, turns) in prompts.items()}
@@ -78,7 +89,7 @@ def _draft(winner: Winner) -> Draft:
         ""
         if "seed" in prompts
         else "It is without the seed prompt, which is the winner itself or has no fixed messages.",
-        "" if provider else "Set OPENAI_BASE_URL to the model's address.",
+        PROXY if str(provider).startswith("litellm:") else "",
         "" if _is_bare(winner) else "An answer passes if it holds the wanted one, which is looser than our reading.",
         renamed(names),
     )

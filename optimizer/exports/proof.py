@@ -41,6 +41,11 @@ NASTY = (
 )
 
 
+OPENAI = "https://api.openai.com/v1"
+OPENAIS = ("openai/", "gpt-")  # how names of models begin that are asked there
+OLLAMA, OLLAMAS_OWN = {"ollama", "ollama_chat"}, "http://localhost:11434"
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a run knows of a prompt beside its texts; each may be missing, and some formats need some of it.
@@ -61,6 +66,8 @@ class Facts:
         Provenance and scores, as JSON takes them.
     several
         The closed list, if an answer may name several of its labels.
+    address
+        Address of the server that it was tuned on; empty where it is the provider's own.
     """
 
     name: str = "prompt"
@@ -72,6 +79,24 @@ class Facts:
     train: tuple[Example, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
     several: tuple[str, ...] = ()
+    address: str = ""
+
+    @property
+    def server(self) -> str:
+        """Where its model answers OpenAI's requests; empty where that is not known, since no other may see the rows."""
+        provider, slash, _ = self.model.partition("/")
+        if slash and provider in OLLAMA:
+            return (self.address or OLLAMAS_OWN).rstrip("/").removesuffix("/v1") + "/v1"
+        own = OPENAI if self.model.startswith(OPENAIS) else ""
+        return own if not self.address else "" if "?" in self.address else self.address.rstrip("/")
+
+    @property
+    def elsewhere(self) -> str:
+        """Say that its model is not at OpenAI, for formats without a place for an address; empty where it is."""
+        if self.server == OPENAI or not self.model:
+            return ""
+        at = f" at {self.server or self.address}" if self.server or self.address else ", which is not at OpenAI"
+        return f"It was tuned on {self.model}{at}: send it there."
 
     @property
     def bare_model(self) -> str:

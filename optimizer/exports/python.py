@@ -34,12 +34,13 @@ OWN_EXAMPLE = (
 OPENING = '''\
 """A prompt tuned by phrasetune, as a module that needs the standard library alone.
 
-`render({usage})` returns the messages to send; SETTINGS is to be sent with them.{reading}
+`render({usage})` returns the messages to send; SETTINGS is to be sent with them.{model}{reading}
 """
 
 from __future__ import annotations
 '''
 
+MODEL = "\nMODEL, at the address API_BASE (empty: its provider's own), is what it was tuned on, as LiteLLM names it."
 PARSES = "\n`parse(text)` reads the answer out of a completion."
 CALIBRATES = (
     "\n`calibrate(text, logprobs)` chooses the answer by the log-probabilities that come with a completion."
@@ -187,10 +188,15 @@ def _draft(winner: Winner) -> Draft:
         texts = {"SHOWN": prompt.nearest, "BEFORE": pool.before, "AFTER": pool.after}
     text = "\n".join(
         [
-            OPENING.format(usage=_usage(prompt), reading=CALIBRATES if choosing else PARSES * bool(reading)),
+            OPENING.format(
+                usage=_usage(prompt),
+                model=MODEL * bool(winner.facts.model),
+                reading=CALIBRATES if choosing else PARSES * bool(reading),
+            ),
             *(line for sign, line in IMPORTS.items() if any(re.search(sign, source) for source in code)),
             "",
             *_constants({"INPUTS": prompt.inputs, "SETTINGS": prompt.settings.to_dict()}),
+            *(_constants(_model(winner)) if winner.facts.model else []),
             *(_constants(_choosing_constants(prompt)) if choosing else []),
             *(_constants({"LABELS": several, "SEPARATORS": label_sets.SEPARATORS}) if several and reading else []),
             "",
@@ -214,6 +220,10 @@ def _usage(prompt: Prompt) -> str:
 
 def _constants(values: Mapping[str, Value]) -> list[str]:
     return [f"{name} = {literal(value)}" for name, value in values.items()]
+
+
+def _model(winner: Winner) -> dict[str, Value]:
+    return {"MODEL": winner.facts.model, "API_BASE": winner.facts.address}  # as LiteLLM takes them
 
 
 def _retrieval(prompt: Prompt, pool: Pool) -> list[str]:
@@ -311,9 +321,11 @@ def _read(path: Path, _: Draft) -> Render:
 
 def _check(path: Path, draft: Draft) -> str:
     """Compare the settings, and every answer that it reads or chooses."""
-    module = _load(path)
+    module, winner = _load(path), draft.winner
     if draft.prompt.settings.to_dict() != module.SETTINGS or draft.prompt.inputs != module.INPUTS:
         return "the settings or the names of the inputs are others"
+    if winner.facts.model and {name: getattr(module, name) for name in ("MODEL", "API_BASE")} != _model(winner):
+        return "the model or its address is another"
     for text in _completions(draft) if hasattr(module, "parse") else ():
         if module.parse(text) != _parsed(draft, text):
             return f"parse() reads another answer out of {text!r}"

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from optimizer.exports.bodies import openai_body
 from optimizer.exports.messages import fixed_turns
-from optimizer.exports.proof import Draft, Exporter, Render, Winner
+from optimizer.exports.proof import Draft, Exporter, Render, Winner, sentences
 from search_spaces.prompt import Slot, Turn
 
 SCRIPT = """\
 #!/usr/bin/env bash
 # A prompt tuned by phrasetune. Arguments: {usage}
-# The key is read from OPENAI_API_KEY. OPENAI_BASE_URL names a server other than OpenAI's, OPENAI_MODEL another model.
+# The key is read from OPENAI_API_KEY. OPENAI_BASE_URL names another server, OPENAI_MODEL another model.
 # With PRINT=1 the request is shown, and not sent.
 set -euo pipefail
 export LC_ALL=C  # bytes are taken as they come
@@ -52,13 +52,16 @@ if [ -n "${{PRINT:-}}" ]; then
   printf '%s\\n' "$body"
   exit
 fi
+url={server}
+url=${{OPENAI_BASE_URL:-${{url:?is empty: put the address of the model into OPENAI_BASE_URL}}}}
 printf %s "$body" | curl --silent --show-error --fail-with-body \\
   --header 'Content-Type: application/json' \\
   --header @<(printf 'Authorization: Bearer %s\\n' "${{OPENAI_API_KEY:?names no key}}") \\
-  --data-binary @- "${{OPENAI_BASE_URL:-https://api.openai.com/v1}}/chat/completions"
+  --data-binary @- "$url/chat/completions"
 """
 BODY = re.compile(r"^body=(.*)$", re.MULTILINE)
 PIECE = re.compile(r"""'([^']*)'|"\$model"|"\$\(json "\$\{(\d+)\}"\)\"""")
+NOWHERE = "The address of the model is read from OPENAI_BASE_URL."
 HOW = "Run it with bash; the inputs are its arguments, the key is read from OPENAI_API_KEY."
 
 
@@ -72,12 +75,18 @@ def _draft(winner: Winner) -> Draft:
         usage=told,
         count=len(inputs),
         model=f"'{_literal(body['model'])}'",
+        server=_server(winner),
         body=f"""'{{"model": '"$model"', "messages": [{messages}]{settings}}}'""",
     )
-    return Draft(text, winner, note=HOW, carries=lambda inputs: "\0" not in "".join(inputs.values()))
+    how = sentences(HOW, "" if winner.facts.server else NOWHERE)
+    return Draft(text, winner, note=how, carries=lambda inputs: "\0" not in "".join(inputs.values()))
 
 
 SETTINGS = ("temperature", "max_tokens")
+
+
+def _server(winner: Winner) -> str:
+    return "'" + winner.facts.server.replace("'", "%27") + "'"
 
 
 def _message(turn: Turn, inputs: tuple[str, ...]) -> str:
@@ -113,9 +122,10 @@ def _read(path: Path, draft: Draft) -> Render:
 def _check(path: Path, draft: Draft) -> str:
     text = path.read_bytes().decode()
     wanted = f"\nmodel='{_literal(draft.winner.facts.bare_model)}'\n"
+    server = f"\nurl={_server(draft.winner)}\n"
     settings = [f"{_literal(key)}: {_literal(value)}" for key, value in draft.prompt.settings.to_dict().items()]
-    kept = wanted in text and all(setting in text for setting in settings)
-    return "" if kept else "the model or the settings are others"
+    kept = wanted in text and server in text and all(setting in text for setting in settings)
+    return "" if kept else "the model, its address or the settings are others"
 
 
 CURL = Exporter(

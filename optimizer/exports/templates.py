@@ -16,7 +16,7 @@ from optimizer.errors import ExportError
 from optimizer.exports.jinja import escaped, rendered, templated
 from optimizer.exports.messages import NO_SETTINGS, fixed_turns, to_json
 from optimizer.exports.names import renamed, slot_names
-from optimizer.exports.proof import Draft, Exporter, Render, Winner, arriving, refuse_lost, sentences
+from optimizer.exports.proof import OPENAI, Draft, Exporter, Render, Winner, arriving, refuse_lost, sentences
 from optimizer.exports.yaml import read_yaml, write_yaml
 from search_spaces.prompt import Message, Slot, Turn
 
@@ -65,7 +65,12 @@ def _mlflow_draft(winner: Winner) -> Draft:
         contents = [templated(turn, names) for turn in turns]
         contents[0] = SWITCH + contents[0]
     provider = facts.model.partition("/")[0] if "/" in facts.model else None
-    settings = {"provider": provider, "model_name": facts.bare_model, **winner.prompt.settings.to_dict()}
+    settings = {
+        "provider": provider,
+        "model_name": facts.bare_model,
+        **winner.prompt.settings.to_dict(),
+        "extra_params": {"base_url": facts.address} if facts.address else None,
+    }
     data = {
         "name": re.sub(r"[^\w.-]", "-", facts.name, flags=re.ASCII),
         "template": [{"role": turn.role, "content": content} for turn, content in zip(turns, contents, strict=True)],
@@ -210,19 +215,29 @@ PROMPTY_LOSS = (
     "Prompty changes an input that begins or ends a message with a line break, or breaks lines by other signs than "
     '"\\n", and refuses one with a line such as "user:".'
 )
+# A server that the file names is given no key of the environment, unless the one who runs it trusts the server.
+NO_KEY = "none"
+KEYLESS = (
+    f'It asks {{address}} with the key "{NO_KEY}"; for a server that needs one write apiKey: ${{{{env:NAME}}}}, and '
+    "name the server in PROMPTY_TRUSTED_ENDPOINTS."
+)
 
 
 def _prompty_draft(winner: Winner) -> Draft:
     names, facts = slot_names(winner.prompt.inputs), winner.facts
-    turns = fixed_turns(winner)
+    turns, anthropic = fixed_turns(winner), facts.model.startswith("anthropic/")
     refuse_lost("Prompty", PROMPTY_WHY, turns, _arrives)
     settings = winner.prompt.settings
+    address = "" if facts.server == OPENAI else facts.server or facts.address
+    connection = {"connection": {"kind": "key", "endpoint": address, "apiKey": NO_KEY}} if address else {}
+    elsewhere = KEYLESS.format(address=address) if address else "" if anthropic else facts.elsewhere
     head = {
         "name": facts.name,
         "model": {
             "id": facts.bare_model,
-            "provider": "anthropic" if facts.model.startswith("anthropic/") else "openai",
+            "provider": "anthropic" if anthropic else "openai",
             "apiType": "chat",
+            **connection,
             "options": {"temperature": settings.temperature, "maxOutputTokens": settings.max_tokens},
         },
         "inputs": [{"name": name, "kind": "string"} for name in names.values()],
@@ -230,7 +245,7 @@ def _prompty_draft(winner: Winner) -> Draft:
     }
     body = "".join(f"{turn.role}:\n{templated(turn, names)}\n" for turn in turns)
     text = f"---\n{write_yaml(head)}---\n{body}"
-    note = sentences(PROMPTY_LOSS, renamed(names))
+    note = sentences(PROMPTY_LOSS, elsewhere, renamed(names))
     return Draft(text, winner, "partial", note, arriving(turns, _arrives))
 
 
