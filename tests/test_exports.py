@@ -27,7 +27,7 @@ from optimizer.exports.proof import NASTY, Draft, Winner, difference, nasty_rows
 from optimizer.scores.calibration import beginnings, choose, scores_of
 from search_spaces.prompt import Example, Prompt, Settings, Turn
 from search_spaces.rendering import Renderer
-from search_spaces.templates import BUILT_IN, turn
+from search_spaces.templates import BUILT_IN, objects, turn
 from tests.exporting import export, nasty_texts, prompts, row, simple
 
 EXACT = ("messages", "python", "text", "markdown")
@@ -339,12 +339,62 @@ def test_a_calibrated_module_runs_without_any_package(tmp_path: Path) -> None:
     assert run.stdout.split() == ["sad", "glad"]
 
 
-def test_a_module_of_an_adapter_has_no_parse(tmp_path: Path, renderer: Renderer) -> None:
-    """What DSPy reads is not imitated, and the note says so."""
-    done = export(simple(template="dspy-chat"), "python", Target(tmp_path), renderer, [])
+broken = st.text("<>/[]# {}'\":,\n&;\\ labeltrsong", max_size=60)
 
-    assert "parse" not in vars(run_module(done.files[0]))
-    assert "no parse()" in done.note
+
+@pytest.mark.parametrize("template", ADAPTERS)
+@few
+@given(
+    texts=st.lists(st.one_of(nasty_texts, broken), max_size=12),
+    labels=st.sampled_from([(), ("glad", "sad", "not sad")]),
+    reasoning=st.booleans(),
+    output=st.sampled_from(["label", "my_label", "reasoning"]),
+)
+def test_the_module_reads_answers_as_dspy_does(
+    template: str,
+    tmp_path: Path,
+    renderer: Renderer,
+    *,
+    texts: list[str],
+    labels: tuple[str, ...],
+    reasoning: bool,
+    output: str,
+) -> None:
+    """Worked answers, what stands around them, fields twice, in another order or left out; but mended JSON."""
+    prompt = simple(template=template, reasoning=reasoning, labels=labels, output=output)
+    done = export(prompt, "python", Target(tmp_path, force=True), renderer, [])
+    parse = run_module(done.files[0]).parse
+
+    for target in ("glad", *texts):
+        answer = renderer.templates[template].answer(prompt, target, f"Because {target}")
+        for text in (answer, f"So:\n{answer}\n{answer}", answer[:-9], f"{answer}\n\n[[ ## completed ## ]]\n", target):
+            found = parse(text)
+            mended = template == "dspy-json" and not any(output in value for value, _ in objects(text))
+            assert found == renderer.parse(prompt, text) or (mended and found is None)
+    assert parse(renderer.templates[template].answer(prompt, "glad", "Yes.")) == "glad"
+    assert ("mends what is broken" in done.note) == (template == "dspy-json")
+
+
+@pytest.mark.parametrize(
+    ("template", "text", "found"),
+    [
+        ("dspy-chat", "[[ ## label ## ]]\nsad\n\n[[ ## label ## ]] glad", "glad"),
+        ("dspy-chat", "glad", None),
+        ("dspy-xml", "<label>sad</label>\n<label>not <b>glad</b></label>", "not <b>glad</b>"),
+        ("dspy-xml", "<label>glad", None),
+        ("dspy-json", 'I say {"label": "sad"} no, {"label": ["glad", 1]}.', '["glad", 1]'),
+        ("dspy-json", "{'label': 'glad',}", None),
+    ],
+)
+def test_a_module_of_an_adapter_runs_without_any_package(
+    template: str, text: str, found: str | None, tmp_path: Path, renderer: Renderer
+) -> None:
+    """Isolated and without site-packages; of several answers the last counts."""
+    (path,) = export(simple(template=template, labels=()), "python", Target(tmp_path), renderer, []).files
+    code = f"import runpy; print(repr(runpy.run_path({str(path)!r})['parse']({text!r})))"
+    run = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+
+    assert run.stdout.strip() == repr(found)
 
 
 values = st.recursive(
@@ -456,9 +506,7 @@ def test_calibrated_prompts_are_refused_by_what_carries_messages_alone(format_na
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("changes", "fault"), [({"prior": ()}, "has no prior yet"), ({"template": "dspy-chat"}, "read by other code")]
-)
+@pytest.mark.parametrize(("changes", "fault"), [({"prior": ()}, "has no prior yet")])
 def test_a_calibrated_prompt_that_cannot_choose_makes_no_module(
     changes: dict[str, Any], fault: str, tmp_path: Path, renderer: Renderer
 ) -> None:

@@ -7,10 +7,8 @@ apart. Knows nothing of files' names and places.
 
 from __future__ import annotations
 
-import inspect
 import keyword
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,13 +17,17 @@ from optimizer.errors import ExportError
 from optimizer.exports.literals import Value, literal
 from optimizer.exports.parts import NUMBER_PART, Pool, cut_pool, parts, tokens
 from optimizer.exports.proof import NASTY, Draft, Exporter, Render, Winner, is_fixed, sentences
+from optimizer.exports.reading import constants, reading
+from optimizer.exports.sources import imports, sources
+from optimizer.programs.adapters import answer_fields
 from optimizer.scores import calibration, label_sets
-from search_spaces import demos, templates
+from optimizer.scores.calibration import beginnings, choose, label_scores
+from search_spaces.adapter_answers import read_object
+from search_spaces.demos import TextIndex
 from search_spaces.prompt import Prompt
-from search_spaces.rendering import Renderer
-from search_spaces.templates import ChatTemplate, TextTemplate, titled
+from search_spaces.templates import titled
 
-NO_PARSE = "It has no parse(): this template's answers are read by other code."
+MENDED = "Its parse() reads whole JSON; DSPy, which read the answers when it was scored, also mends what is broken."
 OWN_EXAMPLE = (
     "It holds the {n} training rows that the examples are chosen from, as texts. An input that is one of them is "
     "shown itself as an example; in the search it was not."
@@ -47,22 +49,7 @@ CALIBRATES = (
     "\n`parse(text)` reads the answer without them; it was not scored so."
 )
 
-SEVERAL = ("reduced", "read", "_named", "pieces", "signs", "write", "separator")  # functions that read several labels
-CALIBRATION = ("beginnings", "label_scores", "choose", "_begun", "_worded")  # functions that choose a label
-
-# What the sources need, and how to see that they do.
-IMPORTS = {
-    r"\bjson\.": "import json",
-    r"\bmath\.": "import math",
-    r"\bre\.[a-z]": "import re",
-    r"\bCounter\(": "from collections import Counter, defaultdict",
-    r"\bIterator\[": "from collections.abc import Iterator",
-    r"\bMapping\[": "from collections.abc import Mapping",
-    r"\bSequence\[": "from collections.abc import Sequence",
-    r"@cache": "from functools import cache",
-    r"@lru_cache": "from functools import lru_cache",
-    r"\bAny\b": "from typing import Any",
-}
+CALIBRATION = (beginnings, label_scores, choose)  # functions that choose a label
 
 LEGEND = '# A text stands for itself; {"role": ...} opens a message, and {"slot": ...} is the place of an input.'
 
@@ -125,38 +112,6 @@ def _index() -> TextIndex:
     return TextIndex([example["text"] for example in EXAMPLES])
 '''
 
-PARSE = '''
-class Prompt:
-    """What reading an answer needs to know."""
-
-    output = {output}
-    labels = {labels}
-    reasoning = {reasoning}
-
-
-def {name}(text: str) -> str | None:
-    """Read the answer out of a completion; None if there is none to be read."""
-    {steps}
-
-
-def _read(text: str) -> str | None:
-    found = {reader}(Prompt(), text)
-    return {answer}
-'''
-
-PARSE_SEVERAL = '''
-def parse(text: str) -> str | None:
-    """Read the labels out of a completion, those of LABELS alone and in their order; None if it names none of them."""
-    return reduced(_whole(text), LABELS)
-'''
-
-PARSE_OBJECT = '''
-def parse(text: str) -> str | None:
-    """Read the JSON object out of a completion, without a fence or a sentence around it; None if there is no answer."""
-    found = _whole(text)
-    return first_object(found) if found else found
-'''
-
 CALIBRATE = '''
 def calibrate(text: str, logprobs: Sequence[Mapping[str, Any]] | None) -> str | None:
     """Choose the label that stands highest above its prior (batch calibration, arXiv 2309.17249).
@@ -168,48 +123,46 @@ def calibrate(text: str, logprobs: Sequence[Mapping[str, Any]] | None) -> str | 
     return choose(scores, PRIOR) if scores else parse(text)
 '''
 
-UNWRAPPED = "return _read({text})"
-UNWRAPPED_OR_WHOLE = """\
-found = _read({text})
-    return _read(text) if found is None else found  # the words may be the answer's own"""
-
 
 def _draft(winner: Winner) -> Draft:
     prompt, renderer = winner.prompt, winner.renderer
     pool = None if is_fixed(prompt) else cut_pool(prompt, renderer.templates[prompt.template])
     several = winner.facts.several
-    reading = _reading(prompt, renderer, several)
-    choosing = _choosing(prompt, can_read=bool(reading))
+    reads, functions = reading(prompt, renderer, several)
+    choosing = _choosing(prompt)
+    ours = sources(*([TextIndex] if pool else []), *(CALIBRATION if choosing else []), *functions)
     if pool is None:
-        code = [RENDER, CHECK, MESSAGES, *choosing, *reading]
+        code = [RENDER, CHECK, MESSAGES, *choosing, *reads, *ours]
         texts: dict[str, Value] = {"PROMPT": parts(tokens(renderer.turns(prompt)))}
     else:
-        code = [*_retrieval(prompt, pool), CHECK, MESSAGES, *choosing, *reading]
+        code = [_retrieval(prompt, pool), CHECK, MESSAGES, *choosing, *reads, *ours]
         texts = {"SHOWN": prompt.nearest, "BEFORE": pool.before, "AFTER": pool.after}
     text = "\n".join(
         [
             OPENING.format(
                 usage=_usage(prompt),
                 model=MODEL * bool(winner.facts.model),
-                reading=CALIBRATES if choosing else PARSES * bool(reading),
+                reading=CALIBRATES if choosing else PARSES,
             ),
-            *(line for sign, line in IMPORTS.items() if any(re.search(sign, source) for source in code)),
+            *imports(code),
             "",
             *_constants({"INPUTS": prompt.inputs, "SETTINGS": prompt.settings.to_dict()}),
             *(_constants(_model(winner)) if winner.facts.model else []),
             *(_constants(_choosing_constants(prompt)) if choosing else []),
-            *(_constants({"LABELS": several, "SEPARATORS": label_sets.SEPARATORS}) if several and reading else []),
+            *_constants(constants(prompt, several)),
             "",
             LEGEND,
             *_constants(texts),
             "",
             "",
-            "\n\n\n".join(source.strip() for source in code),
+            "\n\n\n".join(each.strip() for each in code),
             *([] if pool is None else ["", "", *_constants({"EXAMPLES": _examples(prompt, pool)})]),
             "",
         ]
     )
-    note = sentences("" if reading else NO_PARSE, OWN_EXAMPLE.format(n=len(prompt.demos)) if pool else "")
+    note = sentences(
+        MENDED if prompt.template == "dspy-json" else "", OWN_EXAMPLE.format(n=len(prompt.demos)) if pool else ""
+    )
     return Draft(text, winner, note=note)
 
 
@@ -226,7 +179,7 @@ def _model(winner: Winner) -> dict[str, Value]:
     return {"MODEL": winner.facts.model, "API_BASE": winner.facts.address}  # as LiteLLM takes them
 
 
-def _retrieval(prompt: Prompt, pool: Pool) -> list[str]:
+def _retrieval(prompt: Prompt, pool: Pool) -> str:
     """Write the functions that choose the examples, with what this prompt needs of them."""
     each, piece = "position in _nearest(inputs)", 'EXAMPLES[position]["parts"]'
     if pool.numbered:
@@ -235,19 +188,7 @@ def _retrieval(prompt: Prompt, pool: Pool) -> list[str]:
     order = "\n    found.reverse()  # the most similar stands last" if prompt.nearest_last else ""
     if pool.mixed:
         order += '\n    found.sort(key=lambda position: not EXAMPLES[position]["early"])'
-    render = RENDER_NEAREST.format(each=each, piece=piece, order=order)
-    return [render, _source(demos, "TextIndex"), _source(demos, "terms")]
-
-
-def _source(room: ModuleType, name: str) -> str:
-    """Return the source of one of our functions, which an installation may have left out."""
-    try:
-        return inspect.getsource(getattr(room, name))
-    except OSError:
-        raise ExportError(
-            f"the source of {room.__name__}.{name} is not to be found, and a module needs it; phrasetune must be "
-            "installed with its sources. Install it again, or export as messages. Nothing was left behind."
-        ) from None
+    return RENDER_NEAREST.format(each=each, piece=piece, order=order)
 
 
 def _examples(prompt: Prompt, pool: Pool) -> tuple[Value, ...]:
@@ -257,53 +198,20 @@ def _examples(prompt: Prompt, pool: Pool) -> tuple[Value, ...]:
     return tuple({"text": demo.text, "parts": piece} for demo, piece, _ in rows)
 
 
-def _reading(prompt: Prompt, renderer: Renderer, several: Sequence[str]) -> list[str]:
-    """Write the functions that read an answer, if the template is one whose reading we know by heart."""
-    template = renderer.templates[prompt.template]
-    if type(template) not in {ChatTemplate, TextTemplate}:
-        return []
-    reader = {"json": "_read_json", "tagged": "_read_tagged"}.get(prompt.answer_format, "_read_bare")
-    names = [reader, *{"_read_json": ["objects"], "_read_bare": ["_uncued", "_unmarked"]}.get(reader, [])]
-    names += ["match_label", "mentioned", "_letters", "spaced"] if prompt.labels or several else []
-    names += [name for name in ("first_object", "objects") if renderer.slots and name not in names]
-    parse = PARSE.format(
-        name="_whole" if several or renderer.slots else "parse",
-        output=literal(prompt.output),
-        labels=literal(prompt.labels, depth=1),
-        reasoning=prompt.reasoning,
-        steps=_unwrapping(prompt, template) if isinstance(template, TextTemplate) else UNWRAPPED.format(text="text"),
-        reader=reader,
-        answer="match_label(found, Prompt.labels) if found is not None else None" if prompt.labels else "found or None",
-    )
-    sets = [PARSE_SEVERAL, *(_source(label_sets, name) for name in SEVERAL)] if several else []
-    whole = [PARSE_OBJECT] if renderer.slots else sets[:1]
-    return [*whole, parse, *sets[1:], *(_source(templates, name) for name in names)]
-
-
-def _choosing(prompt: Prompt, *, can_read: bool) -> list[str]:
+def _choosing(prompt: Prompt) -> list[str]:
     """Write the functions that choose a label by log-probabilities, if the prompt is calibrated."""
     if not prompt.calibrated:
         return []
-    if not can_read or not prompt.prior:
-        fault = "has no prior yet" if can_read else "is laid out by a template whose answers are read by other code"
+    if not prompt.prior:
         raise ExportError(
-            f"this prompt is calibrated but {fault}, so a module cannot choose its answers. Let it answer some rows "
-            "with one of our own templates first. Nothing was left behind."
+            "this prompt is calibrated but has no prior yet, so a module cannot choose its answers. Let it answer some "
+            "rows first. Nothing was left behind."
         )
-    return [CALIBRATE, *(_source(calibration, name) for name in CALIBRATION)]
+    return [CALIBRATE]
 
 
 def _choosing_constants(prompt: Prompt) -> dict[str, Value]:
-    return {"PRIOR": dict(prompt.prior), "DEPTH": calibration.DEPTH, "NEVER": calibration.NEVER}
-
-
-def _unwrapping(prompt: Prompt, template: TextTemplate) -> str:
-    """Write how the words around a worked answer are taken off one that repeats them, as `TextTemplate.parse` does."""
-    name = prompt.output.lower().replace(" ", "_") if template.tags else titled(prompt.output)
-    opening, closing = (side.replace("{name}", name) for side in template.worked.split("{value}"))
-    suffix = f".removesuffix({literal(closing)})" if closing else ""
-    steps = UNWRAPPED_OR_WHOLE if prompt.labels or prompt.reasoning or prompt.answer_format != "bare" else UNWRAPPED
-    return steps.format(text=f"text.strip().removeprefix({literal(opening)}){suffix}")
+    return {"PRIOR": dict(prompt.prior)}
 
 
 def _load(path: Path) -> ModuleType:
@@ -326,8 +234,9 @@ def _check(path: Path, draft: Draft) -> str:
         return "the settings or the names of the inputs are others"
     if winner.facts.model and {name: getattr(module, name) for name in ("MODEL", "API_BASE")} != _model(winner):
         return "the model or its address is another"
-    for text in _completions(draft) if hasattr(module, "parse") else ():
-        if module.parse(text) != _parsed(draft, text):
+    for text in _completions(draft):
+        found = module.parse(text)
+        if found != _parsed(draft, text) and not (found is None and _is_mended(draft.prompt, text)):
             return f"parse() reads another answer out of {text!r}"
     for told in _told(draft.prompt) if draft.prompt.calibrated else ():
         scores = calibration.scores_of(draft.prompt, calibration.beginnings(told))
@@ -344,6 +253,11 @@ def _parsed(draft: Draft, text: str) -> str | None:
     """Read an answer as our own renderer does; of several labels those of the list, as predictions give them."""
     found, several = draft.renderer.parse(draft.prompt, text), draft.winner.facts.several
     return label_sets.reduced(found, several) if several else found
+
+
+def _is_mended(prompt: Prompt, text: str) -> bool:
+    """Whether only DSPy can read an answer, as no whole JSON object holds it."""
+    return prompt.template == "dspy-json" and not read_object(text, answer_fields(prompt)[-1:])
 
 
 def _completions(draft: Draft) -> Iterator[str]:

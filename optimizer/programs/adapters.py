@@ -7,13 +7,13 @@ nothing of models, scores or the database. Checked against DSPy 3.4.
 from __future__ import annotations
 
 import json
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from search_spaces.adapter_answers import MARKS, from_last_mark
 from search_spaces.prompt import Example, Message, Prompt, Slot, Turn
 from search_spaces.templates import Template, label_lines, match_label, objects, read_answer, turn
 
@@ -22,12 +22,6 @@ NAMES = ("dspy-chat", "dspy-json", "dspy-xml")
 # Field names, and prefixes of them, that DSPy's signatures or pydantic do not accept.
 RESERVED = frozenset("fields input_fields output_fields instructions signature model_config".split())
 PROTECTED = ("model_dump", "model_validate")
-
-# How an adapter marks a field of an answer: a pattern for its beginning, and an empty field.
-MARKS = {
-    "dspy-chat": (r"^[^\S\n]*\[\[ ## {} ## \]\]", "[[ ## {} ## ]]"),
-    "dspy-xml": ("<{}>", "<{0}></{0}>"),
-}
 
 
 class AdapterTemplate:
@@ -62,7 +56,7 @@ class AdapterTemplate:
         from dspy.utils.exceptions import AdapterParseError
 
         name = field_names(prompt)[prompt.output]
-        text = self._answering(text, name, ["reasoning"] * prompt.reasoning)
+        text = self._answering(text, answer_fields(prompt))
         try:
             fields = self.adapter.parse(_signature(prompt), text)
         except (AdapterParseError, ValueError, KeyError, RecursionError):
@@ -73,16 +67,11 @@ class AdapterTemplate:
             found = read_answer(wanted, text) or found
         return match_label(found, prompt.labels) if prompt.labels else found or None
 
-    def _answering(self, text: str, name: str, before: list[str]) -> str:
-        """Cut off what precedes the last answer: DSPy reads the first, which a row that is repeated may have forged."""
+    def _answering(self, text: str, fields: Sequence[str]) -> str:
+        """Cut off what stands before the last answer."""
         if self.id == "dspy-json":
-            return next((told for value, told in reversed([*objects(text)]) if name in value), text)
-        mark, shape = MARKS[self.id]
-        found = [*re.finditer(mark.format(re.escape(name)), text, re.MULTILINE)]
-        if not found:
-            return text
-        kept = [shape.format(field) for field in before if re.search(mark.format(field), text, re.MULTILINE)]
-        return "\n\n".join([*kept, text[found[-1].start() :]])
+            return next((told for value, told in reversed([*objects(text)]) if fields[-1] in value), text)
+        return from_last_mark(text, *MARKS[self.id], fields)
 
 
 def adapter_templates() -> dict[str, Template]:
@@ -121,6 +110,11 @@ def field_names(prompt: Prompt) -> dict[str, str]:
         taken.add(field)
         names[name] = field
     return names
+
+
+def answer_fields(prompt: Prompt) -> tuple[str, ...]:
+    """Name the fields of an answer, the wanted one last."""
+    return (*["reasoning"] * prompt.reasoning, field_names(prompt)[prompt.output])
 
 
 def signature_texts(prompt: Prompt) -> tuple[str, str]:

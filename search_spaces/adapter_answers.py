@@ -1,0 +1,81 @@
+"""Answers as DSPy's adapters lay them out, read without DSPy.
+
+DSPy itself reads them in a run. These functions go into modules that need the standard library alone, and the tests
+compare the two. Knows no prompt: `fields` are the names of the fields of an answer, the wanted one last.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from xml.etree import ElementTree as ET
+
+from search_spaces.templates import objects
+
+# How an adapter marks a field of an answer: a pattern for where it begins, and a whole field with nothing in it.
+MARKS = {
+    "dspy-chat": (r"^[^\S\n]*\[\[ ## {} ## \]\]", "[[ ## {} ## ]]"),
+    "dspy-xml": ("<{}>", "<{0}></{0}>"),
+}
+
+
+def from_last_mark(text: str, mark: str, shape: str, fields: Sequence[str]) -> str:
+    """Cut off what stands before the last answer: DSPy takes the first, which a repeated row may have forged."""
+    *before, name = fields
+    found = [*re.finditer(mark.format(re.escape(name)), text, re.MULTILINE)]
+    if not found:
+        return text
+    kept = [shape.format(field) for field in before if re.search(mark.format(field), text, re.MULTILINE)]
+    return "\n\n".join([*kept, text[found[-1].start() :]])
+
+
+def read_chat(text: str, fields: Sequence[str]) -> dict[str, str]:
+    """Read the fields that stand below headers such as `[[ ## label ## ]]`."""
+    text = from_last_mark(text, *MARKS["dspy-chat"], fields)
+    sections: list[tuple[str, list[str]]] = [("", [])]
+    for line in text.splitlines():
+        header = re.match(r"\[\[ ## (\w+) ## \]\]", line.strip())
+        if header:
+            sections.append((header[1], [line[header.end() :].strip()]))
+        else:
+            sections[-1][1].append(line)
+    found: dict[str, str] = {}
+    for name, lines in sections:
+        if name in fields:
+            found.setdefault(name, "\n".join(lines).strip())
+    return found
+
+
+def read_xml(text: str, fields: Sequence[str]) -> dict[str, str]:
+    """Read the fields that stand between tags; none if the text is no XML."""
+    text = from_last_mark(text, *MARKS["dspy-xml"], fields)
+    try:
+        root = ET.fromstring(f"<answer>{text}</answer>")  # noqa: S314 - as DSPy reads it
+    except (ET.ParseError, ValueError):
+        return {}
+    found: dict[str, list[ET.Element]] = {}
+    for child in root:
+        name = child.attrib.get("key", child.tag) if child.tag == "entry" else child.tag
+        found.setdefault(name, []).append(child)
+    return {name: _inner(found[name]) for name in fields if name in found}
+
+
+def _inner(elements: Sequence[ET.Element]) -> str:
+    """Write what stands between tags of one name: tags in it are text, and several are listed as Python does."""
+    first = elements[0]
+    if len(first):
+        return (first.text or "") + "".join(ET.tostring(child, encoding="unicode") for child in first)
+    texts = [(element.text or "").strip() for element in elements]
+    return texts[0] if len(texts) == 1 else str(texts)
+
+
+def read_object(text: str, fields: Sequence[str]) -> dict[str, str]:
+    """Read the fields of the last JSON object that holds the wanted one. DSPy also mends an object that is broken."""
+    found = [value for value, _ in objects(text) if fields[-1] in value]
+    told = found[-1] if found else {}
+    return {
+        name: told[name] if isinstance(told[name], str) else json.dumps(told[name], ensure_ascii=False)
+        for name in fields
+        if name in told
+    }
