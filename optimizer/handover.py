@@ -18,9 +18,11 @@ from optimizer.models import EMBEDDED
 from optimizer.records import Contender, Outcome, Run, Trial, Verdict
 from optimizer.reports import card
 from optimizer.scores.calibration import settle
+from optimizer.scores.metrics import METRICS
+from optimizer.scores.own_metric import is_own
 from optimizer.store import Store
 from optimizer.task import Task
-from optimizer.task_rows import several_of
+from optimizer.task_rows import labels_of, objective, several_of
 from search_spaces.program import PROGRAM
 from search_spaces.prompt import Example
 from search_spaces.rendering import Renderer
@@ -50,6 +52,7 @@ def hand_over(store: Store, run: Run, trial: Trial, seed: Trial) -> Handover:
     answers = store.find_completions([outcome.completion_key for outcome in recorded])
     trial = replace(trial, prompt=settle(trial.prompt, (completion.logprobs for completion in answers.values())))
     rows = {split: store.examples(run.data, split) for split in ("train", "dev", "test")}
+    task, known = Task.model_validate(run.task), [row for found in rows.values() for row in found]
     verdict = store.verdict(run.id)
     contender = _contender(run, trial, verdict)
     split = "test" if verdict else "dev"
@@ -66,7 +69,8 @@ def hand_over(store: Store, run: Run, trial: Trial, seed: Trial) -> Handover:
             "provenance": _provenance(run, trial, {name: len(found) for name, found in rows.items()}),
             "scores": {"dev": _dev(run, trial), "test": _test(run, contender)},
         },
-        several_of(Task.model_validate(run.task), [row for found in rows.values() for row in found]),
+        several_of(task, known),
+        None if is_own(run.metric) or METRICS[run.metric].judged else objective(task, labels_of(task, known)),
         address,
     )
     scored = recorded if split == "dev" else contender.outcomes if contender else ()

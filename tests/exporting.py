@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from optimizer.exports import Exported, Facts, Target
 from optimizer.exports import export as write_export
 from optimizer.exports.proof import NASTY
+from optimizer.scoring import Metric, get_metric, score
 from search_spaces.prompt import Example, Prompt, Settings
 from search_spaces.rendering import Renderer
 
@@ -79,6 +80,61 @@ def export(
     seed = simple(instruction="Guess.", inputs=prompt.inputs, demos=())
     facts = replace(Facts("support", "openai/gpt-4o-mini", seed, Renderer(), rows, "test", rows), **known)
     return write_export(prompt, name, target, renderer, probes, facts)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A metric with a prompt that it suits, the wanted answers of a row, and completions to be scored by them."""
+
+    metric: Metric
+    prompt: Prompt
+    targets: tuple[str, ...]
+    said: tuple[str, ...]
+    several: tuple[str, ...] = ()
+
+    @property
+    def facts(self) -> Facts:
+        """Rows that say, as their text, what the model is to complete."""
+        rows = [Example(f"row-{n}", (("text", said),), self.targets) for n, said in enumerate(self.said)]
+        return Facts("support", "openai/m", rows=tuple(rows), split="dev", several=self.several, metric=self.metric)
+
+    @property
+    def renderer(self) -> Renderer:
+        """What reads an answer: of an extraction the object in it."""
+        return Renderer(slots=self.metric.name == "slot_f1")
+
+    @property
+    def scores(self) -> list[float]:
+        """What the run would give."""
+        return [score(self.metric, self.renderer.parse(self.prompt, row.text), row)[1] for row in self.facts.rows]
+
+
+OPEN = simple(template="chat", labels=(), demos=())
+TAGS = ("city", "date", "time range")
+SCORED = {
+    "slot_f1": Scored(
+        get_metric("slot_f1"),
+        OPEN,
+        ('{"city": "Paris", "days": [{"n": 1}, {"n": 2}]}',),
+        ('Here: ```{"city": "paris.", "days": [{"n": 2}, {"n": 1}]}```', '{"city": "Rome", "days": [{"n": 1}]}', "no"),
+    ),
+    "exact_match": Scored(
+        get_metric("exact_match"),
+        replace(OPEN, answer_format="json"),
+        ("The Seine", "file://x {{text}}"),
+        ('{"label": "seine!"}', '{"label": "file://x {{text}}"}', '{"label": "the Seine or the Rhine"}', "Seine"),
+    ),
+    "rouge_l": Scored(get_metric("rouge_l"), OPEN, ("a short answer",), ("A short answer", "a long answer", "no")),
+    "jaccard": Scored(
+        get_metric("jaccard", TAGS, several=True), OPEN, ("city",), ("city", "City, time range", "town"), TAGS
+    ),
+    "macro_f1": Scored(
+        get_metric("macro_f1"), simple(template="chat", demos=()), ("glad",), ("Glad.", "not glad but sad", "sad")
+    ),
+    "closeness": Scored(
+        get_metric("closeness", ("1", "2", "5")), replace(OPEN, labels=("1", "2", "5")), ("2",), ("2", "5", "x")
+    ),
+}
 
 
 def row(*values: str, inputs: Sequence[str] = ("text",)) -> Example:

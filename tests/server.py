@@ -225,6 +225,12 @@ def reverse(body: Body) -> Body:
     return merge(respond(body), {"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": said}}]})
 
 
+def repeat(body: Body) -> Body:
+    """Answer the last message as it is."""
+    said = body["messages"][-1]["content"]
+    return merge(respond(body), {"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": said}}]})
+
+
 def merge(value: Any, change: Any) -> Any:
     """Merge a change into JSON, object by object (RFC 7396, but that null is a value)."""
     if not isinstance(change, Mapping) or not isinstance(value, Mapping):

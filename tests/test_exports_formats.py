@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import sqlite3
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,14 +26,17 @@ from optimizer.exports.jinja import rendered, templated
 from optimizer.exports.names import slot_names
 from optimizer.exports.proof import NASTY
 from optimizer.exports.readers import READERS
+from optimizer.exports.scored import BY_NAME
 from optimizer.exports.yaml import read_yaml, write_yaml
 from optimizer.rescoring import rescore
+from optimizer.scores import row_metrics
+from optimizer.scoring import get_metric
 from optimizer.store import Store
 from search_spaces.prompt import Example, Prompt, Settings, Slot
 from search_spaces.rendering import Renderer
 from search_spaces.templates import turn
 from tests.conftest import Command
-from tests.exporting import export, nasty_texts, row, simple
+from tests.exporting import SCORED, export, nasty_texts, row, simple
 from tests.recorded import Tried, write_run
 
 LOSING = ("prompty", "dotprompt", "llamaindex")  # their readers change some inputs, whatever is written
@@ -327,7 +332,7 @@ def test_a_test_of_promptfoo_gives_nothing_away(tmp_path: Path) -> None:
     assert [test["metadata"] for test in tests] == [{"id": "row-0"}, {"id": "row-3"}, {"id": "row-4"}]
     assert [test["vars"] for test in tests] == [{"text__": t} for t in ("plain", "{{ text }} {{text_}}", "end\n\n")]
     assert "glad" not in json.dumps([test["vars"] for test in tests])
-    assert all(test["assert"][0]["threshold"] == 0.5 for test in tests)
+    assert {test["assert"][0]["config"]["targets"] for test in tests} == {'["glad", "{{text}}"]'}
     assert "2 rows that promptfoo would read as names of files are left out" in note
     assert "{{ text__ }}" in (path / "winner.json").read_text()
 
@@ -343,7 +348,61 @@ def test_promptfoo_compares_winner_and_seed(tmp_path: Path) -> None:
         ("seed", "file://seed.json", 8),
     ]
     assert config["providers"] == ["openai:chat:gpt-4o-mini"]
-    assert "looser than our reading" in note
+    assert "right if it equals a wanted one; the run's own metric is not computed there" in note
+    read = runpy.run_path(str(path / "judge.py"))["read_answer"]
+    told = [read('{"label": "Sad"}', {"prompt": {"label": label}}) for label in ("winner", "seed")]
+    assert told == ["sad", "sad"]
+    assert [read("glad", {"prompt": {"label": label}}) for label in ("winner", "seed")] == ["glad", ""]
+
+
+@pytest.mark.parametrize("name", SCORED)
+def test_answers_are_scored_as_in_the_run(name: str, tmp_path: Path) -> None:
+    """By the module that goes along, without any package; the note says what a figure of all rows is not."""
+    case = SCORED[name]
+    done = write_export(case.prompt, "promptfoo", Target(tmp_path), case.renderer, [], case.facts)
+    code = (
+        "import json, runpy, sys; m = runpy.run_path(sys.argv[1]); c = {'prompt': {'label': 'winner'}};"
+        "d = {'config': {'targets': sys.argv[2]}};"
+        "print(json.dumps([m['get_assert'](m['read_answer'](t, c), d) for t in json.loads(sys.argv[3])]))"
+    )
+    told = [str(done.path / "judge.py"), json.dumps(case.targets), json.dumps(case.said)]
+    run = subprocess.run([sys.executable, "-I", "-S", "-c", code, *told], capture_output=True, text=True, check=True)
+    found = json.loads(run.stdout)
+
+    assert [one["score"] for one in found] == case.scores
+    assert [one["pass"] for one in found] == [value == 1 for value in case.scores]
+    assert 1.0 in case.scores
+    assert f"read and scored as in the run, by {name}." in done.note
+    assert ("one figure of all rows" in done.note) == (name == "macro_f1")
+
+
+def test_a_score_that_cannot_go_along_is_said(tmp_path: Path) -> None:
+    """A judge's score, or one of another's package: then an answer must equal a wanted one."""
+    for name in ("judge", "bleu"):
+        case = replace(SCORED["rouge_l"], metric=get_metric(name))
+        for tool in ("promptfoo", "inspect"):
+            done = write_export(case.prompt, tool, Target(tmp_path, force=True), case.renderer, [], case.facts)
+            score = runpy.run_path(str(done.path / "score.py"))["score"]
+
+            assert "the run's own metric is not computed there" in done.note
+            assert [score(said, case.targets) for said in (*case.said, "a short answer", None)] == [0, 0, 0, 1, 0]
+
+
+def test_a_score_that_is_another_is_never_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module is proven by rows, right answers and nasty ones."""
+    case = SCORED["slot_f1"]
+    monkeypatch.setitem(BY_NAME, "slot_f1", ("0.5", row_metrics.slot_f1))
+    with pytest.raises(ExportError, match=r"score\(\) scores .* otherwise for row 'row-0'"):
+        write_export(case.prompt, "promptfoo", Target(tmp_path), case.renderer, [], case.facts)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_hands_its_metric_on(finished: Path) -> None:
+    """The one that scored its rows, with its order and its labels."""
+    metric = history(finished).handover(None, None).facts.metric
+
+    assert metric
+    assert metric.name == history(finished).run().metric
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -18,15 +18,17 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from server import ChatServer
 
 from optimizer.errors import ExportError
 from optimizer.exports import FORMATS, Exported, Target
+from optimizer.exports import export as write_export
 from optimizer.exports.proof import NASTY, Draft, nasty_rows
 from optimizer.exports.readers import READERS
 from search_spaces.prompt import Example, Prompt
 from search_spaces.rendering import Renderer
 from search_spaces.templates import BUILT_IN
-from tests.exporting import TEXTS, export, prompts, simple
+from tests.exporting import SCORED, TEXTS, export, prompts, simple
 
 SLOW = {"curl", "inspect", "promptfoo"}  # each starts a program: the whole corpus goes through one prompt
 MANY = [name for name in READERS if name not in SLOW]
@@ -168,6 +170,27 @@ def test_inspect_scores_answers_as_we_read_them(tmp_path: Path) -> None:
     assert (task.config.temperature, task.config.max_tokens) == (0.0, 64)
 
 
+@pytest.mark.parametrize("name", SCORED)
+def test_inspect_scores_as_the_run_does(name: str, tmp_path: Path) -> None:
+    """Each row by the run's own metric, whatever that is."""
+    inspect_ai = pytest.importorskip("inspect_ai", reason="needs inspect-ai")
+    model = pytest.importorskip("inspect_ai.model")
+    import runpy
+
+    case = SCORED[name]
+    done = write_export(case.prompt, "inspect", Target(tmp_path), case.renderer, [], case.facts)
+    outputs = [model.ModelOutput.from_content("mockllm/model", said) for said in case.said]
+    for output in outputs:
+        output.usage = model.ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
+    task = runpy.run_path(str(done.path / "task.py"))["support"]()
+    mock = model.get_model("mockllm/model", custom_outputs=outputs)
+    [log] = inspect_ai.eval(task, model=mock, log_dir=str(tmp_path / "logs"), display="none", max_samples=1)
+    found = {sample.id: sample.scores["answer"].value for sample in log.samples}
+
+    assert [found[row.id] for row in case.facts.rows] == pytest.approx(case.scores)
+    assert next(iter(log.results.scores[0].metrics)) == ("mean" if case.metric.graded else "accuracy")
+
+
 @pytest.mark.parametrize("name", ["openai", "anthropic", "batch", "finetune"])
 def test_the_clients_types_refuse_a_wrong_role(name: str, tmp_path: Path) -> None:
     """The types that we let judge are no rubber stamp."""
@@ -177,6 +200,32 @@ def test_the_clients_types_refuse_a_wrong_role(name: str, tmp_path: Path) -> Non
     done.path.write_text(done.path.read_text().replace('"role": "user"', '"role": "nobody"'))
 
     assert "validation error" in READERS[name].fault(done.path, done.draft, [])
+
+
+@pytest.mark.node
+def test_promptfoo_scores_as_the_run_does(tmp_path: Path, server: ChatServer) -> None:
+    """It asks the model at the address of the run, and scores each row by the run's own metric."""
+    if not READERS["promptfoo"].installed:
+        pytest.skip("needs promptfoo")
+    server.ask("server:repeat")
+    for name, case in SCORED.items():
+        facts = replace(case.facts, address=server.url)
+        done = write_export(case.prompt, "promptfoo", Target(tmp_path, name), case.renderer, [], facts)
+        results = evaluated(done.path, tmp_path / f"{name}.json")
+        found = {one["metadata"]["id"]: one for one in results}
+
+        assert [found[row.id]["score"] for row in facts.rows] == pytest.approx(case.scores)
+        assert [found[row.id]["success"] for row in facts.rows] == [value == 1 for value in case.scores]
+    assert len(server.log) == sum(len(case.said) for case in SCORED.values())
+
+
+def evaluated(folder: Path, told: Path) -> list[dict[str, Any]]:
+    """Let promptfoo ask the model, and return its results."""
+    quiet = ("PROMPTFOO_DISABLE_TELEMETRY=1", "PROMPTFOO_DISABLE_UPDATE=1", f"PROMPTFOO_CONFIG_DIR={folder}")
+    asked = ("promptfoo", "eval", "-c", folder / "promptfooconfig.yaml", "-o", told, "--no-write", "--no-cache")
+    command = ["/usr/bin/env", *quiet, "OPENAI_API_KEY=sk-x", *map(str, asked)]
+    subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+    return list(json.loads(told.read_bytes())["results"]["results"])
 
 
 # --- Node -------------------------------------------------------------------------------------------------

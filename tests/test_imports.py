@@ -286,7 +286,7 @@ def test_what_changes_an_answer_before_it_is_compared_is_told(tmp_path: Path) ->
 
 
 def test_alternatives_are_all_accepted(tmp_path: Path) -> None:
-    """As our own export writes several accepted answers."""
+    """A set of which one must hold is several accepted answers."""
     one_of = {"type": "assert-set", "threshold": 0.5, "assert": [{"type": "equals", "value": v} for v in ("x", "y")]}
     path = configuration(tmp_path, prompts=["Say {{a}}"], tests=[{"vars": {"a": "1"}, "assert": [one_of]}])
 

@@ -1,7 +1,7 @@
 """A task for Inspect AI: its rows, a few lines that hand them over, and the module that renders and reads.
 
-The module is the one of the format python, so whatever that carries is carried here. Knows nothing of files' names and
-places.
+The module is the one of the format python, so whatever that carries is carried here; the score is the
+run's own. Knows nothing of files' names and places.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from optimizer.exports.messages import refuse_calibrated, to_json
 from optimizer.exports.names import slot_names
 from optimizer.exports.proof import Draft, Exporter, Facts, Render, Winner, sentences
 from optimizer.exports.python import PYTHON
+from optimizer.exports.reading import reads_whole
+from optimizer.exports.scored import is_carried, score_fault, score_module, score_note
 
 TASK = '''\
 """A prompt tuned by phrasetune, as a task of Inspect AI: `inspect eval task.py {model}`."""
@@ -26,11 +28,11 @@ from pathlib import Path
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample, json_dataset
 from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, GenerateConfig
-from inspect_ai.scorer import CORRECT, INCORRECT, Score, accuracy, scorer, stderr
+from inspect_ai.scorer import Score, {metric}, scorer, stderr
 from inspect_ai.solver import generate
 
 HERE = Path(__file__).resolve().parent
-PROMPT = runpy.run_path(str(HERE / "prompt.py"))
+PROMPT, SCORE = (runpy.run_path(str(HERE / name)) for name in ("prompt.py", "score.py"))
 ROLES = {{"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}}
 
 
@@ -40,11 +42,11 @@ def sample(row):
     return Sample(input=said, target=row["targets"], id=row["id"])
 
 
-@scorer(metrics=[accuracy(), stderr()])
+@scorer(metrics=[{metric}(), stderr()])
 def answer():
     async def score(state, target):
-        found = PROMPT.get("parse", str.strip)(state.output.completion)
-        return Score(value=CORRECT if found in list(target) else INCORRECT, answer=found or "")
+        found = PROMPT["{reads}"](state.output.completion)
+        return Score(value=SCORE["score"](found, list(target)), answer=found or "")
 
     return score
 
@@ -84,10 +86,17 @@ def _draft(winner: Winner) -> Draft:
     rows = _rows(winner)
     module = PYTHON.draft(winner)
     assert isinstance(module.content, str)
-    text = TASK.format(model=_model(facts), name=task_name(winner))
-    files = {"task.py": text, "prompt.py": module.content, "dataset.json": to_json(rows)}
-    how = f"It asks {len(rows)} {facts.split} rows, and scores whether the answer is one of those wanted."
-    return Draft(files, winner, note=sentences(how, module.note))
+    graded = is_carried(facts) and facts.metric is not None and facts.metric.graded
+    metric, reads = "mean" if graded else "accuracy", reads_whole(facts.several)
+    text = TASK.format(model=_model(facts), name=task_name(winner), metric=metric, reads=reads)
+    files = {
+        "task.py": text,
+        "prompt.py": module.content,
+        "score.py": score_module(facts),
+        "dataset.json": to_json(rows),
+    }
+    how = f"It asks {len(rows)} {facts.split} rows."
+    return Draft(files, winner, note=sentences(how, score_note(facts), module.note))
 
 
 def _read(path: Path, draft: Draft) -> Render:
@@ -99,7 +108,7 @@ def _check(path: Path, draft: Draft) -> str:
     compile((path / "task.py").read_bytes(), "task.py", "exec", dont_inherit=True)
     if json.loads((path / "dataset.json").read_bytes()) != _rows(draft.winner):
         return "its rows are others"
-    return PYTHON.check(path / "prompt.py", draft)
+    return score_fault(path / "score.py", draft.winner.facts) or PYTHON.check(path / "prompt.py", draft)
 
 
 INSPECT = Exporter(

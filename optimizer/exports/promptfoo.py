@@ -1,8 +1,9 @@
 """A folder for promptfoo: a configuration, the winner and the seed prompt as two prompts, and rows as tests.
 
-A wanted answer stands in a test's assertion and never among its variables, which a prompt could print. promptfoo reads
-variables with rules of its own (checked with 0.123.1): it drops a line end, puts variables into one another, and opens
-files that a variable names. Knows nothing of files' names and places.
+Answers are read and scored by our own functions, in Python. A wanted answer stands in a test's assertion and never
+among its variables, which a prompt could print. promptfoo reads variables with rules of its own (checked with 0.123.1):
+it drops a line end, puts variables into one another, and opens files that a variable names. Knows nothing of files'
+names and places.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from optimizer.exports.jinja import EDGE, rendered, templated
+from optimizer.exports.jinja import rendered, templated
 from optimizer.exports.messages import fixed_turns, to_json
 from optimizer.exports.names import renamed, slot_names
 from optimizer.exports.proof import OPENAI, Draft, Exporter, Facts, Render, Winner, is_fixed, sentences
+from optimizer.exports.python import PYTHON
+from optimizer.exports.reading import reads_whole
+from optimizer.exports.scored import score_fault, score_module, score_note
 from optimizer.exports.yaml import write_yaml
 from search_spaces.prompt import Example, Prompt, Turn
 
@@ -29,6 +33,29 @@ PROVIDERS = {
     "ollama": "ollama:chat",
     "ollama_chat": "ollama:chat",
 }
+RUNS = "promptfoo needs Python for that."
+JUDGE = '''\
+"""What promptfoo calls: a transform that reads an answer, and an assertion that scores it."""
+
+import json
+import runpy
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+def read_answer(output, context):
+    """Read the answer as the prompt's template does; nothing if it cannot be read."""
+    prompt = runpy.run_path(str(HERE / (context["prompt"]["label"] + ".py")))
+    return prompt["{reads}"](output) or ""
+
+
+def get_assert(output, context):
+    """Score an answer that was read, and let it pass if nothing is wrong in it."""
+    score = runpy.run_path(str(HERE / "score.py"))["score"]
+    value = score(output or None, json.loads(context["config"]["targets"]))
+    return {{"pass": value == 1, "score": value, "reason": f"it scores {{value:.3f}}"}}
+'''
 PROXY = "It asks a proxy of LiteLLM on this machine (port 4000), which must serve the model under this name."
 
 
@@ -74,12 +101,16 @@ def _draft(winner: Winner) -> Draft:
             for label, (prompt, _) in prompts.items()
         ],
         "providers": [provider],
+        "defaultTest": {"options": {"transform": "file://judge.py:read_answer"}},
         "tests": "file://tests.jsonl",
     }
     contents = {f"{label}.json": to_json(_messages(turns, names)) for label, (_, turns) in prompts.items()}
     files = {
         "promptfooconfig.yaml": write_yaml(config),
         **contents,
+        **{f"{label}.py": _module(winner, label) for label in prompts},
+        "judge.py": JUDGE.format(reads=reads_whole(facts.several)),
+        "score.py": score_module(facts),
         "tests.jsonl": "".join(json.dumps(test) + "\n" for test in tests),
     }
     opened = len(facts.rows) - len(tests)
@@ -90,7 +121,7 @@ def _draft(winner: Winner) -> Draft:
         if "seed" in prompts
         else "It is without the seed prompt, which is the winner itself or has no fixed messages.",
         PROXY if str(provider).startswith("litellm:") else "",
-        "" if _is_bare(winner) else "An answer passes if it holds the wanted one, which is looser than our reading.",
+        f"{score_note(facts)} {RUNS}",
         renamed(names),
     )
     return Draft(files, winner, note=note)
@@ -107,28 +138,28 @@ def _messages(turns: tuple[Turn, ...], names: Mapping[str, str]) -> list[dict[st
     return [{"role": turn.role, "content": templated(turn, names)} for turn in turns]
 
 
-def _is_bare(winner: Winner) -> bool:
-    """Whether every prompt's answer is the wanted text and nothing else."""
-    return all(p.answer_format == "bare" and not p.reasoning for _, (p, _) in _prompts(winner))
+def _module(winner: Winner, label: str) -> str:
+    """Write the module that reads the answers to one of the prompts."""
+    facts = winner.facts
+    if label == "seed":
+        assert facts.seed
+        assert facts.seed_renderer
+        winner = Winner(facts.seed, facts.seed_renderer, facts)
+    content = PYTHON.draft(winner).content
+    assert isinstance(content, str)
+    return content
 
 
 def _tests(winner: Winner, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    kind = "equals" if _is_bare(winner) else "icontains"
     for row in winner.facts.asked("a test for each row"):
-        wanted = [{"type": kind, "value": _said(target)} for target in row.targets]
-        either = [{"type": "assert-set", "threshold": 1 / len(wanted), "assert": wanted}] if len(wanted) > 1 else wanted
+        wanted = {"type": "python", "value": "file://judge.py", "config": {"targets": json.dumps(row.targets)}}
         inputs = dict(row.inputs)
         if _is_plain(row):
             yield {
                 "vars": {slot: _variable(inputs[name]) for name, slot in names.items()},
-                "assert": either,
+                "assert": [wanted] if row.targets else [],
                 "metadata": {"id": row.id},
             }
-
-
-def _said(target: str) -> str:
-    """Write a wanted answer as a template, which assertions are, so that it names no file."""
-    return EDGE + templated(Turn("", (target,)), {})
 
 
 def _read(path: Path, draft: Draft) -> Render:
@@ -154,11 +185,10 @@ def _check(path: Path, draft: Draft) -> str:
     for row, test in zip(rows, tests, strict=True):
         given = {name: test["vars"][slot] for name, slot in names.items()}
         wanted = {name: dict(row.inputs)[name] for name in names}
-        asserted = [one for outer in test["assert"] for one in outer.get("assert", [outer])]
-        told = [rendered(one["value"], {}, {}) for one in asserted]
+        told = [target for one in test["assert"] for target in json.loads(one["config"]["targets"])]
         if {name: re.sub(r"\n\Z", "", value) for name, value in given.items()} != wanted or told != list(row.targets):
             return f"the test of row {row.id!r} is another"
-    return ""
+    return score_fault(path / "score.py", winner.facts) or PYTHON.check(path / "winner.py", draft)
 
 
 PROMPTFOO = Exporter(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from optimizer.errors import ExportError
+from optimizer.scores.metrics import Metric
 from search_spaces.prompt import Example, Message, Prompt, Slot, Turn, fill
 from search_spaces.rendering import Renderer
 
@@ -66,6 +67,8 @@ class Facts:
         Provenance and scores, as JSON takes them.
     several
         The closed list, if an answer may name several of its labels.
+    metric
+        What scored the rows, if no second model and no code of the user's is needed for it.
     address
         Address of the server that it was tuned on; empty where it is the provider's own.
     """
@@ -79,6 +82,7 @@ class Facts:
     train: tuple[Example, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
     several: tuple[str, ...] = ()
+    metric: Metric | None = None
     address: str = ""
 
     @property

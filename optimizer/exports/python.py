@@ -10,7 +10,6 @@ from __future__ import annotations
 import keyword
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from optimizer.errors import ExportError
@@ -18,7 +17,7 @@ from optimizer.exports.literals import Value, literal
 from optimizer.exports.parts import NUMBER_PART, Pool, cut_pool, parts, tokens
 from optimizer.exports.proof import NASTY, Draft, Exporter, Render, Winner, is_fixed, sentences
 from optimizer.exports.reading import constants, reading
-from optimizer.exports.sources import imports, sources
+from optimizer.exports.sources import imports, load, sources
 from optimizer.programs.adapters import answer_fields
 from optimizer.scores import calibration, label_sets
 from optimizer.scores.calibration import beginnings, choose, label_scores
@@ -214,22 +213,15 @@ def _choosing_constants(prompt: Prompt) -> dict[str, Value]:
     return {"PRIOR": dict(prompt.prior)}
 
 
-def _load(path: Path) -> ModuleType:
-    module = ModuleType("phrasetune_exported_prompt")
-    code = compile(path.read_bytes().decode(), str(path), "exec", dont_inherit=True)
-    exec(code, module.__dict__)  # noqa: S102 - nothing but our own functions and literals
-    return module
-
-
 def _read(path: Path, _: Draft) -> Render:
     """Load a module; the inputs are given by name."""
-    module = _load(path)
+    module = load(path)
     return lambda inputs: module.render(**inputs)
 
 
 def _check(path: Path, draft: Draft) -> str:
     """Compare the settings, and every answer that it reads or chooses."""
-    module, winner = _load(path), draft.winner
+    module, winner = load(path), draft.winner
     if draft.prompt.settings.to_dict() != module.SETTINGS or draft.prompt.inputs != module.INPUTS:
         return "the settings or the names of the inputs are others"
     if winner.facts.model and {name: getattr(module, name) for name in ("MODEL", "API_BASE")} != _model(winner):

@@ -233,7 +233,7 @@ def _promptfoo_look(path: Path, draft: Draft) -> str:
             return f"promptfoo refuses it: {done.stderr.decode(errors='replace')[-300:]}"
         results = json.loads(told.read_bytes())["results"]["results"]
     sent = {
-        result["metadata"]["id"]: json.loads(result["response"]["output"])
+        result["metadata"]["id"]: json.loads(result["prompt"]["raw"])
         for result in results
         if result["prompt"]["label"] == "winner"
     }

@@ -94,6 +94,11 @@ def reading(prompt: Prompt, renderer: Renderer, several: Sequence[str]) -> tuple
     return [whole, parse] if after else [parse], [*after, reader, *matching]
 
 
+def reads_whole(several: Sequence[str]) -> str:
+    """Name the function that reads an answer as it is scored: of several labels also what is none of the list."""
+    return "_whole" if several else "parse"
+
+
 def constants(prompt: Prompt, several: Sequence[str]) -> dict[str, Value]:
     """Give the constants that the functions read."""
     fields: dict[str, Value] = {"FIELDS": answer_fields(prompt)} if prompt.template in ADAPTED else {}

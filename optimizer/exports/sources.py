@@ -11,6 +11,8 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from optimizer.errors import DataError, ExportError
@@ -21,18 +23,18 @@ IMPORTS = {
     r"\bjson\.": "import json",
     r"\bmath\.": "import math",
     r"\bre\.[a-z]": "import re",
-    r"\brunpy\.": "import runpy",
     r"\bstring\.[a-z]": "import string",
     r"\bunicodedata\.": "import unicodedata",
-    r"\bCounter\(": "from collections import Counter",
+    r"\bCounter\b": "from collections import Counter",
     r"\bdefaultdict\(": "from collections import defaultdict",
     r"\bCallable\[": "from collections.abc import Callable",
     r"\bIterator\[": "from collections.abc import Iterator",
     r"\bMapping\[": "from collections.abc import Mapping",
     r"\bSequence\[": "from collections.abc import Sequence",
+    r"@dataclass": "from dataclasses import dataclass",
+    r"\bfield\(default": "from dataclasses import field",
     r"@cache": "from functools import cache",
     r"@lru_cache": "from functools import lru_cache",
-    r"\bPath\(": "from pathlib import Path",
     r"\bAny\b": "from typing import Any",
     r"\bET\.": "from xml.etree import ElementTree as ET",
 }
@@ -72,6 +74,18 @@ def sources(*functions: Function) -> list[str]:
             elif isinstance(value, (str, int, float, tuple, dict, set, re.Pattern)):
                 constants[name] = f"{name} = {_constant(value)}"
     return [*(["\n".join(constants.values())] if constants else []), *found.values()]
+
+
+def load(path: Path) -> ModuleType:
+    """Run a module that was made of sources."""
+    module = ModuleType("phrasetune_exported")
+    code = compile(path.read_bytes().decode(), str(path), "exec", dont_inherit=True)
+    sys.modules[module.__name__] = module  # where a dataclass looks for its own module
+    try:
+        exec(code, module.__dict__)  # noqa: S102 - nothing but our own functions and literals
+    finally:
+        del sys.modules[module.__name__]
+    return module
 
 
 def _names(source: str) -> list[str]:
