@@ -129,7 +129,10 @@ def _change(dimension: Dimension, change: Any, names: Sequence[str]) -> Dimensio
         )
     if "low" in change or "high" in change:
         return _range(dimension, change)
-    if "only" in change:
+    if "only" in change and "add" in change and dimension.texts:
+        dimension = _add_only(dimension, change["add"], _listed(change["only"]), names)
+        change = {key: value for key, value in change.items() if key != "add"}
+    elif "only" in change:
         dimension = _only(dimension, _listed(change["only"]))
     if not dimension.choices and change:
         raise DimensionError(
@@ -211,6 +214,13 @@ def _add(dimension: Dimension, added: Any, names: Sequence[str]) -> Dimension:  
     if said := next(filter(None, (complaint(text, names) for text in added.values())), ""):
         raise DimensionError(f"[space.{dimension.name}] add: {said}")
     return replace(dimension, choices=(*dimension.choices, *added), texts={**dimension.texts, **added})
+
+
+def _add_only(dimension: Dimension, added: Any, only: list[Any], names: Sequence[str]) -> Dimension:  # noqa: ANN401
+    """Add wordings and keep those named: of the added ones all, unless some of them are named."""
+    extended = _add(dimension, added, names)
+    own = [id_ for id_ in extended.choices if id_ not in dimension.choices]
+    return _only(extended, only if not only or any(id_ in own for id_ in only) else [*only, *own])
 
 
 def _range(dimension: Dimension, change: Mapping[str, Any]) -> Dimension:

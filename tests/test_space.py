@@ -633,6 +633,24 @@ def test_own_wordings_are_added(added: Any, ids: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "choices"),
+    [
+        ({"add": {"mine": "Say it."}, "only": ["mine"]}, ("mine",)),
+        ({"add": {"mine": "Say it.", "other": "Tell it."}, "only": ["other", "direct"]}, ("other", "direct")),
+        ({"add": ["Say it.", "Tell it."], "only": "own2"}, ("own2",)),
+        ({"add": ["Say it.", "Tell it."], "only": ["own1", "own2"], "drop": ["own1"]}, ("own2",)),
+    ],
+)
+def test_only_ones_own_wordings_are_kept(change: dict[str, Any], choices: tuple[str, ...]) -> None:
+    """`only` may name what is added, and then keeps nothing else; the seed prompt has the first of them."""
+    space = load_space(facts(), {"instruction": change})
+
+    assert space["instruction"].choices == choices
+    assert space.seed()["instruction"] == choices[0]
+    assert space["instruction"].locked == (len(choices) == 1)
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("Choose one of {lables}.", r"holds \{lables\}, which stands .*, \{labels\},.* Did you mean \{labels\}\?"),
@@ -785,6 +803,8 @@ def test_seeds_belong_however_a_space_is_narrowed(kind: str, data: st.DataObject
         ({"instruction": {"add": [3]}}, ["instruction] add must be texts"]),
         ({"instruction": {"add": "One text."}}, ["instruction] add must be texts"]),
         ({"instruction": {"add": {"direct": "Mine."}}}, ["'direct' is taken", "choose another"]),
+        ({"instruction": {"add": {"mine": "Mine."}, "only": ["mien"]}}, ["instruction = 'mien'", "question", "mine"]),
+        ({"instruction": {"add": {"mine": "Mine."}, "only": []}}, ["instruction is empty", "mine"]),
     ],
 )
 def test_changes_that_cannot_be_made_are_refused(changes: dict[str, Any], said: list[str]) -> None:
