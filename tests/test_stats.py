@@ -149,6 +149,23 @@ def test_mean_interval_covers_95_percent() -> None:
     assert 0.93 <= np.mean((limits[:, 0] <= GRADED_MEAN) & (limits[:, 1] >= GRADED_MEAN)) <= 0.97
 
 
+@pytest.mark.parametrize("n", [3, 5, 9])
+@pytest.mark.parametrize("draw", ["near", "rare", "even"])
+def test_mean_interval_of_few_rows_is_no_false_certainty(n: int, draw: str) -> None:
+    """Of 300 intervals at least 95 % cover the mean: of scores nearly equal, mostly high, or of any height."""
+    rng = np.random.default_rng(7)
+
+    def scores() -> Floats:
+        if draw == "near":
+            return rng.uniform(0.168, 0.172, n)
+        return np.where(rng.random(n) < 0.1, 0.1, 0.95) if draw == "rare" else rng.uniform(0, 1, n)
+
+    mean = {"near": 0.17, "rare": 0.865, "even": 0.5}[draw]
+    limits = np.array([stats.mean_interval(scores(), rng) for _ in range(300)])
+
+    assert np.mean((limits[:, 0] <= mean) & (limits[:, 1] >= mean)) >= 0.95
+
+
 def f1(truth: NDArray[np.bool_], answers: NDArray[np.bool_]) -> Callable[[NDArray[np.intp]], Floats]:
     """F1 of rows, vectorised: a statistic that is no mean."""
 
