@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from optimizer.budget import Spent, further
 from optimizer.calls.traffic import Order
 from optimizer.ledger import Ledger
-from optimizer.records import REFUSALS, Completion, Kind, Outcome, Request, Trial
+from optimizer.records import CUT, REFUSALS, Completion, Kind, Outcome, Request, Trial
 from optimizer.scores.calibration import Batch, Scores, choose, scores_of, settle
 from optimizer.scores.judge import Judge
 from optimizer.scoring import Grade, Grader, Metric, grader
@@ -182,6 +182,6 @@ def _outcome(example: Example, key: str, completion: Completion, answer: str | N
     kind, value, said = grade
     tokens = completion.prompt_tokens + completion.completion_tokens
     taken = (tokens, completion.cost, completion.seconds)
-    asked = completion.prompt_tokens
+    asked, cut = completion.prompt_tokens, completion.finish_reason == CUT
     key = "" if completion.error else key  # a failed call has no completion that could be looked up
-    return Outcome(example.id, kind, value, answer, key, *taken, said or completion.text, prompt_tokens=asked)
+    return Outcome(example.id, kind, value, answer, key, *taken, said or completion.text, prompt_tokens=asked, cut=cut)

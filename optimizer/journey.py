@@ -18,6 +18,7 @@ from optimizer.evaluate import Evaluator
 from optimizer.events import Decided, Event, Stage
 from optimizer.evidence.ablation import ablate
 from optimizer.evidence.concluding import Conclusion
+from optimizer.evidence.cut_off import cut_off
 from optimizer.ledger import Ledger
 from optimizer.models import Model
 from optimizer.preparing import (
@@ -109,7 +110,7 @@ class _Journey:
         finally:
             for ledger in self._ledgers():
                 ledger.close()
-        run, notes = store.run(self.id), (*plan.data.notes, *self._notes())
+        run, notes = store.run(self.id), (*plan.data.notes, *self._notes(found, ruling))
         spent = store.spent_by_model(self.id)
         beside = {role: spent.get(ledger.buyer, Spent()) for role, ledger in self.role_ledgers.items()}
         return Tuned(
@@ -133,12 +134,13 @@ class _Journey:
         helpers = [self.role_ledgers[role] for role in (PROPOSER, TEACHER) if role in self.role_ledgers]
         return Conclusion(self.plan, self.evaluate, self.store, self.id, self._stage, self.judge, helpers).reach(found)
 
-    def _notes(self) -> list[str]:
+    def _notes(self, found: search.Found, ruling: Verdict | None) -> list[str]:
         """Return notes on what was odd in the calls of this run, and on wordings that it had no calls for."""
         versions = self.store.versions(self.id, self.model.name)
         changed = f"the provider's model changed during the run: {', then '.join(versions)}" if versions[1:] else ""
         kept_out = wordings.kept_out(self.store, self.id)
-        return [note for note in (doubtful(self.store, self.id), changed, kept_out) if note]
+        short = cut_off(found.trials, ruling.contenders if ruling else (), found.best)
+        return [note for note in (doubtful(self.store, self.id), short, changed, kept_out) if note]
 
     def _start(self) -> tuple[int, list[Trial]]:
         """Resume the unfinished run of this configuration, or start a new one."""

@@ -78,6 +78,7 @@ class Completion:
 
 
 REFUSALS = {"content_filter", "refusal"}
+CUT = "length"  # the `finish_reason` of an answer that ended at its bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,8 @@ class Failure:
 class Outcome:
     """One prompt (or trained model) on one example. `score` is None exactly when `kind` is ERROR.
 
-    `step` is the decision of a search that asked for it, counted from 0. `tokens` are those of prompt and answer.
+    `step` is the decision of a search that asked for it, counted from 0. `tokens` are those of prompt and answer. `cut`
+    tells that the answer ended at its bound, `max_tokens`.
     """
 
     example_id: str
@@ -110,6 +112,7 @@ class Outcome:
     text: str = ""
     step: int = 0
     prompt_tokens: int = 0
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

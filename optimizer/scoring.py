@@ -72,6 +72,9 @@ def weights(metric: Metric, rows: Sequence[Example]) -> Floats:
 def score(metric: Metric, answer: str | None, example: Example) -> tuple[Kind, float]:
     """Score what was read out of one completion; None is an answer that could not be read.
 
+    One that is not in the form that the metric compares could not be read either, such as a text without an object
+    where an object is wanted.
+
     Raises
     ------
     DataError
@@ -85,6 +88,8 @@ def score(metric: Metric, answer: str | None, example: Example) -> tuple[Kind, f
     if answer is None:
         return Kind.UNPARSED, 0.0
     value = metric.row(answer, example.targets, **({"inputs": dict(example.inputs)} if metric.inputs else {}))
+    if metric.formed and not metric.formed(answer):
+        return Kind.UNPARSED, 0.0
     return (Kind.RIGHT if value == 1 else Kind.WRONG), value
 
 

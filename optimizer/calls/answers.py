@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from optimizer.calls.faults import CallFailed, Fate
-from optimizer.records import Completion, Request
+from optimizer.records import CUT, Completion, Request
 from optimizer.scores.calibration import beginnings
 from search_spaces.prompt import ALTERNATIVES as MOST_ALTERNATIVES
 
@@ -87,7 +87,7 @@ def _doubt(completion: Completion, request: Request) -> None:
     """Ask again for what a passing fault may have spoilt."""
     if completion.finish_reason == "stop" and not completion.text:
         raise CallFailed(Fate.PASSING, "the answer is empty", answer=completion)
-    if completion.finish_reason == "length" and 0 < completion.completion_tokens < request.settings.max_tokens:
+    if completion.finish_reason == CUT and 0 < completion.completion_tokens < request.settings.max_tokens:
         raise CallFailed(Fate.PASSING, "the answer was cut before its bound", answer=completion)
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from optimizer.database.completions import completion, unpacked
 from optimizer.database.opening import checksum
-from optimizer.records import Kind, Outcome
+from optimizer.records import CUT, Kind, Outcome
 
 # An outcome's price and text are stored with its completion.
 ANSWERED = "c.*, o.version, o.fingerprint"
@@ -64,4 +64,5 @@ def outcome(row: sqlite3.Row) -> Outcome:
     tokens = bought.prompt_tokens + bought.completion_tokens
     answer = bought.text if found.answer is None and found.kind in _READ else found.answer
     found = replace(found, answer=answer, completion_key=unpacked(row["key"]), tokens=tokens, cost=bought.cost)
-    return replace(found, seconds=bought.seconds, text=bought.text, prompt_tokens=bought.prompt_tokens)
+    cut = bought.finish_reason == CUT
+    return replace(found, seconds=bought.seconds, text=bought.text, prompt_tokens=bought.prompt_tokens, cut=cut)

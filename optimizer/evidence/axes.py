@@ -61,7 +61,9 @@ def _steered(verdict: Verdict, contender: Contender) -> str:
     read = sum(outcome.kind is not Kind.UNPARSED for outcome in answered)
     steady = _steadiness(verdict, contender.name)
     worst = f"; {_points(steady.worst_difference)} ({steady.worst})" if steady else ""
-    return percent(read / len(answered) if answered else None) + worst
+    cut = sum(outcome.cut for outcome in answered)
+    short = f" ({cut} cut off)" if cut else ""
+    return percent(read / len(answered) if answered else None) + short + worst
 
 
 def _applied(verdict: Verdict, contender: Contender) -> str:

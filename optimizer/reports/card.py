@@ -54,10 +54,10 @@ class Origin:
 class Card:
     """All that is known of the winner of a finished run.
 
-    `answers` counts, for each contender, what came of its calls on the test rows; `smallest_gain` is the least
-    difference that the rows of a split can show, as far as it is known; `constraints` are those of the search, as the
-    winner keeps them on the rows of a split. `responsible` is empty, and `verdict` None, where they are not known; the
-    verdict is without its outcomes and its learning curve.
+    `answers` counts, for each contender, what came of its calls on the test rows, and `cut` how many of its answers
+    there ended at their bound; `smallest_gain` is the least difference that the rows of a split can show, as far as it
+    is known; `constraints` are those of the search, as the winner keeps them on the rows of a split. `responsible` is
+    empty, and `verdict` None, where they are not known; the verdict is without its outcomes and its learning curve.
     """
 
     run: int
@@ -76,6 +76,7 @@ class Card:
     reused: int
     cost: float | None
     answers: Mapping[str, Mapping[str, int]]
+    cut: Mapping[str, int]
     smallest_gain: Mapping[str, float]
     verdict: Verdict | None
     constraints: Mapping[str, Sequence[Held]]
@@ -135,6 +136,7 @@ def make(  # noqa: PLR0913 - a card is put together from as many records
         run.reused,
         run.cost,
         {c.name: dict(Counter(outcome.kind.value for outcome in c.outcomes)) for c in contenders},
+        {c.name: sum(outcome.cut for outcome in c.outcomes) for c in contenders},
         _gains(run.metric, winner.n, rows["test"], verdict),
         verdict and _handed_on(verdict, run.task),
         kept,
@@ -299,6 +301,9 @@ def _limits(card: Card) -> Iterator[tuple[str, str]]:
     yield "rows from another domain", "; ".join(map(_away, away)) or f"{UNKNOWN}: not measured"
     ours = own(card.verdict)
     yield "failures", _failures(card.answers[ours.name]) if ours else f"{UNKNOWN}: the run came to no verdict"
+    cut = [f"{n:,} of {sum(card.answers[name].values()):,} of the {name}" for name, n in card.cut.items() if n]
+    if cut:
+        yield "answers cut off at max_tokens", ", ".join(cut)
     yield "test rows opened", f"by {_runs(verdict.opened)} up to the verdict" if verdict else UNKNOWN
     if prompt.calibrated:
         yield "calibration", "answers are chosen by calibrated log-probabilities, which the model must give"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from optimizer.phrases import counted, rough
 from optimizer.planning import CHARACTERS, OCTETS, TAIL, Estimate, Probe, Range, Terms
 from optimizer.preparing import Plan, caps
+from optimizer.records import CUT
 from optimizer.reports.grids import Grid
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def program_text(tried: Tried, terms: Terms) -> list[str]:
 
 def _cut(probe: Probe) -> str:
     """Say how many answers ended at their bound, which the wanted ones may not do."""
-    cut = sum(completion.finish_reason == "length" for completion in probe.completions)
+    cut = sum(completion.finish_reason == CUT for completion in probe.completions)
     return f"{counted(cut, 'answer')} cut off (max_tokens in [model] bounds them); " if cut else ""
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from optimizer.budget import Spent, further, taken
 from optimizer.errors import BudgetSpent
 from optimizer.ledger import Ledger
-from optimizer.records import REFUSALS, Completion, Kind, Request
+from optimizer.records import CUT, REFUSALS, Completion, Kind, Request
 from optimizer.scoring import Grade
 from optimizer.task import Task
 from search_spaces.prompt import Example, Message, Settings
@@ -63,7 +63,7 @@ class Brief:
         if reply.error or reply.finish_reason in REFUSALS:
             return Kind.ERROR, None, f"judge: {reply.error or f'refused: {reply.finish_reason}'}"
         if not re.fullmatch(r"-?[0-9]{1,9}", text) or not low <= int(text) <= high:
-            cut = " (cut short: raise max_tokens of the judge's model)" if reply.finish_reason == "length" else ""
+            cut = " (cut short: raise max_tokens of the judge's model)" if reply.finish_reason == CUT else ""
             return Kind.ERROR, None, f"judge: said {text[:60]!r}, no whole number from {low} to {high}{cut}"
         score = (int(text) - low) / (high - low)
         return Kind.RIGHT if score == 1 else Kind.WRONG, score, ""

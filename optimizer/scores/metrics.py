@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 
 from optimizer.errors import TaskError, one_of
 from optimizer.scores import label_sets, translation
-from optimizer.scores.row_metrics import Row, accuracy, best, closeness, exact_match, rouge_l, slot_f1, token_f1
+from optimizer.scores.row_metrics import (
+    Row,
+    accuracy,
+    best,
+    closeness,
+    exact_match,
+    holds_object,
+    rouge_l,
+    slot_f1,
+    token_f1,
+)
 from optimizer.scores.set_metrics import balance, bleu, chrf, kappa, macro_f1, mcc, micro, spearman
 
 if TYPE_CHECKING:
@@ -50,6 +60,8 @@ class Metric:
         Whether answers are compared by their order: numbers, or the labels of `order` from lowest to highest.
     inputs
         Whether `row` also takes the row's inputs, by name.
+    formed
+        Whether an answer has the form that `row` can compare; None if any text has it.
     graded
         Whether a row may be right in part: a score between 0 and 1.
     judged
@@ -72,6 +84,7 @@ class Metric:
     tally: Callable[[str, Sequence[str]], tuple[float, ...]] | None = None
     pool: Callable[[Floats], Floats] | None = None
     inputs: bool = False
+    formed: Callable[[str], bool] | None = None
     graded: bool = False
     judged: bool = False
     feedback: Callable[..., str] | None = None
@@ -136,7 +149,14 @@ _ALL = (
         graded=True,
     ),
     Metric("token_f1", "F1 of the words shared with an accepted answer", _TEXTS, best(token_f1), graded=True),
-    Metric("slot_f1", "F1 of the (slot, value) pairs of a JSON object", ("extraction",), best(slot_f1), graded=True),
+    Metric(
+        "slot_f1",
+        "F1 of the (slot, value) pairs of a JSON object",
+        ("extraction",),
+        best(slot_f1),
+        graded=True,
+        formed=holds_object,
+    ),
     Metric("rouge_l", "F1 of the longest common subsequence of words", _TEXTS, best(rouge_l), graded=True),
     Metric(
         "bleu",

@@ -64,6 +64,11 @@ def slot_f1(answer: str, target: str) -> float:
     return 0.0 if found is None else _f1(_shared(found, wanted), found.total + wanted.total)
 
 
+def holds_object(answer: str) -> bool:
+    """Whether a text holds a JSON object, as `slot_f1` reads it."""
+    return _slots(answer) is not None
+
+
 def rouge_l(answer: str, target: str) -> float:
     """ROUGE-L: Lin (2004), eqs. 2-4 with beta = 1, on words of letters and digits, without stemming."""
     a, b = (re.findall(r"[^\W_]+", text.casefold()) or text.split() for text in (answer, target))

@@ -1,0 +1,119 @@
+"""What a run says of itself: answers that were cut off or not read, and attempts that were paid for nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from optimizer import history, tune
+from optimizer.evidence.axes import axes_grid
+from optimizer.records import Completion, Kind, Request
+from optimizer.reports.card import Card, sections
+from optimizer.tuned import Tuned
+
+CITIES = ("Rome", "Oslo", "Lima", "Bonn", "Cork")
+TASK = """[task]
+name = "slots"
+kind = "extraction"
+[data]
+file = "rows.jsonl"
+inputs = ["text"]
+target = "answer"
+[model]
+max_tokens = 49
+[search]
+calls = 60
+[baseline]
+trials = 1
+[space]
+template = ["plain", "xml"]
+"""
+
+
+@dataclass
+class Told:
+    """A model that answers as a function of the last message says, at a price."""
+
+    say: Callable[[str], Completion]
+    name: str = "told"
+    address: str = ""
+    price: tuple[float, float] | None = (1e-6, 2e-6)
+
+    def complete(self, request: Request) -> Completion:
+        """Ask the function."""
+        return self.say(request.messages[-1].content)
+
+
+def extraction(folder: Path, *, search: str = "calls = 60") -> Path:
+    """Write a task of rows whose answers are JSON objects."""
+    rows = [
+        {"text": f"book a table for {n} in {city}", "answer": {"party": str(n), "city": city}}
+        for n in range(2, 14)
+        for city in CITIES
+    ]
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (folder / "task.toml").write_text(TASK.replace("calls = 60", search), encoding="utf-8")
+    return folder / "task.toml"
+
+
+def said(card: Card) -> dict[str, str]:
+    """What a card says, by the name that stands before it."""
+    return {name: text for section in sections(card) for name, text in section.facts}
+
+
+def city_of(message: str) -> str:
+    """The city that a message asks about: the last that it names."""
+    return max(CITIES, key=message.rfind)
+
+
+def half(message: str) -> Completion:
+    """Answer with an object; for two of the cities with one that was cut off at its bound."""
+    whole, city = json.dumps({"party": "2", "city": city_of(message)}), city_of(message)
+    if city in CITIES[:2]:
+        return Completion(whole[:-9], 20, 49, 0.0001, 0.001, finish_reason="length")
+    return Completion(whole, 20, 12, 0.0001, 0.001)
+
+
+@pytest.fixture(scope="module")
+def shortened(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tuned, Path]:
+    """A run of an extraction of which some answers were cut off within their object."""
+    folder = tmp_path_factory.mktemp("shortened")
+    return tune(extraction(folder), db=folder / "r.db", model=Told(half)), folder / "r.db"
+
+
+def test_answers_without_an_object_are_not_in_the_wanted_form(shortened: tuple[Tuned, Path]) -> None:
+    """Where an object is wanted: the axes and the card count them as answers that could not be read."""
+    tuned, db = shortened
+    assert tuned.verdict
+    prompt = next(c for c in tuned.verdict.contenders if c.name != "seed prompt")
+    cut = sum(outcome.cut for outcome in prompt.outcomes)
+    unread = sum(outcome.kind is Kind.UNPARSED for outcome in prompt.outcomes)
+
+    assert 0 < cut == unread < prompt.n
+    control = next(row for row in axes_grid(tuned.verdict).rows if row[0] == "control")
+    assert control[2].startswith(f"{100 * (prompt.n - unread) / prompt.n:.1f} % ({cut} cut off)")
+    assert f"; {unread} answers could not be read" in said(history(db).card())["failures"]
+
+
+def test_answers_that_were_cut_off_are_told(shortened: tuple[Tuned, Path]) -> None:
+    """In a note of the run with what to do, on the card by contender, and from results.db as from the run."""
+    tuned, db = shortened
+    assert tuned.verdict
+    own = [o for trial in tuned.trials for o in trial.outcomes]
+    own += [o for contender in tuned.verdict.contenders for o in contender.outcomes if o.completion_key]
+    keys = {o.completion_key: o.cut for o in own}
+
+    note = f"{sum(keys.values())} of {len(keys)} answers were cut off at max_tokens = 49; raise max_tokens in [model]"
+    assert note in tuned.notes
+    seed = tuned.verdict.contenders[0]
+    told = said(history(db).card())["answers cut off at max_tokens"]
+    assert told.startswith(f"{sum(o.cut for o in seed.outcomes)} of {seed.n} of the seed prompt")
+    kept = history(db).verdict()
+    assert kept
+    assert [o.cut for o in kept.contenders[0].outcomes] == [
+        o.cut for o in sorted(seed.outcomes, key=lambda o: o.example_id)
+    ]
