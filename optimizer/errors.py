@@ -9,7 +9,7 @@
     │   ├── ModelError        a model name, key or price
     │   └── ExportError       a format, or a prompt that the format cannot carry
     ├── BudgetSpent           the next call could pass a cap                exit 1
-    ├── ProviderError         the provider refuses every call (key, quota)  exit 1
+    ├── ProviderError         the provider refuses every call, or is mute exit 1
     └── Interrupted           the user stopped the run; it can be resumed   exit 130
 
 Anything else that is raised is a bug, and shows its traceback. `Upgraded` is a warning: nothing is wrong.

@@ -14,12 +14,13 @@ from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, LEVEL, PICKED
 from optimizer.errors import ProviderError
 from optimizer.phrases import rough
 from optimizer.power import measured_gain, rows_to_show, shown_gain
-from optimizer.records import Comparison, Contender, Outcome, Verdict
+from optimizer.records import Comparison, Contender, Kind, Outcome, Verdict
 from optimizer.report import shows
 from optimizer.scoring import EXACT, Metric, compare, interval, summarise
 from search_spaces.prompt import Example
 
 BARELY = 0.0005  # a difference that is printed as none
+MOSTLY = 0.5  # a larger share of answers that could not be read is said in the verdict
 ERRORS = 0.2  # with a larger share of failed calls a contender is not judged
 
 
@@ -102,7 +103,16 @@ def _sentences(contenders: Sequence[Contender], comparisons: Sequence[Comparison
     said = [_gain(gain, n)] if gain else ["The search found no prompt better than the seed prompt."]
     if rivalry:
         said.append(_rivalry(rivalry, scores, n, metric))
+    said += [text for contender in contenders if (text := _unread(contender))]
     return said + [_failures(contender) for contender in contenders if contender.n < len(contender.outcomes)]
+
+
+def _unread(contender: Contender) -> str:
+    """Say that most answers of a contender could not be read; of the cascade its two sides say it."""
+    unread = sum(outcome.kind is Kind.UNPARSED for outcome in contender.outcomes)
+    if contender.name == CASCADE or unread <= MOSTLY * contender.n:
+        return ""
+    return f"Most answers of the {contender.name} could not be read ({unread} of {contender.n})."
 
 
 def _failures(contender: Contender) -> str:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from server import ChatServer, Fault
 
 from optimizer import history, tune
+from optimizer.calls.gateway import Pace
 from optimizer.evidence.axes import axes_grid
-from optimizer.records import Completion, Kind, Request
+from optimizer.ledger import MUTE, Ledger
+from optimizer.records import Completion, Kind, Outcome, Request
 from optimizer.reports.card import Card, sections
+from optimizer.scoring import METRICS
+from optimizer.store import Store
 from optimizer.tuned import Tuned
+from optimizer.verdict import Entry, decide
+from search_spaces.prompt import Example, Message, Settings
+from tests.conftest import Command
 
 CITIES = ("Rome", "Oslo", "Lima", "Bonn", "Cork")
 TASK = """[task]
@@ -117,3 +126,56 @@ def test_answers_that_were_cut_off_are_told(shortened: tuple[Tuned, Path]) -> No
     assert [o.cut for o in kept.contenders[0].outcomes] == [
         o.cut for o in sorted(seed.outcomes, key=lambda o: o.example_id)
     ]
+
+
+# --- answers that say nothing -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", ["", None])
+def test_a_model_that_says_nothing_ends_the_run(command: Command, server: ChatServer, content: str | None) -> None:
+    """After a few answers, not after all of them, and with what to do."""
+    server.misbehave(Fault(choice={"message": {"content": content}}))
+    task = extraction(Path())
+    model = f'[model]\nname = "openai/mute"\napi_base = "{server.url}"\npatience = 0.02\n'
+    task.write_text(task.read_text(encoding="utf-8").replace("[model]\n", model), encoding="utf-8")
+
+    done = command("tune", str(task), code=1)
+
+    assert "openai/mute: the first 1" in done.output
+    assert "answers were all empty, and paid. Check the model" in done.output
+    assert len(server.log) < 3 * (2 * MUTE + 8)
+
+
+def test_a_model_that_was_heard_may_say_nothing_for_a_while(tmp_path: Path) -> None:
+    """Some prompts are answered with nothing, and lose by it: only a model that never said a word is given up."""
+    said = iter([Completion("yes"), *[Completion("")] * (MUTE + 5)])
+    asked = [Request((Message("user", str(i)),), Settings()) for i in range(MUTE + 6)]
+    with Store(tmp_path / "r.db", create=True) as store:
+        once = closing(Ledger(Told(lambda _: next(said)), store, 1, pace=Pace(1)))
+        with once as ledger:
+            texts = [completion.text for _, completion in ledger.complete(asked)]
+
+            assert texts == ["yes", *[""] * (MUTE + 5)]
+
+
+def test_a_verdict_says_that_most_answers_could_not_be_read() -> None:
+    """Of prompts and baseline, not of the cascade, which they make; and not of some answers."""
+    kinds = {"seed prompt": 6, "best prompt": 11, "trained baseline": 0, "cascade": 11}
+    rows = [Example(f"x{i}", (("text", str(i)),), ("yes",)) for i in range(20)]
+    entries = [
+        Entry(
+            name,
+            tuple(
+                Outcome(row.id, *((Kind.UNPARSED, 0.0, None) if i < unread else (Kind.RIGHT, 1.0, "yes")))
+                for i, row in enumerate(rows)
+            ),
+            1,
+            "detail",
+        )
+        for name, unread in kinds.items()
+    ]
+
+    sentence = decide(entries, rows, METRICS["accuracy"], opened=1, seed=0).sentence
+
+    assert "Most answers of the best prompt could not be read (11 of 20)." in sentence
+    assert sentence.count("could not be read") == 1
