@@ -96,12 +96,14 @@ def too_long(request: Request, context: int) -> str:
 class Budget:
     """What may still be spent.
 
-    `held` is kept back for what must still be paid at the end, with `held_minutes` for the time that it takes.
+    `held` is kept back for what must still be paid at the end, with `held_minutes` for the time that it takes. Of the
+    calls `spent` so many `failed`: they were attempts that gave no answer, and may have been charged.
     `worked_before` are the seconds that were worked, by other processes, before it was made.
     """
 
     caps: Caps = Caps()
     spent: Spent = Spent()
+    failed: int = 0
     held: Spent = Spent()
     held_minutes: float = 0.0
     reserved: Spent = Spent()
@@ -122,11 +124,17 @@ class Budget:
                 raise BudgetSpent(reason)
             self.reserved += call
 
-    def settle(self, reserved: Spent, spent: Spent) -> None:
-        """Replace a reservation by what the call did cost."""
+    def settle(self, reserved: Spent, spent: Spent, *, failed: int = 0) -> None:
+        """Replace a reservation by what the call did cost, with so many attempts at it that failed."""
         with self._lock:
             self.reserved -= reserved
             self.spent += spent
+            self.failed += failed
+
+    @property
+    def attempts(self) -> float:
+        """How many attempts further calls may take each, by those before: 1 if none has failed."""
+        return 1 + ROOM * self.failed / max(1, self.spent.calls - self.failed)
 
     def lacking(self, more: Spent) -> str:
         """Say why so much more in calls, dollars and tokens is not covered, or nothing if it is."""

@@ -216,7 +216,7 @@ def _beside(tuned: Tuned) -> list[str]:
 
 def _tuned_text(tuned: Tuned, db: str) -> None:
     from optimizer.archive import History
-    from optimizer.report import dollars, on_dev, params_text, percent
+    from optimizer.report import dollars, on_dev, params_text, percent, run_failed
     from optimizer.reports.front_tables import constraints_grids, front_grid
 
     run, best = tuned.run, tuned.best
@@ -224,7 +224,8 @@ def _tuned_text(tuned: Tuned, db: str) -> None:
         out(f"note: {note}")
     trials = f"{len(tuned.trials)} trials" if len(tuned.trials) > 1 else "1 trial"
     out(f"run {run.id}: {run.name} on {run.model}, {trials}; {run.reason}")
-    out(f"completions: {run.bought:,} bought, {run.reused:,} reused from the ledger; spent: {dollars(run.cost)}")
+    bought = f"{run.bought:,} bought, {run.reused:,} reused from the ledger{run_failed(run)}"
+    out(f"completions: {bought}; spent: {dollars(run.cost)}")
     for line in _beside(tuned):
         out(line)
     out(

@@ -33,8 +33,8 @@ def dearest(each: Sequence[PerRow]) -> PerRow:
     return PerRow(*(max(kind) for kind in zip(*each, strict=True)))
 
 
-def keep_back(budget: Budget, rows: int, contenders: Sequence[PerRow]) -> None:
-    """Keep back what the rows will take these contenders; the calls that are held stay as they are."""
-    usd, tokens, seconds = (ROOM * rows * sum(kind) for kind in zip(*contenders, strict=True))
-    budget.held = Spent(budget.held.calls, usd, int(tokens))
+def keep_back(budget: Budget, rows: int, contenders: Sequence[PerRow], calls: int) -> None:
+    """Keep back so many calls, and what the rows will take these contenders if attempts fail as others did before."""
+    usd, tokens, seconds = (ROOM * rows * budget.attempts * sum(kind) for kind in zip(*contenders, strict=True))
+    budget.held = Spent(calls, usd, int(tokens))
     budget.held_minutes = seconds / 60

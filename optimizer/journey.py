@@ -201,8 +201,9 @@ class _Journey:
         return AHEAD if self.ledger.pace and certain else 0
 
     def _ledger(self) -> Ledger:
-        held = Spent(calls=held_calls(self.plan))
-        budget = Budget(caps(self.plan.task), self.store.spent(self.id), held, worked_before=self.store.worked(self.id))
+        held, spent = Spent(calls=held_calls(self.plan)), self.store.spent(self.id)
+        failed, worked = self.store.run(self.id).failed, self.store.worked(self.id)
+        budget = Budget(caps(self.plan.task), spent, failed, held, worked_before=worked)
         return open_ledger(self.model, self.plan.task.model, self.store, self.id, budget, self.watch)
 
     def _judge(self, replay: Sequence[Trial]) -> Judge | None:

@@ -234,7 +234,7 @@ class Ledger:
                 self.budget.reserve(reserved)
                 started = time.perf_counter()
                 completion = completed(self.model, self.model.complete(request))
-                self.budget.settle(reserved, taken(completion))
+                self.budget.settle(reserved, taken(completion), failed=bool(completion.error))
                 seconds = completion.seconds or time.perf_counter() - started
                 done[key] = replace(completion, seconds=seconds)
         finally:
@@ -337,7 +337,8 @@ class Ledger:
         for key, result in results.items():
             flight = traffic.flying.pop(key)
             spent = sum((_charged(failure, flight.each) for failure in result.failures), Spent())
-            self.budget.settle(flight.reserved, spent + taken(answered[key]) if key in answered else spent)
+            spent += taken(answered[key]) if key in answered else Spent()
+            self.budget.settle(flight.reserved, spent, failed=len(result.failures))
             traffic.trouble = result.trouble or traffic.trouble
             if result.completion is not None and result.completion.error == STOPPED:
                 traffic.trouble = traffic.trouble or Interrupted("stopped")
@@ -350,7 +351,7 @@ class Ledger:
         self.book.add_failures(self.run, self.buyer, failures)
         for again in traffic.again:
             flight = traffic.flying[again.key]
-            self.budget.settle(flight.reserved, _charged(again.failure, flight.each))
+            self.budget.settle(flight.reserved, _charged(again.failure, flight.each), failed=1)
             flight.reserved = Spent()
             try:
                 self.budget.reserve(flight.each)

@@ -159,7 +159,8 @@ class Wording:
 class Run:
     """One search as it stands in results.db.
 
-    Times are UTC in ISO 8601; `task` is the task file's content; `cost` is None where the price is not known.
+    Times are UTC in ISO 8601; `task` is the task file's content; `cost` is None where the price is not known. `failed`
+    attempts gave no answer, and cost `failed_cost` of it, or at most that.
     """
 
     id: int
@@ -176,6 +177,8 @@ class Run:
     bought: int = 0
     reused: int = 0
     cost: float | None = None
+    failed: int = 0
+    failed_cost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

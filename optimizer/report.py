@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optimizer.contenders import BEST, CASCADE, DISTILLED
-from optimizer.phrases import amount
+from optimizer.phrases import amount, counted
 from optimizer.records import Ablation, Comparison, Contender, Importance, Outcome, Run, State, Trial, Verdict
 from optimizer.reports.grids import Grid
 from search_spaces.prompt import Example
@@ -51,6 +51,16 @@ def on_dev(trial: Trial) -> str:
 def dollars(value: float | None) -> str:
     """Write an amount; what is not known is not zero."""
     return "unknown" if value is None else amount(value)
+
+
+def and_failed(failed: int, usd: float | None) -> str:
+    """Write, behind what was bought, how many attempts gave no answer and what they cost; nothing if none failed."""
+    return f", {counted(failed, 'attempt')} failed ({dollars(usd)})" if failed else ""
+
+
+def run_failed(run: Run) -> str:
+    """Write the same of a run."""
+    return and_failed(run.failed, None if run.cost is None else run.failed_cost)
 
 
 def minute(at: str) -> str:

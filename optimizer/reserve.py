@@ -5,12 +5,13 @@ Knows what calls of each trial took, and a budget; not what the verdict does wit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from optimizer.holding import PerRow, dearest, keep_back, per_row
 from optimizer.ledger import Ledger
-from optimizer.preparing import Plan
+from optimizer.preparing import Plan, held_calls
 from optimizer.records import Trial
 from optimizer.scores.judge import Judge
 
@@ -53,7 +54,8 @@ class Reserve:
             reply = self.judge.mean
             each = PerRow(reply.cost, reply.prompt_tokens + reply.completion_tokens, reply.seconds)
             contenders.append(each.times(3, self.judge.ledger.workers))
-        keep_back(self.ledger.budget, self.plan.sealed, contenders)
+        budget = self.ledger.budget
+        keep_back(budget, self.plan.sealed, contenders, math.ceil(held_calls(self.plan) * budget.attempts))
 
     def warn(self) -> None:
         """Say when half and four fifths of a cap are spent."""

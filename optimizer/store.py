@@ -293,7 +293,10 @@ class Store(Rulings):
     def runs(self) -> list[Run]:
         """Read all runs, the latest first."""
         sql = """SELECT id, name, task, model, metric, data, status, started, COALESCE(finished, '') AS finished,
-                 winner, reason, bought, reused, cost FROM runs ORDER BY id DESC"""
+                 winner, reason, bought, reused, runs.cost AS cost, COALESCE(f.failed, 0) AS failed,
+                 COALESCE(f.cost, 0) AS failed_cost
+                 FROM runs LEFT JOIN (SELECT run, COUNT(*) AS failed, SUM(cost) AS cost FROM failures GROUP BY run) f
+                 ON f.run = id ORDER BY id DESC"""
         return [Run(**{**dict(row), "task": json.loads(row["task"])}) for row in self.rows(sql)]
 
     def run(self, run: int | str | None = None, *, won: bool = False) -> Run:

@@ -20,7 +20,8 @@ class Tuned:
     Attributes
     ----------
     run
-        The run as results.db has it: its number, status, reason to end, calls bought and reused, and cost.
+        The run as results.db has it: its number, status, reason to end, calls bought and reused, attempts that failed,
+        and cost.
     trials
         The prompts that were tried, in order, with their scores on dev rows.
     best

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,15 +13,21 @@ import pytest
 from server import ChatServer, Fault
 
 from optimizer import history, tune
+from optimizer.calls.faults import CallFailed, Fate
 from optimizer.calls.gateway import Pace
+from optimizer.errors import Interrupted
+from optimizer.events import Stage
 from optimizer.evidence.axes import axes_grid
 from optimizer.ledger import MUTE, Ledger
+from optimizer.pages.page import page
 from optimizer.records import Completion, Kind, Outcome, Request
+from optimizer.report import dollars
 from optimizer.reports.card import Card, sections
 from optimizer.scoring import METRICS
 from optimizer.store import Store
 from optimizer.tuned import Tuned
 from optimizer.verdict import Entry, decide
+from optimizer.watch import Watch
 from search_spaces.prompt import Example, Message, Settings
 from tests.conftest import Command
 
@@ -179,3 +186,91 @@ def test_a_verdict_says_that_most_answers_could_not_be_read() -> None:
 
     assert "Most answers of the best prompt could not be read (11 of 20)." in sentence
     assert sentence.count("could not be read") == 1
+
+
+# --- attempts that failed, and were paid ------------------------------------------------------------------
+
+
+@dataclass
+class Faltering:
+    """A priced model of which attempts break off, as `fails` says by the number of the attempt."""
+
+    fails: Callable[[int], bool]
+    name: str = "faltering"
+    address: str = ""
+    price: tuple[float, float] | None = (1e-6, 2e-6)
+    attempts: int = 0
+
+    async def ask(self, request: Request) -> Completion:
+        """Break off, or name the city that was asked about."""
+        self.attempts += 1
+        if self.fails(self.attempts):
+            raise CallFailed(Fate.PASSING, "connection reset", billed=True)
+        text = json.dumps({"party": "2", "city": city_of(request.messages[-1].content)})
+        return Completion(text, 20, 12, 44e-6, 0.001)
+
+    async def leave(self) -> None:
+        """Nothing is open."""
+
+
+def faltered(folder: Path, model: Faltering, *, watch: Watch | None = None, **search: object) -> Tuned:
+    """Tune on a model some attempts of which fail."""
+    task = extraction(folder, search="\n".join(f"{key} = {value}" for key, value in {"calls": 60, **search}.items()))
+    task.write_text(task.read_text().replace("[model]\n", "[model]\npatience = 0.01\nworkers = 1\n"), encoding="utf-8")
+    return tune(task, db=folder / "r.db", model=model, watch=watch)
+
+
+def test_attempts_that_failed_are_told_with_what_they_cost(tmp_path: Path) -> None:
+    """Beside the completions, in the summary, on the card and the page; and in what it took to find the prompt."""
+    tuned = faltered(tmp_path, Faltering(lambda n: n % 3 == 0))
+    run, text = tuned.run, f"{tuned.run.failed} attempts failed ({dollars(tuned.run.failed_cost)})"
+
+    with Store(tmp_path / "r.db") as store:
+        rows = store.rows("SELECT cost FROM failures ORDER BY id")
+    assert (run.failed, run.failed_cost) == (len(rows), pytest.approx(sum(row["cost"] for row in rows)))
+    assert run.failed > 20
+    assert run.cost == pytest.approx(44e-6 * run.bought + run.failed_cost)
+    assert said(history(tmp_path / "r.db").card())["the run"].endswith(f"0 reused, {text}")
+    assert f"0 reused, {text}" in page(history(tmp_path / "r.db").story())
+    assert tuned.verdict
+    searched = 44e-6 * sum(len(trial.outcomes) for trial in tuned.trials)
+    finding = tuned.verdict.bills[0].finding
+    assert finding
+    assert searched + 15 * rows[0]["cost"] < finding < searched + run.failed_cost
+
+
+def test_the_verdict_is_kept_calls_for_attempts_that_will_fail(tmp_path: Path) -> None:
+    """As many as failed so far: where every second attempt fails, twice the calls are left for the test rows."""
+    tuned = faltered(tmp_path, Faltering(lambda n: n % 2 == 0), calls=200, max_calls=130)
+
+    assert re.match(r"the budget of 130 calls is used up but for (5[5-9]|6\d) kept for the verdict", tuned.run.reason)
+    assert tuned.verdict
+    assert tuned.verdict.contenders[0].n == 15
+
+
+def test_a_verdict_lost_after_the_test_rows_were_opened_is_told(tmp_path: Path) -> None:
+    """That they were is a fact, though nobody has seen a score."""
+    model, since = Faltering(lambda _: False), list[int]()
+    model.fails = lambda n: bool(since) and (n - since[0]) % 4 > 0
+    watch = Watch(lambda event: since.append(model.attempts) if getattr(event, "name", "") == "verdict" else None)
+
+    tuned = faltered(tmp_path, model, watch=watch, max_calls=90)
+
+    assert tuned.verdict is None
+    assert tuned.run.reason.endswith("no verdict: the budget of 90 calls is used up, after the test rows were opened")
+
+
+def test_test_rows_that_cannot_be_paid_stay_sealed(tmp_path: Path) -> None:
+    """A run that is resumed when its minutes are used up comes to no verdict, and opens nothing."""
+    watch = Watch()
+    watch.event = lambda event: watch.stop.set() if isinstance(event, Stage) and event.name == "baseline" else None
+    with pytest.raises(Interrupted):
+        faltered(tmp_path, Faltering(lambda _: False), watch=watch, max_minutes=5)
+    with Store(tmp_path / "r.db") as store:
+        store.update_run(1, worked=300.0)
+
+    tuned = faltered(tmp_path, Faltering(lambda _: False), max_minutes=5)
+
+    assert tuned.run.reason.endswith("no verdict: the budget of 5 minutes is used up")
+    with Store(tmp_path / "r.db") as store:
+        assert store.opened(tuned.run.data) == 0

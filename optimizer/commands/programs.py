@@ -60,11 +60,12 @@ def _json(tuned: TunedProgram) -> None:
 
 
 def _text(tuned: TunedProgram) -> None:
-    from optimizer.report import comparisons_grid, dollars, on_dev, params_text, percent, verdict_grid
+    from optimizer.report import comparisons_grid, dollars, on_dev, params_text, percent, run_failed, verdict_grid
 
     best, seed, run = tuned.found.best, tuned.found.trials[0], tuned.run
     out(f"run {run.id}: {len(tuned.found.trials)} programs tried; {run.reason}")
-    out(f"completions: {run.bought:,} bought, {run.reused:,} reused from the ledger; spent: {dollars(run.cost)}")
+    bought = f"{run.bought:,} bought, {run.reused:,} reused from the ledger{run_failed(run)}"
+    out(f"completions: {bought}; spent: {dollars(run.cost)}")
     for role, spent in tuned.beside.items():
         usd = None if run.cost is None else spent.usd
         out(f"of these of the {role}: {spent.calls:,} bought, {dollars(usd)}")

@@ -249,6 +249,11 @@ class Purchases:
                 found[model] = found.get(model, Spent()) + Spent(*spent)
         return found
 
+    def failed(self, run: int, model: str) -> Spent:
+        """Read what attempts of a run at a model took that gave no answer."""
+        sums = "COUNT(*), COALESCE(SUM(cost), 0), COALESCE(SUM(tokens), 0)"
+        return Spent(*self.rows(f"SELECT {sums} FROM failures WHERE run = ? AND model = ?", run, model)[0])  # noqa: S608
+
     def bought(self, run: int) -> int:
         """Count the completions that a run has bought."""
         return int(self.rows("SELECT COUNT(*) FROM completions WHERE run = ?", run)[0][0])

@@ -79,11 +79,13 @@ class Conclusion:
         if calls := self.plan.task.verdict.tuned_search:
             self.stage("tuned search", f"a prompt for the tuned model, by up to {calls:,} answers")
             inquiry.search_again(self._tuned(outside))
+        if uncovered := self._uncovered(trials):
+            return None, f"{found.reason}; no verdict: {uncovered}"
         self.stage("verdict", f"opening the {len(self.plan.data.test)} sealed test rows")
         try:
             ruling = self._decide(trials, rival, inquiry)
         except BudgetSpent as spent:
-            return None, f"{found.reason}; no verdict: {spent}"
+            return None, f"{found.reason}; no verdict: {spent}, after the test rows were opened"
         ruling = replace(self._weigh(ruling, found, (searched, aside)), ladder=self.store.weightless(self.run))
         ruling, lacking = self._look(ruling, rival, inquiry)
         self.store.save_verdict(self.run, ruling)
@@ -139,11 +141,18 @@ class Conclusion:
         rows = (plan.data.train, plan.data.dev)
         return Lesson(*rows, plan.taught, best_hyperparameters, bool(plan.labels), budget, plan.several)
 
+    def _uncovered(self, trials: dict[str, Trial]) -> str:
+        """Say before the test rows are opened that their calls are not covered, if they are not."""
+        evaluate, budget = self.evaluate, self.evaluate.ledger.budget
+        budget.held, budget.held_minutes = Spent(), 0.0
+        cells = [(evaluate.settle(trial), row) for trial in trials.values() for row in self.plan.data.test]
+        calls = evaluate.missing(cells)
+        return budget.lacking(Spent(calls)) if calls else ""
+
     def _decide(self, trials: dict[str, Trial], rival: Rival, inquiry: Inquiry) -> Verdict:
         """Open the test rows once, for all contenders."""
-        plan, evaluate, budget = self.plan, self.evaluate, self.evaluate.ledger.budget
+        plan, evaluate = self.plan, self.evaluate
         rows, metric = plan.data.test, plan.metric
-        budget.held, budget.held_minutes = Spent(), 0.0
         opened = self.store.open_test(plan.data_digest, self.run)
         entries = [
             self._entry(name, trial, evaluate.rows(evaluate.settle(trial), rows)) for name, trial in trials.items()
@@ -155,12 +164,13 @@ class Conclusion:
         return verdict.decide(entries, rows, metric, opened=opened, seed=plan.task.search.seed)
 
     def _aside(self) -> float | None:
-        """Add up what judge and helpers have cost by now; None where a price is not known."""
+        """Add up what judge and helpers have cost by now, and answers that failed; None where a price is not known."""
         judged = self.judge.paid if self.judge else 0.0
         if judged is None or any(helper.model.price is None for helper in self.helpers):
             return None
         spent = self.store.spent_by_model(self.run)
-        return judged + sum(spent.get(helper.buyer, Spent()).usd for helper in self.helpers)
+        failed = self.store.failed(self.run, self.evaluate.ledger.buyer).usd
+        return judged + failed + sum(spent.get(helper.buyer, Spent()).usd for helper in self.helpers)
 
     def _weigh(self, ruling: Verdict, found: search.Found, took_prompt: tuple[float, float | None]) -> Verdict:
         """Add what prompt and rival cost to find and to use."""

@@ -128,9 +128,9 @@ class _Tuning:
         self.id, replay = self._start()
         self.reused = self.store.run(self.id).reused  # before this process
         most = self._caps(self.store.possibly_paid(self.id).calls)
-        self.budget = Budget(
-            most, self.store.spent(self.id), Spent(calls=self.kept), worked_before=self.store.worked(self.id)
-        )
+        paid, worked = self.store.spent(self.id), self.store.worked(self.id)
+        failed = self.store.run(self.id).failed
+        self.budget = Budget(most, paid, failed, Spent(calls=self.kept), worked_before=worked)
         self.costs: dict[int, PerRow] = {}
         with ExitStack() as stack:
             self.ledgers = {role: self._ledger(role, stack) for role in ("", *self.beside)}
@@ -257,7 +257,7 @@ class _Tuning:
         mean = PerRow(spent.usd, spent.tokens, 0.0).times(self.each / max(1, spent.calls))
         seed = dearest([mean, self.costs.get(0, mean)])
         contenders = [each.times(1, workers) for each in (seed, dearest([mean, *every]))]
-        keep_back(self.budget, len(self.plan.data.test), contenders)
+        keep_back(self.budget, len(self.plan.data.test), contenders, self.kept)
         self.store.update_run(self.id, **self._totals())
 
     # --- the verdict ----------------------------------------------------------------------------------------

@@ -19,7 +19,17 @@ from optimizer.contenders import RIVAL
 from optimizer.findings import Elsewhere
 from optimizer.front import Held
 from optimizer.records import Contender, Run, State, Trial, Verdict
-from optimizer.report import comparisons_grid, dollars, estimated, params_text, percent, shows, spread, verdict_grid
+from optimizer.report import (
+    and_failed,
+    comparisons_grid,
+    dollars,
+    estimated,
+    params_text,
+    percent,
+    shows,
+    spread,
+    verdict_grid,
+)
 from optimizer.reports import findings_tables
 from optimizer.reports.front_tables import constraints_grids, constraints_record
 from optimizer.reports.grids import Grid, Section
@@ -75,6 +85,8 @@ class Card:
     bought: int
     reused: int
     cost: float | None
+    failed: int
+    failed_cost: float | None
     answers: Mapping[str, Mapping[str, int]]
     cut: Mapping[str, int]
     smallest_gain: Mapping[str, float]
@@ -135,6 +147,8 @@ def make(  # noqa: PLR0913 - a card is put together from as many records
         run.bought,
         run.reused,
         run.cost,
+        run.failed,
+        None if run.cost is None else run.failed_cost,
         {c.name: dict(Counter(outcome.kind.value for outcome in c.outcomes)) for c in contenders},
         {c.name: sum(outcome.cut for outcome in c.outcomes) for c in contenders},
         _gains(run.metric, winner.n, rows["test"], verdict),
@@ -367,8 +381,10 @@ def _cost(card: Card) -> tuple[tuple[str, str], ...]:
     ours = own(card.verdict)
     bill = next((b for b in card.verdict.bills if ours and b.name == ours.name), None) if card.verdict else None
     use = f"{dollars(ours.cost_per_1000)}, {ours.ms_per_1000:,.0f} ms" if ours else UNKNOWN
+    failed = and_failed(card.failed, card.failed_cost)
+    bought = f"{card.bought:,} completions bought, {card.reused:,} reused{failed}"
     return (
-        ("the run", f"{dollars(card.cost)}; {card.bought:,} completions bought, {card.reused:,} reused"),
+        ("the run", f"{dollars(card.cost)}; {bought}"),
         ("to find it, labels included", dollars(bill.finding) if bill else UNKNOWN),
         ("1,000 rows", use),
     )
