@@ -266,7 +266,7 @@ def _verdict_text(verdict: Verdict) -> None:
     out()
     out_grid(comparisons_grid(verdict))
     if verdict.opened > 1:
-        out(f"(these test rows were opened by {verdict.opened} runs so far)")
+        out(f"(these test rows were opened by {verdict.opened} different runs so far)")
     out()
     out(f"Verdict: {verdict.sentence}")
 

@@ -60,7 +60,7 @@ class Compared:
 
     The `comparison` names first what the other is taken from, as in a verdict: its `a` is the name of `b` here, and its
     `b` the name of `a`. `fixed` are the rows on which `b` scores higher, `broken` those on which it scores lower.
-    `opened` is the number of runs that have seen the test rows; 0 for dev rows.
+    `opened` is the number of different runs that have seen the test rows; 0 for dev rows.
     """
 
     a: Side

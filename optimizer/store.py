@@ -131,14 +131,18 @@ class Store(Rulings):
         return {row["id"]: json.loads(row["slices"]) for row in rows}
 
     def open_test(self, data: str, run: int) -> int:
-        """Record that a run opens the test split, and return how many runs have opened it by now."""
+        """Record that a run opens the test split, and return how many different runs have opened it by now."""
         with self.together():
             self._insert("openings", [{"data": data, "run": run, "opened": now()}])
         return self.opened(data)
 
     def opened(self, data: str) -> int:
-        """Count the runs that have opened the test split of these rows."""
-        return int(self.rows("SELECT COUNT(*) FROM openings WHERE data = ?", data)[0][0])
+        """Count the runs that have opened the test split of these rows; one that was only repeated counts once.
+
+        With the same configuration, rows and answers a run chooses the same prompt: that is no further look.
+        """
+        sql = "SELECT COUNT(DISTINCT config) FROM openings o JOIN runs r ON r.id = o.run WHERE o.data = ?"
+        return int(self.rows(sql, data)[0][0])
 
     # --- trials -------------------------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ def decide(entries: Sequence[Entry], rows: Sequence[Example], metric: Metric, *,
     metric
         The objective.
     opened
-        How many runs have opened these test rows, this one included.
+        How many different runs have opened these test rows, this one included.
     seed
         Of the resampling, which is the same for each contender and comparison: equal outcomes have equal intervals.
     """

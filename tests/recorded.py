@@ -51,7 +51,7 @@ def write_run(path: Path, tried: Sequence[Tried], *, winner: int | None = 1, **g
     model, names = given.get("model", "openai/x"), digest([row.to_dict() for row in data.dev])
     with Store(path, create=True) as store:
         store.add_examples(names, data)
-        run = store.start_run(Run(0, "sorting", task, model, metric, names, "running", ""), f"config {winner}")
+        run = store.start_run(Run(0, "sorting", task, model, metric, names, "running", ""), f"config {winner} {model}")
         for number, each in enumerate(tried):
             outcomes = _outcomes(store, run, f"{number} dev", each.dev, data.dev, given)
             prompt = Prompt("plain", each.text, ("text",), "label", LABELS)

@@ -169,7 +169,7 @@ def test_the_command_shows_what_differs(db: Path, command: Command) -> None:
     said = " ".join(command("compare", "1", "2", "--rows", "3").stdout.split())
 
     for fact in (
-        "On the 20 test rows that both have answered, opened by 2 runs so far",
+        "On the 20 test rows that both have answered, opened by 2 different runs so far",
         "a: 1:1 (winner)",
         "2:1 − 1:1",
         "exact McNemar test",

@@ -597,10 +597,11 @@ def test_the_latest_run_is_resumed_unless_it_is_finished(store: Store, statuses:
 
 
 def test_every_opening_of_the_test_rows_is_counted(store: Store) -> None:
-    """By run: opening again for the same run counts once; other data counts apart."""
-    first, second = store.start_run(RUN, "a"), store.start_run(RUN, "b")
+    """By configuration: the same run again counts once, and so does its repetition; other data counts apart."""
+    first, again, second = (store.start_run(RUN, config) for config in "aab")
 
-    assert [store.open_test("d", run) for run in (first, first, second)] == [1, 1, 2]
+    assert [store.open_test("d", run) for run in (first, first, again, second)] == [1, 1, 1, 2]
+    assert len(store.rows("SELECT * FROM openings WHERE data = 'd'")) == 3
     assert store.open_test("other", second) == 1
 
 

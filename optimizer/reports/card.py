@@ -340,7 +340,7 @@ def _away(found: Elsewhere) -> str:
 
 
 def _runs(n: int) -> str:
-    return f"{n:,} run{'' if n == 1 else 's'}"
+    return f"{n:,} different runs" if n > 1 else "1 run"
 
 
 def _failures(answers: Mapping[str, int]) -> str:
