@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from optimizer.errors import BudgetSpent
-from optimizer.phrases import amount
+from optimizer.phrases import amount, counted
 from optimizer.records import Completion, Request
 
 ROOM = 1.2  # safety factor on the mean cost of similar calls: prompts and rows differ in length
@@ -49,7 +49,7 @@ class Spent:
     @property
     def said(self) -> str:
         """So many calls, and what they cost if that is known."""
-        return f"{self.calls} calls{f' (about {amount(self.usd)})' if self.usd else ''}"
+        return f"{counted(self.calls, 'call')}{f' (about {amount(self.usd)})' if self.usd else ''}"
 
 
 def most(request: Request, price: tuple[float, float] | None) -> Spent:
@@ -103,11 +103,11 @@ class Budget:
 
     caps: Caps = Caps()
     spent: Spent = Spent()
-    failed: int = 0
     held: Spent = Spent()
     held_minutes: float = 0.0
     reserved: Spent = Spent()
     worked_before: float = 0.0
+    failed: int = 0
     began: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -144,7 +144,7 @@ class Budget:
         if caps.usd and more.usd > free.usd:
             return f"it takes {more.said}, and the budget has {amount(max(0.0, free.usd))} left"
         if caps.tokens and more.tokens > free.tokens:
-            takes = f"{more.calls} calls (about {more.tokens:,} tokens)"
+            takes = f"{counted(more.calls, 'call')} (about {more.tokens:,} tokens)"
             return f"it takes {takes}, and the budget has {max(0, free.tokens):,} tokens left"
         return self.late()
 

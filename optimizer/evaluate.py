@@ -61,6 +61,23 @@ class Evaluator:
         """Count the calls that answering these cells would take."""
         return self.ledger.missing(self._requests(cells))
 
+    def foresee(self, cells: Sequence[Cell], like: Sequence[tuple[Cell, Outcome]]) -> Spent:
+        """Count what answering these cells would take, by their own lengths.
+
+        Answers are taken to be as long as those to cells like them, and prompts to have as many tokens to a character.
+        """
+        requests = self.ledger.unbought(self._requests(cells))
+        each, n = further([Spent(1, outcome.cost, outcome.tokens) for _, outcome in like]), len(requests)
+        before = _characters(self._requests([cell for cell, _ in like])) / max(1, len(like))
+        if not requests or not before:
+            return each * n
+        longer = _characters(requests) / n / before
+        price, asked = self.ledger.model.price, sum(outcome.prompt_tokens for _, outcome in like)
+        paid = sum(outcome.cost for _, outcome in like)
+        share = asked / max(1, sum(outcome.tokens for _, outcome in like))
+        usd = asked * price[0] / paid if price and paid else share  # of the dollars, for the prompts
+        return Spent(n, each.usd * n * (1 + usd * (longer - 1)), int(each.tokens * n * (1 + share * (longer - 1))))
+
     def reckon(self, cells: Sequence[Cell], like: Sequence[Outcome], *, judged: bool = True) -> Spent:
         """Count what scoring these cells would take: as many tokens and US dollars as those each, and judgements.
 
@@ -144,11 +161,11 @@ class Evaluator:
         given = [
             (example, answer)
             for example, (_, completion, answer) in zip(examples, answered, strict=True)
-            if not _failed(completion)
+            if not failed(completion)
         ]
         grades = iter(self.grade(given))
         return [
-            _outcome(example, key, completion, answer, _failed(completion) or next(grades))
+            _outcome(example, key, completion, answer, failed(completion) or next(grades))
             for example, (key, completion, answer) in zip(examples, answered, strict=True)
         ]
 
@@ -169,7 +186,11 @@ class Evaluator:
         return self.judge or grader(self.metric)
 
 
-def _failed(completion: Completion) -> Grade | None:
+def _characters(requests: Sequence[Request]) -> int:
+    return sum(len(message.content) for request in requests for message in request.messages)
+
+
+def failed(completion: Completion) -> Grade | None:
     """Say why a completion is no answer; None if it is one."""
     if completion.error:
         return Kind.ERROR, None, completion.error

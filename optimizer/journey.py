@@ -203,7 +203,7 @@ class _Journey:
     def _ledger(self) -> Ledger:
         held, spent = Spent(calls=held_calls(self.plan)), self.store.spent(self.id)
         failed, worked = self.store.run(self.id).failed, self.store.worked(self.id)
-        budget = Budget(caps(self.plan.task), spent, failed, held, worked_before=worked)
+        budget = Budget(caps(self.plan.task), spent, held, worked_before=worked, failed=failed)
         return open_ledger(self.model, self.plan.task.model, self.store, self.id, budget, self.watch)
 
     def _judge(self, replay: Sequence[Trial]) -> Judge | None:

@@ -189,11 +189,15 @@ class Ledger:
         known = self.book.find_completions(keys)
         return self._fuller(requests, keys, known), known
 
-    def missing(self, requests: Sequence[Request]) -> int:
-        """Count the completions that these requests would buy."""
+    def unbought(self, requests: Sequence[Request]) -> list[Request]:
+        """Leave out of requests those that would buy nothing: known ones, repeated ones, and those too long to send."""
         keys, known = self.find(requests)
         wanted = dict(zip(keys, requests, strict=True))
-        return sum(key not in known and not self._unfit(request) for key, request in wanted.items())
+        return [request for key, request in wanted.items() if key not in known and not self._unfit(request)]
+
+    def missing(self, requests: Sequence[Request]) -> int:
+        """Count the completions that these requests would buy."""
+        return len(self.unbought(requests))
 
     def _unfit(self, request: Request) -> str:
         """Say why a request is not sent, if it cannot be answered."""

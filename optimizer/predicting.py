@@ -5,7 +5,7 @@ Rows need no wanted answer; those that have one are scored by the same code as i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +15,10 @@ import numpy as np
 from optimizer.budget import Budget
 from optimizer.calling import capped, may_cost, open_ledger
 from optimizer.errors import BudgetSpent, InputError, Interrupted
-from optimizer.evaluate import Answered, Evaluator
+from optimizer.evaluate import Answered, Evaluator, failed
 from optimizer.events import Event
 from optimizer.handover import renderer_for
+from optimizer.ledger import NOT_BOUGHT
 from optimizer.models import Model, destination
 from optimizer.phrases import counted
 from optimizer.preparing import caps as task_caps
@@ -47,7 +48,7 @@ class Predicted:
     data: on those the score is not one of new rows. `unscored` says why rows with a wanted answer have no score, where
     the metric is neither ours nor free. `usd` is what the completions cost, None where no price is known. `ended` is
     what ended it before all rows were asked: of the rows without an answer `unasked` were not asked, failed or hold no
-    text.
+    text. `failures` says of each row that was asked and got no answer why.
     """
 
     rows: tuple[Example, ...]
@@ -65,6 +66,7 @@ class Predicted:
     ended: BudgetSpent | Interrupted | None = None
     unscored: str = ""
     unasked: int = 0
+    failures: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Say what came of it; its rows would fill the screen."""
@@ -143,7 +145,7 @@ class _Judging:
     """How new rows are scored: `odd` are the ids of those that are not, and `said` tells of them.
 
     `unscored` says why none is; `several` are the labels of which an answer may name more than one; `own` are the
-    inputs of the run's own rows.
+    run's own rows, by their ids.
     """
 
     name: str
@@ -152,14 +154,14 @@ class _Judging:
     odd: Collection[str]
     said: str
     unscored: str
-    own: Collection[Hashable]
+    own: Mapping[str, Example]
 
 
 def _judging(run: Run, task: Task, known: Sequence[Example], rows: Sequence[Example]) -> _Judging:
     unscored, labels, several = why_unscored(run.metric), labels_of(task, known), several_of(task, known)
     metric = METRICS["exact_match"] if unscored else objective(task, labels)
     odd, said = (set[str](), "") if unscored else strange(rows, task, metric, labels)
-    return _Judging(run.metric, metric, several, odd, said, unscored, {same_inputs(row) for row in known})
+    return _Judging(run.metric, metric, several, odd, said, unscored, {row.id: row for row in known})
 
 
 def _predicted(
@@ -167,11 +169,12 @@ def _predicted(
 ) -> Predicted:
     """Ask the rows that hold a text, and score those whose wanted answer the task knows."""
     written = [row for row in rows if row.text.strip()]
-    found, ended = _answers(evaluate, asked, written, watch)
+    found, ended = _answers(evaluate, asked, judging.own, written, watch)
     answered = {row.id: answer for row, answer in zip(written, found, strict=True)}
     scored = [row for row in written if row.targets and not judging.unscored and row.id not in judging.odd]
     outcomes = evaluate.outcomes(scored, [answered[row.id] for row in scored])
     examples, metric, ledger = {row.id: row for row in rows}, judging.metric, evaluate.ledger
+    own = {same_inputs(row) for row in judging.own.values()}
     several, given = judging.several, (answered[row.id][2] if row.id in answered else None for row in rows)
     answers = tuple(label_sets.reduced(answer, several) if several else answer for answer in given)
     return Predicted(
@@ -183,26 +186,27 @@ def _predicted(
         judging.name,
         summarise(metric, outcomes, examples),
         interval(metric, outcomes, examples, np.random.default_rng(0)),
-        sum(same_inputs(row) in judging.own for row in scored),
+        sum(same_inputs(row) in own for row in scored),
         ledger.bought,
         ledger.reused,
         ledger.budget.spent.usd if ledger.model.price else None,
         ended,
         judging.unscored if any(row.targets for row in rows) else "",
         len(rows) - (sum(not completion.error for _, completion, _ in found) if ended else len(written)),
+        tuple(why[2] for _, done, _ in found if done.error != NOT_BOUGHT and (why := failed(done))),
     )
 
 
 def _answers(
-    evaluate: Evaluator, asked: Trial, rows: Sequence[Example], watch: Watch
+    evaluate: Evaluator, asked: Trial, known: Mapping[str, Example], rows: Sequence[Example], watch: Watch
 ) -> tuple[list[Answered], BudgetSpent | Interrupted | None]:
     """Ask all rows, after saying what that takes; if it ends early, look up what was bought by then, and say why."""
     prompt = evaluate.settle(asked)
-    takes = evaluate.reckon([(prompt, row) for row in rows], asked.outcomes)
+    like = [((prompt, known[o.example_id]), o) for o in asked.outcomes if o.completion_key]
+    takes = evaluate.foresee([(prompt, row) for row in rows], like)
     short = evaluate.ledger.budget.lacking(takes)
-    watch.notice(
-        f"trial {asked.number} of run {evaluate.ledger.run} on {len(rows):,} rows: {short or f'it takes {takes.said}'}"
-    )
+    where = f"trial {asked.number} of run {evaluate.ledger.run} on {counted(len(rows), 'row')}"
+    watch.notice(f"{where}: {short or f'it takes {takes.said}'}")
     try:
         return evaluate.answer(prompt, rows), None
     except (BudgetSpent, Interrupted) as ended:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import runpy
 import socket
 import sqlite3
@@ -14,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from server import ChatServer
+from server import ChatServer, too_long
 
 from optimizer import history, make_task, predict, tune
 from optimizer.errors import BudgetSpent, InputError, Interrupted, StoreError
@@ -52,7 +53,7 @@ def test_a_cap_keeps_what_there_is_and_the_command_goes_on(db: Path, server: Cha
     first = answers(db.parent / "a.csv")
     again = command(*predict, "--force").output
 
-    assert "30 rows: it takes 30 calls (about $0.0360), and the budget has 12" in ended
+    assert "30 rows: it takes 30 calls (about $0.0373), and the budget has 12" in ended
     assert "30 rows, 0 without a readable answer, 18 not asked; 12 completions bought (unknown), 0 reused" in ended
     assert "the budget of 12 calls is used up; rows that were not asked have no answer." in ended
     assert "phrasetune predict new.csv -o a.csv --max-calls 12 --force\n" in ended
@@ -306,3 +307,41 @@ def test_a_server_that_is_not_there_is_waited_for_aloud(tmp_path: Path, monkeypa
 
     assert isinstance(done.ended, Interrupted)
     assert said[-1] == f"nobody answers at {address} (connection refused); waiting for it"
+
+
+def test_why_a_row_got_no_answer_is_said(db: Path, server: ChatServer, command: Command) -> None:
+    """The first reason, and of how many rows; from Python the reason of each."""
+    server.misbehave(too_long(), 2, 3)
+
+    said = command("predict", "new.csv", "-o", "a.csv").output
+
+    why = "too long for this model (HTTP 400: "
+    assert "30 rows, 2 without a readable answer; 28 completions bought" in said
+    assert f"2 rows got no answer, the first: {why}" in said
+    server.misbehave(too_long())
+    assert [failure[: len(why)] for failure in predict(db.parent / "new.csv", db=db).failures] == [why] * 2
+
+
+def test_what_it_takes_is_reckoned_by_the_rows_own_lengths(tmp_path: Path) -> None:
+    """A long row is foreseen as long: the dollars are those that it then costs, not those of the run's short rows."""
+
+    class PerCharacter:
+        name, address, price = "per character", "", (1e-6, 2e-6)
+
+        def complete(self, request: Request) -> Completion:
+            asked = sum(len(message.content) for message in request.messages)
+            return Completion("bug", asked, 5, asked * 1e-6 + 5 * 2e-6, 0.001)
+
+    rows = [{"text": f"message {i:02}", "label": ("bug", "praise")[i % 2]} for i in range(60)]
+    task = make_task(rows, search={"calls": 40}, model={"name": "per character"}, baseline={"trials": 1})
+    tuned = tune(task, db=tmp_path / "r.db", model=PerCharacter())
+    told: list[str] = []
+    long = [{"text": "word " * 20_000}, {"text": "another message"}]
+    watch = Watch(lambda event: told.append(str(event)))
+
+    done = predict(long, tuned.run, db=tmp_path / "r.db", model=PerCharacter(), watch=watch)
+
+    foreseen = float(re.findall(r"takes 2 calls \(about \$([\d.]+)\)", " ".join(told))[0])
+    assert done.usd is not None
+    assert done.usd > 0.1
+    assert done.usd <= foreseen <= 1.3 * done.usd

@@ -193,12 +193,16 @@ def predict(
 
 def _say_predicted(done: Predicted) -> None:
     """Say what was answered, what it cost, and how it scores."""
+    from optimizer.phrases import counted
     from optimizer.report import dollars, percent, spread
 
     missing = sum(answer is None for answer in done.answers) - done.unasked
     bought = f"{done.bought:,} completions bought ({dollars(done.usd)}), {done.reused:,} reused"
     unasked = f", {done.unasked:,} {'not asked' if done.ended else 'without a text'}" if done.unasked else ""
-    err(f"{len(done.rows):,} rows, {missing:,} without a readable answer{unasked}; {bought}")
+    err(f"{counted(len(done.rows), 'row')}, {missing:,} without a readable answer{unasked}; {bought}")
+    if done.failures:
+        first = ", the first" if len(done.failures) > 1 else ""
+        err(f"{counted(len(done.failures), 'row')} got no answer{first}: {done.failures[0]}")
     if done.unscored:
         err(done.unscored)
     if done.score is not None:

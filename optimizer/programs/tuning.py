@@ -130,7 +130,7 @@ class _Tuning:
         most = self._caps(self.store.possibly_paid(self.id).calls)
         paid, worked = self.store.spent(self.id), self.store.worked(self.id)
         failed = self.store.run(self.id).failed
-        self.budget = Budget(most, paid, failed, Spent(calls=self.kept), worked_before=worked)
+        self.budget = Budget(most, paid, Spent(calls=self.kept), worked_before=worked, failed=failed)
         self.costs: dict[int, PerRow] = {}
         with ExitStack() as stack:
             self.ledgers = {role: self._ledger(role, stack) for role in ("", *self.beside)}
