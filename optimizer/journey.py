@@ -21,6 +21,7 @@ from optimizer.evidence.concluding import Conclusion
 from optimizer.evidence.cut_off import cut_off
 from optimizer.ledger import Ledger
 from optimizer.models import Model
+from optimizer.phrases import counted
 from optimizer.preparing import (
     NOBODY,
     Plan,
@@ -153,7 +154,7 @@ class _Journey:
                 return self._begin(config), []
             replay = self.store.trials(unfinished)
             self.store.update_run(unfinished, status="running")
-        self.watch.event(Stage("resuming", f"run {unfinished} after {len(replay)} trials"))
+        self.watch.event(Stage("resuming", f"run {unfinished} after {counted(len(replay), 'trial')}"))
         if said := doubtful(self.store, unfinished):
             self.watch.notice(said)
         return unfinished, replay

@@ -13,6 +13,11 @@ def counted(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
+def agreed(n: int, one: str, many: str) -> str:
+    """Say how many with their verb: "1 row stands", "2 rows stand"."""
+    return f"{n:,} {one if n == 1 else many}"
+
+
 def rough(number: float) -> str:
     """Write a number with two figures that count."""
     places = 1 - math.floor(math.log10(number)) if number >= 1 else 0

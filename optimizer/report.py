@@ -22,12 +22,12 @@ FINE = 0.02  # below two points a tenth of one counts
 
 def percent(value: float | None) -> str:
     """Write a score in [0, 1]."""
-    return "–" if value is None else f"{100 * value:.1f} %"
+    return "–" if value is None else f"{100 * value:z.1f} %"
 
 
 def spread(interval: tuple[float, float] | None) -> str:
     """Write a 95 % interval of a score."""
-    return "–" if interval is None else f"{100 * interval[0]:.1f}–{100 * interval[1]:.1f}"
+    return "–" if interval is None else f"{100 * interval[0]:z.1f}–{100 * interval[1]:z.1f}"
 
 
 def shows(what: str, gain: float) -> str:
@@ -162,7 +162,7 @@ def comparison_row(comparison: Comparison) -> tuple[str, ...]:
     """Write a comparison into the columns comparison, points, 95 %, p and test."""
     return (
         f"{comparison.a} − {comparison.b}",
-        f"{100 * comparison.difference:+.1f}",
+        f"{100 * comparison.difference:+z.1f}",
         f"{100 * comparison.interval[0]:+.1f} to {100 * comparison.interval[1]:+.1f}",
         f"{comparison.p_value:.2g}",
         comparison.test,
@@ -199,7 +199,7 @@ def worth_grids(importances: Sequence[Importance], ablations: Sequence[Ablation]
 
 
 def _points(difference: float) -> str:
-    return f"{100 * difference:+.1f}"
+    return f"{100 * difference:+z.1f}"
 
 
 def slices_grid(verdict: Verdict, slices: Mapping[str, Mapping[str, str]], column: str) -> Grid:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from optimizer.data import SplitPlan, split, to_examples
 from optimizer.errors import DataError, TaskError, meant, one_of
-from optimizer.phrases import counted
+from optimizer.phrases import agreed, counted
 from optimizer.records import Dataset
 from optimizer.rows.cells import shown
 from optimizer.rows.columns import empty_rows
@@ -187,7 +187,8 @@ def other_rows(
     if targets and not metric.judged and not metric.code:
         _check_targets(table, kept, metric)
     left_out = len(examples) - len(kept)
-    said = f"{left_out} rows of {file} stand in {task.data.file} too: they were left out of the former."
+    rows = agreed(left_out, f"row of {file} stands", f"rows of {file} stand")
+    said = f"{rows} in {task.data.file} too, and {'was' if left_out == 1 else 'were'} left out of the former."
     return tuple(row for _, row in kept), [said] if left_out else []
 
 
@@ -216,8 +217,9 @@ def shown_rows(task: Task, data: Dataset, labels: tuple[str, ...]) -> tuple[tupl
         raise DataError(
             f"{table.path}: all of its rows are dev or test rows too, which no prompt may show. Add others."
         )
-    said = f"{len(examples) - len(kept)} rows of {task.data.demos} are dev or test rows too: they are not shown."
-    return kept, [said] if len(kept) < len(examples) else []
+    file, hidden = task.data.demos, len(examples) - len(kept)
+    said = agreed(hidden, f"row of {file} is a dev or test row too", f"rows of {file} are dev or test rows too")
+    return kept, [f"{said}: not shown."] if hidden else []
 
 
 def new_rows(rows: object, task: Task) -> tuple[Table, tuple[Example, ...]]:

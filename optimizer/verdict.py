@@ -61,8 +61,8 @@ def decide(entries: Sequence[Entry], rows: Sequence[Example], metric: Metric, *,
     pairs += [(DISTILLED, RIVAL), (DISTILLED, prompt)]
     pairs += [(name, other) for name in (HINTED, PICKED, TUNED) for other in (prompt, RIVAL)]
     pairs = [pair for pair in pairs if set(pair) <= set(by_name)]
-    if CASCADE in by_name and by_name[CASCADE].outcomes == by_name[RIVAL].outcomes:  # it is the baseline itself
-        pairs.remove((CASCADE, RIVAL))
+    if CASCADE in by_name:  # it may be the baseline itself, or the prompt
+        pairs = [pair for pair in pairs if pair[0] != CASCADE or not _same(*(by_name[name] for name in pair))]
     comparisons = tuple(
         compare(metric, by_name[a].outcomes, by_name[b].outcomes, examples, np.random.default_rng(seed), (a, b))
         for a, b in pairs
@@ -70,6 +70,12 @@ def decide(entries: Sequence[Entry], rows: Sequence[Example], metric: Metric, *,
     notes = [entry.note for entry in entries if entry.note]
     sentence = " ".join([*_sentences(contenders, comparisons, metric), *notes])
     return Verdict(metric.name, contenders, comparisons, sentence, opened)
+
+
+def _same(a: Entry, b: Entry) -> bool:
+    """Whether two contenders gave the very same answers, whatever was asked beside them."""
+    first, second = ([(o.example_id, o.score, o.answer, o.completion_key) for o in each.outcomes] for each in (a, b))
+    return first == second
 
 
 def _contender(entry: Entry, examples: Mapping[str, Example], metric: Metric, seed: int) -> Contender:
@@ -130,7 +136,7 @@ def _gain(gain: Comparison, n: int) -> str:
 
 
 def _rivalry(rivalry: Comparison, scores: Mapping[str, float], n: int, metric: Metric) -> str:
-    ours, theirs = f"{rivalry.a} ({100 * scores[rivalry.a]:.1f} %)", f"{rivalry.b} ({100 * scores[rivalry.b]:.1f} %)"
+    ours, theirs = f"{rivalry.a} ({100 * scores[rivalry.a]:z.1f} %)", f"{rivalry.b} ({100 * scores[rivalry.b]:z.1f} %)"
     if rivalry.p_value >= LEVEL:
         return (
             f"No difference shown between {ours} and {theirs} in {metric.name} on {n} test rows: {figures(rivalry)}; "
@@ -145,7 +151,7 @@ def figures(comparison: Comparison) -> str:
     """Write a difference with its interval and p-value."""
     low, high = comparison.interval
     return (
-        f"{100 * comparison.difference:+.1f} points "
+        f"{100 * comparison.difference:+z.1f} points "
         f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f}, p = {comparison.p_value:.2g})"
     )
 

@@ -313,7 +313,7 @@ def test_no_row_that_a_prompt_is_judged_by_is_shown(tmp_path: Path) -> None:
     plan = prepare(with_given(tmp_path, [*leaks, *MINE]))
 
     assert [row["text"] for row in MINE] == [demo.text for demo in plan.space.facts.given]
-    assert "2 rows of shown.csv are dev or test rows too: they are not shown." in plan.data.notes
+    assert "2 rows of shown.csv are dev or test rows too: not shown." in plan.data.notes
     with pytest.raises(DataError, match="all of its rows are dev or test rows too"):
         prepare(with_given(tmp_path, leaks))
     with pytest.raises(DataError, match="unknown label 'bill'"):

@@ -157,7 +157,7 @@ def test_rows_of_the_run_itself_are_not_from_elsewhere(tmp_path: Path) -> None:
     plan = prepare(task)
 
     assert len(plan.ood) == 60
-    assert "1 rows of away.csv stand in rows.csv too: they were left out of the former." in plan.data.notes
+    assert "1 row of away.csv stands in rows.csv too, and was left out of the former." in plan.data.notes
 
 
 # --- labels, duplicates, drift ----------------------------------------------------------------------------

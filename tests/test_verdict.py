@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 
 import pytest
 
 from optimizer.contenders import BEST, CASCADE, RIVAL, SEED
 from optimizer.errors import ProviderError
 from optimizer.records import Kind, Outcome
+from optimizer.report import percent, spread
 from optimizer.scoring import METRICS
 from optimizer.verdict import Entry, able, decide
 from search_spaces.prompt import Example
@@ -144,6 +146,23 @@ def test_a_cascade_that_is_the_baseline_is_not_compared_with_it() -> None:
 
     assert [(c.a, c.b) for c in alone.comparisons] == [(SEED, RIVAL), (CASCADE, SEED)]
     assert [(c.a, c.b) for c in sends.comparisons] == [(SEED, RIVAL), (CASCADE, SEED), (CASCADE, RIVAL)]
+
+
+def test_a_cascade_that_is_the_prompt_is_not_compared_with_it() -> None:
+    """It sends all rows: the baseline that is asked first adds its time and price, but no answer."""
+    prompt = entry(BEST, 0.7)
+    prompt = replace(prompt, outcomes=tuple(replace(o, completion_key=o.example_id) for o in prompt.outcomes))
+    both = tuple(replace(outcome, seconds=outcome.seconds + 1) for outcome in prompt.outcomes)
+    entries = [entry(SEED, 0.5), prompt, entry(RIVAL, 0.4), Entry(CASCADE, both, 10, "100 % to the best prompt")]
+
+    compared = [(c.a, c.b) for c in decide(entries, ROWS, ACCURACY, opened=1, seed=0).comparisons]
+
+    assert [pair for pair in compared if CASCADE in pair] == [(CASCADE, RIVAL)]
+
+
+def test_a_score_just_below_zero_is_written_as_zero() -> None:
+    """Such as a correlation of -0.0001."""
+    assert (percent(-0.0001), spread((-0.0001, 0.01))) == ("0.0 %", "0.0–1.0")
 
 
 def test_what_is_noted_of_a_contender_is_said() -> None:

@@ -198,12 +198,12 @@ def sentence(cascade: Cascade, verdict: Verdict) -> str:
     gained = all(c.p_value < LEVEL and c.difference > 0 for c in versus.values())
     lost = any(c.p_value < LEVEL and c.difference < 0 for c in versus.values())
     saves = point.share <= 1 - WORTH and _better(verdict, cascade) == cascade.prompt
-    if lost or not point.share or not (saves or gained) or point.threshold is None:
+    if lost or not 0 < point.share < 1 or not (saves or gained) or point.threshold is None:
         return ""
     return (
         f"Together: with the {cascade.baseline} answering where it is at least {100 * point.threshold:.0f} % sure, "
         f"{100 * point.share:.0f} % of the rows go to the {cascade.prompt}, and the cascade scores "
-        f"{100 * found.score:.1f} %: {_against(versus[cascade.prompt])}."
+        f"{100 * found.score:z.1f} %: {_against(versus[cascade.prompt])}."
     )
 
 
@@ -214,7 +214,9 @@ def _better(verdict: Verdict, cascade: Cascade) -> str:
 
 def _against(versus: Comparison) -> str:
     low, high = versus.interval
-    return f"{100 * versus.difference:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}) against the {versus.b} alone"
+    return (
+        f"{100 * versus.difference:+z.1f} points ({100 * low:+.1f} to {100 * high:+.1f}) against the {versus.b} alone"
+    )
 
 
 # --- parts ------------------------------------------------------------------------------------------------

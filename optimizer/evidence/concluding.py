@@ -22,6 +22,7 @@ from optimizer.evidence import money
 from optimizer.evidence.inquiry import Inquiry
 from optimizer.ledger import Ledger
 from optimizer.models import Model
+from optimizer.phrases import counted
 from optimizer.preparing import Plan, bounded
 from optimizer.proposals import wordings
 from optimizer.records import Outcome, Trial, Verdict
@@ -74,7 +75,7 @@ class Conclusion:
         trials = self._trials(found)
         inquiry = self._inquiry(trials, rival)
         if more := len(self.plan.unlabelled):
-            self.stage("distillation", f"labelling {more} rows for the baseline")
+            self.stage("distillation", f"labelling {counted(more, 'row')} for the baseline")
             inquiry.distil()
         if calls := self.plan.task.verdict.tuned_search:
             self.stage("tuned search", f"a prompt for the tuned model, by up to {calls:,} answers")

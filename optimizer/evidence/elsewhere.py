@@ -62,7 +62,7 @@ def sentence(found: Sequence[Elsewhere]) -> str:
     away = [each for each in found if each.rows == OOD and each.name != SEED]
     away = away or [each for each in found if each.rows == OOD]
     said = [
-        f"the {each.name} {100 * each.score:.1f} % ({100 * each.difference:+.1f} points, "
+        f"the {each.name} {100 * each.score:z.1f} % ({100 * each.difference:+z.1f} points, "
         f"{100 * each.difference_interval[0]:+.1f} to {100 * each.difference_interval[1]:+.1f})"
         for each in away
     ]

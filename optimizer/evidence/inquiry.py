@@ -24,6 +24,7 @@ from optimizer.evidence.elsewhere import DEV, OOD, TRAIN
 from optimizer.evidence.reckoning import Reckoning
 from optimizer.evidence.tuned_prompt import TunedPrompt
 from optimizer.findings import Cascade, Changed, Elsewhere, Findings, Flips, Steadiness, Suspect
+from optimizer.phrases import counted
 from optimizer.preparing import Plan
 from optimizer.records import Outcome, Trial, Verdict
 from optimizer.rows.overlap import audit
@@ -133,7 +134,7 @@ class Inquiry:
         if outcomes is None:
             self.pupil = None
             return []
-        detail = f"{self.taught} rows labelled by the {self.prompt}"
+        detail = f"{counted(self.taught, 'row')} labelled by the {self.prompt}"
         return [Entry(DISTILLED, outcomes, len(self.plan.data.train) + self.taught, detail, pupil.priced)]
 
     def _hinted(self, entries: Sequence[Entry]) -> list[Entry]:

@@ -199,9 +199,9 @@ def _summed(changed: Sequence[Changed], observed: Floats, drawn: Floats, n: int,
 def sentence(found: Sequence[Steadiness]) -> str:
     """Say how steady the contenders are."""
     said = [
-        f"the {each.name} {100 * each.mean:.1f} % in the mean ({100 * each.difference:+.1f} points, "
+        f"the {each.name} {100 * each.mean:z.1f} % in the mean ({100 * each.difference:+z.1f} points, "
         f"{100 * each.difference_interval[0]:+.1f} to {100 * each.difference_interval[1]:+.1f}) and "
-        f"{100 * each.worst_score:.1f} % at worst ({each.worst}: {100 * each.worst_difference:+.1f} points, "
+        f"{100 * each.worst_score:z.1f} % at worst ({each.worst}: {100 * each.worst_difference:+z.1f} points, "
         f"{100 * each.worst_interval[0]:+.1f} to {100 * each.worst_interval[1]:+.1f})"
         for each in found
     ]

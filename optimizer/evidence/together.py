@@ -194,7 +194,7 @@ def sentence(verdict: Verdict, prompt: str) -> str:
 
 def _figures(found: Comparison) -> str:
     low, high = (100 * limit for limit in found.interval)
-    return f"{100 * found.difference:+.1f} points (95 % interval {low:+.1f} to {high:+.1f}, p = {found.p_value:.2g})"
+    return f"{100 * found.difference:+z.1f} points (95 % interval {low:+.1f} to {high:+.1f}, p = {found.p_value:.2g})"
 
 
 def share_right(outcomes: Sequence[Outcome]) -> float:

@@ -23,6 +23,7 @@ from optimizer.events import Stage
 from optimizer.holding import PerRow, dearest, keep_back, per_row
 from optimizer.ledger import Ledger
 from optimizer.models import Model
+from optimizer.phrases import counted
 from optimizer.preparing import Plan, caps, prepare, task_model
 from optimizer.programs.keeping import Kept, Proposing
 from optimizer.programs.rows import Rows
@@ -170,7 +171,7 @@ class _Tuning:
                 return self._begin(), []
             replay = store.trials(unfinished)
             store.update_run(unfinished, status="running")
-        self.watch.event(Stage("resuming", f"run {unfinished} after {len(replay)} trials"))
+        self.watch.event(Stage("resuming", f"run {unfinished} after {counted(len(replay), 'trial')}"))
         if said := doubtful(store, unfinished):
             self.watch.notice(said)
         return unfinished, replay

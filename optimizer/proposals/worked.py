@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from optimizer.engine.board import in_turn
 from optimizer.errors import BudgetSpent, ProviderError
 from optimizer.evaluate import Answered, Evaluator
+from optimizer.phrases import counted
 from optimizer.records import Kind
 from search_spaces.prompt import Example, Prompt
 from search_spaces.space import REASONING_TOKENS, Space
@@ -90,7 +91,7 @@ def work(asked: Lesson, evaluate: Evaluator, refuse: Callable[[str], str], *, be
         else:
             kept.append(replace(row, reasoning=thought))
     left_out = ", ".join(f"{n} {reason}" for reason, n in why.items() if n)
-    told = f"{len(kept)} training rows came out right, and may be shown with their reasoning"
+    told = f"{counted(len(kept), 'training row')} came out right, and may be shown with their reasoning"
     return Worked(tuple(kept), told + (f"; left out: {left_out}" if left_out else ""))
 
 

@@ -335,7 +335,7 @@ def own(verdict: Verdict | None) -> Contender | None:
 
 def _away(found: Elsewhere) -> str:
     low, high = found.difference_interval
-    points = f"{100 * found.difference:+.1f} points (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
+    points = f"{100 * found.difference:+z.1f} points (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
     return f"{found.name} {percent(found.score)} on {found.n:,} rows, {points} over the test score"
 
 

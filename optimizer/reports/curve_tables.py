@@ -26,7 +26,7 @@ def curve_grid(curve: LearningCurve, metric: str) -> Grid:
             f"{point.rows:,}{' *' if point.rows == curve.crossover else ''}",
             percent(point.score),
             spread(point.interval),
-            f"{100 * point.difference:+.1f}",
+            f"{100 * point.difference:+z.1f}",
             f"{100 * point.difference_interval[0]:+.1f} to {100 * point.difference_interval[1]:+.1f}",
             str(point.repeats),
         )

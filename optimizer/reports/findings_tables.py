@@ -111,7 +111,7 @@ def elsewhere_grid(found: Sequence[Elsewhere], metric: str) -> Grid:
             f"{each.n:,}",
             percent(each.score),
             spread(each.interval),
-            f"{100 * each.difference:+.1f}",
+            f"{100 * each.difference:+z.1f}",
             f"{100 * each.difference_interval[0]:+.1f} to {100 * each.difference_interval[1]:+.1f}",
         )
         for each in found
@@ -149,7 +149,7 @@ def gaps_grid(found: Sequence[GroupGap]) -> Grid:
             gap.column,
             f"{gap.best} − {gap.worst}",
             str(gap.groups),
-            f"{100 * gap.difference:+.1f}",
+            f"{100 * gap.difference:+z.1f}",
             f"{100 * gap.interval[0]:+.1f} to {100 * gap.interval[1]:+.1f}",
             f"{gap.p_value:.2g}",
         )
@@ -167,7 +167,7 @@ def flips_grid(found: Sequence[Flips], metric: str) -> Grid:
             f"{each.n:,}",
             percent(each.flips / each.n),
             spread(each.interval),
-            f"{100 * each.difference:+.1f}",
+            f"{100 * each.difference:+z.1f}",
             f"{100 * each.difference_interval[0]:+.1f} to {100 * each.difference_interval[1]:+.1f}",
         )
         for each in found
@@ -185,7 +185,7 @@ def changed_grid(found: Sequence[Changed], metric: str) -> Grid:
             f"{each.n:,}",
             percent(each.score),
             spread(each.interval),
-            f"{100 * each.difference:+.1f}",
+            f"{100 * each.difference:+z.1f}",
             f"{100 * each.difference_interval[0]:+.1f} to {100 * each.difference_interval[1]:+.1f}",
         )
         for each in found
@@ -201,10 +201,10 @@ def steadiness_grid(found: Sequence[Steadiness], metric: str) -> Grid:
             each.name,
             str(each.changes),
             f"{percent(each.mean)} ({spread(each.mean_interval)})",
-            f"{100 * each.difference:+.1f}",
+            f"{100 * each.difference:+z.1f}",
             f"{100 * each.difference_interval[0]:+.1f} to {100 * each.difference_interval[1]:+.1f}",
             f"{percent(each.worst_score)} ({each.worst})",
-            f"{100 * each.worst_difference:+.1f}",
+            f"{100 * each.worst_difference:+z.1f}",
             f"{100 * each.worst_interval[0]:+.1f} to {100 * each.worst_interval[1]:+.1f}",
         )
         for each in found

@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from optimizer.phrases import counted
+from optimizer.phrases import agreed, counted
 from optimizer.records import Dataset
 from optimizer.rows.cells import shown
 
@@ -49,7 +49,8 @@ def _forged(data: Dataset, marks: re.Pattern[str]) -> list[str]:
     if not found:
         return []
     such = f"such as {found[0][0]}: {shown(found[0][1])}"
-    return [f"{len(found)} rows hold what looks like an answer, a role or a command ({such}). They are sent as data."]
+    hold = agreed(len(found), "row holds", "rows hold")
+    return [f"{hold} what looks like an answer, a role or a command ({such}), which is sent as data."]
 
 
 def _alike(labels: Sequence[str]) -> list[str]:

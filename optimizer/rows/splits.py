@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from random import Random
 
 from optimizer.errors import DataError
+from optimizer.phrases import agreed
 from optimizer.records import Dataset
 from optimizer.rows.cells import shown
 from optimizer.rows.overlap import SPLITS, differ, same_inputs
@@ -173,8 +174,8 @@ def _repeats(examples: Sequence[Example], keys: Sequence[Hashable], *, given: bo
     repeated = [group for group in same.values() if len(group) > 1]
     notes = []
     if repeated and not given:
-        rows = sum(len(group) - 1 for group in repeated)
-        notes.append(f"{rows} rows repeat the inputs of another row; each stands in the same split as that row.")
+        rows = agreed(sum(len(group) - 1 for group in repeated), "row repeats", "rows repeat")
+        notes.append(f"{rows} the inputs of another row; each stands in the same split as that row.")
     disputed = [group for group in repeated if differ(group)]
     if disputed:
         ids = ", ".join(example.id for example in disputed[0])
