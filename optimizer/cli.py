@@ -221,7 +221,8 @@ def _tuned_text(tuned: Tuned, db: str) -> None:
 
     run, best = tuned.run, tuned.best
     for note in tuned.notes:
-        out(f"note: {note}")
+        if note not in tuned.said:
+            out(f"note: {note}")
     trials = f"{len(tuned.trials)} trials" if len(tuned.trials) > 1 else "1 trial"
     out(f"run {run.id}: {run.name} on {run.model}, {trials}; {run.reason}")
     bought = f"{run.bought:,} bought, {run.reused:,} reused from the ledger{run_failed(run)}"

@@ -331,6 +331,26 @@ def test_a_server_that_was_there_is_waited_for() -> None:
         assert done.completion == replace(Completion("fine"), seconds=done.completion.seconds if done.completion else 0)
 
 
+def test_a_server_that_went_away_ends_the_run_with_the_calls_that_it_left() -> None:
+    """An answer from before the server was gone does not let these calls fail one by one, and others after them."""
+
+    class Leaving(Fleeting):
+        async def ask(self, request: Request) -> Completion:
+            if request.sample == 0:
+                await gone.wait()
+            try:
+                return await super().ask(request)
+            finally:
+                gone.set()
+
+    gone = asyncio.Event()
+    with closing(Gateway(Leaving({1}), QUICK)) as gateway:
+        left, answered = (gateway.submit(replace(REQUEST, sample=sample)) for sample in range(2))
+
+        assert answered.result(timeout=20).completion is not None
+        assert isinstance(left.result(timeout=20).trouble, ProviderError)
+
+
 def test_the_waits_grow(model: Model, server: ChatServer, waits: list[float]) -> None:
     """Half a second, one, two, four, up to the user's patience; half of each is chance."""
     server.misbehave(status(500))

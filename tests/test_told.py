@@ -13,6 +13,7 @@ import pytest
 from server import ChatServer, Fault
 
 from optimizer import history, tune
+from optimizer.budget import Spent
 from optimizer.calls.faults import CallFailed, Fate
 from optimizer.calls.gateway import Pace
 from optimizer.errors import Interrupted
@@ -20,7 +21,7 @@ from optimizer.events import Stage
 from optimizer.evidence.axes import axes_grid
 from optimizer.ledger import MUTE, Ledger
 from optimizer.pages.page import page
-from optimizer.records import Completion, Kind, Outcome, Request
+from optimizer.records import Completion, Failure, Kind, Outcome, Request
 from optimizer.report import dollars
 from optimizer.reports.card import Card, sections
 from optimizer.scoring import METRICS
@@ -274,3 +275,20 @@ def test_test_rows_that_cannot_be_paid_stay_sealed(tmp_path: Path) -> None:
     assert tuned.run.reason.endswith("no verdict: the budget of 5 minutes is used up")
     with Store(tmp_path / "r.db") as store:
         assert store.opened(tuned.run.data) == 0
+
+
+def test_calls_that_nobody_knows_to_have_been_paid_are_told_once(command: Command, server: ChatServer) -> None:
+    """When a run is resumed; its notes do not say it again at the end."""
+    task = extraction(Path())
+    model = f'[model]\nname = "openai/test"\napi_base = "{server.url}"\n'
+    task.write_text(task.read_text(encoding="utf-8").replace("[model]\n", model), encoding="utf-8")
+    stopping = Watch()
+    stopping.event = lambda event: stopping.stop.set() if getattr(event, "name", "") == "baseline" else None
+    with pytest.raises(Interrupted):
+        tune(task, db="results.db", watch=stopping)
+    with Store("results.db") as store:
+        store.add_failures(1, "openai/test", [("00", Failure("connection reset", 0.0, None), Spent(1, 0.001, 10))])
+
+    told = command("tune", "task.toml").output
+
+    assert told.count("1 call of run 1 gave no answer, possibly paid") == 1

@@ -179,6 +179,7 @@ class _Call:
     began: float = field(default_factory=time.monotonic)
     attempts: int = 0  # that met a passing fault
     doubts: int = 0
+    failed_at: float = math.inf  # when the first attempt failed
     failures: list[Failure] = field(default_factory=list)
 
     async def make(self) -> Landed:
@@ -229,6 +230,7 @@ class _Call:
         cost = failed.answer.cost if failed.answer else None if failed.billed else 0.0
         self.attempts += failed.fate is Fate.PASSING
         self.doubts += failed.answer is not None
+        self.failed_at = min(self.failed_at, time.monotonic())
         if failed.fate is Fate.REFUSED:
             return self._ends(ProviderError(f"{self.gateway.model.name}: {failed.said}"))
         if failed.fate is Fate.FINAL:
@@ -261,7 +263,9 @@ class _Call:
 
     def _gives_up(self, failed: CallFailed, cost: float | None) -> Landed:
         """End this call; and the run, if no call at all was answered meanwhile."""
-        if self.gateway.gate.answered_at >= self.began:
+        # Where nobody listens any more, an answer that another call had before that says nothing of what is to come.
+        since = self.failed_at if failed.absent else self.began
+        if self.gateway.gate.answered_at >= since:
             return self._fails(failed.said, cost)
         self._note(failed.said, cost)
         tried = f"tried for {time.monotonic() - self.began:.0f} s"
