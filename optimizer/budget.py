@@ -6,6 +6,7 @@ charges; what it did cost takes that place when it lands. Knows no model and no 
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -133,8 +134,16 @@ class Budget:
 
     @property
     def attempts(self) -> float:
-        """How many attempts further calls may take each, by those before: 1 if none has failed."""
-        return 1 + ROOM * self.failed / max(1, self.spent.calls - self.failed)
+        """How many attempts a call has taken in the mean: 1 if none has failed."""
+        return 1 + self.failed / max(1, self.spent.calls - self.failed)
+
+    def foreseen(self, calls: int) -> int:
+        """How many attempts so many calls will hardly exceed, if they fail as those before.
+
+        The failures have a negative binomial distribution; this lies two standard deviations above its mean.
+        """
+        failures = calls * (self.attempts - 1)
+        return math.ceil(calls + failures + 2 * math.sqrt(failures * self.attempts))
 
     def lacking(self, more: Spent) -> str:
         """Say why so much more in calls, dollars and tokens is not covered, or nothing if it is."""

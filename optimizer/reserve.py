@@ -5,7 +5,6 @@ Knows what calls of each trial took, and a budget; not what the verdict does wit
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
@@ -55,7 +54,7 @@ class Reserve:
             each = PerRow(reply.cost, reply.prompt_tokens + reply.completion_tokens, reply.seconds)
             contenders.append(each.times(3, self.judge.ledger.workers))
         budget = self.ledger.budget
-        keep_back(budget, self.plan.sealed, contenders, math.ceil(held_calls(self.plan) * budget.attempts))
+        keep_back(budget, self.plan.sealed, contenders, budget.foreseen(held_calls(self.plan)))
 
     def warn(self) -> None:
         """Say when half and four fifths of a cap are spent."""

@@ -193,3 +193,9 @@ def test_an_ablation_that_the_caps_do_not_cover_is_left_out_and_said_so(tmp_path
 def test_a_budget_says_what_it_lacks(budget: Budget, calls: int, said: str) -> None:
     """What is held back is not there to be spent; a call costs a cent, and 100 tokens."""
     assert said == replace(budget).lacking(Spent(calls, calls * 0.01 - 1e-9, calls * 100))
+
+
+@pytest.mark.parametrize(("spent", "failed", "foreseen"), [(100, 0, 60), (1000, 1, 61), (100, 40, 117), (0, 0, 60)])
+def test_attempts_are_foreseen_by_those_that_failed(spent: int, failed: int, foreseen: int) -> None:
+    """Of 100 attempts 40 failed: 60 calls take 100 in the mean, and 17 more in one of 40 cases at most."""
+    assert Budget(spent=Spent(spent), failed=failed).foreseen(60) == foreseen

@@ -241,10 +241,10 @@ def test_attempts_that_failed_are_told_with_what_they_cost(tmp_path: Path) -> No
 
 
 def test_the_verdict_is_kept_calls_for_attempts_that_will_fail(tmp_path: Path) -> None:
-    """As many as failed so far: where every second attempt fails, twice the calls are left for the test rows."""
+    """Where every second attempt fails, twice the calls and some more are left for the 30 answers to the test rows."""
     tuned = faltered(tmp_path, Faltering(lambda n: n % 2 == 0), calls=200, max_calls=130)
 
-    assert re.match(r"the budget of 130 calls is used up but for (5[5-9]|6\d) kept for the verdict", tuned.run.reason)
+    assert re.match(r"the budget of 130 calls is used up but for 7\d kept for the verdict", tuned.run.reason)
     assert tuned.verdict
     assert tuned.verdict.contenders[0].n == 15
 
