@@ -7,11 +7,12 @@ from dataclasses import replace
 from numbers import Real
 
 from optimizer.budget import Budget, Caps
+from optimizer.calls.book import Book
 from optimizer.calls.gateway import Pace
 from optimizer.calls.prices import known_context
 from optimizer.errors import InputError, ModelError
 from optimizer.events import Destination
-from optimizer.ledger import Book, Ledger, require_price
+from optimizer.ledger import Ledger, require_price
 from optimizer.models import Model, destination
 from optimizer.phrases import counted
 from optimizer.store import Store

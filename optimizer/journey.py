@@ -88,7 +88,7 @@ class _Journey:
         self.id, replay = self._start()
         self.reused = store.run(self.id).reused  # before this process
         self.ledger = self._ledger()
-        self.ledger.heard = any(o.completion_key and o.text for trial in replay for o in trial.outcomes)
+        self.ledger.listener.heard = any(o.completion_key and o.text for trial in replay for o in trial.outcomes)
         self.role_ledgers = {role: self._beside(model, plan.beside[role], role) for role, model in self.beside.items()}
         self.judge = self._judge(replay)
         self.evaluate = Evaluator(self.ledger, plan.renderer, plan.metric, judge=self.judge)

@@ -9,46 +9,23 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol
 
 from optimizer.budget import Budget, Spent, most, taken, too_long
+from optimizer.calls.book import Book
 from optimizer.calls.gateway import STOPPED, Gateway, InThreads, Landed, Pace
+from optimizer.calls.listener import Listener
 from optimizer.calls.own_models import completed
 from optimizer.calls.traffic import Again, Flight, Order, Traffic
-from optimizer.errors import BudgetSpent, Interrupted, ModelError, ProviderError
+from optimizer.errors import BudgetSpent, Interrupted, ModelError
 from optimizer.models import LocalModel, Model, RemoteModel
-from optimizer.records import REFUSALS, Completion, Failure, Request
+from optimizer.records import Completion, Failure, Request
 
 NOT_BOUGHT = "not bought before"  # the error of what is only looked up
-MUTE = 10  # empty answers, without any other before them, that end a run: each of them is paid
 LAST_SECONDS = 1.0  # that calls in flight are given to land when everything is broken off
-
-
-class Book(Protocol):
-    """Where completions are written down; a `Store` happens to fit."""
-
-    def find_completions(self, keys: Sequence[str]) -> dict[str, Completion]:
-        """Look up which of these were bought already."""
-
-    def claim(self, run: int, model: str, calls: Mapping[str, Spent]) -> set[str]:
-        """Write down that these calls go out, at these prices at most; return those that another process makes."""
-
-    def add_completions(self, run: int, model: str, completions: Mapping[str, Completion]) -> None:
-        """Write these down, and that their calls are over; they are safe when this returns."""
-
-    def add_failures(self, run: int, model: str, failures: Sequence[tuple[str, Failure, Spent]]) -> None:
-        """Write attempts down that gave no answer, each with the most that it can have cost."""
-
-    def release(self, keys: Iterable[str]) -> None:
-        """Write down that these calls are over."""
-
-    def together(self) -> AbstractContextManager[None]:
-        """Write all or nothing."""
 
 
 def require_price(model: Model, max_usd: float) -> None:
@@ -69,8 +46,6 @@ class Ledger:
 
     A request that cannot fit into `context` tokens, where that is known, is not sent: it fails, and costs nothing.
 
-    A model that begins with empty answers ends the run, unless it was `heard` before: it may be set up wrongly.
-
     `role` is what its model is called for beside answering; results.db then names the model with it.
 
     `stop` is set from outside to end the buying: calls in flight are awaited and written down, then
@@ -88,14 +63,12 @@ class Ledger:
     role: str = ""
     bought: int = 0
     reused: int = 0
-    heard: bool = False
 
     def __post_init__(self) -> None:
         require_price(self.model, self.budget.caps.usd)
-        self.versions: dict[str, None] = {}
+        self.listener = Listener(self.model.name)
         self._traffic = Traffic()
         self._said_missed = False
-        self._empty = 0
 
     @property
     def workers(self) -> int:
@@ -158,7 +131,7 @@ class Ledger:
         self._raise_if_stopped()
         keys, known = self.find(requests)
         self.reused += sum(key in known for key in keys)
-        self.heard |= any(completion.text for completion in known.values())
+        self.listener.hear(known.values())
         missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
         known |= {key: Completion("", error=said) for key, request in missing.items() if (said := self._unfit(request))}
         order = Order(keys, known, {key: request for key, request in missing.items() if key not in known})
@@ -337,7 +310,7 @@ class Ledger:
             self._write(answered)
             self.book.release([key for key in results if key not in answered])
         traffic.unwritten.clear()
-        traffic.trouble = self._mute(answered.values()) or traffic.trouble
+        traffic.trouble = self.listener.mute(answered.values()) or traffic.trouble
         for key, result in results.items():
             flight = traffic.flying.pop(key)
             spent = sum((_charged(failure, flight.each) for failure in result.failures), Spent())
@@ -403,29 +376,8 @@ class Ledger:
         if answered:
             self.book.add_completions(self.run, self.buyer, answered)
             self.bought += len(answered)
-            self._compare_versions(answered.values())
-
-    def _compare_versions(self, completions: Iterable[Completion]) -> None:
-        """Say that the provider has changed the model in the middle of a run."""
-        for version in dict.fromkeys(completion.version for completion in completions):
-            if version and version not in self.versions:
-                if self.versions:
-                    before = ", ".join(self.versions)
-                    self.notice(f"the provider's model has changed: {before} answered before, {version} answers now")
-                self.versions[version] = None
-
-    def _mute(self, completions: Iterable[Completion]) -> ProviderError | None:
-        """Say that the model has given empty answers alone, once these are many."""
-        for completion in completions:
-            self.heard |= bool(completion.text.strip())
-            self._empty += completion.finish_reason not in REFUSALS
-        if self.heard or self._empty < MUTE:
-            return None
-        return ProviderError(
-            f"{self.model.name}: the first {self._empty} answers were all empty, and paid. Check the model, its "
-            "address and max_tokens in [model]; then resume. If the model has changed under its name, start anew with "
-            "another results.db (--db, db=): the empty answers stand in this one."
-        )
+            if said := self.listener.another_version(answered.values()):
+                self.notice(said)
 
     def _raise_if_stopped(self) -> None:
         if self.stop.is_set():

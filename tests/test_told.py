@@ -16,10 +16,11 @@ from optimizer import history, tune
 from optimizer.budget import Spent
 from optimizer.calls.faults import CallFailed, Fate
 from optimizer.calls.gateway import Pace
+from optimizer.calls.listener import MUTE
 from optimizer.errors import Interrupted
 from optimizer.events import Stage
 from optimizer.evidence.axes import axes_grid
-from optimizer.ledger import MUTE, Ledger
+from optimizer.ledger import Ledger
 from optimizer.pages.page import page
 from optimizer.records import Completion, Failure, Kind, Outcome, Request
 from optimizer.report import dollars
