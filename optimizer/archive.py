@@ -22,6 +22,7 @@ from optimizer.pages.story import Story, Walk
 from optimizer.records import Ablation, Importance, Run, State, Trial, Verdict, Wording
 from optimizer.report import Change, changes
 from optimizer.reports import card as cards
+from optimizer.reports import card_text
 from optimizer.reports.rungs import best_on_dev
 from optimizer.store import Store
 from search_spaces.program import PROGRAM
@@ -227,7 +228,7 @@ class History:
                 store.importances(found.id),
                 store.ablations(found.id),
                 self.front(found.id),
-                cards.sections(_card(store, found)) if found.status == "finished" else (),
+                card_text.sections(_card(store, found)) if found.status == "finished" else (),
                 _control(store, found),
                 self.constraints(run=found.id),
             )

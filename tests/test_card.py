@@ -22,7 +22,8 @@ from optimizer.power import smallest_gain
 from optimizer.preparing import prepare
 from optimizer.records import Completion, Request
 from optimizer.report import percent, spread
-from optimizer.reports.card import UNKNOWN, Card, markdown, own, record, sections
+from optimizer.reports.card import UNKNOWN, Card, own
+from optimizer.reports.card_text import markdown, record, sections
 from optimizer.task import load_task
 from tests.conftest import Command
 from tests.small_task import write_task

@@ -24,7 +24,8 @@ from optimizer.ledger import Ledger
 from optimizer.pages.page import page
 from optimizer.records import Completion, Failure, Kind, Outcome, Request
 from optimizer.report import dollars
-from optimizer.reports.card import Card, sections
+from optimizer.reports.card import Card
+from optimizer.reports.card_text import sections
 from optimizer.scoring import METRICS
 from optimizer.store import Store
 from optimizer.tuned import Tuned

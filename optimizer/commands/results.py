@@ -264,7 +264,7 @@ def card(run: int | None, db: str, as_json: bool, output: str | None, force: boo
 
     from optimizer.archive import History
     from optimizer.exports import Target, write_bytes
-    from optimizer.reports.card import markdown, record
+    from optimizer.reports.card_text import markdown, record
 
     made = History(db).card(run)
     if output is None:
