@@ -1,7 +1,7 @@
-"""Which examples to show: strategies over a pool of training rows.
+"""Strategies that select demonstrations from a pool of training rows.
 
-A strategy sees the pool, a number and a random generator, never a model, a score or a row of another split.
-Zero demos means zero, whatever the strategy.
+A strategy sees the pool, how many demos to select and a random generator, never a model, a score or a row of another
+split. With k = 0, every strategy selects none.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from functools import cached_property
 from search_spaces.prompt import Example
 
 NEIGHBOURS = 5  # rows that vote on how hard a row is: enough to outvote one odd neighbour
-RANKED = 33  # neighbours remembered per text: trials ask for the same rows with other numbers of demos
-HARD_SHARE = 4  # "hardest" draws among the HARD_SHARE * k hardest rows, so that its seed still matters
+RANKED = 33  # neighbours cached per text: trials ask for the same rows with different numbers of demos
+HARD_SHARE = 4  # "hardest" draws from the HARD_SHARE * k hardest rows, so that the random seed still matters
 
 
 def terms(text: str) -> list[str]:
-    """Words and four-letter pieces of words, lower case: what two texts may share."""
+    """Return the lower-case words of a text and the four-letter pieces of its longer words."""
     words = re.findall(r"\w+", text.casefold())
     pieces = [f"#{word[i : i + 4]}" for word in words if len(word) > 4 for i in range(len(word) - 3)]
     return words + pieces
@@ -33,7 +33,7 @@ class TextIndex:
     Parameters
     ----------
     texts
-        The documents; the document frequencies come from them alone.
+        The documents, from which the document frequencies are counted.
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
@@ -52,12 +52,12 @@ class TextIndex:
         return {term: weight / norm for term, weight in weights.items()}
 
     def rank(self, text: str, k: int) -> list[int]:
-        """Positions of the `k` most similar documents, best first; ties go to the earlier one."""
+        """Return the positions of the `k` most similar documents, best first; of equal ones the earlier first."""
         scores = self.likeness(self._weigh(Counter(terms(text))))
         return sorted(range(len(scores)), key=scores.__getitem__, reverse=True)[:k]
 
     def likeness(self, vector: Mapping[str, float]) -> list[float]:
-        """Cosine of a vector with every document's."""
+        """Return the cosine similarity of a vector to every document. Shape (n,)."""
         scores = [0.0] * len(self.vectors)
         for term, weight in vector.items():
             for position, other in self._postings[term]:
@@ -66,7 +66,7 @@ class TextIndex:
 
 
 class DemoPool:
-    """The training rows that may be shown, with what the strategies need to know of them."""
+    """The training rows that may be shown as demos, with what the strategies need to know about them."""
 
     def __init__(self, examples: Sequence[Example]) -> None:
         self.examples = tuple(examples)
@@ -74,12 +74,12 @@ class DemoPool:
 
     @cached_property
     def index(self) -> TextIndex:
-        """Similarity among the rows."""
+        """The index of the rows' texts, for their similarity."""
         return TextIndex([example.text for example in self.examples])
 
     @cached_property
     def hardness(self) -> list[float]:
-        """Share of each row's nearest rows that carry another answer: near-misses score high. Shape (n,)."""
+        """For each row, the share of its nearest rows that have another answer: high for near misses. Shape (n,)."""
         return [self._disagreement(position) for position in range(len(self.examples))]
 
     def _disagreement(self, position: int) -> float:
@@ -88,7 +88,7 @@ class DemoPool:
         return sum(self.examples[p].target != example.target for p in near) / max(1, len(near))
 
     def nearest(self, example: Example, k: int) -> tuple[Example, ...]:
-        """The `k` rows most similar to an example, best first; never the example itself."""
+        """Return the `k` rows most similar to an example, best first; never the example itself."""
         text = example.text
         positions = self._ranked.get(text, [])
         if len(positions) < min(k + 1, len(self.examples)):
@@ -98,7 +98,7 @@ class DemoPool:
 
 
 def pick(pool: DemoPool, strategy: str, k: int, rng: random.Random) -> tuple[Example, ...]:
-    """Draw `k` demos, or the whole pool if it is smaller."""
+    """Select `k` demos by a strategy, or the whole pool if it is smaller."""
     k = min(k, len(pool.examples))
     return STRATEGIES[strategy](pool, k, rng) if k > 0 else ()
 
@@ -108,7 +108,7 @@ def _random(pool: DemoPool, k: int, rng: random.Random) -> tuple[Example, ...]:
 
 
 def _balanced(pool: DemoPool, k: int, rng: random.Random) -> tuple[Example, ...]:
-    """Take the answers in turn, in a drawn order, so that no answer is shown twice before all are shown once."""
+    """Take the answers in turn, in random order, so that no answer is shown twice before all are shown once."""
     by_target: dict[str, list[Example]] = defaultdict(list)
     for example in rng.sample(pool.examples, len(pool.examples)):
         by_target[example.target].append(example)
@@ -121,7 +121,7 @@ def _balanced(pool: DemoPool, k: int, rng: random.Random) -> tuple[Example, ...]
 
 
 def _diverse(pool: DemoPool, k: int, rng: random.Random) -> tuple[Example, ...]:
-    """Farthest-first traversal (Gonzalez 1985): each next row is the least similar to those taken."""
+    """Farthest-first traversal (Gonzalez 1985): each new row is the one least similar to those taken so far."""
     vectors = pool.index.vectors
     taken = [rng.randrange(len(vectors))]
     closest = [0.0] * len(vectors)
@@ -133,7 +133,7 @@ def _diverse(pool: DemoPool, k: int, rng: random.Random) -> tuple[Example, ...]:
 
 
 def _hardest(pool: DemoPool, k: int, rng: random.Random) -> tuple[Example, ...]:
-    """Draw among the rows whose neighbours carry other answers."""
+    """Draw from the rows whose neighbours most often have other answers."""
     shuffled = rng.sample(range(len(pool.examples)), len(pool.examples))
     hard = sorted(shuffled, key=lambda p: -pool.hardness[p])[: HARD_SHARE * k]
     return tuple(pool.examples[p] for p in rng.sample(hard, k))
@@ -149,7 +149,7 @@ STRATEGIES: dict[str, Strategy] = {
 
 
 def arrange(demos: Sequence[Example], order: str) -> tuple[Example, ...]:
-    """Put demos into an order: as drawn, reversed, grouped by answer, or the shortest first."""
+    """Order demos: as drawn, reversed, grouped by answer, or shortest first."""
     return ORDERS[order](tuple(demos))
 
 

@@ -1,8 +1,8 @@
-"""Wordings: filling in the task's own words, and describing labels from the data.
+"""Wordings: filling their placeholders, and describing labels by words from the training rows.
 
-A wording is a text with an id. Its `{description}`, `{inputs}`, `{output}` and `{labels}`, and what was found in the
-training rows, such as `{terms}` or `{length}`, are replaced in one pass; any other brace is just a brace. Since a name
-that is misspelled would be one, `complaint` is asked before a person's wording is taken.
+A wording is a text with an id. Its placeholders for the task's own words (`{description}`, `{inputs}`, `{output}`,
+`{labels}`) and for what the training rows show (such as `{terms}` or `{length}`) are replaced in one pass; all other
+braces stay as they are. A misspelled placeholder would stay, too, so `complaint` checks each wording a person writes.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from itertools import zip_longest
 from search_spaces.prompt import Example
 from search_spaces.shapes import named
 
-PRIOR = 10.0  # pseudo-counts that all labels share: a term seen once or twice tells little
-NOTE_TERMS = 10  # terms a label's note lists …
-MANY_TERMS = 40  # … and a long one …
-LISTED_TERMS = 200  # … while all notes have no more words: with dozens of labels they would be dear, and tell less
-SHORT_TERMS = 4  # terms beside each label where the labels stand in one line
-SAID_TERMS = 30  # terms of all labels together that a wording names
+PRIOR = 10.0  # pseudo-counts, the same for all labels: a term seen once or twice is weak evidence
+NOTE_TERMS = 10  # most terms in a label's note …
+MANY_TERMS = 40  # … and in a long note …
+LISTED_TERMS = 200  # … but no more than this in all notes: with dozens of labels, more would cost much and help little
+SHORT_TERMS = 4  # terms beside each label if all labels are listed on one line
+SAID_TERMS = 30  # most terms, of all labels together, that a wording lists
 
-# What may stand in a wording's braces: words of the task, and what the training rows may show.
+# A wording's placeholders: for words of the task, and for what the training rows may show.
 TASK_WORDS = ("description", "inputs", "output", "labels")
 FOUND_WORDS = ("terms", "labels_and_terms", "length", "form", "keys", "count")
 
@@ -37,17 +37,17 @@ STOP_WORDS = frozenset(
 
 
 def fill_wording(text: str, words: Mapping[str, str]) -> str:
-    """Replace the known `{names}` of a wording, in one pass."""
+    """Replace the placeholders of a wording that have words, in one pass."""
     return re.sub(r"\{(\w+)\}", lambda m: words.get(m.group(1), m.group()), text)
 
 
 def names_in(text: str) -> frozenset[str]:
-    """List the `{names}` that stand in a wording."""
+    """Return the names in braces in a wording."""
     return frozenset(re.findall(r"\{(\w+)\}", text))
 
 
 def complaint(text: str, names: Collection[str]) -> str:
-    """Say what in a wording's braces stands for nothing, and what may stand there; nothing if nothing is wrong."""
+    """Return a message about the first unknown placeholder of a wording, with those allowed; empty if all are known."""
     strange = next((name for name in re.findall(r"\{(\w+)\}", text) if name not in names), "")
     if not strange:
         return ""
@@ -60,7 +60,7 @@ def complaint(text: str, names: Collection[str]) -> str:
 
 
 def task_words(description: str, inputs: Sequence[str], output: str, labels: Sequence[str]) -> dict[str, str]:
-    """Say what the `{names}` of a wording stand for."""
+    """Return the task's own words for a wording's placeholders."""
     return {
         "description": description,
         "inputs": " and ".join(name.replace("_", " ") for name in inputs),
@@ -70,16 +70,16 @@ def task_words(description: str, inputs: Sequence[str], output: str, labels: Seq
 
 
 def telling_terms(examples: Sequence[Example], labels: Sequence[str], k: int = NOTE_TERMS) -> dict[str, list[str]]:
-    """Find the words that tell each label from the others.
+    """Find the words that distinguish each label from the others.
 
-    Log-odds ratio with an informative Dirichlet prior, divided by its standard deviation (Monroe, Colaresi and
-    Quinn 2008, "Fightin' Words", eq. 16, 18 and 22), on the number of rows that hold a word; the prior is the
-    words' share in all rows.
+    They are ranked by the log-odds ratio with an informative Dirichlet prior, divided by its standard deviation
+    (Monroe, Colaresi and Quinn 2008, "Fightin' Words", eq. 16, 18 and 22), of the number of rows that contain a word;
+    the prior is proportional to a word's frequency in all rows.
 
     Returns
     -------
     dict
-        Label -> up to `k` words, the most telling first.
+        Label -> up to `k` words, the most distinctive first.
     """
     seen = {label: Counter[str]() for label in labels}
     for example in examples:
@@ -91,12 +91,12 @@ def telling_terms(examples: Sequence[Example], labels: Sequence[str], k: int = N
 
 
 def described_labels(text: str, labels: Sequence[str]) -> dict[str, str]:
-    """Read descriptions of labels, a line for each as `label: description`; label -> description.
+    """Read descriptions of labels, one `label: description` per line, as label -> description.
 
     Raises
     ------
     ValueError
-        If a line begins with no label, or with one that is described already; it says which.
+        If a line has no label or no description, or describes a label again; the message quotes the line.
     """
     found: dict[str, str] = {}
     for line in filter(None, (line.strip().removeprefix("- ") for line in text.split("\n"))):
@@ -110,12 +110,12 @@ def described_labels(text: str, labels: Sequence[str]) -> dict[str, str]:
 
 
 def many(labels: Sequence[str]) -> int:
-    """How many terms a long note of each of these labels lists."""
+    """Return how many terms the long note of each of these labels may have."""
     return min(MANY_TERMS, LISTED_TERMS // max(1, len(labels)))
 
 
 def said_terms(terms: Mapping[str, Sequence[str]]) -> list[str]:
-    """Take the most telling word of each label, then the next of each, until SAID_TERMS are listed."""
+    """Take the most distinctive word of each label, then the next of each, up to SAID_TERMS words."""
     turns = zip_longest(*terms.values())
     return list(dict.fromkeys(word for turn in turns for word in turn if word))[:SAID_TERMS]
 
@@ -124,7 +124,7 @@ def _log_odds(counts: Counter[str], total: Counter[str], size: int) -> list[str]
     here, there = counts.total(), size - counts.total()
     scores: dict[str, float] = {}
     for word, n in counts.items():
-        if total[word] in {1, size}:  # a word of a single row describes that row; the only word of all, none
+        if total[word] in {1, size}:  # in one row only: it describes that row; the only word of all rows: no label
             continue
         prior = PRIOR * total[word] / size
         a, b = n + prior, total[word] - n + prior

@@ -1,6 +1,6 @@
-"""Opening a space: the ready-made one of a kind of task, with what a task file locks, narrows or extends.
+"""Opening a space: the built-in one for a kind of task, as locked, narrowed or extended by a task file.
 
-Knows which values a dimension may take, and words what it may not.
+Knows which values a dimension may take, and writes the error messages for the others.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 from search_spaces.instructions import FOUND_WORDS, NOTE_TERMS, complaint, many, names_in, telling_terms
 from search_spaces.space import Dimension, Facts, Space, Value, words_of
 
-RESERVED = 8  # more wordings than a person thinks of during one run; each costs the search nothing until it is used
+RESERVED = 8  # more wordings than a person adds during one run; a reserved id costs the search nothing until it is used
 MOST_RESERVED = 64
 
 
 class DimensionError(ValueError):
-    """A dimension was given something that it does not hold."""
+    """A dimension or value that the space does not have."""
 
 
 def load_space(
@@ -30,28 +30,28 @@ def load_space(
     *,
     proposed: Mapping[str, int] = {},
 ) -> Space:
-    """Open the ready-made space of the task's kind and apply the changes of a task file.
+    """Open the built-in space for the task's kind and apply the changes of a task file.
 
     Parameters
     ----------
     facts
-        The task.
+        What the space needs to know about the task.
     changes
         Dimension name -> a value (locks it), a list (narrows it), or a table with `only`, `drop`, `add`, `low`,
-        `high`, `reserved`. Ids stand for wordings; texts that `add` brings get ids of their own ("own1", …) or those
-        given; `reserved` ids ("late1", …) are kept for wordings that come during a search.
+        `high`, `reserved`. Wordings are named by ids; texts in `add` get the ids "own1", … unless a table gives theirs.
+        `reserved` is how many ids ("late1", …) are kept for wordings that are added during a search.
     seed
         Dimension name -> value of the seed prompt.
     templates
-        Ids of further templates, which the dimension "template" gets as values.
+        Ids of further templates, which become values of the dimension "template".
     proposed
-        Dimension -> how many more ids are kept for wordings that a model proposes, where the space has that dimension
-        and it is not locked. Those of `labels` are descriptions of them.
+        Dimension -> how many more ids to keep for wordings that a model proposes, if the space has that dimension and
+        it is not locked. Wordings of `labels` are descriptions of the labels.
 
     Raises
     ------
     DimensionError
-        If a name or a value is not one of those allowed.
+        If a dimension, key or value is not allowed.
     """
     tables = {**tables_of("every_kind"), **tables_of(facts.kind)}
     terms = telling_terms(facts.train, facts.labels, NOTE_TERMS + 1) if facts.labels else {}
@@ -80,12 +80,12 @@ def load_space(
 
 
 def tables_of(file: str) -> dict[str, Any]:
-    """Return the tables of a file that stands beside this one: one for each dimension."""
+    """Read a TOML file of this package, without its extension: dimension name -> table."""
     return tomllib.loads(resources.files(__package__).joinpath(f"{file}.toml").read_text(encoding="utf-8"))
 
 
 def as_dimension(name: str, table: Mapping[str, Any]) -> Dimension:
-    """Read a dimension from its table."""
+    """Make a dimension from its TOML table."""
     texts = table.get("texts", {})
     choices = tuple(table.get("choices", texts))
     when = {key: tuple(values) for key, values in table.get("when", {}).items()}
@@ -94,7 +94,7 @@ def as_dimension(name: str, table: Mapping[str, Any]) -> Dimension:
 
 
 def _unsaid(facts: Facts, words: Mapping[str, str], terms: Mapping[str, Sequence[str]]) -> frozenset[str]:
-    """List what the task has no words for: `{names}` of wordings, and ways to list its labels."""
+    """List what the task has no data for: placeholders of wordings, demo strategies, and ways to list its labels."""
     unsaid = {name for name in ("description", *FOUND_WORDS) if not words.get(name)}
     if not facts.given:
         unsaid |= {"given"}
@@ -108,7 +108,7 @@ def _unsaid(facts: Facts, words: Mapping[str, str], terms: Mapping[str, Sequence
 
 
 def _fit(dimension: Dimension, unsaid: frozenset[str]) -> Dimension:
-    """Leave out what the task has no words for."""
+    """Remove the choices that the task has no data for."""
     without = {id_ for id_, text in dimension.texts.items() if names_in(text) & unsaid}
     if dimension.name == "labels":
         without = set(unsaid)
@@ -140,13 +140,13 @@ def _change(dimension: Dimension, change: Any, names: Sequence[str]) -> Dimensio
         )
     dropped = _listed(change.get("drop", []))
     _check(dimension, dropped)
-    if "add" in change:  # before the dropping, so that one's own wordings may be all that is left
+    if "add" in change:  # before `drop`, so that the user's own wordings may be the only ones left
         dimension = _add(dimension, change["add"], names)
     return _narrow(dimension, [c for c in dimension.choices if c not in dropped]) if dropped else dimension
 
 
 def _reserve(dimension: Dimension, change: Any) -> Dimension:  # noqa: ANN401
-    """Keep ids for wordings that come later; of a dimension that was locked, only where that is asked for."""
+    """Reserve ids for wordings that are added later; for a locked dimension, only if the task file asks for it."""
     count = change.get("reserved") if isinstance(change, Mapping) else None
     if count is None:
         count = RESERVED if dimension.texts and not dimension.locked else 0
@@ -165,13 +165,13 @@ def _reserve(dimension: Dimension, change: Any) -> Dimension:  # noqa: ANN401
 
 
 def _more(dimension: Dimension, count: int) -> Dimension:
-    """Keep more ids."""
+    """Reserve more ids."""
     first = len(dimension.slots) + 1
     return replace(dimension, slots=(*dimension.slots, *(f"late{n}" for n in range(first, first + count))))
 
 
 def _beside_labels(dimension: Dimension, listed: tuple[str, ...]) -> Dimension:
-    """Let what applies beside labels that are described apply beside later descriptions as well."""
+    """Let a dimension that depends on how the labels are listed apply with descriptions added later, too."""
     when = {name: (*values, *listed) if name == "labels" else values for name, values in dimension.when.items()}
     return replace(dimension, when=when)
 
@@ -240,7 +240,7 @@ def _numeric(dimension: Dimension) -> bool:
 
 
 def _checked_numbers(dimension: Dimension, values: list[Any]) -> list[Any]:
-    """Return the numbers as the dimension has them: 1 is 1.0 among real numbers."""
+    """Return numbers in the dimension's type: 1 becomes 1.0 if it takes real numbers."""
     whole = isinstance(dimension.seed, int)
     allowed, most = ("whole numbers from 0", float("inf")) if whole else ("numbers from 0 to 2", 2.0)
     for value in values:

@@ -1,7 +1,8 @@
-"""The space of a program of several predictors: each has its own wording, layout and examples, all are chosen at once.
+"""The space of a program of several predictors: the wording, layout and demos of each, all chosen at once.
 
-A point is a whole configuration; as a `Prompt` its instruction is that configuration as JSON, so that equal ones have
-equal digests. Knows no DSPy: a program is a list of predictors, each with its fields, and examples are mappings.
+A point is a whole configuration. Its `Prompt` has that configuration as JSON for its instruction, so that equal
+configurations have equal digests. Knows no DSPy: a program is a list of predictors with their fields, and demos are
+mappings.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from search_spaces.space import Dimension, Facts, Space, Value
 
 Demo = Mapping[str, Any]
 NEAREST = "_nearest"
-PROGRAM = "program"  # the template of a configuration, which no renderer knows
+PROGRAM = "program"  # id of the template of a configuration, which no renderer has
 
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
-    """A step of a program: its name, the instruction it came with, its fields, and examples that it may be shown.
+    """A step of a program: its name, its original instruction, its fields, and the demos that it may be shown.
 
-    `pools` maps "own", "labelled" and "bootstrapped" to such examples; those without any are not chosen from.
-    `wordings` are further instructions of the user's, and `late` counts the ids kept for those that come later.
+    `pools` maps "own", "labelled" and "bootstrapped" to demos; an empty pool is never chosen. `wordings` are further
+    instructions that the user wrote, and `late` is how many ids are reserved for those that are added later.
     """
 
     name: str
@@ -41,7 +42,7 @@ class Predictor:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How a predictor is set: with `nearest`, so many of its demos, the nearest to each input, are shown, else all."""
+    """The configuration of a predictor; with `nearest` > 0, only so many demos, those nearest to the input, are shown."""
 
     instruction: str
     adapter: str
@@ -50,7 +51,7 @@ class Setting:
 
 
 class ProgramSpace(Space):
-    """Dimensions of every predictor, named "predictor.dimension"."""
+    """The dimensions of all predictors, named "predictor.dimension"."""
 
     def __init__(self, predictors: Sequence[Predictor]) -> None:
         facts = Facts("generation", predictors[0].inputs, predictors[-1].outputs[-1], ())
@@ -59,7 +60,7 @@ class ProgramSpace(Space):
         self._settings: dict[str, dict[str, Setting]] = {}
 
     def build(self, params: Mapping[str, Value]) -> Prompt:
-        """Make the configuration that the parameters describe; `settings` knows it from now on."""
+        """Make the configuration that the parameters describe, and keep it for `settings`."""
         chosen = {predictor.name: self._setting(predictor, params) for predictor in self.predictors}
         told = {
             name: {
@@ -76,7 +77,7 @@ class ProgramSpace(Space):
         return prompt
 
     def settings(self, prompt: Prompt) -> Mapping[str, Setting]:
-        """How each predictor is set in a configuration that was built here, by name."""
+        """Return the setting of each predictor, by name, in a configuration that this space built."""
         return self._settings[prompt.digest]
 
     def _setting(self, predictor: Predictor, params: Mapping[str, Value]) -> Setting:
@@ -98,7 +99,7 @@ class ProgramSpace(Space):
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits of all that parameters can mean here."""
+        """16 hexadecimal digits that identify everything that parameters can mean in this space."""
         pools = [
             [
                 p.name,
@@ -113,7 +114,7 @@ class ProgramSpace(Space):
 
 
 def _dimensions(predictor: Predictor) -> list[Dimension]:
-    """The dimensions of a predictor: those that it has examples and instructions for."""
+    """List the dimensions of a predictor, without the choices that it has no demos for."""
     kinds = {"none", *(kind for kind, pool in predictor.pools.items() if pool)}
     kinds |= {f"{kind}{NEAREST}" for kind in kinds & {"labelled", "bootstrapped"}}
     own = {f"own{position}": text for position, text in enumerate(predictor.wordings, start=1)}

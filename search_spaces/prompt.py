@@ -1,7 +1,7 @@
-"""The nouns: Example, Message, Slot, Turn, Settings, Prompt.
+"""The data classes of a prompt: Example, Message, Slot, Turn, Settings, Prompt.
 
-Frozen, hashable, with a JSON round trip and a digest. They know neither how a prompt is laid out (`templates`)
-nor how its parts were chosen (`space`).
+They are frozen and hashable; examples and prompts convert to JSON and back, and a prompt has a digest. They know
+neither how a prompt is laid out (`templates`) nor how its parts were chosen (`space`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row of a task: named input texts and the answers that count as right.
+    """One row of a task: named input texts and the answers that count as correct.
 
-    `targets` holds every accepted answer, the preferred one first; it is empty for a row without a wanted
-    answer. `reasoning` is a worked solution to show in a demonstration, if there is one.
+    `targets` are all accepted answers, the preferred one first, and empty for a row without one. `reasoning` is a
+    worked solution to show in a demonstration, or empty.
     """
 
     id: str
@@ -33,11 +33,11 @@ class Example:
 
     @property
     def text(self) -> str:
-        """All inputs as one text: what similarity is measured on."""
+        """All inputs as one text, on which similarity is measured."""
         return "\n".join(value for _, value in self.inputs)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
+        """Return a form that JSON can write."""
         return {
             "id": self.id,
             "inputs": dict(self.inputs),
@@ -47,34 +47,34 @@ class Example:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Example:
-        """Inverse of `to_dict`."""
+        """Make an example from what `to_dict` returned."""
         return cls(data["id"], tuple(data["inputs"].items()), tuple(data["targets"]), data.get("reasoning", ""))
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message as every chat model takes it."""
+    """One message of a chat."""
 
     role: str
     content: str
 
     def to_dict(self) -> dict[str, str]:
-        """The form of the chat-completions protocol."""
+        """Return the form of the chat-completions protocol."""
         return {"role": self.role, "content": self.content}
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The place of an input in a message."""
+    """The place in a message where an input goes."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A message before its inputs are known: literal texts and slots, in order.
+    """A message whose inputs are not filled in yet: literal texts and slots, in order.
 
-    A prompt is kept as turns and never as a template string, so no text of the user's can be mistaken for a
+    A prompt is kept as turns and never as a template string, so that no text of the user can be mistaken for a
     placeholder.
     """
 
@@ -82,7 +82,7 @@ class Turn:
     parts: tuple[str | Slot, ...]
 
     def fill(self, inputs: Mapping[str, str]) -> Message:
-        """Put the inputs into the slots, in one pass: an input is never looked at again."""
+        """Put the inputs into the slots, in one pass: what an input contains is never replaced."""
         return Message(self.role, "".join(inputs[p.name] if isinstance(p, Slot) else p for p in self.parts))
 
 
@@ -91,14 +91,14 @@ def fill(turns: Sequence[Turn], inputs: Mapping[str, str]) -> tuple[Message, ...
     return tuple(turn.fill(inputs) for turn in turns)
 
 
-ALTERNATIVES = 20  # likely tokens to be told for each place; the protocol allows no more
+ALTERNATIVES = 20  # most likely tokens to return for each position; the protocol allows no more
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is sent beside the messages.
+    """What a request contains besides the messages.
 
-    `max_tokens` bounds the completion; `logprobs` asks for the log-probabilities of the answer's first tokens, too.
+    `max_tokens` limits the completion; `logprobs` asks for the log-probabilities of its tokens, too.
     """
 
     temperature: float = 0.0
@@ -106,27 +106,27 @@ class Settings:
     logprobs: bool = False
 
     def to_dict(self) -> dict[str, float | int | bool]:
-        """The form of the chat-completions protocol, whose `top_logprobs` is ALTERNATIVES at most."""
+        """Return the form of the chat-completions protocol, with ALTERNATIVES as `top_logprobs`."""
         asked = {"logprobs": True, "top_logprobs": ALTERNATIVES} if self.logprobs else {}
         return {"temperature": self.temperature, "max_tokens": self.max_tokens, **asked}
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A whole prompt: one point of the space, resolved to texts.
+    """A whole prompt: one point of the space, with its ids replaced by texts.
 
     Parameters
     ----------
     template
         Id of the template that lays it out.
     instruction
-        The wording, complete.
+        The complete wording, with its placeholders filled.
     inputs, output
         Names of the input fields and of the answer field.
     labels
         The closed list of answers; empty for open answers.
     notes
-        One line of description per label, or empty texts; same length as `labels`, or empty.
+        A description of each label, which may be an empty text; as long as `labels`, or empty.
     label_place
         Where the labels are listed: "none", "instruction" or "query".
     answer_format
@@ -136,12 +136,12 @@ class Prompt:
     demos
         The examples shown, in order; with `nearest`, the pool that they are drawn from for each input.
     nearest
-        0 for fixed demos, else how many of the pool to show for each input.
+        0 for fixed demos, otherwise how many demos of the pool to show for each input.
     nearest_last
-        Whether the most similar demo stands last.
+        Whether the most similar demo comes last.
     settings
-        What is sent beside the messages. With `logprobs` the prompt is calibrated: its answer is not the one that
-        the model wrote, but the label whose log-probability rises most above its usual one.
+        What a request contains besides the messages. With `logprobs` the prompt is calibrated: its answer is not what
+        the model wrote, but the label whose log-probability is highest above its usual one.
     prior
         That usual log-probability of each label, once it is fixed.
     """
@@ -162,13 +162,13 @@ class Prompt:
     prior: tuple[tuple[str, float], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form, complete in itself."""
+        """Return a form that JSON can write, from which `from_dict` restores the whole prompt."""
         data = {item.name: getattr(self, item.name) for item in fields(self)}
         return data | {"demos": [demo.to_dict() for demo in self.demos], "settings": asdict(self.settings)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Prompt:
-        """Inverse of `to_dict`."""
+        """Make a prompt from what `to_dict` returned."""
         lists = {name: tuple(data[name]) for name in ("inputs", "labels", "notes")}
         demos = tuple(Example.from_dict(demo) for demo in data["demos"])
         prior = tuple((label, value) for label, value in data.get("prior", ()))
@@ -181,11 +181,11 @@ class Prompt:
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits that two prompts share exactly when they ask and read alike: all that they are."""
+        """16 hexadecimal digits, computed from all fields: equal prompts have equal digests."""
         return digest(self.to_dict())
 
 
 def digest(value: Any) -> str:  # noqa: ANN401 - anything that JSON can write
-    """16 hexadecimal digits of a JSON value, independent of the order of its keys."""
+    """Return 16 hexadecimal digits that identify a JSON value, whatever the order of its keys."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,6 +1,6 @@
-"""A prompt and a row in, messages out; a completion in, an answer out.
+"""Rendering a prompt for a row as messages, and parsing the answer out of a completion.
 
-Templates are compiled once per prompt and per set of demos. Knows no model and no score.
+A prompt with fixed demos is compiled once, one with nearest demos for each row. Knows no model and no score.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from search_spaces.templates import Template
 
 
 class Renderer:
-    """Renders and parses with a set of templates.
+    """Renders prompts and parses completions with a set of templates.
 
     Parameters
     ----------
     templates
-        Templates by id, beside the built-in ones.
+        Templates by id, in addition to the built-in ones.
     slots
-        Whether an answer is a JSON object, which is read without a fence or a sentence around it.
+        Whether an answer is a JSON object, which is read without any code fence or sentence around it.
     """
 
     def __init__(self, templates: Mapping[str, Template] | None = None, *, slots: bool = False) -> None:
         self.templates: dict[str, Template] = {**built_in.BUILT_IN, **(templates or {})}
         self.slots = slots
         self._turns: dict[Prompt, tuple[Turn, ...]] = {}
-        # By identity: hashing a pool of thousands of rows on each call would cost more than the look-up saves. The
-        # pool holds on to its rows, so an identity is never reused.
+        # By identity: hashing a pool of thousands of rows on each call would cost more than the lookup saves. The pool
+        # keeps a reference to its rows, so an identity is never reused.
         self._pools: dict[int, DemoPool] = {}
 
     def turns(self, prompt: Prompt) -> tuple[Turn, ...]:
-        """Compile a prompt whose demos are fixed: the form in which it is exported."""
+        """Compile a prompt with fixed demos into turns, the form in which it is exported."""
         if prompt not in self._turns:
             self._turns[prompt] = self.templates[prompt.template].compile(prompt, prompt.demos)
         return self._turns[prompt]
 
     def messages(self, prompt: Prompt, example: Example) -> tuple[Message, ...]:
-        """Render a prompt for a row. A row is never shown as its own demo."""
+        """Render a prompt for a row, which is never one of its own nearest demos."""
         inputs = dict(example.inputs)
         if not prompt.nearest:
             return fill(self.turns(prompt), inputs)
@@ -47,7 +47,7 @@ class Renderer:
         return fill(self.templates[prompt.template].compile(prompt, demos), inputs)
 
     def demos(self, prompt: Prompt, example: Example) -> tuple[Example, ...]:
-        """Return the demos that a row is shown with."""
+        """Return the demos that the prompt shows for a row."""
         if not prompt.nearest:
             return prompt.demos
         near = self._pool(prompt).nearest(example, prompt.nearest)

@@ -1,7 +1,6 @@
-"""What the wanted answers of a task have in common, in words: how long they are, how they are written, what keys.
+"""Describing in words what the expected answers of a task have in common: their length, their form, their JSON keys.
 
-A constraint that nearly all answers of the training rows keep may be said to the model; what they do not share is left
-unsaid. Knows texts, and nothing of what they mean.
+A wording may state what is true of nearly all answers of the training rows. Looks at texts only, not at their meaning.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from collections.abc import Sequence
 
 from search_spaces.prompt import Example
 
-NEARLY = 0.97  # share of the answers that must keep what is said of them: a label in a hundred is a slip
-FEWEST = 8  # answers; of fewer nothing is said
-LONG = 40  # words from which on a length is only about right
+NEARLY = 0.97  # share of the answers that a statement must be true of: one label in a hundred is a slip
+FEWEST = 8  # answers; with fewer, nothing is stated
+LONG = 40  # words; longer lengths are stated roughly ("about 50 words")
 MOST_KEYS = 30
-FEW = 6  # different answers that may be listed …
-OFTEN = 5  # … where each is given so often in the mean
+FEW = 6  # most different answers that may be listed …
+OFTEN = 5  # … if each occurs at least so often on average
 
-# The first that fits is said.
+# The first that fits is used.
 FORMS = {
     "a whole number, in digits": r"-?\d+",
     "a number, in digits": r"-?[\d,]*\.?\d+%?",
@@ -34,20 +33,20 @@ FORMS = {
 
 
 def answer_words(rows: Sequence[Example], *, sets: Sequence[str] = ()) -> dict[str, str]:
-    """Say what the wanted answers have in common.
+    """Describe what the expected answers have in common.
 
     Parameters
     ----------
     rows
         Training rows with their answers.
     sets
-        The labels of which an answer may name several; empty where it is no set of labels.
+        The labels, if an answer may name several; otherwise empty.
 
     Returns
     -------
     dict
         `length` ("2 to 5 words"), `form` ("a whole number, in digits"), `keys` of JSON objects ("city, date"), and
-        `count` of labels ("1 to 3"); empty texts where nothing can be said.
+        `count` of labels ("1 to 3"); each an empty text if nothing can be stated.
     """
     answers = [row.target for row in rows]
     if len(answers) < FEWEST:
@@ -62,7 +61,7 @@ def answer_words(rows: Sequence[Example], *, sets: Sequence[str] = ()) -> dict[s
 
 
 def named(answer: str, labels: Sequence[str]) -> list[str]:
-    """List the labels that a wanted answer names, one or several between commas, semicolons or bars."""
+    """List the labels that an expected answer names: one, or several separated by commas, semicolons or bars."""
     if answer in labels:
         return [answer]
     pieces = {piece.strip() for piece in re.split(r"[,;|]", answer)}
@@ -79,7 +78,7 @@ def _length(answers: Sequence[str]) -> str:
 
 
 def _range(counts: Sequence[int]) -> str:
-    """From where to where nearly all of the counts lie."""
+    """Return the range in which nearly all of the counts lie, as text."""
     ordered = sorted(counts)
     out = int((1 - NEARLY) * len(ordered))
     low, high = ordered[out], ordered[-1 - out]

@@ -1,8 +1,8 @@
-"""The space: dimensions declared as data, and the prompt that a choice of each makes.
+"""The search space: dimensions declared as data, and the prompt that a choice of a value for each of them makes.
 
-A dimension is a list of ids (some with a text behind), or a range of numbers; it may apply only `when` another
-dimension has certain values. Ready-made spaces stand beside this file as TOML; `opening` reads them and applies what a
-task file changes. Nothing here knows a score: a `Chooser` chooses.
+A dimension is a list of ids (some stand for texts) or numbers, or a range of numbers; it may apply only `when` another
+dimension has certain values. The built-in spaces are TOML files in this package; `opening` reads them and applies what
+a task file changes. Nothing here knows a score: a `Chooser` chooses the values.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ from search_spaces.shapes import answer_words
 
 Value = str | int | float
 KINDS = ("classification", "multilabel", "extraction", "qa", "generation")
-PARTS = ("persona", "instruction", "form", "caution")  # whose texts make the instruction, in this order
-POOL_LIMIT = 2000  # rows that demos are drawn from: similarity among more takes longer than the calls it saves
-REASONING_TOKENS = 300  # room to think in
+PARTS = ("persona", "instruction", "form", "caution")  # dimensions whose texts make the instruction, in this order
+POOL_LIMIT = 2000  # most rows that demos are drawn from: comparing more takes longer than the calls it saves
+REASONING_TOKENS = 300  # added to `max_tokens` for the reasoning
 
 
 class Chooser(Protocol):
-    """What chooses a value; an Optuna trial happens to fit."""
+    """Chooses the values of a point; an Optuna trial has the same methods."""
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:  # noqa: ANN401
-        """One of the choices."""
+        """Choose one of the choices."""
 
     def suggest_int(self, name: str, low: int, high: int) -> int:
-        """A whole number, both ends included."""
+        """Choose a whole number, both ends included."""
 
     def suggest_float(self, name: str, low: float, high: float) -> float:
-        """A number between the ends."""
+        """Choose a number between the ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
     """One hyperparameter of a prompt.
 
-    `choices` are ids or numbers, and empty for a range; `texts` are the wordings behind the ids; `seed` is the
-    value of the seed prompt. `slots` are ids kept for wordings that come later; one is a choice once it has a text.
+    `choices` are ids or numbers, and empty for a range; `texts` maps ids to wordings; `seed` is the value of the seed
+    prompt. `slots` are ids reserved for wordings that are added later; each becomes a choice once it has a text.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Dimension:
 
     @property
     def declared(self) -> tuple[Value, ...]:
-        """All ids that may ever be choices, in an order that does not change when a slot gets its text."""
+        """All values that may ever be choices, in an order that does not change when a slot gets its text."""
         return (*(choice for choice in self.choices if choice not in self.slots), *self.slots)
 
     @property
@@ -79,14 +79,20 @@ class Dimension:
         return len(self.declared) == 1 or (not self.declared and self.low == self.high)
 
     def filled(self, id_: str, text: str) -> Dimension:
-        """Give a slot its text."""
+        """Return the dimension with a text in one of its slots.
+
+        Raises
+        ------
+        ValueError
+            If there is no such slot, or if it has a text already.
+        """
         if id_ not in self.slots or id_ in self.choices:
             raise ValueError(f"{self.name} has no free slot {id_!r}")
         return replace(self, choices=(*self.choices, id_), texts={**self.texts, id_: text})
 
     @property
     def whole(self) -> bool:
-        """Whether a range is one of whole numbers."""
+        """Whether it is a range of whole numbers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
@@ -100,7 +106,7 @@ class Dimension:
 
     @property
     def values(self) -> tuple[Value, ...]:
-        """All values of a dimension that is no range of real numbers."""
+        """All values of a dimension; not for a range of real numbers."""
         if self.choices:
             return self.choices
         assert self.low is not None
@@ -108,11 +114,11 @@ class Dimension:
         return (self.low,) if self.locked else tuple(range(int(self.low), int(self.high) + 1))
 
     def applies(self, params: Mapping[str, Value]) -> bool:
-        """Whether the dimension matters beside the values chosen so far."""
+        """Whether the dimension applies, given the values chosen so far."""
         return all(params.get(name) in values for name, values in self.when.items())
 
     def choose(self, chooser: Chooser) -> Value:
-        """Let the chooser choose; a locked dimension does not ask."""
+        """Let the chooser choose a value; if the dimension is locked, return its only one without asking."""
         if self.choices:
             value: Value = self.choices[0]
             if not self.locked:
@@ -138,10 +144,10 @@ class Dimension:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a space needs to know of the task. `train` rows only: demos and label notes are made from them.
+    """What a space needs to know about the task.
 
-    `given` are examples of the user's own, to be shown as they are.
-    `worked` tells whether some of them come, or will come, with their reasoning.
+    Demos and the words that describe labels are made from `train`, the training rows. `given` are examples that the
+    user wrote, to be shown as they are. `worked` is whether some training rows have their reasoning, or will have it.
     """
 
     kind: str
@@ -157,7 +163,7 @@ class Facts:
 
 
 class Space:
-    """Dimensions, and the facts that turn a choice of each into a `Prompt`."""
+    """Dimensions, and the facts that turn a value of each into a `Prompt`."""
 
     def __init__(self, dimensions: Sequence[Dimension], facts: Facts) -> None:
         self.dimensions = tuple(dimensions)
@@ -165,12 +171,12 @@ class Space:
         rows = [example for example in facts.train if example.targets]
         self.pool = demo_strategies.DemoPool(_limited(rows))
         self._worked = demo_strategies.DemoPool([row for row in rows if row.reasoning])
-        # An answer that may name several labels is an open one: the wordings list them, and no template chooses one.
+        # If an answer may name several labels, it is an open answer to the templates: the wordings list the labels.
         self._closed = () if facts.kind == "multilabel" else facts.labels
         self._terms = telling_terms(rows, facts.labels, MANY_TERMS) if facts.labels else {}
         self._words = words_of(facts, self._terms)
         longest = max((len(example.target) for example in rows), default=0)
-        # A token is rarely shorter than three characters; the rest is room for braces, tags and markers.
+        # A token is rarely shorter than three characters; 48 are for braces, tags and markers.
         self._answer_tokens = 48 + longest // 3
 
     def __getitem__(self, name: str) -> Dimension:
@@ -179,17 +185,17 @@ class Space:
 
     @property
     def words(self) -> dict[str, str]:
-        """What the `{names}` of wordings stand for."""
+        """The texts that replace the placeholders of wordings, by name."""
         return self._words
 
     def filled(self, name: str, id_: str, text: str) -> Space:
-        """Return the space with one more wording; what both mean alike they share, the digest included."""
+        """Return the space with a wording in one of a dimension's slots; its digest stays the same."""
         wider = copy(self)
         wider.dimensions = tuple(d.filled(id_, text) if d.name == name else d for d in self.dimensions)
         return wider
 
     def with_train(self, rows: Sequence[Example]) -> Space:
-        """Return the space with the same training rows, some of them with their reasoning."""
+        """Return the space with these training rows: the same ones, some of them now with their reasoning."""
         return Space(self.dimensions, replace(self.facts, train=tuple(rows)))
 
     def choose(self, chooser: Chooser) -> dict[str, Value]:
@@ -201,7 +207,7 @@ class Space:
         return params
 
     def suggest(self, chooser: Chooser) -> Prompt:
-        """Let a chooser choose a prompt."""
+        """Let a chooser choose a value for every dimension, and return the prompt."""
         return self.build(self.choose(chooser))
 
     def seed(self) -> dict[str, Value]:
@@ -213,7 +219,7 @@ class Space:
         return params
 
     def build(self, params: Mapping[str, Value]) -> Prompt:
-        """Make the prompt that the parameters describe; the same parameters make the same prompt."""
+        """Return the prompt that the parameters describe; the same parameters always make the same prompt."""
         facts = self.facts
         listing = str(params.get("labels", "none"))
         reasoning = params.get("reasoning", "off") == "on"
@@ -237,20 +243,20 @@ class Space:
         return self._with_demos(prompt, params)
 
     def uses_training_rows(self, params: Mapping[str, Value]) -> bool:
-        """Whether the prompt says what all training rows together show, whatever demos of them stand in it."""
-        found = self._words.keys() & {*FOUND_WORDS}  # a name that stands for nothing stays as it is
+        """Whether the wordings or the list of labels state something found in all training rows; demos do not count."""
+        found = self._words.keys() & {*FOUND_WORDS}  # a placeholder without words is not replaced
         said = any(names_in(text) & found for text in self._wordings(params))
         return said or (bool(self._closed) and self._terms_beside(str(params.get("labels", "none"))) > 0)
 
     def _wordings(self, params: Mapping[str, Value]) -> list[str]:
-        """List the texts that make the instruction, with their `{names}`."""
+        """List the texts that make the instruction, with their placeholders."""
         return [self[name].texts[str(params[name])] for name in PARTS if name in params]
 
     def _instruction(self, params: Mapping[str, Value]) -> str:
         return " ".join(fill_wording(text, self._words) for text in self._wordings(params) if text)
 
     def _terms_beside(self, listing: str) -> int:
-        """How many telling words a way to list the labels has beside each of them."""
+        """Return how many distinctive words a way to list the labels shows with each of them."""
         return many(self._closed) if listing == "many_terms" else NOTE_TERMS if "terms" in listing else 0
 
     def _notes(self, listing: str) -> tuple[str, ...]:
@@ -280,7 +286,7 @@ class Space:
         return replace(prompt, demos=demo_strategies.arrange(drawn, str(params.get("demo_order", "drawn"))))
 
     def points(self) -> Iterator[dict[str, Value]]:
-        """Yield the parameters of every prompt there is; for a small space without ranges of real numbers."""
+        """Yield the parameters of every prompt; for a small space without ranges of real numbers."""
 
         def walk(position: int, params: dict[str, Value]) -> Iterator[dict[str, Value]]:
             if position == len(self.dimensions):
@@ -297,7 +303,7 @@ class Space:
 
     @property
     def size(self) -> float:
-        """How many different choices there are; infinite if a range of real numbers is among them."""
+        """How many points the space has; infinite if it has a range of real numbers."""
         deciding = {name for dimension in self.dimensions for name in dimension.when}
 
         def count(position: int, params: dict[str, Value]) -> float:
@@ -314,7 +320,7 @@ class Space:
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits of all that a trial's parameters can mean in this space; late texts are left out."""
+        """16 hexadecimal digits that identify everything that parameters can mean here, except the texts of slots."""
         dimensions = [
             [d.name, d.seed, d.declared, _opening_texts(d), d.low, d.high, {k: list(v) for k, v in d.when.items()}]
             for d in self.dimensions
@@ -326,9 +332,9 @@ class Space:
 
 
 def words_of(facts: Facts, terms: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Say what the `{names}` of wordings stand for: the task's own words, and what its training rows show.
+    """Return the texts for the placeholders of wordings: the task's own words, and what its training rows show.
 
-    `terms` are the most telling of each label.
+    `terms` maps each label to its most distinctive words. Placeholders for which the rows show nothing are left out.
     """
     rows = [] if facts.kind == "classification" else [row for row in facts.train if row.targets]
     several = facts.labels if facts.kind == "multilabel" else ()
@@ -340,7 +346,7 @@ def words_of(facts: Facts, terms: Mapping[str, Sequence[str]]) -> dict[str, str]
         "labels_and_terms": ", ".join(brief if any(terms.values()) else ()),
     }
     words = task_words(facts.description, facts.inputs, facts.output, listed)
-    return words | {name: word for name, word in found.items() if word}  # else the braces are just braces
+    return words | {name: word for name, word in found.items() if word}  # those left out are not replaced
 
 
 def _noted(label: str, notes: Mapping[str, str]) -> str:
@@ -348,11 +354,11 @@ def _noted(label: str, notes: Mapping[str, str]) -> str:
 
 
 def _opening_texts(dimension: Dimension) -> dict[str, str]:
-    """The texts that a dimension began with."""
+    """Return the texts that a dimension began with, without those of slots."""
     return {id_: text for id_, text in dimension.texts.items() if id_ not in dimension.slots}
 
 
 def _limited(rows: Sequence[Example]) -> list[Example]:
-    """At most POOL_LIMIT rows, spread evenly over those given."""
+    """Return at most POOL_LIMIT rows, spread evenly over those given."""
     step = max(1.0, len(rows) / POOL_LIMIT)
     return [rows[int(i * step)] for i in range(min(len(rows), POOL_LIMIT))]

@@ -1,9 +1,9 @@
-"""A template lays a prompt out as turns, and reads the answer back: two sides of one contract.
+"""Templates: laying out a prompt as turns, and parsing the answer out of a completion.
 
-For every template `parse(prompt, answer(prompt, target)) == target`, for any target without white space around it
-and without the words and marks that stand around the template's own answers, or around a whole one. Four are here,
-made of text alone; others (DSPy's adapters) keep the same contract elsewhere and are handed in. Knows nothing of models
-or scores.
+For every template `parse(prompt, answer(prompt, target)) == target`, for any target without white space around it and
+without the words and marks that the template puts around answers or that are stripped from them (such as bold). The
+four built-in templates are here; others, such as DSPy's adapters, keep the same contract and are passed in. Knows
+nothing of models or scores.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from search_spaces.prompt import Example, Prompt, Slot, Turn
 
 
 class Template(Protocol):
-    """Lays out, shows a worked answer, and reads an answer."""
+    """Lays out prompts, writes the answers of demos, and parses answers."""
 
     @property
     def id(self) -> str:
-        """The name under which the space knows it."""
+        """Its name in the space."""
 
     def compile(self, prompt: Prompt, demos: Sequence[Example]) -> tuple[Turn, ...]:
-        """Lay the prompt out with these demos; the inputs stay slots."""
+        """Lay out the prompt with these demos; the inputs stay slots."""
 
     def answer(self, prompt: Prompt, target: str, reasoning: str = "") -> str:
-        """Write what a perfect model would complete."""
+        """Write the completion that a perfect model would return."""
 
     def parse(self, prompt: Prompt, text: str) -> str | None:
-        """Read the answer out of a completion; None if there is none to be read."""
+        """Read the answer out of a completion; None if none can be read."""
 
 
 # --- the answer -------------------------------------------------------------------------------------------
 
 
 def write_answer(prompt: Prompt, target: str, reasoning: str = "") -> str:
-    """Write a worked answer in the prompt's answer format."""
+    """Write the answer of a demo in the prompt's answer format."""
     thought = reasoning if prompt.reasoning else ""
     if prompt.answer_format == "json":
         fields = {"reasoning": thought, prompt.output: target} if thought else {prompt.output: target}
@@ -53,7 +53,7 @@ def write_answer(prompt: Prompt, target: str, reasoning: str = "") -> str:
 
 
 def read_answer(prompt: Prompt, text: str) -> str | None:
-    """Read an answer in the prompt's format; a closed list of labels is matched leniently."""
+    """Read an answer in the prompt's format; None if there is none. Labels are matched leniently."""
     reader = {"json": _read_json, "tagged": _read_tagged}.get(prompt.answer_format, _read_bare)
     found = reader(prompt, text)
     if prompt.labels:
@@ -62,9 +62,9 @@ def read_answer(prompt: Prompt, text: str) -> str | None:
 
 
 def match_label(text: str, labels: Sequence[str]) -> str | None:
-    """Find the label that a text names: exactly, else by its letters alone, else as the only one mentioned.
+    """Find the label that a text names: exactly, else by letters and digits alone, else as the only one mentioned.
 
-    Saying two different labels is saying none.
+    A text that mentions two different labels names none.
     """
     text = text.strip()
     if text in labels:
@@ -77,7 +77,7 @@ def match_label(text: str, labels: Sequence[str]) -> str | None:
 
 
 def mentioned(text: str, labels: Sequence[str]) -> list[str]:
-    """Find the labels whose words stand in a text; of labels within each other the longest."""
+    """Find the labels whose words occur in a text, without those that are part of another one found."""
     bare = spaced(text)
     named = [label for label in labels if spaced(label).strip() and spaced(label) in bare]
     return [a for a in named if not any(a != b and spaced(a) in spaced(b) for b in named)]
@@ -88,7 +88,7 @@ def _letters(text: str) -> str:
 
 
 def spaced(text: str) -> str:
-    """The words of a text in lower case, a space around each."""
+    """Return the words of a text in lower case, with a space around each."""
     return " " + re.sub(r"[\W_]+", " ", text.casefold()).strip() + " "
 
 
@@ -96,12 +96,12 @@ CUE = re.compile(r"^\W*answer\W*?:", re.IGNORECASE | re.MULTILINE)
 
 
 def read_thought(text: str) -> str:
-    """What a completion in the bare format says before its answer; empty where it gives none, or no reason for it."""
+    """Return the reasoning before the last "Answer:" of a completion in the bare format; empty if there is none."""
     cues = [*CUE.finditer(text)]
     return text[: cues[-1].start()].strip() if cues else ""
 
 
-# A completion may repeat its row before it answers, and a row may hold what looks like an answer: the last one counts.
+# The last answer counts: a completion may repeat its row first, and a row may contain what looks like an answer.
 
 
 def _read_bare(prompt: Prompt, text: str) -> str | None:
@@ -123,14 +123,14 @@ def _read_bare(prompt: Prompt, text: str) -> str | None:
 
 
 def _uncued(text: str, output: str) -> str:
-    """Take off the words that ask for an answer, if it repeats them: "**Answer:** 4", or the field's own name."""
+    """Remove a cue that the answer repeats, such as "**Answer:** 4" or the output field's name."""
     name = r"[\W_]+".join(re.findall(r"[^\W_]+", output)) or "answer"
     cue = re.match(rf"[\s*_#>-]*(?:answer|{name})[\s*_]*:", text, re.IGNORECASE)
     return _unmarked(text[cue.end() :], cut=True) if cue else text
 
 
 def _unmarked(text: str, *, cut: bool = False) -> str:
-    """Take off what marks a whole answer: bold, or the box of a result; where it was `cut`, half of a pair, too."""
+    """Remove bold or a LaTeX box around a whole answer; if a cue was `cut` off, also a single `**` at either end."""
     text = text.strip()
     if cut and text.count("**") % 2:
         text = text[2:] if text.startswith("**") else text.removesuffix("**")
@@ -148,7 +148,7 @@ def _read_json(prompt: Prompt, text: str) -> str | None:
 
 
 def objects(text: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """Find the JSON objects in a text, in order, none within another: each decoded, and as it stands there."""
+    """Yield the outermost JSON objects in a text, in order, each decoded and as its source text."""
     decoder = json.JSONDecoder()
     start = text.find("{")
     while start >= 0:
@@ -162,27 +162,27 @@ def objects(text: str) -> Iterator[tuple[dict[str, Any], str]]:
 
 
 def first_object(text: str) -> str:
-    """The first JSON object in a text, as it stands there; the whole text if it holds none."""
+    """Return the source text of the first JSON object in a text, or the whole text if there is none."""
     return next((found for _, found in objects(text)), text)
 
 
 def _read_tagged(prompt: Prompt, text: str) -> str | None:
     opening, closing = f"<{prompt.output}>", f"</{prompt.output}>"
     thought_through = text.rpartition("</reasoning>")[2]
-    if opening in thought_through:  # else the reasoning came after the answer, or the answer speaks of reasoning
+    if opening in thought_through:  # otherwise the reasoning follows the answer, or is mentioned in it
         text = thought_through
     starts = [match.end() for match in re.finditer(re.escape(opening), text)]
     if not starts:
         return None
     end = text.rfind(closing)
-    if prompt.labels:  # a label may hold a tag itself
+    if prompt.labels:  # a label may itself contain a tag
         starts = [start for start in starts if text[start:end].strip() in prompt.labels][:1] or starts[-1:]
     start = starts[0] if text.lstrip().startswith(opening) else starts[-1]
     return text[start : end if end >= start else len(text)].strip()
 
 
 def format_note(prompt: Prompt) -> str:
-    """Say how to answer."""
+    """Return the sentence that tells the model how to answer."""
     name = prompt.output
     if prompt.answer_format == "json":
         shape = f'{{"reasoning": "...", "{name}": "..."}}' if prompt.reasoning else f'{{"{name}": "..."}}'
@@ -196,7 +196,7 @@ def format_note(prompt: Prompt) -> str:
 
 
 def label_lines(prompt: Prompt) -> str:
-    """List the labels: in one line, or one a line where they have notes."""
+    """List the labels on one line, or one per line if they have notes."""
     if not prompt.notes:
         return ", ".join(prompt.labels)
     pairs = zip(prompt.labels, prompt.notes, strict=True)
@@ -209,7 +209,7 @@ Part = str | Slot
 
 
 def turn(role: str, *parts: Part) -> Turn:
-    """Make a turn, joining neighbouring texts."""
+    """Make a turn, joining adjacent texts."""
     joined: list[Part] = []
     for part in parts:
         if isinstance(part, str) and joined and isinstance(joined[-1], str):
@@ -221,9 +221,9 @@ def turn(role: str, *parts: Part) -> Turn:
 
 @dataclass(frozen=True, slots=True)
 class TextTemplate:
-    """A template told by the shapes of its pieces; one user message holds everything.
+    """A template with everything in one user message, defined by a format string for each of its parts.
 
-    Each shape is a text with places such as `{name}`, filled in one pass: a value that contains "{body}" stays itself.
+    The placeholders of a format string are filled in one pass: a value that contains "{body}" stays as it is.
     """
 
     id: str
@@ -233,11 +233,11 @@ class TextTemplate:
     worked: str  # {name} {value}: the answer of a demo
     example: str  # {number} {body}
     query: str  # {body}
-    cue: str  # {name}: the last words, which the answer follows
-    tags: bool = False  # names are written as tags are
+    cue: str  # {name}: the last words of the message, before the answer
+    tags: bool = False  # write names in lower case with underscores, as in tags
 
     def compile(self, prompt: Prompt, demos: Sequence[Example]) -> tuple[Turn, ...]:
-        """Lay out: instruction, labels, format, examples, and the row that is asked."""
+        """Lay out the instruction, labels, answer format, examples and query; or the labels just before the query."""
         labels = self._section("Options", label_lines(prompt)) if prompt.labels else ""
         parts: list[Part] = [_write(self.head, body=prompt.instruction)]
         parts += [labels] if prompt.label_place == "instruction" else []
@@ -253,20 +253,20 @@ class TextTemplate:
         return (turn("user", *parts),)
 
     def answer(self, prompt: Prompt, target: str, reasoning: str = "") -> str:
-        """Write a worked answer; every text template does it alike."""
+        """Write the answer of a demo, as in every text template."""
         return write_answer(prompt, target, reasoning)
 
     def parse(self, prompt: Prompt, text: str) -> str | None:
-        """Read an answer, also one that repeats the words around the worked answers."""
+        """Read an answer, also one that repeats the text around the answers of demos."""
         name = self._name(prompt.output)
         opening, closing = (_write(side, name=name) for side in self.worked.split("{value}"))
         found = read_answer(prompt, text.strip().removeprefix(opening).removesuffix(closing))
         if found is None and (prompt.labels or prompt.reasoning or prompt.answer_format != "bare"):
-            return read_answer(prompt, text)  # the words may be the answer's own, such as the tag of a field "answer"
+            return read_answer(prompt, text)  # what was removed may be part of the answer, such as a field's tag
         return found
 
     def reads_back(self) -> bool:
-        """Whether an answer as the examples show it is read as what it was, in every format."""
+        """Whether an answer written as in the examples is read back correctly in every format."""
         for form, reasoning in product(("bare", "json", "tagged"), (False, True)):
             prompt = Prompt(self.id, "", ("text",), "label", ("yes", "no"), answer_format=form, reasoning=reasoning)
             if self.parse(prompt, self._worked(prompt, self.answer(prompt, "no", "So it is."))) != "no":
@@ -294,11 +294,11 @@ def _write(shape: str, **values: str) -> str:
 
 
 def titled(name: str) -> str:
-    """A field's name as a reader expects it."""
+    """Return a field's name as a title: "due_date" becomes "Due date"."""
     return name[:1].upper() + name[1:].replace("_", " ")
 
 
-# The places that each shape of a text template may have, the one that it must have first.
+# The placeholders that each format string of a text template may have; the first one is required, unless it is empty.
 PLACES = {
     "head": ("body",),
     "section": ("body", "title", "gap"),
@@ -311,12 +311,13 @@ PLACES = {
 
 
 def text_template(template_id: str, shapes: Mapping[str, Any]) -> TextTemplate:
-    """Make a template of one's own; a shape that is not given is that of the template "plain".
+    """Make a template from the user's format strings; those not given are taken from the template "plain".
 
     Raises
     ------
     ValueError
-        If a shape lacks its place, has it twice or has another, or if an answer could not be read back.
+        If the id is taken, if a format string lacks its placeholder, has it twice or has an unknown one, or if an
+        answer could not be read back.
     """
     if template_id in BUILT_IN or template_id.startswith("dspy-"):
         raise ValueError(f"{template_id!r} is the name of a template that is there; choose another")
@@ -335,12 +336,12 @@ def text_template(template_id: str, shapes: Mapping[str, Any]) -> TextTemplate:
 
 @dataclass(frozen=True, slots=True)
 class ChatTemplate:
-    """The instruction as the system message, each demo as a turn of user and assistant."""
+    """A template with the instruction as the system message, and each demo as a user and an assistant message."""
 
     id: str = "chat"
 
     def compile(self, prompt: Prompt, demos: Sequence[Example]) -> tuple[Turn, ...]:
-        """Lay out one turn a message."""
+        """Lay out the instruction, labels and format as the system message, then the demos and the query."""
         listed = f"Options:{_gap(prompt)}{label_lines(prompt)}"
         head = [prompt.instruction, format_note(prompt)]
         if prompt.labels and prompt.label_place == "instruction":
@@ -354,7 +355,7 @@ class ChatTemplate:
         return tuple(turns)
 
     def answer(self, prompt: Prompt, target: str, reasoning: str = "") -> str:
-        """Write a worked answer."""
+        """Write the answer of a demo."""
         return write_answer(prompt, target, reasoning)
 
     def parse(self, prompt: Prompt, text: str) -> str | None:
@@ -363,7 +364,7 @@ class ChatTemplate:
 
     @staticmethod
     def _fields(prompt: Prompt, values: Mapping[str, str] | None) -> list[Part]:
-        """The inputs, named only where there are several; slots where there are no values."""
+        """Return the inputs, with their names only if there are several; without `values`, slots."""
         parts: list[Part] = []
         for position, name in enumerate(prompt.inputs):
             if len(prompt.inputs) > 1:
