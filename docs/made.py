@@ -25,7 +25,13 @@ NAMES = {"string": "text", "integer": "whole number", "number": "number", "boole
 LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
 
 # What the docstrings of these modules call by name: the nouns of a prompt, and those of a run.
-NOUNS = ("search_spaces.prompt", "search_spaces.templates", "search_spaces.rendering", "search_spaces.space")
+NOUNS = (
+    "search_spaces.prompt",
+    "search_spaces.answering",
+    "search_spaces.templates",
+    "search_spaces.rendering",
+    "search_spaces.space",
+)
 RECORDS = ("optimizer.records", "optimizer.events", "optimizer.findings", "optimizer.errors")
 RETURNED = (
     "optimizer.outlook.Planned",

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from search_spaces.templates import objects
+from search_spaces.answering import objects
 
 # How an adapter marks a field of an answer: a pattern for where it begins, and a whole field with nothing in it.
 MARKS = {

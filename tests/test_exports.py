@@ -25,9 +25,10 @@ from optimizer.exports import export as write_export
 from optimizer.exports.literals import literal
 from optimizer.exports.proof import NASTY, Draft, Winner, difference, nasty_rows
 from optimizer.scores.calibration import beginnings, choose, scores_of
+from search_spaces.answering import objects
 from search_spaces.prompt import Example, Prompt, Settings, Turn
 from search_spaces.rendering import Renderer
-from search_spaces.templates import BUILT_IN, objects, turn
+from search_spaces.templates import BUILT_IN, turn
 from tests.exporting import export, nasty_texts, prompts, row, simple
 
 EXACT = ("messages", "python", "text", "markdown")

@@ -22,8 +22,9 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from optimizer.programs.adapters import NAMES, adapter_templates
+from search_spaces.answering import format_note, match_label
 from search_spaces.prompt import Example, Message, Prompt, Slot, Turn, fill
-from search_spaces.templates import BUILT_IN, Template, format_note, label_lines, match_label, text_template, turn
+from search_spaces.templates import BUILT_IN, Template, label_lines, text_template, turn
 from tests.conftest import Command
 from tests.small_task import write_task
 

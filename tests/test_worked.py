@@ -24,8 +24,8 @@ from optimizer.store import Store
 from optimizer.task import load_task
 from optimizer.tuned import Tuned
 from optimizer.watch import Watch
+from search_spaces.answering import read_thought
 from search_spaces.rendering import Renderer
-from search_spaces.templates import read_thought
 from tests.conftest import Command
 from tests.proposing import Answering
 from tests.small_task import write_task

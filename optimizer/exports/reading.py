@@ -11,13 +11,13 @@ from optimizer.exports.literals import Value, literal
 from optimizer.exports.sources import Function
 from optimizer.programs.adapters import answer_fields
 from optimizer.scores import label_sets
-from search_spaces import templates
+from search_spaces import answering
 from search_spaces.adapter_answers import read_chat, read_object, read_xml
 from search_spaces.prompt import Prompt
 from search_spaces.rendering import Renderer
 from search_spaces.templates import TextTemplate, titled
 
-READERS: Mapping[str, Function] = {"json": templates._read_json, "tagged": templates._read_tagged}  # noqa: SLF001 - as below
+READERS: Mapping[str, Function] = {"json": answering._read_json, "tagged": answering._read_tagged}  # noqa: SLF001 - as below
 ADAPTED: Mapping[str, Function] = {"dspy-chat": read_chat, "dspy-xml": read_xml, "dspy-json": read_object}
 
 PARSE = '''
@@ -76,8 +76,8 @@ found = _read({text})
 
 def reading(prompt: Prompt, renderer: Renderer, several: Sequence[str]) -> tuple[list[str], list[Function]]:
     """Write the functions that read an answer, `parse` the first of them, and name ours that they use."""
-    after: list[Function] = [label_sets.reduced] if several else [templates.first_object] if renderer.slots else []
-    matching: list[Function] = [templates.match_label] if prompt.labels else []
+    after: list[Function] = [label_sets.reduced] if several else [answering.first_object] if renderer.slots else []
+    matching: list[Function] = [answering.match_label] if prompt.labels else []
     known = {"output": literal(prompt.output), "labels": literal(prompt.labels, depth=1)}
     known["name"] = "_whole" if after else "parse"
     if prompt.template in ADAPTED:
@@ -86,7 +86,7 @@ def reading(prompt: Prompt, renderer: Renderer, several: Sequence[str]) -> tuple
         parse = PARSE_ADAPTED.format(reader=reader.__name__, answer=answer, **known)
     else:
         template = renderer.templates[prompt.template]
-        reader = READERS.get(prompt.answer_format, templates._read_bare)  # noqa: SLF001 - its source is what is wanted
+        reader = READERS.get(prompt.answer_format, answering._read_bare)  # noqa: SLF001 - its source is what is wanted
         steps = _unwrapping(prompt, template) if isinstance(template, TextTemplate) else UNWRAPPED.format(text="text")
         found = "match_label(found, Prompt.labels) if found is not None else None" if prompt.labels else "found or None"
         parse = PARSE.format(reasoning=prompt.reasoning, steps=steps, reader=reader.__name__, answer=found, **known)

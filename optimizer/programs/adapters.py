@@ -14,8 +14,9 @@ from functools import lru_cache
 from typing import Any
 
 from search_spaces.adapter_answers import MARKS, from_last_mark
+from search_spaces.answering import match_label, objects, read_answer
 from search_spaces.prompt import Example, Message, Prompt, Slot, Turn
-from search_spaces.templates import Template, label_lines, match_label, objects, read_answer, turn
+from search_spaces.templates import Template, label_lines, turn
 
 NAMES = ("dspy-chat", "dspy-json", "dspy-xml")
 

@@ -15,9 +15,9 @@ from optimizer.errors import BudgetSpent, ProviderError
 from optimizer.evaluate import Answered, Evaluator
 from optimizer.phrases import counted
 from optimizer.records import Kind
+from search_spaces.answering import read_thought
 from search_spaces.prompt import Example, Prompt
 from search_spaces.space import REASONING_TOKENS, Space
-from search_spaces.templates import read_thought
 
 LEFT_OUT = {Kind.WRONG: "wrong", Kind.UNPARSED: "unreadable", Kind.ERROR: "refused by the model"}
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.scores.row_metrics import Row
 from optimizer.scores.set_metrics import macro, micro
-from search_spaces.templates import match_label, mentioned, spaced
+from search_spaces.answering import match_label, mentioned, spaced
 
 if TYPE_CHECKING:
     import numpy as np
