@@ -33,11 +33,10 @@ OUR_CALLS = 5_000  # at most; all readings are taken on the way
 PROBLEMS = ("benchmarks/problems.py", "benchmarks/landscapes.py", "benchmarks/replays.py")
 RIVALS = ("benchmarks/bookkeeping.py", "benchmarks/rivals.py")
 ENGINE = (
-    *(
-        f"optimizer/{room}.py"
-        for room in ("aims", "arrivals", "board", "grid", "knowledge", "pooled", "search", "selection", "surrogate")
-    ),
+    "optimizer/search.py",
+    "optimizer/selection.py",
     "search_spaces/space.py",
+    *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("optimizer/engine/*.py"))),
 )
 FORM = 1  # of the results in the file: to be raised when `run_race` or `Result` changes
 FUTILE = re.compile("futil|to gain|to be gained")  # in the reason why our engine stopped

@@ -117,6 +117,14 @@ def test_the_same_seed_gives_a_rival_the_same_race(smooth: Problem) -> None:
     assert first == second
 
 
+def test_results_are_kept_under_the_code_that_they_came_of() -> None:
+    """The files of our engine for ours, the rivals' for theirs."""
+    ours, theirs = (races._key(races.Race("landscape", "smooth", 0, name), Path()) for name in (races.OURS, "tpe"))
+
+    assert {"optimizer/engine/pooled.py", "optimizer/engine/surrogate.py"} < set(races.ENGINE)
+    assert ours.rpartition("|")[2] != theirs.rpartition("|")[2]
+
+
 def test_a_race_settles_when_its_regret_stays_small() -> None:
     """A dip under the bound that does not last is no arrival; neither is luck before any prompt was seen in full."""
     result = races.Result(((5, 1.0), (300, 8.0), (400, 4.0), (700, 6.0), (900, 3.0)), 20.0, 200, 950, 0.1)
