@@ -1,6 +1,6 @@
 """How fast calls are made: our evaluation against DSPy's and against the ideal, on one server in one run.
 
-    python -m benchmarks.throughput [--calls 4096]
+    PYTHONPATH=tests python -m benchmarks.throughput [--calls 4096]
 
 The server of the tests stands in a process of its own, and answers every call after the same wait. The ideal is
 calls x wait / calls at a time. Ours goes the whole way of a paid run: render, look up, reserve, claim, call, write
@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+from server import ChatServer, Latency
 
 from optimizer.calls.gateway import Pace
 from optimizer.evaluate import Evaluator
@@ -35,7 +36,6 @@ from optimizer.scoring import METRICS
 from optimizer.store import Store
 from search_spaces.prompt import Example, Prompt, Settings
 from search_spaces.rendering import Renderer
-from tests.server import ChatServer, Latency
 
 SETTINGS = ((0.3, 64, 0.90), (0.05, 16, 0.75))  # seconds, calls at a time, least share of the ideal
 MOST_CPU = 1.0  # milliseconds of our own on top of the client library
