@@ -17,6 +17,7 @@ from optimizer.errors import BudgetSpent
 from optimizer.phrases import amount, counted
 from optimizer.records import Completion, Request
 
+MOST_ATTEMPTS = 2.0  # of a call that must still be paid at the end
 ROOM = 1.2  # safety factor on the mean cost of similar calls: prompts and rows differ in length
 
 
@@ -59,6 +60,11 @@ def most(request: Request, price: tuple[float, float] | None) -> Spent:
     size = sum(len(message.content.encode()) + 8 for message in request.messages)
     bound = request.settings.max_tokens
     return Spent(1, size * per_prompt + bound * per_token, size + bound)
+
+
+def larger(a: Spent, b: Spent) -> Spent:
+    """Take the larger of each kind."""
+    return Spent(max(a.calls, b.calls), max(a.usd, b.usd), max(a.tokens, b.tokens))
 
 
 def taken(completion: Completion) -> Spent:
@@ -134,8 +140,11 @@ class Budget:
 
     @property
     def attempts(self) -> float:
-        """How many attempts a call has taken in the mean: 1 if none has failed."""
-        return 1 + self.failed / max(1, self.spent.calls - self.failed)
+        """How many attempts a call is foreseen to take: the mean so far, and not more than `MOST_ATTEMPTS`.
+
+        An outage at the start must not keep the budget from a search that goes on when it is over.
+        """
+        return min(MOST_ATTEMPTS, 1 + self.failed / max(1, self.spent.calls - self.failed))
 
     def foreseen(self, calls: int) -> int:
         """How many attempts so many calls will hardly exceed, if they fail as those before.

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from optimizer.budget import ROOM, Budget, Spent
 from optimizer.records import Trial
 
+NOTHING = Spent()
+
 
 class PerRow(NamedTuple):
     """What a row takes a contender on average: dollars, tokens, and seconds of waiting."""
@@ -33,8 +35,11 @@ def dearest(each: Sequence[PerRow]) -> PerRow:
     return PerRow(*(max(kind) for kind in zip(*each, strict=True)))
 
 
-def keep_back(budget: Budget, rows: int, contenders: Sequence[PerRow], calls: int) -> None:
-    """Keep back so many calls, and what the rows will take these contenders if attempts fail as others did before."""
+def keep_back(budget: Budget, rows: int, contenders: Sequence[PerRow], calls: int, last: Spent = NOTHING) -> None:
+    """Keep back so many calls, and what the rows will take these contenders if attempts fail as others did before.
+
+    `last` is the most that a single call can take: as much must be left when the last one goes out.
+    """
     usd, tokens, seconds = (ROOM * rows * budget.attempts * sum(kind) for kind in zip(*contenders, strict=True))
-    budget.held = Spent(calls, usd, int(tokens))
+    budget.held = Spent(calls, usd + last.usd, int(tokens) + last.tokens)
     budget.held_minutes = seconds / 60

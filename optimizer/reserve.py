@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from optimizer.holding import PerRow, dearest, keep_back, per_row
+from optimizer.budget import Spent, larger, most
+from optimizer.holding import NOTHING, PerRow, dearest, keep_back, per_row
 from optimizer.ledger import Ledger
 from optimizer.preparing import Plan, held_calls
-from optimizer.records import Trial
+from optimizer.records import Request, Trial
 from optimizer.scores.judge import Judge
 
 WARN_AT = (0.5, 0.8)  # shares of a cap
@@ -37,13 +38,22 @@ class Reserve:
     notice: Callable[[str], None]
     asked: set[int] = field(default_factory=set, init=False)  # trials that may lead after another block
     _costs: dict[int, PerRow] = field(default_factory=dict, init=False)
+    _last: Spent = field(default=NOTHING, init=False)  # the most that one call of a trial so far can take
     _warned: set[float] = field(default_factory=set, init=False)
 
     def learn(self, trial: Trial) -> None:
         """Take in what the calls of a trial took."""
+        if trial.number not in self._costs:
+            self._last = larger(self._last, self._most(trial))
         self._costs[trial.number] = per_row(trial)
         if len(trial.outcomes) >= self.plan.task.search.block:
             self.asked.add(trial.number)
+
+    def _most(self, trial: Trial) -> Spent:
+        """Return the most that a call of a trial can take, by the longest dev row."""
+        row = max(self.plan.data.dev, key=lambda row: len(row.text))
+        request = Request(self.plan.renderer.messages(trial.prompt, row), trial.prompt.settings)
+        return most(request, self.ledger.model.price)
 
     def hold(self, winners: Collection[int]) -> None:
         """Keep back what the verdict may cost: sealed rows at the mean prices of the seed prompt and the dearest."""
@@ -54,7 +64,7 @@ class Reserve:
             each = PerRow(reply.cost, reply.prompt_tokens + reply.completion_tokens, reply.seconds)
             contenders.append(each.times(3, self.judge.ledger.workers))
         budget = self.ledger.budget
-        keep_back(budget, self.plan.sealed, contenders, budget.foreseen(held_calls(self.plan)))
+        keep_back(budget, self.plan.sealed, contenders, budget.foreseen(held_calls(self.plan)), self._last)
 
     def warn(self) -> None:
         """Say when half and four fifths of a cap are spent."""

@@ -139,9 +139,10 @@ class Store(Rulings):
     def opened(self, data: str) -> int:
         """Count the runs that have opened the test split of these rows; one that was only repeated counts once.
 
-        With the same configuration, rows and answers a run chooses the same prompt: that is no further look.
+        One of the same configuration that has chosen the same prompt is no further look.
         """
-        sql = "SELECT COUNT(DISTINCT config) FROM openings o JOIN runs r ON r.id = o.run WHERE o.data = ?"
+        sql = """SELECT COUNT(*) FROM (SELECT DISTINCT config, prompt FROM openings o JOIN runs r ON r.id = o.run
+                 LEFT JOIN prompt_trials t ON t.run = r.id AND t.number = r.winner WHERE o.data = ?)"""
         return int(self.rows(sql, data)[0][0])
 
     # --- trials -------------------------------------------------------------------------------------------

@@ -201,7 +201,9 @@ def name_models(content: dict[str, Any], named: Mapping[str, str]) -> None:
 
 
 def _provider(name: str) -> str:
-    return name.partition("/")[0]
+    """Name who serves a model; LiteLLM takes a bare name for OpenAI's, and has two names for Ollama."""
+    provider, slash, _ = name.partition("/")
+    return "ollama" if provider == "ollama_chat" else provider if slash or name == "embedded" else "openai"
 
 
 def remade(task: Task, content: Mapping[str, Any], source: str) -> Task:

@@ -225,7 +225,7 @@ def test_the_address_of_the_model_is_in_the_file_or_said(name: str, tmp_path: Pa
     ("model", "address", "server", "provider"),
     [
         ("openai/gpt-4o-mini", "", "https://api.openai.com/v1", "openai:chat:gpt-4o-mini"),
-        ("hosted_vllm/m", HERE, HERE, {"id": "openai:chat:m", "config": {"apiBaseUrl": HERE}}),
+        ("hosted_vllm/m", HERE, HERE, {"id": "openai:chat:m", "config": {"apiBaseUrl": HERE, "apiKey": "no-key"}}),
         ("hosted_vllm/m", "", "", "litellm:hosted_vllm/m"),
         ("mistral/m", "", "", "litellm:mistral/m"),
         ("ollama_chat/m", "", "http://localhost:11434/v1", "ollama:chat:m"),
@@ -233,7 +233,7 @@ def test_the_address_of_the_model_is_in_the_file_or_said(name: str, tmp_path: Pa
             "ollama_chat/m",
             "http://box:11434/",
             "http://box:11434/v1",
-            {"id": "openai:chat:m", "config": {"apiBaseUrl": "http://box:11434/v1"}},
+            {"id": "openai:chat:m", "config": {"apiBaseUrl": "http://box:11434/v1", "apiKey": "no-key"}},
         ),
         ("anthropic/m", "", "", "anthropic:messages:m"),
     ],
@@ -249,6 +249,25 @@ def test_no_other_model_is_asked_at_openai(
     assert ("OPENAI_BASE_URL" in script.note) == (not server)
     assert read_yaml(config.files[0].read_text())["providers"] == [provider]
     assert ("proxy of LiteLLM" in config.note) == str(provider).startswith("litellm")
+
+
+@pytest.mark.parametrize(
+    ("model", "sent"),
+    [("openai/m", "sk-openai"), ("hosted_vllm/m", "sk-vllm"), ("lm_studio/m", "none"), ("embedded", "none")],
+)
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_a_server_gets_the_key_of_its_own_provider_alone(model: str, sent: str, tmp_path: Path) -> None:
+    """With a stand-in for curl: never OpenAI's key at another server."""
+    done = exported("curl", tmp_path, model, HERE)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "curl").write_text(STAND_IN)
+    (tmp_path / "bin" / "curl").chmod(0o755)
+    keys = {"OPENAI_API_KEY": "sk-openai", "HOSTED_VLLM_API_KEY": "sk-vllm"}
+    env = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "TOLD": str(tmp_path / "told"), **keys}
+
+    subprocess.run(["bash", done.path, "x"], env=env, check=True, capture_output=True)
+
+    assert (tmp_path / "told.header").read_text() == f"Authorization: Bearer {sent}\n"
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")

@@ -129,6 +129,24 @@ def test_what_a_task_says_a_model_costs_holds_for_no_other(way: Callable[[Task, 
     assert same == spoken_of(task, role) == ModelSpec(**free)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "stays"),
+    [
+        ("gpt-4o-mini", "openai/gpt-4o", True),
+        ("gpt-4o-mini", "gpt-4o", True),
+        ("ollama/a", "ollama_chat/b", True),
+        ("openai/a", "anthropic/b", False),
+        ("openai/a", "embedded", False),
+    ],
+)
+def test_an_address_stays_with_its_provider(before: str, after: str, stays: bool) -> None:
+    """By whichever of its names; rows go to no other address for it."""
+    rows = {"data": {"file": "rows.csv", "inputs": ["text"], "target": "label"}, "task": {"name": "x"}}
+    task = check_task({**rows, "model": {"name": before, "api_base": "http://127.0.0.1:9"}}, "task.toml")
+
+    assert by_option(task, MODEL, after).model.api_base == ("http://127.0.0.1:9" if stays else "")
+
+
 def spoken_of(task: Task, role: str) -> ModelSpec:
     """What a task says of the model in a role."""
     section = getattr(task, role)

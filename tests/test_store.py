@@ -464,6 +464,19 @@ def test_trials_stand_in_order_and_belong_to_their_run(store: Store) -> None:
     assert all(len(trial.outcomes) == 4 for trial in store.trials(first))
 
 
+def test_a_run_repeated_with_the_same_winner_is_no_further_look(store: Store) -> None:
+    """Under caps a repeated run goes further, as known answers cost nothing: another winner is another look."""
+    counted = []
+    for config, instruction in [("a", "Sort it."), ("a", "Sort it."), ("a", "Which desk?"), ("b", "Sort it.")]:
+        run = store.start_run(RUN, config)
+        trial = Trial(0, {}, replace(PROMPT, instruction=instruction), State.COMPLETE, outcomes=four(store, run))
+        store.save_trial(run, trial, instruction)
+        store.update_run(run, winner=0)
+        counted.append(store.open_test("data-1", run))
+
+    assert counted == [1, 1, 2, 3]
+
+
 def test_a_trial_written_twice_stands_once(store: Store, path: Path) -> None:
     """The later one replaces the earlier."""
     run = store.start_run(RUN, "config")

@@ -13,13 +13,14 @@ import pytest
 from server import ChatServer, Fault
 
 from optimizer import history, tune
-from optimizer.budget import Spent
+from optimizer.budget import Budget, Spent
 from optimizer.calls.faults import CallFailed, Fate
 from optimizer.calls.gateway import Pace
 from optimizer.calls.listener import MUTE
 from optimizer.errors import Interrupted
 from optimizer.events import Stage
 from optimizer.evidence.axes import axes_grid
+from optimizer.holding import PerRow, keep_back
 from optimizer.ledger import Ledger
 from optimizer.pages.page import page
 from optimizer.records import Completion, Failure, Kind, Outcome, Request
@@ -294,3 +295,22 @@ def test_calls_that_nobody_knows_to_have_been_paid_are_told_once(command: Comman
     told = command("tune", "task.toml").output
 
     assert told.count("1 call of run 1 gave no answer, possibly paid") == 1
+
+
+def test_an_outage_at_the_start_does_not_keep_the_budget_from_the_search() -> None:
+    """What is kept for the verdict is at most about twice its calls."""
+    broken, healthy = Budget(spent=Spent(calls=65), failed=60), Budget(spent=Spent(calls=65))
+
+    assert healthy.foreseen(340) == 340
+    assert 340 < broken.foreseen(340) < 2.5 * 340
+
+
+def test_as_much_as_the_last_call_may_take_is_kept_too() -> None:
+    """It is reserved at its highest price, whatever the mean."""
+    plain, careful = Budget(), Budget()
+    keep_back(plain, 10, [PerRow(0.01, 100, 1)], 10)
+    keep_back(careful, 10, [PerRow(0.01, 100, 1)], 10, Spent(1, 0.5, 9000))
+
+    assert careful.held.usd - plain.held.usd == pytest.approx(0.5)
+    assert careful.held.tokens - plain.held.tokens == 9000
+    assert careful.held.calls == plain.held.calls

@@ -12,7 +12,7 @@ from functools import partial
 
 from optimizer import search, verdict
 from optimizer.baseline import Budget, Lesson, Rival
-from optimizer.budget import Spent
+from optimizer.budget import ROOM, Spent
 from optimizer.calling import pace
 from optimizer.contenders import BEST, RIVAL, SEED, rivalled
 from optimizer.engine.studies import best_hyperparameters
@@ -146,9 +146,12 @@ class Conclusion:
         """Say before the test rows are opened that their calls are not covered, if they are not."""
         evaluate, budget = self.evaluate, self.evaluate.ledger.budget
         budget.held, budget.held_minutes = Spent(), 0.0
-        cells = [(evaluate.settle(trial), row) for trial in trials.values() for row in self.plan.data.test]
-        calls = evaluate.missing(cells)
-        return budget.lacking(Spent(calls)) if calls else ""
+        takes = Spent()
+        for trial in trials.values():
+            prompt = evaluate.settle(trial)
+            takes += evaluate.reckon([(prompt, row) for row in self.plan.data.test], trial.outcomes)
+        mean = Spent(takes.calls, takes.usd / ROOM, int(takes.tokens / ROOM))
+        return budget.lacking(mean) if takes.calls else ""
 
     def _decide(self, trials: dict[str, Trial], rival: Rival, inquiry: Inquiry) -> Verdict:
         """Open the test rows once, for all contenders."""

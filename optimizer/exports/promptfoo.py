@@ -59,12 +59,17 @@ def get_assert(output, context):
 PROXY = "It asks a proxy of LiteLLM on this machine (port 4000), which must serve the model under this name."
 
 
+NO_KEY = "no-key"  # promptfoo would send OpenAI's key from the environment to any server
+KEYLESS = f'It asks with the key "{NO_KEY}"; for a server that needs one write apiKey: "{{{{env.NAME}}}}".'
+
+
 def _provider(facts: Facts) -> str | dict[str, Any]:
     """Name the model as promptfoo does, at the address that it was tuned on; never at OpenAI if it is not there."""
     known = "openai:chat" if facts.server == OPENAI else PROVIDERS.get(facts.model.partition("/")[0], "")
     if facts.address:
         name = ANTHROPIC if known == ANTHROPIC else "openai:chat"
-        return {"id": f"{name}:{facts.bare_model}", "config": {"apiBaseUrl": facts.server or facts.address}}
+        keyless = {} if name == ANTHROPIC or facts.key_variable == "OPENAI_API_KEY" else {"apiKey": NO_KEY}
+        return {"id": f"{name}:{facts.bare_model}", "config": {"apiBaseUrl": facts.server or facts.address, **keyless}}
     return f"{known}:{facts.bare_model}" if known else f"litellm:{facts.model or facts.bare_model}"
 
 
@@ -121,6 +126,7 @@ def _draft(winner: Winner) -> Draft:
         if "seed" in prompts
         else "It is without the seed prompt, which is the winner itself or has no fixed messages.",
         PROXY if str(provider).startswith("litellm:") else "",
+        KEYLESS if NO_KEY in str(provider) else "",
         f"{score_note(facts)} {RUNS}",
         renamed(names),
     )

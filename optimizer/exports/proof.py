@@ -5,6 +5,7 @@ Knows no format and writes no file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -93,6 +94,15 @@ class Facts:
             return (self.address or OLLAMAS_OWN).rstrip("/").removesuffix("/v1") + "/v1"
         own = OPENAI if self.model.startswith(OPENAIS) else ""
         return own if not self.address else "" if "?" in self.address else self.address.rstrip("/")
+
+    @property
+    def key_variable(self) -> str:
+        """The variable whose key may go to its server: that of its own provider; empty if it needs none."""
+        provider, slash, _ = self.model.partition("/")
+        if self.model == "embedded":
+            return ""
+        named = re.sub(r"[^A-Z0-9]", "_", provider.upper()).lstrip("_0123456789") or "MODEL"
+        return f"{named}_API_KEY" if slash else "OPENAI_API_KEY"
 
     @property
     def elsewhere(self) -> str:

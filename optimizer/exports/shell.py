@@ -14,13 +14,13 @@ from pathlib import Path
 
 from optimizer.exports.bodies import openai_body
 from optimizer.exports.messages import fixed_turns
-from optimizer.exports.proof import Draft, Exporter, Render, Winner, sentences
+from optimizer.exports.proof import Draft, Exporter, Facts, Render, Winner, sentences
 from search_spaces.prompt import Slot, Turn
 
 SCRIPT = """\
 #!/usr/bin/env bash
 # A prompt tuned by phrasetune. Arguments: {usage}
-# The key is read from OPENAI_API_KEY. OPENAI_BASE_URL names another server, OPENAI_MODEL another model.
+# {told_key} OPENAI_BASE_URL names another server, OPENAI_MODEL another model.
 # With PRINT=1 the request is shown, and not sent.
 set -euo pipefail
 export LC_ALL=C  # bytes are taken as they come
@@ -56,13 +56,13 @@ url={server}
 url=${{OPENAI_BASE_URL:-${{url:?is empty: put the address of the model into OPENAI_BASE_URL}}}}
 printf %s "$body" | curl --silent --show-error --fail-with-body \\
   --header 'Content-Type: application/json' \\
-  --header @<(printf 'Authorization: Bearer %s\\n' "${{OPENAI_API_KEY:?names no key}}") \\
+  --header @<(printf 'Authorization: Bearer %s\\n' "{key}") \\
   --data-binary @- "$url/chat/completions"
 """
 BODY = re.compile(r"^body=(.*)$", re.MULTILINE)
 PIECE = re.compile(r"""'([^']*)'|"\$model"|"\$\(json "\$\{(\d+)\}"\)\"""")
 NOWHERE = "The address of the model is read from OPENAI_BASE_URL."
-HOW = "Run it with bash; the inputs are its arguments, the key is read from OPENAI_API_KEY."
+HOW = "Run it with bash; the inputs are its arguments."
 
 
 def _draft(winner: Winner) -> Draft:
@@ -76,13 +76,26 @@ def _draft(winner: Winner) -> Draft:
         count=len(inputs),
         model=f"'{_literal(body['model'])}'",
         server=_server(winner),
+        key=_key(winner.facts),
+        told_key=_told_key(winner.facts),
         body=f"""'{{"model": '"$model"', "messages": [{messages}]{settings}}}'""",
     )
-    how = sentences(HOW, "" if winner.facts.server else NOWHERE)
+    how = sentences(HOW, _told_key(winner.facts), "" if winner.facts.server else NOWHERE)
     return Draft(text, winner, note=how, carries=lambda inputs: "\0" not in "".join(inputs.values()))
 
 
 SETTINGS = ("temperature", "max_tokens")
+
+
+def _key(facts: Facts) -> str:
+    """Read the key from the variable of the model's own provider: another provider's key is not this server's."""
+    name = facts.key_variable
+    return f"${{{name}:?names no key}}" if name == "OPENAI_API_KEY" else f"${{{name}:-none}}" if name else "none"
+
+
+def _told_key(facts: Facts) -> str:
+    name = facts.key_variable
+    return f"The key is read from {name}." if name else "No key is sent."
 
 
 def _server(winner: Winner) -> str:
