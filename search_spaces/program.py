@@ -42,7 +42,7 @@ class Predictor:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The configuration of a predictor; with `nearest` > 0 only that many demos, nearest to the input."""
+    """The configuration of a predictor; with `nearest` > 0, only so many demos are shown, the nearest to the input."""
 
     instruction: str
     adapter: str

@@ -1,1 +1,1 @@
-"""Calls to models: how one goes out, what may go wrong with it, what it costs. `models` and `ledger` are the doors."""
+"""Calls to models: how they are made, how they can fail, and what they cost. `models` and `ledger` are the doors."""

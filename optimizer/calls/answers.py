@@ -1,6 +1,7 @@
-"""The body of a chat completion, as the OpenAI protocol has it -> a Completion, or why there is none.
+"""Turning the body of a chat completion (OpenAI protocol) into a Completion, or into an error that says why not.
 
-Both lanes to a provider read their answers here. Knows the protocol's form and nothing of how the body came.
+Both ways to a provider, `direct` and LiteLLM, read their answers here. Knows the protocol's format, not how the body
+was received.
 """
 
 from __future__ import annotations
@@ -14,51 +15,51 @@ from optimizer.scores.calibration import beginnings
 from search_spaces.prompt import ALTERNATIVES as MOST_ALTERNATIVES
 
 Price = tuple[float, float]
-MOST_TOLD = (MOST_ALTERNATIVES, 5)  # tokens asked for beside each that was said; some providers tell of 5 at most
+MOST_TOLD = (MOST_ALTERNATIVES, 5)  # alternatives to request for each token; some providers return 5 at most
 
 
 class Alternatives:
-    """How many alternatives to a token a provider is asked to tell the log-probabilities of: less, once it refuses."""
+    """How many alternatives to each token, with log-probabilities, to request; fewer once the provider refuses."""
 
     def __init__(self) -> None:
         self._left = list(MOST_TOLD)
 
     def told(self, request: Request) -> int:
-        """How many to ask for with a request; 0 is none."""
+        """Return how many to ask for with a request; 0 means none."""
         return self._left[0] if request.settings.logprobs and self._left else 0
 
     def fewer(self, told: int, failed: CallFailed) -> bool:
-        """Whether a call failed because it asked for so many: then fewer, or none, are asked for from now on."""
+        """Return whether a call failed because it asked for so many; if so, ask for fewer or none from now on."""
         if not told or failed.fate is not Fate.FINAL or "logprob" not in failed.said.lower():
             return False
-        if self._left[:1] == [told]:  # else another call has heard it first
+        if self._left[:1] == [told]:  # otherwise another call was refused before and lowered it
             del self._left[0]
         return True
 
 
 def read(body: object, request: Request, price: Price | None) -> Completion:
-    """Read an answer; `seconds` is left to whoever has measured it.
+    """Read an answer. The caller sets the completion's `seconds`.
 
     Parameters
     ----------
     body
-        A response of HTTP status 200, decoded.
+        The decoded JSON of a response with HTTP status 200.
     request
-        What was asked.
+        The request that it answers.
     price
         US dollars per prompt token and per completion token.
 
     Raises
     ------
     CallFailed
-        If it is not in the protocol's form; and, with what came as its `answer`, if the answer is empty, or was cut
-        before it had as many tokens as it was allowed.
+        If the body is not in the protocol's form; also, with the completion as its `answer`, if the answer is empty or
+        was cut off before it reached `max_tokens`.
     """
     try:
         assert isinstance(body, Mapping)
         choice = body["choices"][0]
         message, finish = choice["message"], str(choice.get("finish_reason") or "stop")
-        elsewhere = message.get("provider_specific_fields") or {}  # where LiteLLM puts it
+        elsewhere = message.get("provider_specific_fields") or {}  # where LiteLLM puts a refusal
         text, refusal = _text(message.get("content")), message.get("refusal") or elsewhere.get("refusal")
         usage = body.get("usage") or {}
         prompt, written = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
@@ -84,7 +85,7 @@ def read(body: object, request: Request, price: Price | None) -> Completion:
 
 
 def _doubt(completion: Completion, request: Request) -> None:
-    """Ask again for what a passing fault may have spoilt."""
+    """Raise CallFailed, so that the call is retried, for an answer that a transient fault may have spoilt."""
     if completion.finish_reason == "stop" and not completion.text:
         raise CallFailed(Fate.PASSING, "the answer is empty", answer=completion)
     if completion.finish_reason == CUT and 0 < completion.completion_tokens < request.settings.max_tokens:
@@ -92,7 +93,7 @@ def _doubt(completion: Completion, request: Request) -> None:
 
 
 def _text(content: object) -> str:
-    """Read the text out of a message: a text, a list of parts, or nothing."""
+    """Return the text of a message's content, which is a text, a list of parts, or None."""
     if content is None or isinstance(content, str):
         return content or ""
     assert isinstance(content, list)
@@ -100,7 +101,7 @@ def _text(content: object) -> str:
 
 
 def _count(tokens: Any) -> int:  # noqa: ANN401 - whatever was sent
-    """Read a number of tokens: none below zero, and none that cannot be written down."""
+    """Read a number of tokens; raise ValueError if it is negative or too large for the database."""
     count = int(tokens or 0)
     if not 0 <= count < 2**53:
         raise ValueError(tokens)
@@ -108,13 +109,13 @@ def _count(tokens: Any) -> int:  # noqa: ANN401 - whatever was sent
 
 
 def _whole(text: str) -> str:
-    """Replace half a surrogate pair, as a cut answer may end with, by "?": it cannot be written down."""
+    """Replace unpaired surrogates, which a cut answer may end with, by "?", because UTF-8 cannot encode them."""
     return text.encode(errors="replace").decode()
 
 
 def _logprobs(choice: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
     try:
         told = beginnings(choice["logprobs"]["content"] or [])
-    except (AttributeError, KeyError, TypeError):  # none, or in a form that is not the protocol's
+    except (AttributeError, KeyError, TypeError):  # there are none, or they are not in the protocol's form
         return ()
     return tuple((_whole(text), value) for text, value in told if value <= 0)  # a probability is at most 1

@@ -1,7 +1,7 @@
-"""One ledger for many threads: each asks for a completion and waits, and one thread buys for all of them.
+"""One ledger for many threads: each thread asks for a completion and waits, and one thread buys for all of them.
 
-A ledger and its file belong to the thread that opened them; a program of several steps waits for each of its calls, so
-that only many programs at once keep a model busy. Knows neither programs nor rows.
+A ledger and its file can be used only by the thread that opened them, but a program of several steps waits for each of
+its calls, so that many programs must run at once to keep a model busy. Knows neither programs nor rows.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any
 from optimizer.ledger import Ledger
 from optimizer.records import Completion, Request
 
-GATHERED = 0.005  # seconds that the first of several requests waits for the others
-LOOK = 0.5  # seconds after which a thread that waits looks whether anybody still buys
+GATHERED = 0.005  # seconds to wait for each further request of a batch
+LOOK = 0.5  # seconds after which a waiting thread checks whether buying has ended
 
 
 @dataclass
 class Clerk:
-    """Buys for threads.
+    """Buys completions for threads.
 
-    While `recalling` nothing is bought, and what was not bought before fails. `trouble` is what has ended the buying,
-    such as a spent budget: whoever asks afterwards is told the same.
+    While `recalling`, nothing is bought, and a request whose answer is not cached fails. `trouble` is the error that
+    ended the buying, such as a spent budget; all later requests fail because of it, too.
     """
 
     ledger: Ledger
@@ -34,7 +34,13 @@ class Clerk:
     _asked: SimpleQueue[tuple[Request, Future[Completion]] | None] = field(default_factory=SimpleQueue)
 
     def ask(self, request: Request) -> Completion:
-        """Wait for a completion, in any thread; raises what the ledger does."""
+        """Wait for a completion, in any thread.
+
+        Raises
+        ------
+        RuntimeError
+            If it was not bought; the message has the ledger's error.
+        """
         answered: Future[Completion] = Future()
         if self.trouble is None:
             self._asked.put((request, answered))
@@ -44,15 +50,15 @@ class Clerk:
         raise RuntimeError(f"not bought: {self.trouble}")
 
     def begin(self, *, recalling: bool) -> None:
-        """Open for threads that are started now."""
+        """Reset, before new threads are started."""
         self.recalling, self.trouble, self._asked = recalling, None, SimpleQueue()
 
     def leave(self, trouble: BaseException) -> None:
-        """Serve nobody any more: whoever waits is told why, as where Ctrl-C comes between two purchases."""
+        """Stop buying, as when Ctrl-C comes between two purchases; waiting requests fail because of `trouble`."""
         self.trouble = self.trouble or trouble
 
     def serve(self, work: Sequence[Future[Any]]) -> None:
-        """Buy what is asked for until the work is done; raises what has ended the buying, when no thread waits."""
+        """Buy what is asked for until all `work` is done, then raise the error that ended the buying, if any."""
         for future in work:
             future.add_done_callback(lambda _: self._asked.put(None))
         while busy := sum(not future.done() for future in work):
@@ -62,7 +68,7 @@ class Clerk:
             raise self.trouble
 
     def _others(self, most: int) -> list[tuple[Request, Future[Completion]]]:
-        """Take what else is asked for just now."""
+        """Take further requests that are asked at about the same time, `most` at most."""
         found: list[tuple[Request, Future[Completion]]] = []
         while len(found) < most:
             try:
@@ -78,7 +84,7 @@ class Clerk:
             try:
                 answer = self.ledger.recall if self.recalling else self.ledger.complete
                 bought = answer([request for request, _ in asked])
-            except BaseException as error:  # noqa: BLE001 - it is raised again when no thread waits any more
+            except BaseException as error:  # noqa: BLE001 - it is raised again once no thread is waiting
                 self.trouble = error
         for position, (_, answered) in enumerate(asked):
             if self.trouble is not None:

@@ -1,7 +1,7 @@
-"""Where calls go, and whose key goes with them: the address and the name of a variable, never its value.
+"""Where calls go, and which key goes with them: the address and the name of the key's variable, never its value.
 
-Knows how LiteLLM finds both, and takes the environment as an argument. The address that is shown is the one that is
-used: one that stands in the environment is handed on to LiteLLM as if the user had given it.
+Knows how LiteLLM finds both, and takes the environment as an argument. The address shown is the one used: an address
+from the environment is passed to LiteLLM as if the user had given it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from optimizer.events import Destination
 
-# Providers whose address is in no variable, and not in LiteLLM's answer about them either.
+# Default addresses that LiteLLM does not report.
 USUAL = {
     "anthropic": "https://api.anthropic.com",
     "cohere": "https://api.cohere.com",
@@ -21,7 +21,7 @@ USUAL = {
     "openai": "https://api.openai.com/v1",
     "openrouter": "https://openrouter.ai/api/v1",
 }
-# Providers whose variables do not begin with their own name.
+# Providers whose environment variables do not begin with their LiteLLM name.
 PREFIXES = {
     "anthropic_text": ("ANTHROPIC",),
     "bedrock": ("AWS",),
@@ -34,30 +34,30 @@ PREFIXES = {
     "together_ai": ("TOGETHERAI", "TOGETHER_AI", "TOGETHER"),
     "vertex_ai": ("VERTEXAI", "GOOGLE"),
 }
-BASE_URL = {"anthropic", "custom_openai", "openai"}  # they have a …_BASE_URL beside …_API_BASE
+BASE_URL = {"anthropic", "custom_openai", "openai"}  # these have a variable …_BASE_URL besides …_API_BASE
 KEYS = ("_API_KEY", "_API_TOKEN", "_ACCESS_KEY_ID", "_BEARER_TOKEN_BEDROCK", "_APPLICATION_CREDENTIALS", "_TOKEN")
 
 
 def redirected(provider: str, environment: Mapping[str, str]) -> str:
-    """Return the address that the environment gives for a provider, or an empty text."""
+    """Return the address that the environment sets for a provider, or an empty text."""
     endings = ("_BASE_URL", "_API_BASE") if provider in BASE_URL else ("_API_BASE",)
     names = (prefix + ending for prefix in _prefixes(provider) for ending in endings)
     return next((environment[name] for name in names if environment.get(name)), "")
 
 
 def destination(provider: str, base: str, key: str, environment: Mapping[str, str]) -> Destination:
-    """Say where calls to a provider go.
+    """Return where calls to a provider go.
 
     Parameters
     ----------
     provider
-        As LiteLLM calls it.
+        LiteLLM's name for it.
     base
-        The address that is used, if it is known.
+        The address in use, or an empty text if it is not known.
     key
-        The key that is used, if it is known: only the name of its variable is kept.
+        The key in use, or an empty text if it is not known. Only the name of its variable is kept.
     environment
-        The variables of this process.
+        The environment variables of this process.
     """
     base = base or USUAL.get(provider, "")
     own = [prefix + ending for prefix in _prefixes(provider) for ending in KEYS]
@@ -71,7 +71,7 @@ def _prefixes(provider: str) -> tuple[str, ...]:
 
 
 def _shown(base: str) -> str:
-    """Write an address without what may be secret in it: the user's name, the password and the query."""
+    """Return an address without the parts that may be secret: user name, password and query."""
     parts = urlsplit(base)
     host = parts.netloc.rpartition("@")[2]
     shown = f"{parts.scheme}://{host}{parts.path}" if host else base.partition("?")[0].rpartition("@")[2]

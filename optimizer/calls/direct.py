@@ -1,8 +1,8 @@
-"""The lean lane: endpoints that speak the OpenAI protocol, asked over pooled connections. The door of aiohttp.
+"""Direct calls to endpoints that speak the OpenAI protocol, over pooled connections. The door of aiohttp.
 
-LiteLLM spends 6 to 9 ms of CPU on a call; for these endpoints it says once which address, key and parameters it would
-use (`models` asks it), and the calls go out here, with the same completions, errors and usage. No redirect is followed
-and no proxy is asked about an address without TLS, so that the key goes to the address that was shown and nowhere else.
+LiteLLM takes 6 to 9 ms of CPU per call. For these endpoints, `models` asks it once for the address, key and parameters
+that it would use; the calls are made here, with the same completions, errors and usage. Redirects are not followed, and
+a proxy is used only for addresses with TLS, so that the key goes to the address that was shown and nowhere else.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from optimizer.records import Completion, Request
 if TYPE_CHECKING:
     import aiohttp
 
-IDLE_SECONDS = 15  # servers close idle connections after some time; a call on a closed one would have to be repeated
+IDLE_SECONDS = 15  # servers close idle connections after a while, and a call on a closed one would have to be repeated
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where an OpenAI-compatible server is, and how it wants to be asked.
+    """The address of an OpenAI-compatible server, and the form of its requests.
 
-    `body` makes the body of a request, with so many alternatives to each token asked for; `destination` is what is
-    shown of all this.
+    `body` makes the body of a request, given how many alternatives to each token to ask for; `destination` is what is
+    shown to the user.
     """
 
     base: str
@@ -46,9 +46,9 @@ class Direct:
     Parameters
     ----------
     name, address, price
-        As of any model.
+        As in `models.Model`.
     endpoint
-        Where it is.
+        The server, and how to make a request.
     """
 
     def __init__(self, name: str, address: str, price: tuple[float, float] | None, endpoint: Endpoint) -> None:
@@ -65,7 +65,7 @@ class Direct:
         Raises
         ------
         CallFailed
-            If it gave no answer.
+            If there is no usable answer.
         """
         told = self._alternatives.told(request)
         status, headers, raw = await self._post(json.dumps(self._endpoint.body(request, told)).encode())
@@ -76,7 +76,7 @@ class Direct:
             raise failed
         try:
             body = json.loads(raw)
-        except ValueError:  # also a text that is not UTF-8
+        except ValueError:  # also for bytes that are not UTF-8
             said = f"the answer is not JSON: {one_line(raw.decode(errors='replace'))[:100]}"
             raise CallFailed(Fate.PASSING, said, billed=True) from None
         return read(body, request, self.price)
@@ -114,9 +114,9 @@ class Direct:
 
 
 def _proxy(url: str) -> str | None:
-    """Find the proxy that the environment names for an address.
+    """Return the proxy that the environment sets for an address; None without TLS.
 
-    Not left to aiohttp's `trust_env`, which would also look for another key in ~/.netrc.
+    aiohttp's `trust_env` is not used because it would also look for a key in ~/.netrc.
     """
     parts = urlsplit(url)
     if parts.scheme != "https" or proxy_bypass(parts.hostname or ""):

@@ -1,8 +1,8 @@
-"""Embeddings that are bought: a model that turns texts into vectors, asked through the ledger like any other.
+"""Embeddings from a provider: a model that turns texts into vectors, called through the ledger like any other model.
 
-A call carries a batch of texts, each as a message; its completion is their vectors, in half precision as base64, so
-that results.db keeps them, and the budget, the retries and the reports count them, as they do answers. Knows nothing of
-what the vectors are for.
+A request has a batch of texts, each as a message; its completion is their vectors, in half precision as base64. So
+results.db caches them, and budget, retries and reports treat them as they treat answers. Does not know what the vectors
+are used for.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from optimizer.records import Completion, Request
 from search_spaces.prompt import Message, Settings
 
 Vectors = NDArray[np.float32]
-BATCH = 64  # texts of a call: as much as every provider takes
-KEPT = "<f2"  # half precision errs by a two-thousandth, which moves no answer
+BATCH = 64  # texts per call: every provider accepts so many
+KEPT = "<f2"  # half precision: its error of 1/2000 changes no answer
 
 
 class EmbeddingModel:
@@ -31,11 +31,11 @@ class EmbeddingModel:
     Parameters
     ----------
     service
-        How it is reached.
+        How LiteLLM reaches it.
     address
-        As of any model.
+        As in `models.Model`.
     price
-        US dollars for a token; None if not known.
+        US dollars per token; None if not known.
     """
 
     def __init__(self, service: Service, address: str, price: float | None = None) -> None:
@@ -49,7 +49,7 @@ class EmbeddingModel:
         Raises
         ------
         CallFailed
-            If it gave no vectors.
+            If it returned no vectors.
         """
         # Providers refuse an empty text.
         texts = [message.content if message.content.strip() else "-" for message in request.messages]
@@ -72,11 +72,17 @@ class EmbeddingModel:
         return Completion(text, tokens, cost=tokens * (self.price or (0.0, 0.0))[0])
 
     async def leave(self) -> None:
-        """LiteLLM keeps its connections to itself."""
+        """Do nothing: LiteLLM manages its own connections."""
 
 
 def _packed(vectors: Sequence[Sequence[float]], count: int) -> str:
-    """Write vectors as text, or refuse what are none."""
+    """Return `count` vectors, scaled to length 1, as text.
+
+    Raises
+    ------
+    CallFailed
+        If they are not so many finite vectors of one dimension, or if one is zero.
+    """
     try:
         array = np.asarray(vectors, dtype=np.float32).reshape(count, -1)
     except (ValueError, TypeError):
@@ -88,12 +94,12 @@ def _packed(vectors: Sequence[Sequence[float]], count: int) -> str:
 
 
 class BoughtVectors:
-    """Embeddings of texts, each bought once; an `encoder.Embedder`.
+    """Embeddings of texts, each bought once; an `Embedder` of `rivals.encoder`.
 
     Parameters
     ----------
     ledger
-        Buys from an `EmbeddingModel`.
+        The ledger of an `EmbeddingModel`.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -102,7 +108,7 @@ class BoughtVectors:
         self._known: dict[str, tuple[Vectors, Completion]] = {}
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
-        """Buy what is not known.
+        """Return the vectors of texts [n, d], buying those that are not known yet.
 
         Raises
         ------
@@ -124,5 +130,5 @@ class BoughtVectors:
         return np.stack([self._known[text][0] for text in texts])
 
     def paid(self, texts: Sequence[str]) -> list[Completion]:
-        """What each of the texts took that were bought, shape (n,): its share of tokens, US dollars and seconds."""
+        """Return each text's share of the tokens, US dollars and seconds of its call; all must have been bought."""
         return [self._known[text][1] for text in texts]

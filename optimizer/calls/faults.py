@@ -1,12 +1,12 @@
-"""What can go wrong with a call, and what is to be done about it.
+"""How a call can fail, and what follows.
 
-    LIMITED   too fast: the same call will be answered later               waits, as often as it takes
-    PASSING   a fault of the moment: the same call may be answered now     is made again, a few times
-    FINAL     this call will never be answered: too long, not allowed      is written down as failed
+    LIMITED   rate limit: the same call will be answered later             is retried as often as necessary
+    PASSING   a transient fault: the same call may be answered now         is retried a few times
+    FINAL     this call will never be answered: too long, not allowed      is recorded as failed
     REFUSED   no call will be answered: key, quota, model, address         stops the run at once
 
-Both lanes to a provider, `direct` and LiteLLM in `models`, classify what they meet here, so that they act alike.
-Knows HTTP's numbers and providers' words, and no client. Nothing that leaves this room looks like a key.
+Both ways to a provider, `direct` and LiteLLM in `models`, classify their errors here, so that they act alike. Knows
+HTTP status codes and providers' messages, but no client. Messages from here contain no key, nor what looks like one.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from urllib.parse import quote, quote_plus
 
 from optimizer.records import Completion
 
-HIDDEN = "[hidden]"  # in the place of a key
-HANDED = "provided|supplied|received|specified|passed|given"  # what is said of a key before it is repeated
+HIDDEN = "[hidden]"  # replaces a key
+HANDED = "provided|supplied|received|specified|passed|given"  # words before a key that a message repeats
 TOO_LONG = ("context_length", "context window", "maximum context", "too long", "too many tokens")
 SPENT = ("insufficient_quota", "billing_hard_limit", "credit balance", "exceeded your current quota")
-BUSY = {503, 529}  # the provider has more to do than it can: fewer calls at a time help
+BUSY = {503, 529}  # the provider is overloaded: fewer calls at a time help
 
 
 class Fate(StrEnum):
-    """What becomes of a call that failed."""
+    """What follows when a call failed."""
 
     LIMITED = "limited"
     PASSING = "passing"
@@ -39,25 +39,25 @@ class Fate(StrEnum):
 
 
 @dataclass(eq=False)
-class CallFailed(Exception):  # noqa: N818 - it is a fact about a call, judged before it is an error
-    """One attempt at a call gave no answer that can be used.
+class CallFailed(Exception):  # noqa: N818 - whether it is an error is decided later
+    """One attempt at a call returned no usable answer.
 
     Parameters
     ----------
     fate
-        What is to be done.
+        What follows.
     said
-        Why, in one line without keys.
+        The reason, in one line without keys.
     wait
         Seconds after which the provider asks to be called again; None if it does not say.
     billed
-        Whether the attempt may have been charged: it had been sent, and nobody said that it was not worked on.
+        Whether the attempt may have been charged: it was sent, and no response says that it was not processed.
     busy
         Whether fewer calls at a time would have helped.
     answer
-        What came all the same, such as an empty text: it stands if nothing better comes.
+        The answer that came nevertheless, such as an empty text; it is kept if retries bring no better one.
     absent
-        Whether nobody listens there: the connection was refused.
+        Whether no server is there: the connection was refused.
     """
 
     fate: Fate
@@ -73,23 +73,23 @@ class CallFailed(Exception):  # noqa: N818 - it is a fact about a call, judged b
 
 
 def unheard(error: BaseException | None) -> bool:
-    """Whether an error comes of a refused connection, however many layers have reworded it."""
+    """Return whether an error was caused by a refused connection, through any number of wrapping errors."""
     while error is not None and not isinstance(error, ConnectionRefusedError):
         error = error.__cause__ or error.__context__
     return error is not None
 
 
 def classify(status: int, said: str, wait: float | None = None) -> CallFailed:
-    """Classify a refusal by its HTTP status and the provider's words.
+    """Classify an error response by its HTTP status and the provider's message.
 
     Parameters
     ----------
     status
         HTTP status of the response.
     said
-        The response's body, or what a client made of it.
+        The response's body, or a client's message about it.
     wait
-        Seconds of its Retry-After.
+        Seconds in its Retry-After header; None without one.
     """
     words, line = said.lower(), f"HTTP {status}: {one_line(said)}"
     spent = status == 402 or (status in {400, 403, 429} and any(word in words for word in SPENT))
@@ -124,13 +124,13 @@ def seconds_to_wait(retry_after: str | None) -> float | None:
 
 
 def one_line(text: str) -> str:
-    """Say in one line what went wrong, with nothing in it that is a key, looks like one, or acts on a terminal."""
+    """Return a message in one line of at most 200 characters, without keys, what looks like keys, or control codes."""
     for key in _keys():
         for form in {key, quote(key, safe=""), quote_plus(key), json.dumps(key)[1:-1]}:
             text = text.replace(form, HIDDEN)
     told = rf"(key (?:{HANDED})(?: in)?\s*[:=]\s*)(?:'[^']*'|\"[^\"]*\"|\S+)"
     text = re.sub(told, rf"\1{HIDDEN}", text, flags=re.IGNORECASE)
-    word = rf"(?!(?:{HANDED})\.?(?![\w*.-]))"  # those words alone are no key
+    word = rf"(?!(?:{HANDED})\.?(?![\w*.-]))"  # one of these words alone is not a key
     text = re.sub(rf"(sk-|key[-_ ]?{word}|bearer )[\w*.-]{{6,}}", HIDDEN, text, flags=re.IGNORECASE)
     text = re.sub(r"(?<=//)[^/?#\s]*@", f"{HIDDEN}@", text)
     text = re.sub(r"(?<=[?&])([\w-]*(?:key|token|secret|sig|password)[\w-]*)=[^&\s\"']+", rf"\1={HIDDEN}", text)
@@ -139,16 +139,16 @@ def one_line(text: str) -> str:
 
 
 def _keys() -> list[str]:
-    """What the environment holds under a name that speaks of secrets, the longest first."""
+    """Return the values of environment variables whose names suggest a secret, longest first."""
     names = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
     found = {value for name, value in os.environ.items() if names.search(name) and len(value) >= 8}
     return sorted(found, key=len, reverse=True)
 
 
 def unfit_address(address: str) -> str:
-    """Say why an address cannot be taken: it is none, or holds what may be a key; empty if it can.
+    """Return why an address is not accepted: it is not an address, or may contain a key; empty if it is accepted.
 
-    An address is written down with the task and shown, so that a key in it would be, too.
+    Addresses are stored with the task and shown, so a key in one would be, too.
     """
     authority = re.split(r"[/?#\\]", address.split("//", 1)[-1], maxsplit=1)[0]
     if "@" in authority:

@@ -1,8 +1,8 @@
-"""Calls to a remote model: let out by the gate, ended at their deadline, and made again where a fault passes.
+"""Calls to a remote model: sent when the gate allows, ended at their deadline, and retried after transient faults.
 
-The one layer that retries. Calls live in the event loop of one thread, so that hundreds may be under way, and each can
-be given up at any moment, also while a provider drips its answer byte by byte. Knows what a call is and how it may
-fail; nothing of prices, keys to the ledger or what an answer is for.
+The only layer that retries. All calls run in the event loop of one thread, so that hundreds can be in flight, and each
+can be cancelled at any moment, even while a provider sends its answer byte by byte. Knows what a call is and how it can
+fail, but nothing of prices, the ledger's keys or what an answer is for.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from optimizer.errors import BudgetSpent, ProviderError
 from optimizer.models import LocalModel, RemoteModel, destination
 from optimizer.records import Completion, Failure, Request
 
-ATTEMPTS = 8  # at a call that meets passing faults: where 30 % of all calls fail, one in 15,000 fails so often
-AT_NOBODY = 6  # attempts where no call has met anybody yet: after about ten seconds there is nobody
-DOUBTS = 3  # times that an answer such as an empty one is asked for again before it stands
-FIRST_WAIT = 0.5  # seconds before a second attempt; doubled with each further one, and half of it is chance
-SILENCE = 2.0  # times the longest wait: without any answer for so long, a rate limit ends the run, too …
+ATTEMPTS = 8  # most attempts after transient faults: if 30 % of attempts fail, one call in 15,000 fails so often
+AT_NOBODY = 6  # most attempts if no server has taken a call yet; they take about ten seconds
+DOUBTS = 3  # a dubious answer, such as an empty one, is accepted when it comes for this time
+FIRST_WAIT = 0.5  # seconds before the second attempt, doubled for each further one; up to half of it is random
+SILENCE = 2.0  # times the longest wait: after so long without any answer, a rate limit ends the run, too …
 LEAST_SILENCE = 5.0  # … but not before so many seconds
-STOPPED = "stopped before it was answered"  # the `error` of a call that was not made again because all is to end
+STOPPED = "stopped before it was answered"  # the `error` of a call that was not retried because the run is ending
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How calls are made.
+    """How fast calls are made, and how long they may take.
 
-    `workers` are those at a time, at most; `timeout` the seconds that one attempt may take; `patience` the longest
-    wait, in seconds, between two attempts, also where a provider asks for a longer one. 0 per minute is no cap.
+    `workers` is the most calls at a time, `timeout` the seconds that one attempt may take, and `patience` the longest
+    wait in seconds between two attempts, even if a provider asks for a longer one. 0 per minute means no cap.
     """
 
     workers: int = 8
@@ -50,9 +50,9 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """What became of a call: a completion, with an `error` if none could be had, or the `trouble` that ends the run.
+    """The outcome of a call: a completion (with an `error` if the call failed), or the `trouble` that ends the run.
 
-    `failures` are to be written down: the attempts that may have been charged, and what the call failed of in the end.
+    `failures` are to be recorded: the attempts that may have been charged, and the final failure, if any.
     """
 
     completion: Completion | None
@@ -61,24 +61,24 @@ class Landed:
 
 
 class Gateway:
-    """Makes calls to one model in a thread of its own.
+    """Makes calls to one model, in its own thread.
 
     Parameters
     ----------
     model
-        Who is asked.
+        The model to call.
     pace
         How many calls at a time, and how long each may take.
     """
 
     def __init__(self, model: RemoteModel, pace: Pace = Pace()) -> None:
         self.model, self.pace = model, pace
-        self.met = False  # whether somebody has taken a call, whatever came of it
-        self.missed = False  # whether nobody has taken one
+        self.met = False  # whether a server has taken a call, with any outcome
+        self.missed = False  # whether a connection was refused
         self.gate = Gate(pace.workers, pace.patience, pace.requests_per_minute, pace.tokens_per_minute)
         self._loop = asyncio.new_event_loop()
-        self._door = asyncio.Lock()  # calls leave one after the other, in the order in which they came
-        self._moved = asyncio.Event()  # something landed, or all is to end
+        self._door = asyncio.Lock()  # calls are sent one after the other, in the order in which they came
+        self._moved = asyncio.Event()  # an attempt ended, or the gateway is winding down
         self._ending = asyncio.Event()
         self._random = random.Random(0)
         self._thread = threading.Thread(target=self._run, name=f"calls to {model.name}", daemon=True)
@@ -94,16 +94,16 @@ class Gateway:
         Parameters
         ----------
         request
-            What is asked.
+            The request.
         charged
-            Told, in the gateway's thread, of a failed attempt that may have been charged. No other is made before what
-            it returns is done, so that none is forgotten if the process ends; BudgetSpent in it ends the call. Without
-            it, these failures come with what landed.
+            Called in the gateway's thread with a failed attempt that may have been charged. The next attempt waits for
+            the future that it returns, so that none goes unrecorded if the process ends; BudgetSpent in the future
+            ends the call. Without `charged`, these failures are in `Landed.failures`.
         """
         return asyncio.run_coroutine_threadsafe(_Call(self, request, charged).make(), self._loop)
 
     def wind_down(self) -> None:
-        """Make no further attempts: what is under way may land."""
+        """Make no further attempts, but let those in flight finish."""
         self._loop.call_soon_threadsafe(self._wind_down)
 
     def _wind_down(self) -> None:
@@ -112,17 +112,17 @@ class Gateway:
 
     @property
     def address(self) -> str:
-        """Where the calls go, as far as that is known."""
+        """Where the calls go, as far as it is known."""
         there = destination(self.model)
         return there.address if there else self.model.address or self.model.name
 
     @property
     def ending(self) -> bool:
-        """Whether no further attempts are made."""
+        """Whether the gateway is winding down."""
         return self._ending.is_set()
 
     def close(self) -> None:
-        """Give up what is under way, and end the thread."""
+        """Cancel the calls in flight, and end the thread."""
         if not self._loop.is_closed():
             with suppress(TimeoutError):
                 asyncio.run_coroutine_threadsafe(self._leave(), self._loop).result(timeout=2)
@@ -140,7 +140,7 @@ class Gateway:
         await self.model.leave()
 
     async def let_out(self, tokens: int) -> bool:
-        """Wait until a call may leave; False if all is to end."""
+        """Wait until a call may be sent; return False if the gateway is winding down."""
         async with self._door:
             while (seconds := self.gate.wait(time.monotonic())) and not self.ending:
                 self._moved.clear()
@@ -150,40 +150,40 @@ class Gateway:
             return not self.ending
 
     def landed(self) -> None:
-        """Tell the door that there may be room."""
+        """Signal that an attempt ended, so that another call may be sent."""
         self._moved.set()
 
     async def pause(self, attempt: int, wanted: float | None) -> None:
-        """Wait before another attempt, unless all is to end."""
+        """Wait before another attempt, or until the gateway winds down."""
         await _either(self._ending.wait(), self.wait_before(attempt, wanted))
 
     def wait_before(self, attempt: int, wanted: float | None) -> float:
-        """How many seconds to wait before another attempt: what the provider wants, within the user's patience."""
+        """Return the seconds before another attempt: as `wanted` by the provider, or doubling; at most `patience`."""
         usual = FIRST_WAIT * 2.0 ** (attempt - 1) * (0.5 + self._random.random() / 2)
         return min(self.pace.patience, usual if wanted is None else wanted)
 
 
 async def _either(event: Coroutine[object, object, object], seconds: float) -> None:
-    """Wait for an event, or for so many seconds."""
+    """Wait for an event, but at most so many seconds."""
     with suppress(TimeoutError):
         await asyncio.wait_for(event, None if math.isinf(seconds) else seconds)
 
 
 @dataclass
 class _Call:
-    """One call on its way to an answer."""
+    """One call, with all its attempts."""
 
     gateway: Gateway
     request: Request
     charged: Callable[[Failure], Future[None]] | None
     began: float = field(default_factory=time.monotonic)
-    attempts: int = 0  # that met a passing fault
+    attempts: int = 0  # attempts with a transient fault
     doubts: int = 0
     failed_at: float = math.inf  # when the first attempt failed
     failures: list[Failure] = field(default_factory=list)
 
     async def make(self) -> Landed:
-        """Try until there is an answer, or none is to be had."""
+        """Try until there is an answer, or until it is clear that there will be none."""
         while await self.gateway.let_out(_size(self.request)):
             try:
                 completion = await self._try()
@@ -197,7 +197,7 @@ class _Call:
         return self._lands(Completion("", error=STOPPED))
 
     async def _try(self) -> Completion:
-        """Make one attempt, and tell the gate how it went."""
+        """Make one attempt, and report its outcome to the gate."""
         gate, sent = self.gateway.gate, time.monotonic()
         try:
             async with asyncio.timeout(self.gateway.pace.timeout):
@@ -226,7 +226,7 @@ class _Call:
         return CallFailed(Fate.PASSING, f"no answer within {self.gateway.pace.timeout:g} s", billed=True)
 
     async def _judge(self, failed: CallFailed) -> Landed | None:
-        """Decide what follows a failed attempt: an end, or another attempt after a wait."""
+        """Return the call's outcome after a failed attempt, or wait and return None for another attempt."""
         cost = failed.answer.cost if failed.answer else None if failed.billed else 0.0
         self.attempts += failed.fate is Fate.PASSING
         self.doubts += failed.answer is not None
@@ -245,25 +245,27 @@ class _Call:
                 await self._charge(failed.said, cost)
             except BudgetSpent as spent:
                 return self._ends(spent)
-        if failed.fate is Fate.PASSING:  # a limit holds for all, and is waited for at the gate
+        if failed.fate is Fate.PASSING:  # a rate limit concerns all calls, so the gate does the waiting
             await self.gateway.pause(self.attempts, failed.wait)
         return None
 
     async def _charge(self, said: str, cost: float | None) -> None:
-        """Have it written down that an attempt may have been paid for nothing, before another is made."""
+        """Have an attempt recorded that may have been charged, before another one is made."""
         if self.charged is None:
             self._note(said, cost)
         else:
             await asyncio.wrap_future(self.charged(self._failure(said, cost)))
 
     def _silent(self) -> bool:
-        """Whether nobody was answered for so long that a rate limit is no passing fault any more."""
+        """Whether no call was answered for so long that a rate limit no longer counts as temporary."""
         since = max(self.began, self.gateway.gate.answered_at)
         return time.monotonic() - since > max(LEAST_SILENCE, SILENCE * self.gateway.pace.patience)
 
     def _gives_up(self, failed: CallFailed, cost: float | None) -> Landed:
-        """End this call; and the run, if no call at all was answered meanwhile."""
-        # Where nobody listens any more, an answer that another call had before that says nothing of what is to come.
+        """End this call; and the run, too, if no call was answered since this one began (or since it first failed).
+
+        The latter counts if no server is there any more: answers from before it went away do not help.
+        """
         since = self.failed_at if failed.absent else self.began
         if self.gateway.gate.answered_at >= since:
             return self._fails(failed.said, cost)
@@ -292,12 +294,12 @@ class _Call:
 
 
 def _size(request: Request) -> int:
-    """The tokens that a call takes at most, for a cap on tokens per minute: about four characters each."""
+    """Estimate the most tokens that a call takes, at four characters per token, for a cap on tokens per minute."""
     return sum(len(message.content) for message in request.messages) // 4 + request.settings.max_tokens
 
 
 class InThreads:
-    """A model that answers when it is called, such as one of a user's own, asked from threads."""
+    """A model with a blocking `complete`, such as a user's own, called from threads."""
 
     def __init__(self, model: LocalModel, workers: int) -> None:
         self.name, self.address, self.price = model.name, model.address, model.price
@@ -305,9 +307,9 @@ class InThreads:
         self._threads = ThreadPoolExecutor(workers, "a call")
 
     async def ask(self, request: Request) -> Completion:
-        """Call the model in a thread; what it says of an error is final."""
+        """Call the model in a thread; an error in its completion is final."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._model.complete, request)
 
     async def leave(self) -> None:
-        """Wait for nobody."""
+        """Shut down the threads without waiting for them."""
         self._threads.shutdown(wait=False)

@@ -1,4 +1,4 @@
-"""LiteLLM, imported as it is wanted: it fetches nothing, sends nothing of its own, and takes no detours."""
+"""Importing LiteLLM so that it downloads nothing, sends no telemetry, and follows no redirects."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 
 def import_litellm() -> Any:  # noqa: ANN401 - untyped package
-    """Import LiteLLM; takes a second the first time."""
-    # Before the import: no cost map from the network, no .env file that could redirect a key.
+    """Import LiteLLM, which takes a second the first time."""
+    # To be set before the import: no cost map from the network, no .env file that could redirect a key.
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     os.environ["LITELLM_MODE"] = "PRODUCTION"
-    # pydantic's opinion of a type that LiteLLM takes from the openai package; it comes with the first call.
+    # pydantic warns, at the first call, about a type that LiteLLM takes from the openai package.
     warnings.filterwarnings("ignore", message="Item .* on TypedDict class", category=UserWarning)
     import litellm
 
     litellm.suppress_debug_info = True
-    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)  # what it would say of an error, we say
+    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)  # we report errors ourselves
     litellm.telemetry = False
     _go_straight()
     return litellm
@@ -27,9 +27,9 @@ def import_litellm() -> Any:  # noqa: ANN401 - untyped package
 
 @cache
 def _go_straight() -> None:
-    """Let LiteLLM's calls end at the address that was shown: no redirect, and no proxy that would read them.
+    """Make LiteLLM's calls go to the address that was shown: no redirects, and no proxy that could read them.
 
-    A proxy is asked for addresses with TLS alone, through which it sees nothing.
+    A proxy is used only for addresses with TLS, because it cannot read encrypted calls.
     """
     from litellm.llms.custom_httpx import aiohttp_transport
 
@@ -37,7 +37,7 @@ def _go_straight() -> None:
         async def handle_async_request(self, request: Any) -> Any:  # noqa: ANN401
             response = await super().handle_async_request(request)
             if response.has_redirect_location:
-                del response.headers["location"]  # without it a redirect is an error, and is told as one
+                del response.headers["location"]  # without it, a redirect is reported as an error
             return response
 
         async def _get_proxy_settings(self, request: Any) -> Any:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""Models that a caller brings: their names, or objects of their own."""
+"""Models that a caller passes: by name, or as objects."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from optimizer.records import Completion
 
 
 def opened(given: Model | str, *, api_base: str = "") -> Model:
-    """Open what a caller has given as a model: its name, or a model that is open already, such as one of their own.
+    """Return the model that a caller gives by name or as an object, such as a model of their own.
 
     Raises
     ------
     ModelError
-        As `open_model` does, and if it is neither.
+        As in `open_model`, and if it is neither a name nor a model.
     """
     if isinstance(given, str):
         return open_model(given, api_base=api_base)
@@ -26,12 +26,12 @@ def opened(given: Model | str, *, api_base: str = "") -> Model:
 
 
 def completed(model: Model, given: object) -> Completion:
-    """Return what a model has answered, if it is an answer: models of a user's own may give anything.
+    """Return a model's answer, after checking its type: a user's own model may return anything.
 
     Raises
     ------
     ModelError
-        If it is none.
+        If it is not a Completion.
     """
     if not isinstance(given, Completion):
         raise ModelError(

@@ -1,6 +1,6 @@
-"""LiteLLM's table of models: what a token costs, how many a model takes, what it does.
+"""LiteLLM's table of models: prices, context lengths and modes.
 
-Read from the package's file, without importing LiteLLM.
+It is read from a file of the package, without importing LiteLLM.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 
 def known_price(name: str) -> tuple[float, float] | None:
-    """Look a price up in LiteLLM's table, without importing LiteLLM: US dollars per token."""
+    """Look up a model's prices in LiteLLM's table: US dollars per prompt and per completion token; None if unknown."""
     entry = _known(name)
     if entry.get("input_cost_per_token") is None:
         return None
@@ -22,21 +22,21 @@ def known_price(name: str) -> tuple[float, float] | None:
 
 
 def known_mode(name: str) -> str:
-    """Look up in the same table what a model does, such as "chat" or "embedding"; empty if it does not say."""
+    """Look up a model's mode in LiteLLM's table, such as "chat" or "embedding"; empty if unknown."""
     return str(_known(name).get("mode") or "")
 
 
 def known_context(name: str) -> int:
-    """Look up in the same table how many tokens a model takes; 0 if it does not say."""
+    """Look up how many prompt tokens a model takes in LiteLLM's table; 0 if unknown."""
     try:
         return int(_known(name).get("max_input_tokens") or 0)
-    except ValueError:  # some entries hold a remark
+    except ValueError:  # some entries have a remark instead of a number
         return 0
 
 
 def _known(name: str) -> Mapping[str, Any]:
     table, bare = _price_table(), name.split("/", 1)[-1]
-    if bare.startswith("ft:"):  # ft:MODEL:ORGANIZATION::JOB; the table has ft:MODEL
+    if bare.startswith("ft:"):  # fine-tuned, ft:MODEL:ORGANIZATION::JOB; the table has ft:MODEL
         bare = ":".join(bare.split(":")[:2])
     return table.get(name) or table.get(bare) or {}
 

@@ -1,6 +1,6 @@
-"""Calls between a ledger and its gateway: those that wait, those under way, and what became of them.
+"""Calls between a ledger and its gateway: those waiting to be sent, those in flight, and their outcomes.
 
-Knows which order waits for which call; nothing of files, prices or how a call is made.
+Knows which order waits for which call, but nothing of files, prices or how a call is made.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from optimizer.budget import Spent
 from optimizer.calls.gateway import Landed
 from optimizer.records import Completion, Failure, Request
 
-POLL_SECONDS = 0.2  # between two looks at whether the user has stopped, or another process has bought what we wait for
+POLL_SECONDS = 0.2  # between checks of whether the user stopped, or another process bought what is waited for
 
 
 @dataclass
 class Flight:
-    """A call that is under way: the most that an attempt can cost, and what is reserved for the present one."""
+    """A call in flight: the most that one attempt can cost, and what is reserved for the present attempt."""
 
     each: Spent
     reserved: Spent
@@ -37,7 +37,7 @@ class Again:
 
 @dataclass(eq=False)
 class Order:
-    """Requests that are being answered, with the key of each; `trouble` is why the rest of them will not be."""
+    """Requests that are answered together, by key; `trouble` is why those still missing will not be answered."""
 
     keys: list[str]
     known: dict[str, Completion]
@@ -47,30 +47,30 @@ class Order:
 
 @dataclass
 class Traffic:
-    """The calls of all orders, by key: those that wait to go out, those under way, and what became of them."""
+    """The calls of all orders, by key: those waiting to be sent, those in flight, and their outcomes."""
 
     orders: list[Order] = field(default_factory=list)
     waiting: deque[tuple[str, Request]] = field(default_factory=deque)
     done: dict[str, Completion] = field(default_factory=dict)
     flying: dict[str, Flight] = field(default_factory=dict)
-    elsewhere: dict[str, Request] = field(default_factory=dict)  # another process asks for these
+    elsewhere: dict[str, Request] = field(default_factory=dict)  # calls that another process is making
     landed: queue.SimpleQueue[tuple[str, Future[Landed]] | Again] = field(default_factory=queue.SimpleQueue)
     unwritten: list[tuple[str, Future[Landed]]] = field(default_factory=list)
     again: list[Again] = field(default_factory=list)
     trouble: BaseException | None = None
 
     def place(self, order: Order) -> None:
-        """Let an order's calls wait for their turn, but for those that another order has called already."""
+        """Queue the calls of an order, except those that another order has queued or made already."""
         self.orders.append(order)
         known = {*self.done, *self.flying, *self.elsewhere, *(key for key, _ in self.waiting)}
         self.waiting.extend((key, request) for key, request in order.missing.items() if key not in known)
 
     def lacks(self, order: Order) -> bool:
-        """Whether an order still waits for a call."""
+        """Return whether an order still waits for a call."""
         return not order.missing.keys() <= self.done.keys()
 
     def over(self, order: Order) -> dict[str, Completion]:
-        """Hand out what an order has waited for."""
+        """Remove a completed order, and return the completions of its calls by key."""
         self.orders.remove(order)
         found = {key: self.done[key] for key in order.missing}
         wanted = {key for other in self.orders for key in other.missing}
@@ -78,7 +78,7 @@ class Traffic:
         return found
 
     def break_off(self) -> None:
-        """Give up what has not gone out, and tell all orders why."""
+        """End all orders with the present `trouble`, and drop the calls that were not sent."""
         for order in self.orders:
             order.trouble = self.trouble
         self.orders.clear()
@@ -88,7 +88,7 @@ class Traffic:
         self.trouble = None
 
     def land(self) -> None:
-        """Take in what has landed, and wait a moment for it."""
+        """Wait up to POLL_SECONDS for an outcome, then take in all that have arrived."""
         with suppress(queue.Empty):
             came = self.landed.get(timeout=POLL_SECONDS)
             while True:
