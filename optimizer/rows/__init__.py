@@ -1,1 +1,1 @@
-"""Files and objects -> rows: reading, guessing, sampling, splitting. `data` is the door."""
+"""From files and objects to rows: reading, guessing columns, sampling, splitting. `data` is the door."""

@@ -1,7 +1,7 @@
-"""Values -> the texts of cells, and the names of columns: what JSON, Parquet and data frames have in common.
+"""Turning values into the texts of cells, and checking column names, for JSON, Parquet and data frames alike.
 
-Knows no file and no table. Numbers keep the digits that were written, booleans are "true" and "false", null is
-"", and nested values are compact JSON with sorted keys, so that equal values have equal texts.
+Knows no file and no table. Numbers keep their digits as written, booleans become "true" and "false", null becomes "",
+and nested values become compact JSON with sorted keys, so that equal values have equal texts.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from collections.abc import Mapping, Sequence
 
 from optimizer.errors import DataError
 
-# Characters of a value that an error repeats.
+# Most characters of a value that an error quotes.
 SHOWN = 60
-# Characters of a text, above which no model reads it: the largest contexts hold about a third. More than that is a
-# quote that was never closed, or a file in place of a row.
+# Most characters of a text: about three times the largest contexts of models. A longer one comes from a quote that was
+# never closed, or is a file in place of a row.
 LONGEST = 10_000_000
-# No task has so many columns. Every row has a cell for each, also where keys that differ in each row make them up.
+# More than any task needs. Every row has a cell for each column, so keys that differ in each row would fill the memory.
 MOST_COLUMNS = 2_000
 
 
 class Number(str):
-    """A JSON number as it was written: 1.0 stays "1.0", and no digit of an id is lost to a float."""
+    """A JSON number as it was written: 1.0 stays "1.0", and a long id loses no digits to a float."""
 
     __slots__ = ()
 
@@ -44,7 +44,7 @@ DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=Number, parse_fl
 
 
 def read_list(text: str) -> list[str] | None:
-    """Read a cell that holds a JSON list, its items as texts; None if it holds anything else."""
+    """Return the items of a cell with a JSON list as texts; None if it is anything else."""
     try:
         value = DECODER.decode(text)
         return [as_text("", "", item) for item in value] if isinstance(value, list) else None
@@ -53,9 +53,9 @@ def read_list(text: str) -> list[str] | None:
 
 
 def read_answers(text: str) -> list[str] | None:
-    """Read a cell of accepted answers: a JSON list, or the only one, written as it is or in quotes as JSON does.
+    """Read a cell of accepted answers: a JSON list, or a single answer, plain or quoted as in JSON.
 
-    None if it begins as a list or an object does, and is no list.
+    Return None if it begins like a list or an object but is not a list.
     """
     if text.startswith(("[", "{")):
         return read_list(text)
@@ -64,23 +64,23 @@ def read_answers(text: str) -> list[str] | None:
 
 
 def shown(text: str) -> str:
-    """Quote a text as errors do, cut where it is long."""
+    """Quote a text for an error message, cut to SHOWN characters."""
     return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
 
 
 def kind(value: object) -> str:
-    """Name the type of a decoded value as a reader of JSON would."""
+    """Return the type of a decoded value in the words of JSON."""
     names = {dict: "an object", list: "a list", Number: "a number", str: "a text", bool: "a boolean"}
     return names.get(type(value), "null" if value is None else f"a {type(value).__name__}")
 
 
 def as_text(where: str, column: str, value: object) -> str:
-    """Write a value as the text that stands for it in a prompt.
+    """Return the text of a value, as prompts show it. `where` and `column` are for errors.
 
     Raises
     ------
     DataError
-        If the text could not be sent to a model: half a character, a NUL, nesting without end.
+        If the text cannot be sent to a model: it has half a character or a NUL, or is nested too deeply or too long.
     """
     try:
         text = _plain(value)
@@ -106,16 +106,16 @@ def _plain(value: object) -> str:
     if isinstance(value, str):
         return str(value)
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""  # NaN is how data frames write a missing value
+        return ""  # data frames represent a missing value as NaN
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, (int, float, list, tuple, Mapping)):
         return _compact(value)
-    return str(value)  # dates and decimals, which JSON has not
+    return str(value)  # dates and decimals, which JSON does not have
 
 
 def _compact(value: object) -> str:
-    """Write compact JSON with sorted keys, and numbers as they were read."""
+    """Return compact JSON with sorted keys, and numbers as they were written."""
     if isinstance(value, Number):
         return str(value)
     if isinstance(value, Mapping):
@@ -131,7 +131,7 @@ def _compact(value: object) -> str:
 
 
 def check_names(path: str, names: Sequence[str], *, some: bool = True) -> None:
-    """Raise DataError unless every column has a name of its own, and there are some."""
+    """Raise DataError unless all columns have different names; with `some`, there must be at least one."""
     if some and not names:
         raise DataError(f"{path}: its rows have no columns. Name at least an input and a target column.")
     if len(names) > MOST_COLUMNS:
@@ -141,7 +141,7 @@ def check_names(path: str, names: Sequence[str], *, some: bool = True) -> None:
         )
     first: dict[str, int] = {}
     for position, name in enumerate(names, start=1):
-        as_text(path, name, name)  # a name is sent like any text
+        as_text(path, name, name)  # names are sent to the model, too
         if not name.strip():
             raise DataError(
                 f"{path}: column {position} of {len(names)} has no name. Give every column a name; if it is pandas' "

@@ -1,7 +1,7 @@
-"""What each column of a table probably means, so that a first task file need not be written by hand.
+"""Guessing what each column of a table means, so that a first task file need not be written by hand.
 
-Goes by names first and by shapes second, and is only ever a proposal: `phrasetune init` writes it down for the
-user to correct. Knows no task file.
+Judges by names first and by values second. The result is only a proposal: `phrasetune init` writes it for the user to
+correct. Knows no task file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from optimizer.rows.splits import SPELLINGS
 from optimizer.rows.tables import Table
 from optimizer.scores import label_sets
 
-# Names in order of trust; compared in lower case with underscores.
+# Names, the most reliable first; compared in lower case with underscores.
 TARGETS = (
     "label category class intent sentiment target answer output response summary labels gold gold_label topic emotion "
     "polarity rating stars completion expected expected_output ground_truth reference translation reply tag y answers"
@@ -44,22 +44,22 @@ TEXTS = (
     "document article passage abstract description source title instruction"
 ).split()
 
-# Labels beyond this many, or longer than this, are an open answer to any prompt.
+# If targets have more different values than this, or longer ones (characters), they are open answers.
 MOST_LABELS, LABEL_LENGTH = 200, 200
-# A slice has so many values at most, and none longer: a report shows a line for each.
+# Most values of a slice column, and their most characters: a report shows a line for each value.
 SLICE_VALUES, SLICE_LENGTH = 20, 40
-# A value that names a group is no text.
+# Most characters of a group's name; longer values are texts.
 GROUP_LENGTH = 60
-# Median words of a target: above the first it is written and not known; above the second exact match is too hard.
+# Median words of a target: above the first, it is generated text; above the second, exact match is too strict.
 GENERATION_WORDS, EXACT_WORDS = 12, 5
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
-# From this ratio of the largest class to the smallest, accuracy rewards ignoring the smallest.
+# If the largest class is more than so many times the smallest, accuracy rewards ignoring the smallest.
 IMBALANCE = 3
 
-# Objects are what is wanted where at least this share of the targets are; the others are slips.
+# If at least this share of the targets are JSON objects, the task is extraction, and the others are slips.
 MOSTLY = 0.95
 
-# A target that names several labels does so in at least this share of the rows.
+# If at least this share of the targets name several labels, the task is multilabel.
 OFTEN_SEVERAL = 0.05
 
 Kind = Literal["classification", "multilabel", "extraction", "qa", "generation"]
@@ -67,10 +67,11 @@ Kind = Literal["classification", "multilabel", "extraction", "qa", "generation"]
 
 @dataclass(frozen=True)
 class Guess:
-    """The proposed roles of columns, "" where there is none; `labels` are sorted, and empty for open answers.
+    """The proposed role of each column; "" means that no column has it.
 
-    `empty` rows lack the answer or all inputs; `unused` columns have no role; `odd` are the rows, counted from 0, whose
-    target is no JSON object where nearly all others are.
+    `labels` are sorted, and empty for open answers. `empty` counts the rows without an answer or without any input,
+    `unused` are the columns without a role, and `odd` are the rows, counted from 0, whose target is not a JSON object
+    while nearly all others are.
     """
 
     inputs: tuple[str, ...]
@@ -96,7 +97,7 @@ class Guess:
 
 @dataclass(frozen=True)
 class _Column:
-    """A column's name as written and as compared, its stripped values and how often each stands."""
+    """A column: its name as written and as compared, its stripped values, and how often each value occurs."""
 
     name: str
     plain: str
@@ -105,19 +106,19 @@ class _Column:
 
 
 def guess(table: Table, *, inputs: Sequence[str] = (), target: str = "") -> Guess:
-    """Propose what each column means; `inputs` and `target` are those that are known already.
+    """Propose what each column means; `inputs` and `target` are the columns whose role is already known.
 
-    The target goes by name, else it is the last column with few distinct values, else the last column. Inputs go
-    by name, as a pair (premise and hypothesis) before a single text, else the column with the longest texts is
-    taken; never more, as a further column may give the answer away. A group is recognised by name alone, an id and
-    a split by name and values. A target is a label if there are at most n/4 of them (at least 2, at most 200), most
-    stand more than once, and none is longer than 200 characters. Several labels stand in a cell if the cells are of
-    more kinds than the labels that they can be cut into.
+    The target is found by its name; otherwise it is the last column with few distinct values, or the last column. The
+    inputs are found by name, a pair (such as premise and hypothesis) before a single text; otherwise the column with
+    the longest texts is taken. No more are proposed, because a further column may give away the answer. A group is
+    recognised by its name only, an id and a split by name and values. Targets are labels if there are at least 2 and at
+    most n/4 different ones (200 at most), most of them occur more than once, and none is longer than 200 characters.
+    Cells name several labels if there are more different cells than labels that they can be split into.
 
     Raises
     ------
     DataError
-        If there is no column for an input beside the target, or a column that is known is none of the table's.
+        If no column is left for an input besides the target, or if a known column is not in the table.
     """
     for role, name in (*(("input", name) for name in inputs), ("target", target)):
         if name:
@@ -163,7 +164,7 @@ def guess(table: Table, *, inputs: Sequence[str] = (), target: str = "") -> Gues
 
 
 def empty_rows(table: Table, inputs: Sequence[str], target: str) -> set[int]:
-    """Find the rows without a wanted answer, or an empty list of them, or any input; none if a column is missing."""
+    """Return the rows without an answer (or with an empty list) or without any input; none if a column is missing."""
     if not {*inputs, target} <= set(table.columns):
         return set()
     return {
@@ -190,13 +191,13 @@ def _is_id(column: _Column) -> bool:
 
 
 def _is_group(column: _Column) -> bool:
-    """Whether it is called a group, and could be divided in three."""
+    """Whether its name is that of a group, and it has enough groups for three splits."""
     named = column.plain.removesuffix("_id").removesuffix("_name") in GROUPS
     return named and 3 <= len(column.counts) < len(column.values) and _longest(column) <= GROUP_LENGTH
 
 
 def _is_slice(column: _Column, target: _Column) -> bool:
-    """Whether it sorts rows into a few kinds, and is not the target under another name."""
+    """Whether it has a few short values, and is not the target under another name."""
     few = 2 <= len(column.counts) <= min(SLICE_VALUES, len(column.values) / 2)
     if not few or _longest(column) > SLICE_LENGTH or any(value[:1] in {"[", "{"} for value in column.counts):
         return False
@@ -225,13 +226,13 @@ def _target(columns: Sequence[_Column]) -> _Column | None:
 
 
 def _is_lists(column: _Column) -> bool:
-    """Whether it holds JSON lists: all accepted answers to a row."""
+    """Whether its values are JSON lists, each of all accepted answers to a row."""
     values = [value for value in column.counts if value]
     return bool(values) and all(value[0] == "[" and read_list(value) is not None for value in values)
 
 
 def _preferred(column: _Column) -> _Column:
-    """What it holds if of each list only the first answer stood there: the others make none of them longer."""
+    """Return a column of lists with only the first answer of each, on which the metric is chosen."""
     values = tuple(next((item.strip() for item in read_list(value) or ()), "") for value in column.values)
     return replace(column, values=values, counts=Counter(values))
 
@@ -274,7 +275,7 @@ def _kind(target: _Column) -> Kind:
 
 
 def _is_several(column: _Column) -> bool:
-    """Whether it names several of a few labels: more cells than labels, each label more than once."""
+    """Whether its cells name several of a few labels: more different cells than labels, each label more than once."""
     cells = [value for value in column.values if value]
     named, mark = label_sets.found(cells), label_sets.mark(cells)
     cut = [label_sets.pieces(cell, mark) for cell in cells]
@@ -324,6 +325,6 @@ def _metric(kind: Kind, target: _Column) -> str:
 
 
 def _is_measured(column: _Column) -> bool:
-    """Whether it holds numbers, most of them with decimals: a year or a sum is right or wrong, a measure comes near."""
+    """Whether its values are numbers, most with decimals: measurements, which can be nearly right, unlike years."""
     values = [value for value in column.counts if value]
     return all(map(NUMBER.fullmatch, values)) and 2 * sum("." in value for value in values) > len(values)

@@ -1,6 +1,6 @@
-"""CSV and TSV -> records of fields, the header first: delimiters and quotes.
+"""Reading CSV and TSV files as records of fields, the header first: delimiters and quotes.
 
-Knows no column; what a reader of tables does with ragged records is not decided here.
+Knows no columns; `tables` decides what to do with records of different lengths.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from optimizer.errors import DataError
 from optimizer.rows.cells import LONGEST
 from optimizer.rows.texts import lines
 
-# Rows looked at to choose a delimiter: enough to outvote a comma in a header, few enough to cost nothing.
+# Rows read to choose a delimiter: enough to outvote a comma in a header, few enough to be fast.
 SNIFFED_ROWS = 50
 
-Record = tuple[int, list[str]]  # the line on which it begins, its fields
+Record = tuple[int, list[str]]  # the line on which it begins, and its fields
 
 
 def csv_records(path: Path) -> Generator[Record, None, None]:
-    """Yield the records of a comma-separated file, whatever the comma is; blank lines are none."""
+    """Yield the records of a file with quoted fields and any of the usual delimiters, without blank lines."""
     yield from _quoted(path, _sniff(path))
 
 
 def tsv_records(path: Path) -> Generator[Record, None, None]:
-    """Yield the records of a tab-separated file, quoted as spreadsheets write them or raw as corpora do.
+    """Yield the records of a tab-separated file, either quoted (as spreadsheets write it) or raw (as corpora are).
 
-    Where raw lines all have the header's number of fields and reading quotes would fail or join lines, a quote
-    is a mere character: a quoted field that holds a line break would leave its lines too short.
+    Quotes are ordinary characters if all lines have the same number of fields without reading quotes, and reading
+    quotes would fail or join lines. A quoted field with a line break would make the raw lines too short.
     """
     sizes: set[int] = set()
     n, quotes = 0, False
@@ -48,7 +48,7 @@ def _raw(path: Path) -> Generator[Record, None, None]:
 
 
 def _count_quoted(path: Path) -> int:
-    """Count the records that there are if quotes mean something; -1 if they cannot."""
+    """Count the records when quotes are read as quotes; -1 if that fails."""
     with closing(_quoted(path, "\t")) as records:
         try:
             return sum(1 for _ in records)
@@ -57,7 +57,7 @@ def _count_quoted(path: Path) -> int:
 
 
 def _sniff(path: Path) -> str:
-    """Choose the delimiter: it divides the header, and most rows as the header is divided."""
+    """Choose the delimiter: it splits the header, and most rows into as many fields as the header."""
     best, delimiter = (0, 1), ","
     for candidate in ",;\t|":
         with closing(_field_counts(path, candidate)) as found:
@@ -82,7 +82,7 @@ def _field_counts(path: Path, delimiter: str) -> Generator[int, None, None]:
 
 @contextmanager
 def _wide_fields() -> Iterator[None]:
-    """Let a field be as long as any model reads: the module's own 131,072 characters are less than a long document."""
+    """Raise the csv module's limit of 131,072 characters per field, which long documents exceed, to LONGEST."""
     before = csv.field_size_limit(LONGEST)
     try:
         yield
@@ -91,7 +91,7 @@ def _wide_fields() -> Iterator[None]:
 
 
 def _quoted(path: Path, delimiter: str) -> Generator[Record, None, None]:
-    """Read records whose fields may be quoted; strictly, as a stray quote swallows rows otherwise."""
+    """Yield records whose fields may be quoted; strictly, because a stray quote would otherwise swallow rows."""
     line = 1
     with _wide_fields(), closing(lines(path)) as text:
         reader = csv.reader(text, delimiter=delimiter, strict=True)

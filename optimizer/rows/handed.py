@@ -1,7 +1,7 @@
-"""Rows that a program hands over -> Table: dicts, data frames, data sets, DSPy's examples. The door of narwhals.
+"""Turning rows that a program passes into a Table: dicts, data frames, data sets, DSPy examples. The door of narwhals.
 
-Which library they come from is told by what they can do, and none is imported for it. Values become the texts that a
-file with the same values would give: numbers of numpy as Python's, classes by their names, what is missing as "".
+The library they come from is recognised by their attributes, without importing it. Values become the same texts as in a
+file: numpy numbers as Python's, classes by their names, missing values as "".
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from optimizer.errors import DataError, kind_of, one_of
 from optimizer.rows.splits import SPELLINGS
 from optimizer.rows.tables import Table, table_from
 
-NAME = "rows"  # what errors call them
-SPLIT = "split"  # the column that says where rows of a mapping of splits belong
+NAME = "rows"  # their name in errors
+SPLIT = "split"  # the column added to rows of a mapping of splits
 TAKEN = (
     "a list of dicts, a data frame (pandas, polars, pyarrow), a data set of `datasets`, or a list of DSPy's examples"
 )
@@ -30,14 +30,14 @@ def as_table(rows: object) -> Table:
     Parameters
     ----------
     rows
-        Anything that yields mappings of column names to values; a data frame that narwhals reads; a data set of Hugging
-        Face's `datasets`, whose class numbers become names; DSPy's examples; or a mapping of "train", "dev" and "test"
+        An iterable of mappings from column names to values; a data frame that narwhals can read; a data set of Hugging
+        Face's `datasets`, whose class numbers become names; DSPy examples; or a mapping of "train", "dev" and "test"
         to any of these, which adds a column "split".
 
     Raises
     ------
     DataError
-        If they are something else, or hold what no file of rows could.
+        If they are something else, if there are none, or if they contain what a file of rows could not.
     """
     found = _plain_rows(rows)
     first = next(found, None)
@@ -47,19 +47,19 @@ def as_table(rows: object) -> Table:
 
 
 def fields(rows: object) -> tuple[tuple[str, ...], str]:
-    """Name the inputs and the target that a list of DSPy's examples tells of; nothing where it does not."""
+    """Return the input fields and the target that a list of DSPy examples declares; empty if it does not."""
     first = rows[0] if isinstance(rows, (list, tuple)) and rows else None
     if first is None or not callable(getattr(first, "toDict", None)):
         return (), ""
     try:
         inputs, answers = tuple(first.inputs().keys()), tuple(first.labels().keys())
-    except ValueError:  # DSPy's way to say that they were not told
+    except ValueError:  # raised by DSPy if the inputs are not declared
         return (), ""
     return inputs, answers[0] if len(answers) == 1 else ""
 
 
 def _plain_rows(rows: object) -> Iterator[object]:
-    """Yield rows as dicts of plain values; what is none is left for the table to refuse."""
+    """Yield rows as dicts of plain values; the table refuses anything else."""
     if isinstance(rows, Mapping):
         yield from _splits(rows)
     elif hasattr(rows, "column_names") and hasattr(rows, "features"):
@@ -67,7 +67,7 @@ def _plain_rows(rows: object) -> Iterator[object]:
     elif isinstance(rows, (list, tuple)):
         yield from map(_row, rows)
     elif (frame := _frame(rows)) is not None:
-        # What is missing has a value of its own in every library: it is asked for, not guessed.
+        # Every library has its own value for missing cells, so narwhals is asked which are null.
         for row, empty in zip(frame.iter_rows(named=True), frame.select(_is_null()).iter_rows(), strict=True):
             yield {
                 name: None if gone else _value(value) for (name, value), gone in zip(row.items(), empty, strict=True)
@@ -92,26 +92,26 @@ def _splits(splits: Mapping[Any, object]) -> Iterator[object]:
 
 
 def _row(row: object) -> object:
-    """Read one row: a mapping, or an example of DSPy; anything else is refused by whoever makes the table."""
+    """Return a mapping or a DSPy example as a dict of plain values; anything else as it is, for the table to refuse."""
     if not isinstance(row, Mapping) and callable(told := getattr(row, "toDict", None)):
         row = told()
     return {name: _value(value) for name, value in row.items()} if isinstance(row, Mapping) else row
 
 
 def _value(value: object) -> object:
-    """Turn numbers and arrays of numpy, and tensors, into Python's."""
+    """Turn numpy numbers, arrays and tensors into Python numbers and lists."""
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _data_set(rows: Any) -> Iterator[Row]:  # noqa: ANN401 - of a library that need not be installed
-    """Read a data set of `datasets`, with the names of its classes."""
+def _data_set(rows: Any) -> Iterator[Row]:  # noqa: ANN401 - its library need not be installed
+    """Yield the rows of a data set of `datasets`, with the names of its classes."""
     named = {name: _classes(feature) for name, feature in (rows.features or {}).items()}
     for row in rows:
         yield {name: named.get(name, _value)(value) for name, value in row.items()}
 
 
 def _classes(feature: Any) -> Callable[[object], object]:  # noqa: ANN401
-    """Return what turns a value of a feature into a plain one: class numbers into names, -1 into none."""
+    """Return a function that turns a feature's values into plain ones: class numbers into names, -1 into None."""
     if hasattr(feature, "int2str"):
         return lambda value: feature.int2str(int(value)) if isinstance(value, int) and value >= 0 else None
     if hasattr(inner := getattr(feature, "feature", None), "int2str"):
@@ -121,7 +121,7 @@ def _classes(feature: Any) -> Callable[[object], object]:  # noqa: ANN401
 
 
 def _frame(rows: object) -> Any:  # noqa: ANN401
-    """Open a data frame, read to its end if it is a lazy one; None if it is none."""
+    """Return a narwhals data frame, collected if it is lazy; None if the rows are not a data frame."""
     import narwhals as nw
 
     try:

@@ -1,6 +1,6 @@
-"""JSON lines, JSON and Parquet -> numbered objects, one after the other.
+"""Reading JSON lines, JSON and Parquet files as numbered objects, one after the other.
 
-Knows no table: what a value becomes as text, and what is no object, is not decided here.
+Knows no table; how values become texts, and which values are refused, is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from optimizer.errors import DataError
 from optimizer.rows.cells import DECODER, kind
 from optimizer.rows.texts import lines, whole
 
-# Bytes of a .json file: its text has to be held in whole, at up to four times its size. A list is taken apart
-# object by object; an object is held decoded as well, which takes ten times the text.
+# Most bytes of a .json file: its whole text is in memory, at up to four times its size. A list is decoded object by
+# object; a single object is decoded as a whole, which takes ten times the memory of the text.
 LARGEST_LIST, LARGEST_OBJECT = 200_000_000, 32_000_000
-# Rows of Parquet that are held at a time: hardly slower than thousands, and rows may be long.
+# Parquet rows in memory at a time: hardly slower than thousands, and rows may be long.
 BATCH = 100
 
 LIST = "Write a list of objects; one object a line belongs in a .jsonl file."
 LINE = "Write one JSON object a line; a list belongs in a .json file."
 
-Numbered = tuple[int, object]  # a line or a record's number, and what stands there
+Numbered = tuple[int, object]  # the number of a line or record, and its value
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
 def json_lines(path: Path) -> Generator[Numbered, None, None]:
-    """Yield the values of a file that holds one a line; blank lines hold none."""
+    """Yield the values of a file with one JSON value per line, skipping blank lines."""
     for number, line in enumerate(lines(path), start=1):
         text = line.rstrip("\r\n")
         if text.strip(" \t"):
@@ -57,7 +57,7 @@ def json_list(path: Path) -> Generator[Numbered, None, None]:
 
 
 def _elements(path: Path, text: str, at: int) -> Generator[Numbered, None, None]:
-    """Decode the elements of a list one by one, from behind its bracket to the end of the text."""
+    """Decode the elements of a list one by one, from the position after its opening bracket to the end of the text."""
     at, number = _skip(text, at), 0
     closed = text.startswith("]", at)
     if closed and _skip(text, at + 1) == len(text):
@@ -83,7 +83,7 @@ def _skip(text: str, at: int) -> int:
 
 
 def _decode(path: Path, text: str, line: int, fix: str) -> object:
-    """Decode one JSON text that begins on `line`, or 0 if the text is the whole file."""
+    """Decode one JSON text that begins on `line` of the file; 0 if it is the whole file."""
     value, end = _decode_at(path, text, _skip(text, 0), line, fix)
     end = _skip(text, end)
     if end != len(text):
@@ -92,7 +92,7 @@ def _decode(path: Path, text: str, line: int, fix: str) -> object:
 
 
 def _decode_at(path: Path, text: str, at: int, line: int = 0, fix: str = LIST) -> tuple[object, int]:
-    """Decode the JSON value that begins at a position of a text, and return it and the position behind it."""
+    """Decode the JSON value that begins at a position of a text; return it and the position after it."""
     where = f"{path}{f':{line}' if line else ''}"
     try:
         value, end = DECODER.raw_decode(text, at)
@@ -143,7 +143,7 @@ def parquet_rows(path: Path) -> Generator[Numbered, None, None]:
 
     number = 0
     try:
-        # Not read_table(): it would take a folder named a=b for a column. Not pre-buffered: that keeps a whole group.
+        # read_table() would take a folder named a=b for a column; pre-buffering would hold a whole row group in memory.
         with pq.ParquetFile(path, pre_buffer=False) as file:
             for batch in file.iter_batches(batch_size=BATCH, use_threads=False):
                 for row in batch.to_pylist():

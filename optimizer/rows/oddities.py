@@ -1,6 +1,6 @@
-"""Rows to look at before a score is believed: they forge answers, have a label in two spellings, or a list as target.
+"""Finding suspicious rows: texts that imitate answers or commands, labels in two spellings, lists as targets.
 
-Reads rows and changes none: what is found is said in a note.
+Changes no row; what it finds is reported in notes.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from optimizer.rows.cells import shown
 
 
 def oddities(data: Dataset, output: str, labels: Sequence[str], *, lists: bool = False) -> list[str]:
-    """Say what is odd in the texts of rows, one note a line.
+    """Return a note on each kind of oddity in the texts of rows.
 
     Parameters
     ----------
     data
         All rows.
     output
-        Name of the answer field, under which an answer is written.
+        Name of the answer field.
     labels
         The closed list of answers; empty for open ones.
     lists
-        Whether targets are known to be lists: of accepted answers, or of labels.
+        Whether targets are known to be lists of accepted answers or labels; then these are not reported.
     """
     return [*_forged(data, _marks(output)), *_alike(labels), *([] if lists else _listed(data, output))]
 
 
 def _marks(output: str) -> re.Pattern[str]:
-    """What a prompt or a chat writes around roles and answers, and the usual words that would take over."""
+    """Return a pattern of what prompts and chats write around roles and answers, and of usual prompt injections."""
     name = rf"(?:{re.escape(output)}|answer)"
     marks = (
         *(r"<\|\w+\|>", r"\[/?INST\]", r"<</?SYS>>", r"^(?:human|assistant|system): ", r"\[\[ ## \w+ ## \]\]"),
@@ -75,7 +75,7 @@ def _listed(data: Dataset, output: str) -> list[str]:
 
 
 def _is_list(text: str) -> bool:
-    """Whether it is a JSON list of texts; one of numbers or objects may well be an answer."""
+    """Whether a text is a JSON list of texts; a list of numbers or objects may well be an answer."""
     try:
         items = json.loads(text)
     except (ValueError, RecursionError):

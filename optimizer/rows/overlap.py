@@ -1,4 +1,4 @@
-"""Which rows are the same, or nearly: duplicates, contradicting targets, near-duplicates, leaks between splits.
+"""Finding rows that are the same or nearly so: duplicates, conflicting targets, near-duplicates, leaks between splits.
 
 Knows examples and splits; reads no file and moves no row.
 """
@@ -18,21 +18,21 @@ from optimizer.records import Dataset
 from search_spaces.prompt import Example
 
 SPLITS = ("train", "dev", "test")
-# Jaccard similarity from which two texts count as near-duplicates.
+# Least Jaccard similarity of near-duplicates.
 THRESHOLD = 0.8
-# Words (short texts: characters) in a shingle.
+# Words (for short texts, characters) in a shingle.
 WORDS, CHARACTERS = 3, 5
-# Texts up to `SHORT` words are compared by characters, as one changed word breaks three of their few shingles of
-# words; texts from `LONG` words on by words. The bands overlap by a fifth, so that any pair of similar length
-# meets in one of them.
+# Texts of up to SHORT words are compared by characters, because one changed word breaks three of their few shingles of
+# words; texts of at least LONG words are compared by words. The bands overlap by a fifth, so that any pair of similar
+# length is in one of them.
 SHORT, LONG = 50, 40
-# What one rare shingle may list, and how many candidates are measured for one text. Together they bound the work
-# for a text, whatever the data: a template that is filled in a thousand times would cost a million pairs.
+# Most texts listed for one rare shingle, and most candidates compared with one text. Together they limit the work per
+# text for any data: a template filled in a thousand times would otherwise make a million pairs.
 POSTINGS, CANDIDATES = 50, 30
-# Rare shingles that two sets must share before they are measured. Measured on 40,000 texts of 20 words: 14 times
-# fewer are measured than with 1, and the same pairs are found.
+# Rare shingles that two sets must share before they are compared. On 40,000 texts of 20 words, 14 times fewer pairs are
+# compared than with 1, and the same near-duplicates are found.
 SHARED = 3
-# Shingles are counted in this many cells. A collision only makes a rare shingle look common.
+# Shingles are counted in this many cells. A collision only makes a rare shingle seem common.
 CELLS = 1 << 20
 
 Key = tuple[str, ...]
@@ -41,19 +41,19 @@ Pair = tuple[str, str, float]
 
 @dataclass(frozen=True)
 class Audit:
-    """What is wrong with a data set as material for a comparison; example ids throughout.
+    """Overlapping rows of a data set, which distort a comparison, by their ids.
 
     Parameters
     ----------
     duplicates
-        Groups with identical inputs (case and white space apart).
+        Groups of rows with identical inputs, ignoring case and white space.
     conflicts
-        Those of the groups whose targets differ.
+        Those groups of duplicates whose targets differ.
     near
-        Pairs with similar but not identical inputs, and their Jaccard similarity in [0.8, 1]; of a group of
-        duplicates the first stands for all. Highest first.
+        Pairs with similar but not identical inputs, and their Jaccard similarity in [0.8, 1], highest first; the first
+        of a group of duplicates represents the group.
     leaks
-        Pairs, near or identical (1.0), that stand in two different splits. Highest first.
+        Pairs of rows in different splits whose inputs are identical (1.0) or similar, highest first.
     """
 
     duplicates: tuple[tuple[str, ...], ...]
@@ -63,27 +63,27 @@ class Audit:
 
 
 def same_inputs(example: Example) -> Key:
-    """A key that two examples share exactly when their inputs differ in nothing but case and white space."""
+    """Return a key that is equal for two examples exactly if their inputs differ only in case and white space."""
     texts = (unicodedata.normalize("NFC", value) for _, value in example.inputs)
     return tuple(" ".join(text.casefold().split()) for text in texts)
 
 
 def differ(examples: Sequence[Example]) -> bool:
-    """Whether examples with the same inputs want different answers."""
+    """Return whether examples with the same inputs have different accepted answers."""
     return len({frozenset(example.targets) for example in examples}) > 1
 
 
 def audit(dataset: Dataset) -> Audit:
-    """Find what is identical, contradictory or nearly identical in a data set.
+    """Find the identical, conflicting and nearly identical rows of a data set.
 
-    Near-duplicates have a Jaccard similarity of at least 0.8 between their sets of shingles: 3 words, or 5
-    characters for texts of up to 50 words (Broder 1997, "On the resemblance and containment of documents"). They
-    are found by prefix filtering (Bayardo et al. 2007, "Scaling up all pairs similarity search"; with three shared
-    shingles instead of one as in Wang et al. 2012, "Can we beat the prefix filtering?"): two sets that similar share
-    three of their few rarest shingles, so only texts that do are compared. We differ in a cap: a rare shingle lists
-    the latest 50 texts, and the 30 texts that share most are measured. The time is thereby roughly linear in the
-    number of rows; where dozens of rows are near-duplicates of each other, each is reported against some of the
-    others and not against all.
+    Near-duplicates have a Jaccard similarity of at least 0.8 between their sets of shingles: 3 words, or 5 characters
+    for texts of up to 50 words (Broder 1997, "On the resemblance and containment of documents"). They are found by
+    prefix filtering (Bayardo et al. 2007, "Scaling up all pairs similarity search"; with three shared shingles instead
+    of one as in Wang et al. 2012, "Can we beat the prefix filtering?"): two sets that are so similar share three of
+    their few rarest shingles, so only texts that do are compared. Unlike these papers, we cap the work: a rare shingle
+    lists the latest 50 texts, and only the 30 texts that share most are compared. So the time is roughly linear in the
+    number of rows, but if dozens of rows are near-duplicates of each other, each is paired with some of the others
+    only.
     """
     homes = {e.id: name for name in SPLITS for e in getattr(dataset, name)}
     same: dict[Key, list[Example]] = defaultdict(list)
@@ -102,7 +102,7 @@ def audit(dataset: Dataset) -> Audit:
 
 
 def _crossing(left: Sequence[str], right: Sequence[str], similarity: float, homes: Mapping[str, str]) -> Pair | None:
-    """The first pair of ids that stand in two splits."""
+    """Return the first pair of ids in two different splits, if there is one."""
     here, there = ({homes[id_]: id_ for id_ in reversed(ids)} for ids in (left, right))
     pairs = ((here[s], there[t], similarity) for s in SPLITS for t in SPLITS if s in here and t in there and s != t)
     return next(pairs, None)
@@ -112,7 +112,7 @@ def _crossing(left: Sequence[str], right: Sequence[str], similarity: float, home
 
 
 def _near(texts: Sequence[str]) -> dict[tuple[int, int], float]:
-    """Similarity of every pair of positions that reaches the threshold (but for the caps)."""
+    """Return the similarity of each pair of positions that reaches the threshold, within the caps."""
     lengths = [len(text.split()) for text in texts]
     short = {i: _by_characters(text) for i, text in enumerate(texts) if lengths[i] <= SHORT}
     long = {i: _by_words(text) for i, text in enumerate(texts) if lengths[i] >= LONG}
@@ -124,8 +124,8 @@ def _near(texts: Sequence[str]) -> dict[tuple[int, int], float]:
     return found
 
 
-# A shingle is its CRC: 4 bytes instead of 80, the same in every process. In one pair of texts of 300 shingles a
-# collision has a probability of 2e-5 and changes the similarity by less than 1 %.
+# A shingle is represented by its CRC: 4 bytes instead of 80, and the same in every process. In a pair of texts of 300
+# shingles, a collision has a probability of 2e-5 and changes the similarity by less than 1 %.
 
 
 def _by_characters(text: str) -> array[int]:
@@ -141,7 +141,7 @@ def _by_words(text: str) -> array[int]:
 
 
 def _join(shingles: Mapping[int, array[int]]) -> Iterator[tuple[int, int, float]]:
-    """Pairs of similar sets, by prefix filtering; sets from small to large, so that only smaller ones are listed."""
+    """Yield pairs of similar sets, by prefix filtering from small to large sets: those listed are never larger."""
     counts = array("I", bytes(CELLS * array("I").itemsize))
     for row in shingles.values():
         for shingle in row:
@@ -149,9 +149,9 @@ def _join(shingles: Mapping[int, array[int]]) -> Iterator[tuple[int, int, float]
     listed: dict[int, deque[int]] = defaultdict(lambda: deque(maxlen=POSTINGS))
     for here in sorted(shingles, key=lambda i: (len(shingles[i]), i)):
         row = shingles[here]
-        least = math.ceil(THRESHOLD * len(row) - 1e-9)  # shared with any set that similar and no larger
+        least = math.ceil(THRESHOLD * len(row) - 1e-9)  # shingles shared with any set so similar and no larger
         needed = min(SHARED, least)
-        # Sorting is stable and `row` is in order of value: one order of all shingles, as the filter needs.
+        # Sorting is stable and `row` is sorted by value, so all sets use the same order, as the filter requires.
         rarest = sorted(row, key=lambda shingle: counts[shingle % CELLS])[: len(row) - least + needed]
         shared = Counter(chain.from_iterable(listed[shingle] for shingle in rarest if shingle in listed))
         candidates = [there for there, n in shared.most_common(CANDIDATES) if n >= needed]
@@ -162,5 +162,5 @@ def _join(shingles: Mapping[int, array[int]]) -> Iterator[tuple[int, int, float]
             if similarity >= THRESHOLD:
                 yield here, there, similarity
         for shingle in rarest:
-            if counts[shingle % CELLS] > 1:  # the latest are kept, which are nearest in size to what follows
+            if counts[shingle % CELLS] > 1:  # the latest sets stay listed, which are nearest in size to the next ones
                 listed[shingle].append(here)

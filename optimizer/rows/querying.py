@@ -1,4 +1,4 @@
-"""A query of an SQLite file -> numbered rows. It is the user's own, may be anything, and can read and nothing else."""
+"""Reading numbered rows by an SQL query from an SQLite file. The query is the user's, and can only read."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ SHOWN_TABLES = 12
 
 
 def query_names(path: Path, query: str) -> Sequence[str]:
-    """Name the columns that a query gives.
+    """Return the names of a query's columns.
 
     Raises
     ------
     DataError
-        If the file is no SQLite file, or the query none that reads it.
+        If the file is not an SQLite file, or if the query fails or does more than read.
     """
     with closing(_open(path, query)) as cursor:
         return [column[0] for column in cursor.description]
 
 
 def query_rows(path: Path, query: str) -> Generator[Numbered, None, None]:
-    """Yield the rows that a query gives, in its order."""
+    """Yield the rows of a query, in its order."""
     with closing(_open(path, query)) as cursor:
         names = [column[0] for column in cursor.description]
         try:
@@ -41,7 +41,7 @@ def query_rows(path: Path, query: str) -> Generator[Numbered, None, None]:
 
 
 def lacking(path: Path) -> str:
-    """Say that a database needs a query, and what there is to be asked for."""
+    """Return the error that a database needs a query, with the names of its tables."""
     _check(path)
     with closing(_look(path)) as conn:
         try:
@@ -59,7 +59,7 @@ def lacking(path: Path) -> str:
 
 
 class _Cursor(sqlite3.Cursor):
-    """A cursor that takes its connection along when it is closed."""
+    """A cursor that closes its connection, too."""
 
     def close(self) -> None:
         super().close()

@@ -1,4 +1,4 @@
-"""Which rows of a large file are kept: a seeded sample, drawn while the rows pass by once.
+"""Sampling the rows of a large file: a seeded sample, drawn in one pass.
 
 Knows rows and their numbers, no file format and no task.
 """
@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
-# Characters that a sample may hold: with all copies that a task makes of them, they fit in 1 GB. A cell takes as much
-# memory by itself as CELL of them.
+# Most characters of a sample: with all copies that a task makes of them, they fit in 1 GB. An empty cell takes as much
+# memory as CELL characters.
 MOST_TEXT, CELL = 100_000_000, 64
-# Every label keeps this part of the sample, however rare it is in the file: of 20,000 rows 40, of which ten are dev and
-# ten are test rows.
+# Every label keeps at least this share of the sample, however rare it is in the file: of 20,000 rows 40, about ten of
+# them dev and ten test rows.
 RARE = 1 / 500
-# More kinds of rows than this are no labels; what comes later is drawn together, each split by itself.
+# Values of more kinds than this are not labels; rows of further kinds are drawn together, each split by itself.
 MOST_KINDS = 300
 
 Row = Mapping[str, str]
@@ -33,13 +33,13 @@ class Draw:
     limit
         The most rows to keep; 0 keeps all.
     seed
-        Of the only random generator that is used.
+        Seed of the random generator.
     split
-        A column whose values get equal room, so that a small test split is not lost beside a large train split; empty
-        for none.
+        A column whose values get equal shares of the sample, so that a small test split is not crowded out by a large
+        train split; empty for none.
     label
-        A column whose values keep their shares of the file, but at least `RARE` of the sample where there are so many
-        rows; empty for none.
+        A column whose values keep their shares of the file, but at least the share RARE of the sample if the file has
+        so many rows of them; empty for none.
     """
 
     limit: int = 0
@@ -49,26 +49,26 @@ class Draw:
 
 
 class Sample:
-    """Takes every row of a file, and keeps all or as many as a draw says.
+    """A sample that is offered every row of a file, and keeps all or as many as its `Draw` allows.
 
-    Every row draws a number, and those with the lowest are kept: a uniform sample without replacement in one pass
-    (bottom-k sampling; Cohen & Kaplan 2007, "Summarizing data using bottom-k sketches"). What is too much is given up
-    by the split that has most rows: its highest number, but none of a label that would have less than `RARE` of the
-    sample.
+    Every row draws a random number, and the rows with the lowest are kept: a uniform sample without replacement in one
+    pass (bottom-k sampling; Cohen & Kaplan 2007, "Summarizing data using bottom-k sketches"). When there are too many,
+    the split with most rows drops the one with its highest number, but none of a label that would be left with less
+    than the share RARE of the sample.
     """
 
     def __init__(self, draw: Draw) -> None:
         self.total = 0
         self._draw = draw
         self._random = Random(draw.seed)
-        # By kind: (minus the number drawn, the row's number, its line, the row), the highest drawn first.
+        # By kind: (minus the number drawn, row number, line, row), so that the highest number is popped first.
         self._heaps: dict[Kind, list[tuple[float, int, int, Row]]] = defaultdict(list)
-        self._bars: dict[Kind, float] = {}  # lowest number given up by each kind: no row above it is taken any more
+        self._bars: dict[Kind, float] = {}  # lowest number dropped from each kind: rows above it are not taken
         self._sizes: Counter[str] = Counter()  # rows kept of each split
         self._text = 0
 
     def offer(self, line: int, row: Row) -> None:
-        """Show the sample the next row of a file and the line or record where it stands."""
+        """Offer the next row of a file, with the number of its line or record."""
         self.total += 1
         if not self._draw.limit:
             self._heaps["", ""].append((0.0, self.total, line, row))
@@ -84,7 +84,7 @@ class Sample:
             self._give_up()
 
     def rows(self) -> list[tuple[int, int, Row]]:
-        """Number, line and content of the rows that are kept, in the file's order."""
+        """Return the row number, line and content of each row kept, in the file's order."""
         return sorted((entry[1:] for heap in self._heaps.values() for entry in heap), key=lambda entry: entry[0])
 
     def _kind(self, row: Row) -> Kind:

@@ -1,7 +1,7 @@
-"""Dataset from examples: who goes where, so that no text and no group stands in two splits.
+"""Splitting examples into train, dev and test, so that no text and no group is in two splits.
 
-Knows the columns that say how to divide, no prompt and no score. A row is never lost in silence: what is dropped,
-or cannot be as wished, stands in `Dataset.notes`.
+Knows the columns that determine the split, no prompt and no score. No row is lost silently: `Dataset.notes` says what
+was left out, and what could not be done as requested.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from optimizer.rows.overlap import SPLITS, differ, same_inputs
 from optimizer.rows.tables import Table
 from search_spaces.prompt import Example
 
-# Fewer rows can neither be balanced over two labels nor show a difference of less than 25 points.
+# Least rows of a split: with fewer, two labels cannot be balanced, and no difference below 25 points can be seen.
 LEAST_ROWS = 4
-# A longer value is a text, not the name of a slice.
+# Most characters of a slice's name; longer values are texts.
 SLICE_LENGTH = 60
-# What a given split column may say. "eval" is missing, as half the world means dev by it and half test.
+# Values allowed in a split column. "eval" is not, because it is as often used for dev as for test.
 SPELLINGS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("dev", "val", "valid", "validation"), "dev"),
@@ -34,21 +34,21 @@ SPELLINGS = {
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """How rows are divided.
+    """How rows are split.
 
     Parameters
     ----------
     fractions
-        Wanted shares of "train", "dev" and "test", each above 0, with the sum 1.
+        Requested shares of "train", "dev" and "test", each above 0, with sum 1.
     seed
-        Of the only random generator that is used.
+        Seed of the random generator.
     column
-        A column that names each row's split; empty to divide by `fractions`.
+        A column that names each row's split; empty to split by `fractions`.
     group
-        A column whose equal values stay together in one split; rows with an empty value are groups of their own.
+        A column whose equal values stay together in one split; each row with an empty value is its own group.
     stratify
-        Keep the shares of each target alike in all splits. Open answers (fewer than three rows for a target on
-        average, one for each split) are divided without.
+        Whether to give each target the same share of every split. This is not done for open answers, which have fewer
+        than three rows per target on average.
     """
 
     fractions: Mapping[str, float]
@@ -59,32 +59,32 @@ class SplitPlan:
 
 
 def split(examples: Sequence[Example], table: Table, plan: SplitPlan, slices: Sequence[str] = ()) -> Dataset:
-    """Divide examples into train, dev and test, so that no text and no group stands in two of them.
+    """Split examples into train, dev and test, so that no text and no group is in two of them.
 
-    Rows with identical inputs (case and white space apart) and rows of one group are placed as one block: largest
-    first, each where it lowers the squared distance to the wanted counts of its targets most. Single rows then
-    fill each target's shares by largest remainder, so that without blocks every count is less than one row away
-    from its share. The order inside a split is random: any beginning of it is a fair sample.
+    Rows with identical inputs (ignoring case and white space) and rows of one group are placed as one block. The
+    largest blocks come first, each where it most lowers the squared distance to the requested counts of its targets.
+    Single rows then fill each target's shares by largest remainder, so that without blocks every count differs by less
+    than one row from its share. The order within a split is random, so that its first n rows are a random sample.
 
-    A split column is followed instead, where the plan names one. A text that it puts in two splits is left out of
-    train first, then of dev; if it names no dev rows, they are taken from train.
+    If the plan names a split column, that is followed instead. A text that it puts in two splits is left out of train
+    first, then of dev; if it names no dev rows, they are taken from train.
 
     Parameters
     ----------
     examples
-        One for each row of the table, in its order.
+        One for each row of the table, in the same order.
     table
-        Where the columns of the plan and the slices are found.
+        The table with the columns of the plan and the slices.
     plan
-        The shares, the seed and what to respect.
+        How to split.
     slices
-        Columns to report scores by; a column that is an input or holds long texts is left out with a note.
+        Columns to report scores by; a column that is an input or has long texts is left out with a note.
 
     Raises
     ------
     DataError
-        If a column or a split's spelling is unknown, fractions do not divide a whole, all targets are equal, or a
-        split would have fewer than 4 rows.
+        If a column or the name of a split is unknown, the fractions are not positive with sum 1, all targets are
+        equal, or a split would have fewer than 4 rows.
     """
     assert len(examples) == len(table.rows)
     shares = _shares(table, plan.fractions)
@@ -116,9 +116,9 @@ def split(examples: Sequence[Example], table: Table, plan: SplitPlan, slices: Se
 
 
 def divide(examples: Sequence[Example], shares: Mapping[str, float], seed: int) -> dict[str, tuple[Example, ...]]:
-    """Divide rows that are in no file as `split` does: labels in their shares, equal inputs together.
+    """Split rows without a table as `split` does: stratified by label, with equal inputs together.
 
-    `shares` maps the name of each part, "train" among them, to its share of the whole; a part may come out empty.
+    `shares` maps the name of each part, including "train", to its share of the rows; a part may be empty.
     """
     keys, strata = [same_inputs(example) for example in examples], _strata(examples)
     rng = Random(seed)
@@ -167,7 +167,7 @@ def _strata(examples: Sequence[Example]) -> list[str]:
 
 
 def _repeats(examples: Sequence[Example], keys: Sequence[Hashable], *, given: bool) -> list[str]:
-    """Note rows with identical inputs, and those of them that contradict each other."""
+    """Return notes on rows with identical inputs, and on those whose targets differ."""
     same: dict[Hashable, list[Example]] = defaultdict(list)
     for example, key in zip(examples, keys, strict=True):
         same[key].append(example)
@@ -184,7 +184,7 @@ def _repeats(examples: Sequence[Example], keys: Sequence[Hashable], *, given: bo
 
 
 def _blocks(rows: Iterable[int], keys: Sequence[Hashable], groups: Sequence[str]) -> list[list[int]]:
-    """Rows that must stay together: joined by a text or a group, also through others."""
+    """Return blocks of rows that must stay together: connected by equal texts or groups, also through other rows."""
     parent: dict[int, int] = {}
     first: dict[tuple[str, Hashable], int] = {}
 
@@ -212,7 +212,7 @@ Missing = dict[tuple[str, str], float]
 def _allocate(
     blocks: list[list[int]], strata: Sequence[str], shares: Mapping[str, float], rng: Random
 ) -> dict[int, str]:
-    """Give every row of every block a split."""
+    """Assign every row of every block to a split."""
     totals = Counter(strata[row] for block in blocks for row in block)
     missing = {(name, stratum): share * n for name, share in shares.items() for stratum, n in totals.items()}
     rng.shuffle(blocks)
@@ -232,7 +232,7 @@ def _allocate(
         if len(block) == 1:
             singles[strata[block[0]]].append(block[0])
     debt = dict.fromkeys(shares, 0.0)
-    # The rarest first: what they are forced to is made good by the others.
+    # Rarest first, so that later strata can compensate for the rounding of small ones.
     for stratum in sorted(singles, key=lambda stratum: (len(singles[stratum]), stratum)):
         started = missing["train", stratum] < shares["train"] * totals[stratum]
         wanted = {name: max(0.0, missing[name, stratum]) for name in shares}
@@ -244,10 +244,10 @@ def _allocate(
 
 
 def _rounded(quotas: Mapping[str, float], debt: dict[str, float], first: str) -> dict[str, int]:
-    """Whole numbers less than 1 away from the quotas, with their sum.
+    """Round quotas up or down to whole numbers with the same sum.
 
-    What rounding owes a split (`debt`, changed here) is carried from one stratum to the next, so that the totals
-    come out right too. The split `first`, if any, gets at least one: a label is learnt from train or not at all.
+    What a split has lost by rounding (`debt`, changed here) is carried from one stratum to the next, so that the totals
+    are right, too. The split `first`, if any, gets one before the others, so that train has each label.
     """
     sizes = {name: math.floor(quota + 1e-9) for name, quota in quotas.items()}
     rests = {name: quotas[name] - sizes[name] for name in quotas}
@@ -261,7 +261,7 @@ def _rounded(quotas: Mapping[str, float], debt: dict[str, float], first: str) ->
 
 
 def _given(table: Table, column: str) -> dict[int, str]:
-    """Read the split column."""
+    """Return the split of each row, as the split column names it."""
     values = [row[column].strip() for row in table.rows]
     homes = {row: SPELLINGS.get(value.casefold(), "") for row, value in enumerate(values)}
     strange = [row for row, home in homes.items() if not home]
@@ -281,7 +281,7 @@ def _given(table: Table, column: str) -> dict[int, str]:
 
 
 def _drop_repeats(homes: dict[int, str], keys: Sequence[Hashable]) -> list[str]:
-    """Remove from `homes` the rows whose text a later split holds too, and note how many."""
+    """Remove from `homes` the rows whose text is in a later split, too; return a note on how many."""
     latest: dict[Hashable, int] = {}
     for row, home in homes.items():
         latest[keys[row]] = max(SPLITS.index(home), latest.get(keys[row], 0))
@@ -293,7 +293,7 @@ def _drop_repeats(homes: dict[int, str], keys: Sequence[Hashable]) -> list[str]:
 
 
 def _divided_groups(homes: Mapping[int, str], groups: Sequence[str], column: str) -> list[str]:
-    """Note the groups that a given split column divides."""
+    """Return a note on the groups that the split column divides."""
     met: dict[str, set[str]] = defaultdict(set)
     for row, home in homes.items():
         met[groups[row]].add(home)
@@ -317,7 +317,7 @@ def _check_sizes(table: Table, parts: Mapping[str, Sequence[Example]], plan: Spl
 
 
 def _unseen(parts: Mapping[str, Sequence[Example]], strata: Sequence[str]) -> list[str]:
-    """Note the labels that train has no row of."""
+    """Return a note on the labels without a row in train."""
     if not any(strata):
         return []
     seen = {example.target for example in parts["train"]}
@@ -328,7 +328,7 @@ def _unseen(parts: Mapping[str, Sequence[Example]], strata: Sequence[str]) -> li
 def _slices(
     examples: Sequence[Example], table: Table, rows: Sequence[int], columns: Sequence[str]
 ) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """Values of the slice columns by example id, and a note on each column that is unfit."""
+    """Return the values of the slice columns by example id, and a note on each unsuitable column."""
     asked = {name for name, _ in examples[0].inputs}
     unfit = [
         name for name in columns if name in asked or any(len(row[name].strip()) > SLICE_LENGTH for row in table.rows)

@@ -1,8 +1,8 @@
-"""Files -> Table: CSV, TSV, JSON lines, JSON, Parquet and SQLite, every value as text, every row with its line.
+"""Reading files as a Table: CSV, TSV, JSON lines, JSON, Parquet and SQLite, each value as text, each row with its line.
 
-Knows which room reads which format, and nothing of tasks: not which column is asked, which is answered, or what a
-split is. Whatever the bytes are, a file either loads as it was meant or is refused with its place; nothing is
-repaired in silence. Files are read a row at a time, and what is not kept is forgotten at once.
+Knows which module reads which format, but nothing of tasks: not which column is an input or the target, or what a split
+is. A file either loads as it was meant, or is refused with the place of the fault; nothing is repaired silently. Files
+are read row by row, and rows that are not kept are dropped at once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from optimizer.rows.objects import Numbered, json_lines, json_list, parquet_name
 from optimizer.rows.querying import SUFFIXES, lacking, query_names, query_rows
 from optimizer.rows.sampling import Draw, Sample
 
-PLACES = 3  # of rows with the same fault are told
+PLACES = 3  # most rows with the same fault whose lines an error lists
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,18 @@ class Table:
     Parameters
     ----------
     path
-        Where they came from, as errors name it.
+        Where they came from, for errors.
     columns
-        Names, in the file's order; none empty, none twice.
+        Their names, in the file's order; none is empty, and all are different.
     rows
-        One mapping a row from every column to its text, "" where it is missing. JSON numbers keep the digits
-        that were written, booleans are "true" and "false", nested values are compact JSON with sorted keys.
+        For each row, a mapping from every column to its text, "" if it is missing. JSON numbers keep their digits as
+        written, booleans are "true" and "false", nested values are compact JSON with sorted keys.
     lines
-        `lines[i]` is the line on which row i begins; for .json and .parquet its number, counted from 1.
+        `lines[i]` is the line on which row i begins; for .json and .parquet, its record number, counted from 1.
     numbers
-        `numbers[i]` is the number of row i among all rows of the file, from 1; empty where all of them are here.
+        `numbers[i]` is the number of row i among all rows of the file, from 1; empty if no rows were left out.
     note
-        What is said of rows that were read and are not here; empty where all of them are.
+        A note on the rows that were left out; empty if none were.
     """
 
     path: str
@@ -53,20 +53,20 @@ class Table:
     note: str = ""
 
     def number(self, row: int) -> int:
-        """Number of row `row` (counted from 0) in its file, from 1."""
+        """Return the number, from 1, in the file of row `row` (counted from 0)."""
         return self.numbers[row] if self.numbers else row + 1
 
     def place(self, row: int) -> str:
-        """Where row `row` (counted from 0) stands, as an error begins."""
+        """Return the place of row `row` (counted from 0) in the file, as errors begin."""
         return _where(self.path, self.lines[row])
 
     def check_column(self, name: str, role: str) -> None:
-        """Raise DataError unless the column exists; `role` says what it was wanted for."""
+        """Raise DataError unless the column exists; `role` says what it is for."""
         if name not in self.columns:
             raise DataError(f"{self.path}: {one_of(f'{role} column', name, list(self.columns))}")
 
     def without(self, rows: Collection[int], note: str) -> Table:
-        """The table without some rows, which keep their numbers; `note` says what was left out."""
+        """Return the table without some rows, with `note` about them; the others keep their numbers."""
         kept = [row for row in range(len(self.rows)) if row not in rows]
         return replace(
             self,
@@ -84,7 +84,7 @@ class Table:
         return replace(self, columns=(*self.columns, free), rows=rows)
 
     def refuse(self, rows: Sequence[int], what: str, fix: str) -> None:
-        """Raise DataError on the first of these rows, saying how many they are and where, if there are any."""
+        """Raise DataError about these rows, if there are any, with their number and the first of their lines."""
         if rows:
             places = ", ".join(str(self.lines[row]) for row in rows[:PLACES])
             cut = ", …" if len(rows) > PLACES else ""
@@ -93,22 +93,22 @@ class Table:
 
 
 def read_table(path: Path, draw: Draw | None = None, query: str = "") -> Table:
-    """Read a file by its suffix: .csv .tsv .jsonl .ndjson .json .parquet; or with a query an SQLite file.
+    """Read a file by its suffix (.csv .tsv .jsonl .ndjson .json .parquet), or an SQLite file by a query.
 
     Parameters
     ----------
     path
         A regular file with at least one row. Text is UTF-8 with or without a byte-order mark, or UTF-16/32 with one.
     draw
-        How many rows to keep; all if left out. Every row of the file is read and checked, kept or not.
+        Which rows to keep; all by default. Every row of the file is read and checked, kept or not.
     query
-        What to ask an SQLite file, in SQL; empty for other files.
+        The SQL query for an SQLite file; empty for other files.
 
     Raises
     ------
     DataError
-        For anything that cannot be read whole and as it was meant: missing, of another type, wrong encoding,
-        ragged, malformed, without rows. The message names the line.
+        If the file cannot be read completely and as it was meant: it is missing, of another type, in another encoding,
+        malformed, without rows, or its rows differ in their number of fields. The message names the line.
     """
     suffix = path.suffix.lower()
     check_file(path)
@@ -136,26 +136,26 @@ def read_table(path: Path, draw: Draw | None = None, query: str = "") -> Table:
 
 
 def drawn(table: Table, draw: Draw) -> Table:
-    """Keep as many of a table's rows as a draw says."""
+    """Return a table with the rows that a draw keeps."""
     return _from_objects(table.path, zip(table.lines, table.rows, strict=True), table.columns, draw)
 
 
 def table_from(path: str, objects: Iterable[tuple[int, object]], columns: Sequence[str] | None = None) -> Table:
-    """Make a table of numbered mappings with JSON-like values, such as a file or a data frame gives.
+    """Make a table of numbered mappings with JSON-like values, as from a file or a data frame.
 
     Parameters
     ----------
     path
-        A file's path, or a name to call the data by in errors.
+        A file's path, or a name for the data in errors.
     objects
-        (line or record number, mapping) pairs; keys missing from a mapping are read as "".
+        Pairs of a line or record number and a mapping; keys missing from a mapping are read as "".
     columns
-        Their names where known; otherwise every key met, in that order.
+        The column names, if known; by default all keys, in the order in which they first occur.
 
     Raises
     ------
     DataError
-        If something is not a mapping, a name is empty, or a text cannot be written as UTF-8.
+        If an object is not a mapping, a name is empty, or a text cannot be written as UTF-8.
     """
     return _from_objects(path, objects, columns or (), Draw())
 
@@ -208,13 +208,13 @@ def _table(path: str, names: tuple[str, ...], sample: Sample, draw: Draw) -> Tab
 
 
 def _where(path: str, number: int) -> str:
-    """Name a line of a file that is read by line, else a record."""
+    """Return the place of a row: its line in files that are read by line, else its record number."""
     by_line = path.lower().endswith((".csv", ".tsv", ".jsonl", ".ndjson"))
     return f"{path}:{number}" if by_line else f"{path}, record {number}"
 
 
 def check_file(path: Path) -> None:
-    """Raise DataError unless there is a regular file."""
+    """Raise DataError unless the path is a regular file."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as error:
@@ -231,7 +231,7 @@ def check_file(path: Path) -> None:
         raise DataError(f"{path}: is {what}. Give the path of one file ({', '.join(FORMATS)}).")
 
 
-# Which room reads which format. Records have their names in the first of them, objects bring their own.
+# Which function reads which format. Records have the column names in the first of them, objects in each.
 _RECORDS: dict[str, Callable[[Path], Generator[Record, None, None]]] = {".csv": csv_records, ".tsv": tsv_records}
 _OBJECTS: dict[str, Callable[[Path], Generator[Numbered, None, None]]] = {
     ".jsonl": json_lines,

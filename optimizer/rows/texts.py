@@ -1,6 +1,6 @@
-"""Bytes of a file -> its text, a line at a time: encodings, and the places of what is no text.
+"""Reading the text of a file line by line: encodings, and the place of bytes that are not text.
 
-Knows no format. Never holds more than a line, but where a format asks for the whole.
+Knows no format. Holds only one line in memory, unless a format needs the whole text.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from optimizer.database.sqlite_files import page_size
 from optimizer.errors import DataError
 from optimizer.rows.cells import LONGEST
 
-# Bytes looked at together while a bad one is searched.
+# Bytes read at a time while searching for a bad one.
 CHUNK = 1 << 20
 
-# UTF-32 first: its little-endian mark begins with that of UTF-16.
+# Byte-order marks; UTF-32 first, because its little-endian mark begins with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# How files begin that are often called .csv and hold no text.
+# First bytes of binary files that are often called .csv.
 _STRANGERS = (
     (b"\x1f\x8b", "a gzip archive", "Unpack it: gunzip."),
     (b"PK\x03\x04", "a zip archive or a spreadsheet", "Unpack it, or save the sheet as CSV."),
@@ -40,12 +40,12 @@ _STRANGERS = (
 
 
 def lines(path: Path) -> Generator[str, None, None]:
-    r"""Yield the lines of a text file with their ends, which are \r\n, \n or \r.
+    r"""Yield the lines of a text file with their line ends (\r\n, \n or \r).
 
     Raises
     ------
     DataError
-        If the file is empty, or on the first byte that is no text, or on a line longer than any model reads.
+        If the file is empty or not text, at the first byte that is not text, or at a line longer than any model reads.
     """
     _check_content(path)
     with _opened(path) as stream:
@@ -61,7 +61,7 @@ def lines(path: Path) -> Generator[str, None, None]:
 
 
 def whole(path: Path) -> str:
-    """Return all text of a file; see `lines` for what is refused."""
+    """Return the whole text of a file; errors as in `lines`."""
     _check_content(path)
     with _opened(path) as stream:
         text = stream.read()
@@ -78,7 +78,7 @@ def _opened(path: Path) -> Iterator[TextIO]:
     try:
         with path.open(encoding=encoding, newline="") as stream:
             yield stream
-    except UnicodeError as error:  # of UTF-16 not always a UnicodeDecodeError
+    except UnicodeError as error:  # for UTF-16, it is not always a UnicodeDecodeError
         raise DataError(_wrong_encoding(path, encoding)) from error
 
 
@@ -103,23 +103,23 @@ def _nul(path: Path, line: int) -> str:
 
 
 def _wrong_encoding(path: Path, encoding: str) -> str:
-    """Say where the first byte stands that cannot be decoded; the file is read again up to there."""
+    """Return an error message with the place of the first byte that cannot be decoded, by reading the file again."""
     decoder = codecs.getincrementaldecoder("utf-8" if encoding == "utf-8-sig" else encoding)()
-    offset, line, line_start = 0, 1, 0  # all of the chunk that is looked at
+    offset, line, line_start = 0, 1, 0  # of the present chunk
     with path.open("rb") as file:
         while True:
             chunk = file.read(CHUNK)
             try:
                 decoder.decode(chunk, final=not chunk)
             except UnicodeDecodeError as error:
-                # A character may have begun in the chunk before: `object` begins with what was left of that.
+                # A character may have begun in the previous chunk; `object` then begins with the bytes left from it.
                 bad = offset + len(chunk) - len(error.object) + error.start
                 byte = error.object[error.start]
                 break
             except UnicodeError:
                 bad, byte = offset, 0
                 break
-            if not chunk:  # the file was mended meanwhile
+            if not chunk:  # the file was corrected in the meantime
                 return f"{path}: changed while it was read. Start again."
             line += chunk.count(b"\n")
             line_start = offset + chunk.rfind(b"\n") + 1 if b"\n" in chunk else line_start
