@@ -1,1 +1,1 @@
-"""How answers are scored: the metrics, of rows and of sets, a judge, calibration. `scoring` is the door."""
+"""Scoring answers: metrics of rows and of whole sets, a judge, calibration. `scoring` is the door."""

@@ -1,18 +1,18 @@
-"""Batch calibration: what a model says of every row alike is a habit, and is taken off before a label is chosen.
+"""Batch calibration: subtracting a model's bias towards each label before a label is chosen.
 
-A model that tends to "positive" gives it a high log-probability on any row. A calibrated prompt answers with the label
-whose log-probability rises most above its mean over other rows of the same prompt. Those rows need no wanted answers
-(Zhou et al. 2023, "Batch Calibration", arXiv 2309.17249). A mean of log-probabilities, not of probabilities: on the
-table of `benchmarks/batch_calibration.py` both help the median prompt alike, and it helps the best one more.
+A model biased towards "positive" gives it a high log-probability on every row. A calibrated prompt answers with the
+label whose log-probability is highest above its mean over other rows of the same prompt. Those rows need no labels
+(Zhou et al. 2023, "Batch Calibration", arXiv 2309.17249). We take the mean of log-probabilities, not of probabilities:
+in `benchmarks/batch_calibration.py` both help the median prompt equally, and the former helps the best one more.
 
-It takes a closed list of labels and answers that begin with one. A label is known by an answer's first words, so a row
-keeps the answer that the model wrote where most of the probability lies on beginnings that several labels share ("card"
-of "card lost" and "card stolen"; but an answer that was "card" and no more is that of a label "card"), where fewer than
-two labels are in sight, and where labels differ in nothing but signs. Where labels are of very different frequency
-calibration may hurt; then the search finds it better left off.
+It needs a closed list of labels, and answers that begin with one. A label is recognised by the first words of an
+answer, so a row keeps the answer that the model wrote if most of the probability is on beginnings that several labels
+share ("card" of "card lost" and "card stolen"; but a complete answer "card" means a label "card"), if fewer than two
+labels are among the likely beginnings, or if labels differ only in punctuation. If labels differ very much in
+frequency, calibration may hurt; the search will then find that it is better off.
 
-Knows no model, no ledger and no score. Some functions go into exported modules as they are written here, so this file
-uses the standard library alone.
+Knows no model, no ledger and no score. Some functions are copied into exported modules, so this file uses only the
+standard library.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from typing import Any
 
 from search_spaces.prompt import Prompt
 
-DEPTH = 12  # tokens of an answer that are looked at: enough for "<answer>" and a label of several words
-NEVER = -30.0  # log-probabilities end here: providers write -9999 or minus infinity for what cannot be
-# A mean over few rows is drawn towards none, as if one further row had been seen on which all labels were alike. The
-# best number of such rows is the variance within a prompt over that between prompts, as for any normal mean with a
-# normal prior: 0.7 on the benchmark's table. From 16 rows on it hardly matters, and no least number of rows is needed.
+DEPTH = 12  # tokens of an answer that are read: enough for "<answer>" and a label of several words
+NEVER = -30.0  # least log-probability: providers return -9999 or minus infinity for the impossible
+# The mean over few rows is shrunk towards no bias, as if one further row had equal log-probabilities for all labels. As
+# for any normal mean with a normal prior, the best number of such rows is the variance within a prompt divided by that
+# between prompts: 0.7 in the benchmark. From 16 rows on it hardly matters, and no minimum of rows is needed.
 FURTHER_ROWS = 1
 
 Scores = Mapping[str, float]  # label -> log-probability
@@ -39,22 +39,22 @@ Scores = Mapping[str, float]  # label -> log-probability
 
 
 def beginnings(tokens: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, float], ...]:
-    """List the beginnings that an answer could have had, with log-probabilities: first what was said, then others.
+    """List possible beginnings of an answer with their log-probabilities: first the given answer's, then alternatives.
 
-    Each of the others leaves what was said at another token, so no two can both come true.
+    Each alternative departs from the given answer at another token or by another token, so they exclude each other.
 
     Parameters
     ----------
     tokens
-        `choices[0].logprobs.content` of a chat-completions response: the text and the log-probability of each token
-        that was said, and of its likeliest alternatives (`top_logprobs`).
+        `choices[0].logprobs.content` of a chat-completions response: the text and log-probability of each token of the
+        answer, and of its likeliest alternatives (`top_logprobs`).
     """
     said, so_far, least = "", 0.0, NEVER
     found: list[tuple[str, float]] = []
     for place, token in enumerate(tokens[:DEPTH]):
         others = [other for other in token.get("top_logprobs") or [] if other["token"] != token["token"]]
         passed = [(said + other["token"], max(NEVER, so_far + other["logprob"])) for other in others]
-        if place == 0:  # what is less likely than all that the first token tells of is not told of later either
+        if place == 0:  # later alternatives less likely than all those of the first token are left out, as theirs are
             least = min((value for _, value in passed), default=NEVER)
         found += [(text, value) for text, value in passed if value >= least]
         said, so_far = said + token["token"], max(NEVER, so_far + token["logprob"])
@@ -62,16 +62,16 @@ def beginnings(tokens: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, float], 
 
 
 def label_scores(labels: Sequence[str], output: str, logprobs: Sequence[tuple[str, float]]) -> dict[str, float]:
-    """Add up what the beginnings of an answer say of each label in sight; nothing where that cannot be told.
+    """Return the log-probability of each label that the beginnings of an answer name; empty if they do not tell.
 
     Parameters
     ----------
     labels
         The closed list.
     output
-        The name of the answer's field: an answer may begin with it ("Label: bug").
+        Name of the answer's field, with which an answer may begin ("Label: bug").
     logprobs
-        Beginnings of the answer and their log-probabilities; the first is the answer that was given.
+        Beginnings of the answer and their log-probabilities; the first is the given answer's.
     """
     names = {label: _worded(label) for label in labels}
     if "" in names.values() or len(set(names.values())) < len(names):
@@ -94,9 +94,9 @@ def label_scores(labels: Sequence[str], output: str, logprobs: Sequence[tuple[st
 
 
 def _begun(said: str, names: Mapping[str, str], ended: bool) -> list[str]:
-    """List the labels that an answer may become that has begun so, or the longest that it has said already.
+    """List the labels that begin with a text, or else the longest label with which the text begins.
 
-    One that has ended becomes no other than the label that it is.
+    If the answer has `ended` and is itself a label, list only that label.
     """
     near = [label for label, name in names.items() if name.startswith(said)]
     if ended and said in names.values():
@@ -109,7 +109,7 @@ def _worded(text: str) -> str:
 
 
 def choose(scores: Mapping[str, float], prior: Mapping[str, float]) -> str:
-    """Choose the label that stands highest above its prior; the first of equals."""
+    """Return the label whose score is highest above its prior; the first of equals."""
     return max(scores, key=lambda label: scores[label] - prior[label])
 
 
@@ -118,36 +118,36 @@ def choose(scores: Mapping[str, float], prior: Mapping[str, float]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The log-probabilities that one prompt gave its labels, by row.
+    """The log-probabilities of a prompt's labels, by row.
 
-    A row's prior comes from the other rows, as that of a new row will, and does not depend on their order.
+    A row's prior is computed from the other rows, as that of a new row will be, and does not depend on their order.
     """
 
     labels: tuple[str, ...]
     rows: dict[str, Scores] = field(default_factory=dict)
 
     def add(self, row: str, scores: Scores, logprobs: Sequence[tuple[str, float]]) -> None:
-        """Take a row in. A label out of sight counts as the least likely beginning: it is no likelier than that."""
+        """Add a row. A label without a score gets that of the least likely beginning, since it is no likelier."""
         if scores:
             least = min(value for _, value in logprobs)
             self.rows[row] = {label: scores.get(label, least) for label in self.labels}
 
     def prior(self, without: str | None = None) -> dict[str, float]:
-        """Return each label's mean log-probability over the rows, one of them left out."""
+        """Return each label's mean log-probability over the rows, leaving out the row `without`."""
         rows = [scores for row, scores in self.rows.items() if row != without]
-        # fsum is exact, so that the order in which answers came in leaves no trace.
+        # fsum is exact, so that the order in which the answers came does not matter.
         return {label: math.fsum(row[label] for row in rows) / (len(rows) + FURTHER_ROWS) for label in self.labels}
 
 
 def scores_of(prompt: Prompt, logprobs: Sequence[tuple[str, float]]) -> Scores:
-    """Tell how likely each label of a prompt was; nothing where that cannot be told, or nobody asks."""
+    """Return the log-probabilities of a prompt's labels; empty if they are unknown, or if it is not calibrated."""
     return label_scores(prompt.labels, prompt.output, logprobs) if prompt.calibrated else {}
 
 
 def settle(prompt: Prompt, answers: Iterable[Sequence[tuple[str, float]]]) -> Prompt:
-    """Fix the prior of a calibrated prompt, by the log-probabilities of its answers; leave any other as it is.
+    """Fix the prior of a calibrated prompt from the log-probabilities of its answers; return any other as it is.
 
-    One whose answers came without any was read as the model wrote them: it is calibrated no more.
+    If no answer has log-probabilities, the answers were read as the model wrote them, so calibration is turned off.
     """
     if not prompt.calibrated or prompt.prior:
         return prompt

@@ -1,7 +1,7 @@
-"""A judge: a second model that scores answers under a rubric, through a ledger of its own.
+"""A judge: a second model that scores answers by a rubric, through its own ledger.
 
-What it is shown is data, as JSON, so that no answer can step out of its quotes; what it says is a whole number of the
-scale or no score at all. Knows no prompt, and not whose answers it scores: a prompt's and a baseline's alike.
+It is shown its data as JSON, so that an answer cannot break out of its quotes; it must reply with a whole number of the
+scale, or there is no score. Knows no prompt, and not whether an answer is a prompt's or a baseline's.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from optimizer.scoring import Grade
 from optimizer.task import Task
 from search_spaces.prompt import Example, Message, Settings
 
-Judged = tuple[Example, str | None]  # a row, and what was read as its answer; None if nothing was
+Judged = tuple[Example, str | None]  # a row, and the answer that was read; None if there was none
 
-REPLY = 16  # tokens: a number needs few
+REPLY = 16  # most tokens of a reply: a number needs few
 RUBRIC = (
     "Judge how well the answer does what was asked. What is accepted shows what is wanted; other words may do as well."
 )
@@ -38,8 +38,8 @@ Reply with one whole number from {low} (worst) to {high} (best), and with nothin
 class Brief:
     """What a judge is asked, and how its reply is read.
 
-    `rubric` is what it judges by and `task` what the task was; either may be empty. The lowest and the highest score
-    of `scale` count as 0 and 1. A reply has at most `max_tokens`.
+    `rubric` is what it judges by and `task` describes the task; either may be empty. The lowest and the highest score
+    of `scale` count as 0 and 1. A reply has at most `max_tokens` tokens.
     """
 
     rubric: str = ""
@@ -48,7 +48,7 @@ class Brief:
     max_tokens: int = REPLY
 
     def request(self, example: Example, answer: str) -> Request:
-        """Word what is asked about an answer."""
+        """Return the request to judge an answer."""
         low, high = self.scale
         task = f"The task was: {self.task}\n\n" if self.task else ""
         asked = ASKED.format(rubric=self.rubric or RUBRIC, task=task, low=low, high=high)
@@ -57,7 +57,7 @@ class Brief:
         return Request(messages, Settings(0.0, self.max_tokens))
 
     def grade(self, reply: Completion) -> Grade:
-        """Read a reply: a whole number of the scale, and nothing else."""
+        """Read a reply, which must be a whole number of the scale and nothing else; otherwise the score is None."""
         low, high = self.scale
         text = reply.text.strip()
         if reply.error or reply.finish_reason in REFUSALS:
@@ -70,12 +70,12 @@ class Brief:
 
 
 def brief(task: Task) -> Brief:
-    """Say what the judge of a task is asked.
+    """Return what the judge of a task is asked.
 
     Raises
     ------
     ValueError
-        If the task has none.
+        If the task has no judge.
     """
     if task.judge is None:
         raise ValueError("the task has no judge")
@@ -85,10 +85,10 @@ def brief(task: Task) -> Brief:
 
 @dataclass
 class Judge:
-    """Scores answers. The same answer to the same row is judged once, whoever gave it.
+    """Scores answers. The same answer to the same row is judged only once, whoever gave it.
 
-    `ledger` buys its replies, in the role of a judge. `further` is how many it may still give `beside` the scores of a
-    verdict. `heard` holds every reply that was used, by its key.
+    `ledger` buys its replies, in the role of a judge. `further` is how many replies `beside` may still use, in addition
+    to those for the scores of a verdict. `heard` has every reply that was used, by its key.
     """
 
     ledger: Ledger
@@ -97,12 +97,12 @@ class Judge:
     heard: dict[str, Completion] = field(default_factory=dict)
 
     def __call__(self, rows: Sequence[Judged]) -> list[Grade]:
-        """Score answers, in order; None is an answer that could not be read. A judge that fails gives no score.
+        """Score answers, in order. An unreadable answer (None) scores 0; if the judge fails, the score is None.
 
         Raises
         ------
         BudgetSpent, Interrupted, ProviderError
-            As `Ledger.complete` does.
+            As in `Ledger.complete`.
         """
         replies = self.ledger.complete(self._requests(rows))
         self.heard |= {key: reply for key, reply in replies if not reply.error}
@@ -110,21 +110,22 @@ class Judge:
         return [(Kind.UNPARSED, 0.0, "") if answer is None else next(graded) for _, answer in rows]
 
     def recall(self, rows: Sequence[Judged]) -> None:
-        """Take in what was judged before a run was interrupted, without asking."""
+        """Load the cached replies for these answers, as after an interrupted run, without calling the model."""
         self.heard |= self.ledger.find(self._requests(rows))[1]
 
     def beside(self, rows: Sequence[Judged]) -> list[Grade]:
-        """Score answers for what nobody has asked for by name, if `further` and the budget cover them all.
+        """Score answers for an optional analysis, if `further` and the budget cover them all.
 
-        Replies that this run has used before count for nothing. Those that are new to it count for `further` though
-        they may have been bought by a run before it: so the same task comes to the same verdict.
+        Replies that this run has already used do not count. New ones count towards `further` even if an earlier run
+        bought them, so that the same task always has the same verdict.
 
         Raises
         ------
         BudgetSpent
-            If they are not covered, with what they would take; nothing was bought. Or a cap was met on the way.
+            If they are not covered; it says what they would take, and nothing was bought. Also if a cap is reached
+            while buying.
         Interrupted, ProviderError
-            As `Ledger.complete` does.
+            As in `Ledger.complete`.
         """
         requests = self._requests(rows)
         new = len({self.ledger.key(request) for request in requests} - set(self.heard))
@@ -137,12 +138,12 @@ class Judge:
         return graded
 
     def missing(self, rows: Sequence[Judged]) -> int:
-        """Count the replies that scoring these answers would buy."""
+        """Return how many replies scoring these answers would buy."""
         return self.ledger.missing(self._requests(rows))
 
     @property
     def each(self) -> Spent:
-        """What a further reply may take, by what those before took."""
+        """What one more reply may take, estimated from those before."""
         return further([taken(reply) for reply in self.heard.values()])
 
     def _requests(self, rows: Sequence[Judged]) -> list[Request]:
@@ -150,7 +151,7 @@ class Judge:
 
     @property
     def mean(self) -> Completion:
-        """What a reply takes in the mean: tokens, US dollars and seconds."""
+        """The mean tokens, US dollars and seconds of a reply."""
         replies, n = self.heard.values(), max(1, len(self.heard))
         asked, told = sum(reply.prompt_tokens for reply in replies), sum(reply.completion_tokens for reply in replies)
         cost, seconds = sum(reply.cost for reply in replies), sum(reply.seconds for reply in replies)
@@ -158,5 +159,5 @@ class Judge:
 
     @property
     def paid(self) -> float | None:
-        """US dollars that the replies cost when they were bought; None where the price is not known."""
+        """US dollars that the replies cost when they were bought; None if the price is not known."""
         return None if self.ledger.model.price is None else sum(reply.cost for reply in self.heard.values())

@@ -1,4 +1,4 @@
-"""Answers that name several labels of a closed list: reading them, writing them, and how near two of them are.
+"""Answers that name several labels of a closed list: reading, writing and comparing them.
 
 Knows texts and lists of labels, no rows of a file and no model.
 """
@@ -21,25 +21,22 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-SEPARATORS = ", ", "; ", " | "  # the first whose sign stands in no label is used
+SEPARATORS = ", ", "; ", " | "  # the first whose sign is in no label is used
 Counts = Callable[[str, Sequence[str]], tuple[float, ...]]
 
 
 def separator(labels: Sequence[str]) -> str:
-    """What stands between two labels of an answer; empty if every sign that could stand there is in a label."""
+    """Return the separator of labels in an answer; empty if a label contains each possible sign."""
     return next((mark for mark in SEPARATORS if not any(mark.strip() in label for label in labels)), "")
 
 
 def write(named: frozenset[str], labels: Sequence[str]) -> str:
-    """Write labels in the order of the list."""
+    """Write labels as an answer, in the order of the list."""
     return separator(labels).join(label for label in labels if label in named)
 
 
 def pieces(text: str, marks: str) -> list[str]:
-    """Cut an answer into what it names: a JSON list, what is true in a JSON object, or texts between signs or lines.
-
-    `marks` are the signs.
-    """
+    """Split an answer into items: those of a JSON list, true in a JSON object, or separated by lines or `marks`."""
     text = re.sub(r"^```\w*\n|\n```$", "", text.strip()).strip()
     if text.startswith(("[", "{")):
         try:
@@ -54,12 +51,12 @@ def pieces(text: str, marks: str) -> list[str]:
     return [part for part in (re.sub(r"^\s*(?:[-*•]|\d+[.)])\s+", "", one).strip() for one in parts) if part]
 
 
-@lru_cache(maxsize=50_000)  # a search sums a prompt's answers up anew after every block
+@lru_cache(maxsize=50_000)  # a search reads all of a prompt's answers again after every block
 def read(text: str, labels: tuple[str, ...]) -> frozenset[str]:
-    """Find the labels that an answer names, each as leniently as a single one is.
+    """Return the labels that an answer names, each matched as leniently as a single label.
 
-    A piece that names none counts as a label that is not on the list, so that an invented one costs as any wrong one.
-    An empty list names the label "none", if there is one.
+    An item that names none counts as a label that is not on the list, so that an invented label costs as much as any
+    wrong one. An empty list names the label "none", if there is one.
     """
     parts = pieces(text, signs(labels))
     if text.strip() and not parts:
@@ -68,7 +65,7 @@ def read(text: str, labels: tuple[str, ...]) -> frozenset[str]:
 
 
 def _named(part: str, labels: tuple[str, ...]) -> list[str]:
-    """The label that a piece of an answer names, or several that stand there with nothing but "and" between them."""
+    """Return the label that an item of an answer names, or several with only "and" between them."""
     if one := match_label(part, labels):
         return [one]
     several = mentioned(part, labels)
@@ -77,29 +74,29 @@ def _named(part: str, labels: tuple[str, ...]) -> list[str]:
 
 
 def reduced(text: str | None, labels: tuple[str, ...]) -> str | None:
-    """Write the labels of the list that an answer names, and nothing else of it; None if it names none of them."""
+    """Rewrite an answer with only the labels of the list that it names; None if it names none of them."""
     return None if text is None else write(read(text, labels), labels) or None
 
 
 def signs(labels: Sequence[str]) -> str:
-    """All signs that may stand between two of these labels."""
+    """Return all signs that may separate these labels."""
     return "".join(mark.strip() for mark in SEPARATORS if not any(mark.strip() in label for label in labels))
 
 
 def found(texts: Sequence[str]) -> list[str]:
-    """Find the labels that the rows of a file name, sorted; one sign stands between them, |, ; or a comma."""
+    """Return the labels that texts name, sorted; they are separated by one sign (a bar, semicolon or comma)."""
     sign = mark(texts)
     return sorted({piece for text in texts for piece in pieces(text, sign)})
 
 
 def mark(texts: Sequence[str]) -> str:
-    """Find the sign that stands between labels; empty if none does, or all rows are JSON."""
+    """Return the sign that separates labels in texts; empty if none does, or if all texts are JSON."""
     plain = [text for text in texts if not text.strip().startswith(("[", "{"))]
     return next((sign for sign in "|;," if any(sign in text for text in plain)), "")
 
 
 def row(name: str, labels: tuple[str, ...]) -> Row:
-    """Score one row under a metric: right or wrong as a whole, Jaccard's index, or F1 of the labels."""
+    """Return the function that scores one row: accuracy of the whole answer, Jaccard index, or F1 of the labels."""
 
     def one(answer: str, target: str) -> float:
         given, wanted = read(answer, labels), read(target, labels)
@@ -113,7 +110,7 @@ def row(name: str, labels: tuple[str, ...]) -> Row:
 
 
 def counts(name: str, labels: tuple[str, ...]) -> tuple[Counts | None, Callable[[Floats], Floats] | None]:
-    """What a metric of the whole set sums up of each row, and what it makes of the sums; None for a mean of rows."""
+    """Return the functions that count a row for a metric of whole sets, and score the sums; None for a mean of rows."""
 
     def of(one: frozenset[str], other: frozenset[str]) -> tuple[float, float, float]:
         return len(one & other), len(one), len(other)

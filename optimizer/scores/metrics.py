@@ -1,7 +1,7 @@
 """The metrics that a task may name: what each scores, and which kinds of task it suits.
 
-A row's score lies in [0, 1]; a metric of the whole set may reach down to -1, and is reported as it is. Knows neither
-outcomes nor how an answer was come by.
+A row's score is in [0, 1]; a metric of the whole set may be as low as -1, and is reported as it is. Knows neither
+outcomes nor where an answer comes from.
 """
 
 from __future__ import annotations
@@ -40,36 +40,37 @@ class Metric:
     Parameters
     ----------
     name, description
-        As a task file names it, and what it says in one line.
+        Its name in a task file, and one line about it.
     kinds
         The kinds of task that it suits.
     row
         (answer, accepted answers) -> score of one row in [0, 1].
     over
-        The statistic of a whole set; None for the mean of the rows' scores. Takes the right labels [..., m] as
-        numbers from 0 and the answers [..., m] as the same numbers, -1 for any other answer or none; returns
-        one value in [low, 1] for each [...].
+        The statistic of a whole set; None for the mean of the rows' scores. Takes the correct labels [..., m] as
+        numbers from 0 and the answers [..., m] as the same numbers, with -1 for any other answer or none; returns one
+        value in [low, 1] for each [...].
     tally, pool
         Instead of `over`, for a statistic of sums: (answer, accepted answers) -> counts of one row [k], and counts
         summed over a whole set [..., k] -> one value in [low, 1] for each [...].
     low
-        The lowest value over a whole set.
+        The lowest possible value of a whole set.
     weigh
-        Right labels [m] as numbers -> how much each row tells about the statistic [m]; None if all tell the same.
+        Correct labels [m] as numbers -> how informative each row is about the statistic [m]; None if all are equally
+        so.
     ordered
         Whether answers are compared by their order: numbers, or the labels of `order` from lowest to highest.
     inputs
-        Whether `row` also takes the row's inputs, by name.
+        Whether `row` also takes the row's inputs, as a keyword argument.
     formed
-        Whether an answer has the form that `row` can compare; None if any text has it.
+        (answer) -> whether it has the form that `row` can compare; None if any text has it.
     graded
-        Whether a row may be right in part: a score between 0 and 1.
+        Whether a row can be partly right: a score between 0 and 1.
     judged
-        Whether a model scores the rows, and not `row`; see `judge`.
+        Whether a model scores the rows instead of `row`; see `judge`.
     feedback
-        Takes what `row` takes, and says why the score is what it is; None for a metric that does not.
+        Takes the arguments of `row` and returns the reason for the score; None if the metric gives none.
     code
-        Digest of the user's own code behind it; empty for ours.
+        Digest of the user's code behind it; empty for a built-in metric.
     """
 
     name: str
@@ -92,7 +93,7 @@ class Metric:
 
     @property
     def mean(self) -> bool:
-        """Whether it is the mean of the rows' scores over a whole set."""
+        """Whether its value for a whole set is the mean of the rows' scores."""
         return self.over is None and self.pool is None
 
 
@@ -189,15 +190,15 @@ METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
 
 
 def get_metric(name: str, labels: Sequence[str] = (), *, several: bool = False) -> Metric:
-    """Look a metric up by its name.
+    """Look up a metric by its name.
 
     Parameters
     ----------
     name
-        As the task file names it.
+        Its name in the task file.
     labels
-        The labels in the order that the task declares, or any that are numbers. A metric of ordered answers needs
-        them unless the answers are numbers; with them it scores a row by how near the answer came.
+        The labels in the order that the task declares, or in any order if they are numbers. A metric of ordered answers
+        needs them unless the answers are numbers; with them, it scores a row by how close the answer is.
     several
         Whether an answer may name several of the labels.
 

@@ -1,7 +1,7 @@
-"""A metric of the user's own: a function of a module beside the task file, or one that a program hands over.
+"""The user's own metric: a function in a module beside the task file, or one that a program passes.
 
-The former runs code, so it is called only where that was allowed. Knows where to look and what a score may be, and no
-task.
+The former runs code from a file, so it is used only if the user allows it. Knows where to look for the module and what
+a score may be, but no task.
 """
 
 from __future__ import annotations
@@ -21,29 +21,30 @@ from typing import Any
 from optimizer.errors import TaskError
 from optimizer.scores.metrics import Metric
 
-# module:function, or package.module:function; of one that a program hands over with a digest of its source.
+# module:function or package.module:function; with a digest of its source if a program passed it.
 NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(?P<handed>@[0-9a-f]{8})?")
-SHOWN = 80  # characters of an answer in a complaint
+SHOWN = 80  # most characters of an answer in an error
 EVERY_KIND = ("classification", "multilabel", "extraction", "qa", "generation")
 
 
 def is_own(name: str) -> bool:
-    """Whether a metric's name is that of a function."""
+    """Return whether a metric's name is that of the user's function."""
     return NAME.fullmatch(name) is not None
 
 
 def is_handed(name: str) -> bool:
-    """Whether a metric's name is that of a function that a program hands over."""
+    """Return whether a metric's name is that of a function that a program passed."""
     return bool((found := NAME.fullmatch(name)) and found["handed"])
 
 
 def handed_name(function: object) -> str:
-    """Name a function that a program hands over, so that another is another metric: module:function@digest.
+    """Return the name of a function that a program passes, module:function@digest: changed code is another metric.
 
     Raises
     ------
     TaskError
-        If it is no function with a name, its source cannot be read, or it takes variables of a function around it.
+        If it is not a function with a name, if its source cannot be read, or if it uses variables of an enclosing
+        function.
     """
     if not inspect.isfunction(function):
         raise TaskError(
@@ -60,7 +61,7 @@ def handed_name(function: object) -> str:
             f"metric {name!r}: has no name or no source that can be read, by which a run could be resumed. Write the "
             "function with def, in a file or a cell of a notebook."
         )
-    if around := function.__code__.co_freevars:  # of a decorated one the function itself is among them
+    if around := function.__code__.co_freevars:  # for a decorated function, these include the function itself
         raise TaskError(
             f"metric {name!r}: uses {', '.join(around)} of the function around it, so that its source does not tell "
             "what it does. Write it on its own."
@@ -70,7 +71,7 @@ def handed_name(function: object) -> str:
 
 
 def require_allowed(what: str, *, allowed: bool, instead: str = "leave it out") -> None:
-    """Refuse to run code of the user's, unless that is allowed; `what` it is, and what else could be done."""
+    """Raise TaskError unless running the user's code is allowed; `what` names it, and `instead` is the alternative."""
     if not allowed:
         raise TaskError(
             f"{what} is code of your own, and is run only if that is allowed. Read it, then give --allow-code (from "
@@ -79,19 +80,19 @@ def require_allowed(what: str, *, allowed: bool, instead: str = "leave it out") 
 
 
 def load(name: str, folder: Path) -> Metric:
-    """Import the module and make a metric of the function; see `metric_of`.
+    """Import a module and make a metric of one of its functions; see `metric_of`.
 
     Parameters
     ----------
     name
         module:function; the module is a file of that name.
     folder
-        Where the file is.
+        The folder of the file.
 
     Raises
     ------
     TaskError
-        If there is no such file or function, the file cannot be run, or what `metric_of` says.
+        If there is no such file or function, if the file cannot be run, and as in `metric_of`.
     """
     function, source = find(name, folder)
     return metric_of(name, function, hashlib.sha256(source).hexdigest()[:16])
@@ -100,21 +101,21 @@ def load(name: str, folder: Path) -> Metric:
 def metric_of(name: str, function: Callable[..., Any], code: str) -> Metric:
     """Make a metric of a function.
 
-    The function takes an answer and an accepted answer, both texts, and gives a score from 0 to 1, or True or False, or
-    what has a `score` and a `feedback`; of several accepted answers the best counts. A parameter called `inputs` gets
-    the row's inputs, a dict of texts.
+    The function takes an answer and an accepted answer, both texts, and returns a score from 0 to 1, True or False, or
+    an object or mapping with a `score` and a `feedback`. Of several accepted answers, the best score counts. If it has
+    a parameter `inputs`, that gets the row's inputs, a dict of texts.
 
     Parameters
     ----------
     name, code
-        What it is called, and a digest of its source.
+        Its name, and a digest of its source.
     function
         The function.
 
     Raises
     ------
     TaskError
-        If it cannot be called so, or, later, fails or gives no score.
+        If it cannot be called so; later, when the metric is used, if it fails or returns no score.
     """
     takes, best = _takes_inputs(name, function), _best(name, function)
     return Metric(
@@ -130,12 +131,13 @@ def metric_of(name: str, function: Callable[..., Any], code: str) -> Metric:
 
 
 def find(name: str, folder: Path, what: str = "metric", kind: str = "function") -> tuple[Callable[..., Any], bytes]:
-    """Import the module that a name of the user's code begins with, and return what the name means, and the source.
+    """Import the module of a name such as module:function; return the function and the module's source.
 
     Raises
     ------
     TaskError
-        If there is no such file or nothing callable of that name, or the file cannot be run; it says `what` was wanted.
+        If there is no such file, if it has nothing callable of that name, or if it cannot be run. `what` and `kind` say
+        in the message what the name is for.
     """
     module_name, _, function_name = name.partition(":")
     file = folder.joinpath(*module_name.split(".")).with_suffix(".py")
@@ -153,13 +155,13 @@ def find(name: str, folder: Path, what: str = "metric", kind: str = "function") 
 
 
 def _module(who: str, module_name: str, file: Path, source: bytes) -> ModuleType:
-    """Run exactly the bytes that the digest is of; no cached bytecode, and no other module of the same name."""
+    """Run exactly the source whose digest is kept: no cached bytecode, and no other module of the same name."""
     module = ModuleType(f"phrasetune_own_{module_name.replace('.', '_')}")
     module.__file__ = str(file)
-    sys.modules[module.__name__] = module  # dataclasses look their module up
+    sys.modules[module.__name__] = module  # dataclasses look up their module
     folder = str(file.parent.resolve())
     if folder not in sys.path:
-        sys.path.append(folder)  # last, so that what stands there takes nothing else's place
+        sys.path.append(folder)  # last, so that its modules hide no others
     try:
         exec(compile(source, file, "exec"), module.__dict__)  # noqa: S102 - what --allow-code allows
     except (Exception, SystemExit) as error:
@@ -168,7 +170,7 @@ def _module(who: str, module_name: str, file: Path, source: bytes) -> ModuleType
 
 
 def _takes_inputs(name: str, function: Callable[..., Any]) -> bool:
-    with suppress(ValueError):  # a function without a signature, as some of those written in C
+    with suppress(ValueError):  # some functions written in C have no signature
         parameters = inspect.signature(function).parameters
         wanted: dict[str, Any] = {"inputs": {}} if "inputs" in parameters else {}
         try:
@@ -183,7 +185,7 @@ def _takes_inputs(name: str, function: Callable[..., Any]) -> bool:
 
 
 def _best(name: str, function: Callable[..., Any]) -> Callable[..., tuple[float, str]]:
-    """Score by the accepted answer that serves best, with what is said of it; the same is scored once."""
+    """Return a function that gives the best score over the accepted answers, with its feedback; scores are cached."""
     known: dict[object, tuple[float, str]] = {}
 
     def one(answer: str, target: str, inputs: dict[str, dict[str, str]]) -> tuple[float, str]:
@@ -223,7 +225,7 @@ def _score(
 
 
 def _where(error: BaseException, file: Path) -> str:
-    """Say what went wrong, and in which line of the file."""
+    """Return the error in one line, with the file and line where it happened."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
     line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
     said = " ".join(str(error).split())

@@ -1,6 +1,6 @@
-"""How near an answer is to the accepted ones: (answer, accepted answers) -> score of one row in [0, 1].
+"""Metrics of one row: (answer, accepted answers) -> score in [0, 1].
 
-Knows texts only: no prompt, outcome or set of rows.
+Knows only texts: no prompt, outcome or set of rows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Place = Callable[[str], float | None]
 
 
 def best(similarity: Callable[[str, str], float]) -> Row:
-    """Score an answer by the accepted answer that it is nearest to."""
+    """Return a metric that scores an answer by the most similar accepted answer."""
 
     def row(answer: str, targets: Sequence[str]) -> float:
         return max(similarity(answer, target) for target in targets)
@@ -32,12 +32,12 @@ def best(similarity: Callable[[str, str], float]) -> Row:
 
 
 def accuracy(answer: str, targets: Sequence[str]) -> float:
-    """Score the right label."""
+    """Score 1 if the answer is an accepted one, else 0."""
     return float(answer in targets)
 
 
 def exact_match(answer: str, target: str) -> float:
-    """Score the same words; of a JSON object the same (slot, value) pairs."""
+    """Score 1 if the words are the same, or, for a JSON object, the (slot, value) pairs; else 0."""
     if target.startswith("{") and (wanted := _slots(target)) is not None:
         found = _slots(answer)
         return float(found is not None and 2 * _shared(found, wanted) == found.total + wanted.total)
@@ -45,14 +45,14 @@ def exact_match(answer: str, target: str) -> float:
 
 
 def token_f1(answer: str, target: str) -> float:
-    """F1 of two bags of words."""
+    """Return the F1 of two bags of words."""
     return _overlap(Counter(_words(answer)), Counter(_words(target)))
 
 
 def slot_f1(answer: str, target: str) -> float:
-    """F1 of two bags of (slot, value) pairs, each from the first JSON object of a text.
+    """Return the F1 of two bags of (slot, value) pairs, each from the first JSON object of a text.
 
-    Of a list of objects each keeps its pairs to itself, and is compared with the one that it has most in common with.
+    Each object in a list keeps its own pairs, and is compared with the object with which it has most in common.
     """
     wanted = _slots(target)
     if wanted is None:
@@ -70,13 +70,13 @@ def holds_object(answer: str) -> bool:
 
 
 def rouge_l(answer: str, target: str) -> float:
-    """ROUGE-L: Lin (2004), eqs. 2-4 with beta = 1, on words of letters and digits, without stemming."""
+    """Return ROUGE-L: Lin (2004), eqs. 2-4 with beta = 1, on words of letters and digits, without stemming."""
     a, b = (re.findall(r"[^\W_]+", text.casefold()) or text.split() for text in (answer, target))
     return 2 * _common_subsequence(a, b) / (len(a) + len(b)) if a or b else 1.0
 
 
 def _overlap(found: Counter[Any], wanted: Counter[Any]) -> float:
-    """F1 of two bags; two empty ones agree."""
+    """Return the F1 of two bags; 1 if both are empty."""
     return _f1((found & wanted).total(), found.total() + wanted.total())
 
 
@@ -88,17 +88,17 @@ _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
 _ARTICLES = {"a", "an", "the"}
 
 
-@lru_cache(maxsize=8192)  # the accepted answers come again with every prompt
+@lru_cache(maxsize=8192)  # the accepted answers recur with every prompt
 def _words(text: str) -> tuple[str, ...]:
-    """Words of an answer as SQuAD compares them (Rajpurkar et al. 2016): no case, punctuation or articles.
+    """Return the words of an answer as SQuAD compares them (Rajpurkar et al. 2016): no case, punctuation or articles.
 
-    We differ where that takes two answers for one. Signs and marks between digits stay, so "-1.5" is not "15";
-    "1,000.0" is "1000". What would leave nothing stays: "(A)" is "a", and "?" is not "!".
+    Unlike SQuAD, this keeps different answers apart. Signs and punctuation within numbers stay, so "-1.5" is not "15";
+    "1,000.0" becomes "1000". Nothing is removed if no word would be left: "(A)" becomes "a", and "?" is not "!".
     """
     text = unicodedata.normalize("NFC", text.casefold()).translate(_DASHES)
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)  # thousands
     text = re.sub(r"(?<![\w.])\.(?=\d)", "0.", text)  # .5
-    text = re.sub(r"(?<![\d.])(\d+)\.(\d+)(?!\.?\d)", _shortest, text)  # 5.00, but no version 1.10.2
+    text = re.sub(r"(?<![\d.])(\d+)\.(\d+)(?!\.?\d)", _shortest, text)  # 5.00, but not a version such as 1.10.2
     text = "".join(c for c in text if unicodedata.category(c) != "Sc")
     before, after = f" {text}", f"{text[1:]} "
     bare = "".join(c for p, c, n in zip(before, text, after, strict=False) if not _is_mark(c) or _in_number(p, c, n))
@@ -123,18 +123,18 @@ def _in_number(before: str, mark: str, after: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Slots:
-    """What a JSON object says: its (slot, value) pairs, and the objects in its lists, by slot, each by itself."""
+    """The contents of a JSON object: its (slot, value) pairs, and by slot the objects in its lists, each separately."""
 
     pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
     items: dict[str, list[_Slots]] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
-        """How many pairs there are."""
+        """The number of pairs."""
         return self.pairs.total() + sum(item.total for listed in self.items.values() for item in listed)
 
-    def add(self, slot: str, value: Any) -> None:  # noqa: ANN401 - whatever JSON holds
-        """Take in what a slot holds; null and empty texts say, as an absent slot does, that there is no value."""
+    def add(self, slot: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+        """Add the value of a slot; null and empty texts mean, like a missing slot, that there is no value."""
         if isinstance(value, dict):
             for name, inner in value.items():
                 self.add(f"{slot}.{name}" if slot else name, inner)
@@ -153,14 +153,14 @@ class _Slots:
 
 
 def _slots(text: str) -> _Slots | None:
-    """What the first JSON object in a text says; None if there is none."""
+    """Return the contents of the first JSON object in a text; None if there is none."""
     decoder = json.JSONDecoder()
     for brace in re.finditer(r"\{", text):
         try:
             value, _ = decoder.raw_decode(text, brace.start())
             found = _Slots()
             found.add("", value)
-        except RecursionError:  # nested a thousand deep: no answer, and each brace in it would cost as much again
+        except RecursionError:  # nested too deeply: not an answer, and trying each brace in it would take too long
             return None
         except ValueError:
             continue
@@ -169,7 +169,7 @@ def _slots(text: str) -> _Slots | None:
 
 
 def _shared(found: _Slots, wanted: _Slots) -> int:
-    """Count the pairs that two objects share; of objects in a list those belong together that share most."""
+    """Count the pairs that two objects share; objects in lists are matched greedily by how many pairs they share."""
     shared = (found.pairs & wanted.pairs).total()
     for slot in found.items.keys() & wanted.items.keys():
         given, needed = found.items[slot], wanted.items[slot]
@@ -184,7 +184,7 @@ def _shared(found: _Slots, wanted: _Slots) -> int:
 
 
 def _common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
-    """Length of the longest common subsequence, a row of the table at a time as bits: Hyyrö (2004)."""
+    """Return the length of the longest common subsequence, bit-parallel over rows of the table: Hyyrö (2004)."""
     places: dict[str, int] = {}
     for place, word in enumerate(a):
         places[word] = places.get(word, 0) | 1 << place
@@ -200,10 +200,10 @@ def _common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
 
 
 def closeness(order: Sequence[str]) -> Row:
-    """Score an answer by its distance from the nearest accepted one, as a share of the whole range of `order`.
+    """Return a metric that is 1 minus the distance to the nearest accepted answer, as a share of the range of `order`.
 
-    It is what guides a search for a rank correlation: to first order each row's distance counts alike there. Without
-    an order the range is not known, and only the right answer scores.
+    It guides a search for a rank correlation, where to first order each row's distance counts equally. Without an order
+    the range is not known, and only the correct answer scores.
     """
     place = placed(order)
     ends = [end for label in order if (end := place(label)) is not None]
@@ -221,7 +221,7 @@ def closeness(order: Sequence[str]) -> Row:
 
 
 def placed(order: Sequence[str]) -> Place:
-    """Where an answer stands: numbers at their value, labels at their place in `order`; None for any other.
+    """Return a function from an answer to its place: a number's value, a label's position in `order`; None for others.
 
     A number may have words around it, such as "**3.5/5** stars"; see `_named_number`.
     """
@@ -242,7 +242,7 @@ def _wanted(place: Place, target: str) -> float:
 
 
 def number(text: str) -> float | None:
-    """The number that a text is, if it is one and no more."""
+    """Return the number of a text that consists of one number; None for others."""
     words = _words(text)
     try:
         value = float(words[0]) if len(words) == 1 else math.nan
@@ -255,11 +255,12 @@ _NUMBER = re.compile(r"(?<![^\W_])(?<!\d\.)[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?!\.?\d)
 _SCALE = re.compile(r"(?<=\d)[^\S\n]*(?:/|out of|of)[^\S\n]*\d+(?:\.\d+)?(?!\.?\d)", re.IGNORECASE)
 
 
-@lru_cache(maxsize=50_000)  # a search sums a prompt's answers up anew after every block
+@lru_cache(maxsize=50_000)  # a search reads all of a prompt's answers again after every block
 def _named_number(text: str) -> float | None:
-    """The number that an answer names: the only one in it, else the only one in its last line, else in its first.
+    """Return the number that an answer names: the only one in it, else in its last line, else in its first line.
 
-    Naming two is naming none. A scale is none of them ("3.5/5", "4 out of 5"), and a comma may be the decimal sign.
+    If each of these has several different numbers, return None. A scale does not count ("3.5/5", "4 out of 5"), and a
+    comma may be the decimal separator.
     """
     if (value := number(text)) is not None:
         return value

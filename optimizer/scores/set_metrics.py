@@ -1,8 +1,8 @@
-"""Metrics of a whole set of answers, for many sets at once, and how much a row tells about them.
+"""Metrics of whole sets of answers, for many sets at once, and the weight of each row in them.
 
-Codes in, numbers out: right labels `truth` [..., m] as numbers from 0, `answers` [..., m] as the same numbers, -1 for
-any other answer or none; one value for each [...]. Some take sums of counts instead. Knows no text, label or outcome.
-numpy is loaded when a function is called, because naming a metric should not cost its import.
+Codes in, numbers out: the correct labels `truth` [..., m] as numbers from 0, the `answers` [..., m] as the same
+numbers, with -1 for any other answer or none; one value for each [...]. Some take sums of counts instead. Knows no
+text, label or outcome. numpy is imported when a function is called, so that listing the metrics does not load it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def macro_f1(truth: Codes, answers: Codes) -> Floats:
-    """Mean F1 of the labels that occur in `truth`, in [0, 1]; an answer of -1 is a miss of its row's label.
+    """Return the mean F1 of the labels that occur in `truth`, in [0, 1]; an answer of -1 is a miss of its row's label.
 
-    An answer that is no right label of any row here costs its own row, but adds no label to the mean.
+    An answer with a label that occurs in no row of the set is wrong for its row, but adds no label to the mean.
     """
     import numpy as np
 
@@ -34,9 +34,9 @@ def macro_f1(truth: Codes, answers: Codes) -> Floats:
 
 
 def mcc(truth: Codes, answers: Codes) -> Floats:
-    """Matthews' correlation of many classes, in [-1, 1]: Gorodkin (2004), eq. 8; answers of -1 are a class as well.
+    """Return the multiclass Matthews correlation, in [-1, 1]: Gorodkin (2004), eq. 8; answers of -1 are a class, too.
 
-    Where the rows or the answers are all of one class it is 0/0. It is then 1 if every answer is right, else 0.
+    If all rows or all answers are of one class, it is 0/0; the result is then 1 if every answer is correct, else 0.
     """
     import numpy as np
 
@@ -51,11 +51,11 @@ def mcc(truth: Codes, answers: Codes) -> Floats:
 
 
 def spearman(truth: Codes, answers: Codes) -> Floats:
-    """Rank correlation, in [-1, 1]: Spearman (1904), with mean ranks for ties. Codes must stand in their order.
+    """Return the rank correlation, in [-1, 1]: Spearman (1904), with mean ranks for ties. Codes must be in order.
 
-    An answer of -1 counts as one given at random, which goes neither with the right answers nor against them: the
-    correlation of the other rows is multiplied by their share. Without any order (all rows or all answers equal) it is
-    1 if every answer is right, else 0.
+    An answer of -1 counts as a random one, which correlates neither positively nor negatively: the correlation of the
+    other rows is multiplied by their share. If all rows or all answers are equal, the result is 1 if every answer is
+    correct, else 0.
     """
     import numpy as np
 
@@ -69,11 +69,11 @@ def spearman(truth: Codes, answers: Codes) -> Floats:
 
 
 def kappa(truth: Codes, answers: Codes) -> Floats:
-    """Cohen's kappa with quadratic weights, in [-1, 1]: Cohen (1968), eq. 7; a code is a label's place in its order.
+    """Return Cohen's kappa with quadratic weights, in [-1, 1]: Cohen (1968), eq. 7; codes are places in the order.
 
-    With these weights it is 1 - sum (t - a)^2 / sum over all pairs of rows (t_i - a_j)^2 / n, which needs means and
-    variances alone. An answer of -1 counts as one given at random, as above. Where the rows and all answers are of one
-    label it is 1.
+    With these weights it is 1 - sum (t - a)^2 / (sum over all pairs of rows (t_i - a_j)^2 / n), which needs only means
+    and variances. An answer of -1 counts as a random one, as in `spearman`. If all rows and all answers have one label,
+    the result is 1.
     """
     import numpy as np
 
@@ -93,14 +93,14 @@ def kappa(truth: Codes, answers: Codes) -> Floats:
 
 
 def balance(truth: Codes) -> Floats:
-    """How much each row of labels `truth` [m] tells about macro-F1 and MCC [m]; 1 on average.
+    """Return how informative each row is about macro-F1 and MCC, from its label in `truth` [m]; shape [m], mean 1.
 
-    A row's weight is 1 / sqrt(rows of its label). To first order, a right answer moves either metric by an amount
-    proportional to 1 / (rows of its label) where answers are no better than chance, and by the same for all rows
-    where they are perfect (there a rare label's row that is right saves a common label from a false alarm); this is
-    the geometric mean of the two. On simulated prompts with labels of 90 and 10 % the weighted share of right answers
-    correlates with macro-F1 at 0.99 (0.92 with 1 / rows of the label, 0.88 without weights), with MCC at 0.97 (0.91,
-    0.87).
+    A row's weight is 1 / sqrt(rows of its label). To first order, a correct answer changes either metric by an amount
+    proportional to 1 / (rows of its label) if answers are no better than chance, and by the same for all rows if they
+    are perfect (then a correct answer for a rare label also avoids a false positive of a common one). The weight is the
+    geometric mean of the two. On simulated prompts with labels of 90 and 10 %, the weighted share of correct answers
+    has a correlation of 0.99 with macro-F1 (0.92 with 1 / rows of the label, 0.88 without weights), and of 0.97 with
+    MCC (0.91, 0.87).
     """
     import numpy as np
 
@@ -114,13 +114,13 @@ def balance(truth: Codes) -> Floats:
 
 
 def micro(counts: Floats) -> Floats:
-    """F1 of (hits, given, wanted) [..., 3]; two empty sets agree."""
+    """Return the F1 of (hits, given, wanted) [..., 3]; 1 if nothing is given or wanted."""
     hits, given, wanted = counts[..., 0], counts[..., 1], counts[..., 2]
     return _ratio(2 * hits, given + wanted, given + wanted == 0)
 
 
 def macro(counts: Floats) -> Floats:
-    """Mean F1 of the labels that are wanted anywhere, from (hits, given, wanted) of each label [..., 3 labels]."""
+    """Return the mean F1 of the labels wanted in any row, from (hits, given, wanted) of each label [..., 3 labels]."""
     import numpy as np
 
     hits, given, wanted = counts[..., 0::3], counts[..., 1::3], counts[..., 2::3]
@@ -130,7 +130,7 @@ def macro(counts: Floats) -> Floats:
 
 
 def bleu(counts: Floats) -> Floats:
-    """BLEU in [0, 1] from length, reference length, and hits and n-grams of orders 1 to 4 [..., 10].
+    """Return BLEU in [0, 1] from length, reference length, and hits and n-grams of orders 1 to 4 [..., 10].
 
     Papineni et al. (2002), with the exponential smoothing of orders without a hit that sacrebleu uses (Chen and
     Cherry 2014, method 3).
@@ -148,7 +148,7 @@ def bleu(counts: Floats) -> Floats:
 def chrf(counts: Floats) -> Floats:
     """Return chrF2 in [0, 1] from given, wanted and shared character n-grams of orders 1 to 6 [..., 18].
 
-    Popović (2015). As sacrebleu does, orders that answers or references are too short for are left out of the means.
+    Popović (2015). As in sacrebleu, orders for which the answers or the references are too short are left out.
     """
     import numpy as np
 
@@ -165,18 +165,18 @@ def _width(truth: Codes, answers: Codes) -> int:
 
 
 def _tally(codes: Codes, width: int) -> Codes:
-    """How often each of 0..width-1 occurs: [..., m] -> [..., width]."""
+    """Count how often each of 0..width-1 occurs: [..., m] -> [..., width]."""
     import numpy as np
 
     sets = codes.reshape(-1, codes.shape[-1])
-    # One count for all sets: each has its own range of numbers, the first of them for -1.
+    # One bincount for all sets: each set has its own range of numbers, the first of which is for -1.
     shifted = sets + 1 + (width + 1) * np.arange(len(sets))[:, None]
     counts = np.bincount(shifted.ravel(), minlength=len(sets) * (width + 1))
     return counts.reshape(*codes.shape[:-1], width + 1)[..., 1:]
 
 
 def _ranks(codes: Codes, width: int) -> Floats:
-    """Ranks of codes [..., m], equal ones sharing theirs, less the mean rank [..., m]; 0 for -1, which has no rank."""
+    """Return the ranks of codes (mean ranks for ties) minus the mean rank [..., m]; 0 for -1, which has no rank."""
     import numpy as np
 
     counts = _tally(codes, width)
@@ -187,7 +187,7 @@ def _ranks(codes: Codes, width: int) -> Floats:
 
 
 def _ratio(above: Floats, below: Floats, perfect: NDArray[np.bool_]) -> Floats:
-    """Divide; 0/0 is 1 where all is right and 0 elsewhere."""
+    """Divide; 0/0 is 1 where `perfect`, else 0. The result is clipped to [-1, 1]."""
     import numpy as np
 
     ratio: Floats = np.where(below > 0, above / np.where(below > 0, below, 1.0), perfect * 1.0)
