@@ -1,1 +1,1 @@
-"""The commands of the command line, by what they are for, and what they share. `cli` puts them together."""
+"""The commands of the command line, grouped by purpose, and what they share. `cli` combines them."""

@@ -1,6 +1,6 @@
-"""The commands that write a first task file: init for rows, import for what other tools have.
+"""The commands that write a first task file: `init` from rows, `import` from other tools' files.
 
-Each parses, calls one function, draws. `cli` puts them into the command line.
+Each parses its options, calls one function and prints the result. `cli` adds them to the command line.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from optimizer.rows.tables import Table
 
 
-OF_LABELS = ("labels", "label_place")  # dimensions that a task with a closed list of labels has
+OF_LABELS = ("labels", "label_place")  # dimensions of tasks with a closed list of labels only
 
 
 @click.command()
@@ -54,7 +54,7 @@ def init(file: str, query: str, inputs: tuple[str, ...], target: str, output: st
     _check_place(output, file)
     table = read_table(Path(file), Draw(MAX_ROWS), query)
     guessed = guess(table, inputs=inputs, target=target)
-    if table.note:  # what is a split and what a label is known now: draw as the task will, and list every label
+    if table.note:  # now that split and label columns are known, sample as the task will, and find every label
         label = guessed.target if guessed.kind == "classification" else ""
         table = read_table(Path(file), Draw(MAX_ROWS, split=guessed.split_column, label=label), query)
         guessed = guess(table, inputs=inputs, target=target)
@@ -121,7 +121,7 @@ def _write_task(  # noqa: PLR0913
     force: bool,
     beside: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Write the task file for the rows of a file, with other files `beside` it, and say what the rows can show."""
+    """Write the task file for the rows of a file, and other files `beside` it; print what the rows can show."""
     from optimizer.drafting import draft, facts, odd, unused
     from optimizer.exports import Target, write_bytes
     from optimizer.scoring import METRICS
@@ -143,7 +143,7 @@ def _write_task(  # noqa: PLR0913
     except DataError as error:
         if not beside:
             raise
-        said = [f"not ready to be tuned: {error}"]  # a beginning all the same: rows can be added
+        said = [f"not ready to be tuned: {error}"]  # the file is still useful: rows can be added
     files = {**(beside or {}), path.name: text.encode()}
     for each in files:
         Target(path.parent, each, force).check()

@@ -1,6 +1,6 @@
-"""The command that takes results along to other tools: export.
+"""The command that writes results for other tools: `export`.
 
-Parses, calls one function for each thing that is asked, draws. `cli` puts it into the command line.
+Parses its options, calls one function for each request and prints the results. `cli` adds it to the command line.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _baseline(records: Any, run: int | None, *, folder: Path, name: str, force: 
 
 
 def say_written(written: Exported) -> None:
-    """Say which files were written, and how faithfully."""
+    """Print which files were written, and how faithful they are."""
     for path in written.files:
         out(f"{path}: written, loaded back: {written.fidelity}{f'; {written.source}' if written.source else ''}")
     if written.note:

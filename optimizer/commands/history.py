@@ -1,6 +1,6 @@
-"""The commands that hold results against each other, and against limits, and against today's: compare, assert, recheck.
+"""The commands that compare results with each other, with limits and with new answers: `compare`, `assert`, `recheck`.
 
-Each parses, calls one function, draws. `cli` puts them into the command line.
+Each parses its options, calls one function and prints the result. `cli` adds them to the command line.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _assertions(db: str, run: int, **limits: Any) -> list[Assertion]:  # noqa: A
 
 
 def _junit_target(path: str | None) -> Target | None:
-    """Where a report goes; nothing but a former report is replaced."""
+    """Return where the report goes; of existing files, only an earlier report is replaced."""
     from optimizer.exports import Target
 
     if path is None:

@@ -1,6 +1,6 @@
-"""The live view of a run, on stderr: drawn for a terminal, silent elsewhere.
+"""The live view of a run on stderr; drawn only on a terminal.
 
-Stands on the command line's floor: it draws the events that the engine yields.
+Part of the command line: it draws the events that the engine yields.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from optimizer.records import State, Trial
 from optimizer.report import dollars, params_text, percent, spread
 from optimizer.reports.grids import visible
 
-SHOWN = 8  # ended trials in view, the latest, and the best of all above them
+SHOWN = 8  # most ended trials in view: the latest ones; the best trial is shown above them
 
 
 class LiveView:
@@ -28,7 +28,7 @@ class LiveView:
     Parameters
     ----------
     quiet
-        Draw nothing, also in a terminal.
+        Whether to draw nothing even on a terminal.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -53,7 +53,7 @@ class LiveView:
             self._live.stop()
 
     def __call__(self, event: Event) -> None:
-        """Take an event in and draw."""
+        """Take in an event, and redraw."""
         if isinstance(event, Stage):
             self._stage, self._block = event, None
         elif isinstance(event, BlockScored):
@@ -62,7 +62,7 @@ class LiveView:
             self._leader, self._done, self._planned = event, event.calls, event.planned
         elif isinstance(event, Notice):
             self.tell(event.text)
-        elif isinstance(event, Destination):  # shown whatever else is not: no key leaves without it
+        elif isinstance(event, Destination):  # always shown, so that no key is sent without the user knowing where
             self._console.print(Text(f"calls go to {event}"), soft_wrap=True)
         else:
             self._end(event)
@@ -70,11 +70,11 @@ class LiveView:
             self._live.update(self._draw())
 
     def tell(self, text: str) -> None:
-        """Write what a person should know, above the view or where there is none."""
+        """Print a note, above the view if there is one."""
         self._console.print(Text(visible(f"note: {text}")), soft_wrap=not self._console.is_terminal)
 
     def say(self, text: str) -> None:
-        """Write a line above the view; to a terminal only."""
+        """Print a line above the view; only if the view is drawn."""
         if self._on:
             self._console.print(Text(visible(text)))
 
@@ -108,7 +108,7 @@ class LiveView:
         table = Table(box=None, pad_edge=False, header_style="dim")
         for name in ("trial", "score", "rows", "state"):
             table.add_column(name, no_wrap=True)
-        table.add_column("why")  # the one column that may give way: rich takes the room from what could be wrapped
+        table.add_column("why")  # the only column that may be narrowed: rich shrinks columns that can wrap
         best = [self._best] if self._best and self._best not in self._ended else []
         for trial in [*best, *self._ended]:
             style = "green" if trial is self._best else "" if trial.state is State.COMPLETE else "dim"

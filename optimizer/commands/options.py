@@ -1,4 +1,4 @@
-"""Options that several commands take, each said once."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ Command = Callable[..., Any]
 
 
 def db_option(command: Command) -> Command:
-    """Take --db."""
+    """Add --db."""
     return click.option("--db", default="results.db", show_default=True, help="The results database.")(command)
 
 
 def run_option(command: Command) -> Command:
-    """Take --run."""
+    """Add --run."""
     return click.option("--run", metavar="N", type=int, help="Number of the run; the latest by default.")(command)
 
 
 def trial_of(text: str | None, run: int | None) -> tuple[int | None, int | None]:
-    """Read TRIAL or RUN:TRIAL, beside what --run says -> the trial, the run.
+    """Read TRIAL or RUN:TRIAL, and return the trial and the run; `run` is the value of --run.
 
     Raises
     ------
     InputError
-        If it is neither, or names another run than --run.
+        If the text is neither, or names another run than --run.
     """
     if text is None:
         return None, run
@@ -46,7 +46,7 @@ def trial_of(text: str | None, run: int | None) -> tuple[int | None, int | None]
 
 
 def env_option(command: Command) -> Command:
-    """Take --env-file, and put what it holds into the environment before anything else is looked at."""
+    """Add --env-file, whose variables are put into the environment before other options are processed."""
 
     def load(_context: click.Context, _option: click.Parameter, path: str | None) -> None:
         if path is not None:
@@ -65,19 +65,19 @@ def env_option(command: Command) -> Command:
 
 
 def code_option(command: Command) -> Command:
-    """Take --allow-code."""
+    """Add --allow-code."""
     said = "Allow your own code to run: the metric that TASK names (module:function), or --program."
     return click.option("--allow-code", is_flag=True, help=said)(command)
 
 
 def program_option(command: Command) -> Command:
-    """Take --program."""
+    """Add --program."""
     said = "Tune this DSPy program, beside TASK, instead of a prompt."
     return click.option("--program", metavar="MODULE:NAME", help=said)(command)
 
 
 def json_option(command: Command) -> Command:
-    """Take --json."""
+    """Add --json."""
     return click.option("--json", "as_json", is_flag=True, help="Machine-readable results on stdout.")(command)
 
 
@@ -90,12 +90,12 @@ def _amount(name: str, said: str) -> Callable[[Command], Command]:
 
 
 def _flag(name: str, said: str) -> Callable[[Command], Command]:
-    """A flag that leaves the task as it is where it is not given."""
+    """Make a flag whose default None leaves the task's setting as it is."""
     return click.option(name, is_flag=True, default=None, help=said)
 
 
 def tune_options(command: Command) -> Command:
-    """Take what overrides a task file."""
+    """Add the options that override the task file."""
     options: list[Callable[[Command], Command]] = [
         click.option("--model", help="Any LiteLLM model, or embedded."),
         click.option("--proposer", metavar="MODEL", help="Model that writes wordings, or none. Default: the task's."),
@@ -134,7 +134,7 @@ def tune_options(command: Command) -> Command:
 
 
 def changed(task: Task, changes: dict[str, Any]) -> Task:
-    """Apply the options that were given to a task, under the task file's own rules."""
+    """Return the task with the given options applied, validated like a task file."""
     from optimizer.errors import TaskError
     from optimizer.task import name_models, remade
     from optimizer.task_sections import MODEL, PROPOSER, TEACHER
@@ -164,7 +164,7 @@ def changed(task: Task, changes: dict[str, Any]) -> Task:
 
 
 def _recalls(given: Sequence[str]) -> dict[str, float]:
-    """Read LABEL=X, each a label and the least recall of it."""
+    """Read texts LABEL=X as label -> least recall."""
     recalls = {}
     for text in given:
         label, _, least = text.rpartition("=")

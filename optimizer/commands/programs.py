@@ -1,4 +1,4 @@
-"""The part of `phrasetune tune` that tunes a program of DSPy. It parses, calls one function, draws."""
+"""The part of `phrasetune tune` that tunes a DSPy program: parses options, calls one function, prints the result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def tune_program(
     task: Task, name: str | None, db: str, *, allow_code: bool, quiet: bool, save: str | None
 ) -> TunedProgram:
-    """Tune a program on a task, and save its state if that is wanted."""
+    """Tune a program on a task, and save its state if `save` names a file."""
     if name is None:
         raise InputError("--save: no program is tuned. Name one with --program, or leave it out.")
     from optimizer.commands.live import LiveView
@@ -39,7 +39,7 @@ def tune_program(
 
 
 def tell_program(tuned: TunedProgram, save: str | None, *, as_json: bool) -> None:
-    """Tell what came of it."""
+    """Print the result."""
     if as_json:
         _json(tuned)
         return

@@ -1,6 +1,6 @@
-"""The commands that look at a result and use it: show, predict, report, card.
+"""The commands that show and use a result: `show`, `predict`, `report`, `card`.
 
-Each parses, calls one function, draws. `cli` puts them into the command line.
+Each parses its options, calls one function and prints the result. `cli` adds them to the command line.
 """
 
 from __future__ import annotations
@@ -90,14 +90,14 @@ def show(trial: str | None, run: int | None, db: str, rows: int, as_json: bool) 
     if t.number:
         _difference_text(shown, rows)
     at = where(db, shown.run.id)
-    if t.prompt.template == PROGRAM:  # which no format of prompts can hold
+    if t.prompt.template == PROGRAM:  # a program cannot be exported as a prompt
         next_step(f"phrasetune report{at}")
     else:
         next_step(f"phrasetune export --format python --trial {t.number}{at}")
 
 
 def _difference_text(shown: Shown, rows: int) -> None:
-    """Show how a prompt differs from the seed prompt: in its text, and on which dev rows."""
+    """Print how a prompt differs from the seed prompt: in its text, and on which dev rows."""
     from optimizer.report import changes_grid, prompt_diff
 
     out("\nDifference to the seed prompt:\n")
@@ -192,7 +192,7 @@ def predict(
 
 
 def _say_predicted(done: Predicted) -> None:
-    """Say what was answered, what it cost, and how it scores."""
+    """Print what was answered, what it cost, and how it scores."""
     from optimizer.phrases import counted
     from optimizer.report import dollars, percent, spread
 
@@ -240,7 +240,7 @@ def _write_pictures(db: str, run: int | None, folder: Path, form: str, *, force:
 
 
 def write_report(db: str, run: int | None, path: Path, *, force: bool) -> None:
-    """Write a run as a page."""
+    """Write the HTML report of a run."""
     from optimizer.archive import History
     from optimizer.exports import Target, write_bytes
     from optimizer.pages.page import page

@@ -1,6 +1,6 @@
-"""Commands around a search: what it will take, and what other tools may call.
+"""Commands around a search (`plan`, `doctor`) and local servers (`dashboard`, `serve-embedded`).
 
-Each parses, calls one function, draws. `cli` puts them into the command line.
+Each parses its options, calls one function and prints the result. `cli` adds them to the command line.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def doctor(
 
 
 def _checks(task: str | None, db: Path, options: dict[str, Any], *, allow_code: bool) -> Iterator[Check]:
-    """Check the machine, then the task, then its model or the one that is named."""
+    """Check the machine, then the task if there is one, then its models or the model named in the options."""
     from optimizer import checks
     from optimizer.task import load_task
     from optimizer.task_sections import ModelSpec
@@ -148,7 +148,7 @@ def _checks(task: str | None, db: Path, options: dict[str, Any], *, allow_code: 
 
 
 def _say_rows(found: Planned, say: Callable[[str], None]) -> None:
-    """Say what rows there are, how many the search looks at, and what they can show."""
+    """Print the number of rows, how many of them the search uses, and the smallest gain that they can show."""
     from optimizer.drafting import power, splits
 
     data = found.ready.data

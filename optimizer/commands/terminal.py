@@ -1,6 +1,6 @@
-"""The terminal: lines, tables, JSON, CSV, the next step, and Ctrl-C. Stands on the command line's floor.
+"""The terminal: lines, tables, JSON, CSV, the next step, and Ctrl-C. Part of the command line.
 
-Control characters that come with the data are made visible, so that no row can move the cursor or colour the screen.
+Control characters in the data are made visible, so that no row can move the cursor or colour the screen.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 
     from optimizer.reports.grids import Grid
 
-SHORT = 10  # a column of shorter cells is never folded: the long ones make room
-FOLDED = 30  # columns that the cells of a longer one are left, before heads are folded to make room
-GAP = 2  # columns between two columns of a table
-INDENT = 4  # columns by which cells that stand below their row are moved in
-PIPED = 160  # columns where there is no terminal whose width would count
+# In characters:
+SHORT = 10  # columns with cells up to this width are not folded if wider ones can make room
+FOLDED = 30  # width that longer cells keep; if that does not fit, headings are folded first
+GAP = 2  # between two columns of a table
+INDENT = 4  # before cells printed below their row
+PIPED = 160  # least width of a table if the output is not a terminal
 
 
 def out(text: str = "") -> None:
@@ -43,21 +44,21 @@ def err(text: str) -> None:
 
 
 def out_json(value: object) -> None:
-    """Write JSON to stdout; what would act on a terminal is written by its number."""
+    """Write JSON to stdout, with control characters as escapes."""
     text = json.dumps(value, ensure_ascii=False, indent=2)
     click.echo(CONTROL.sub(lambda found: f"\\u{ord(found.group()):04x}", text))
 
 
 def out_data(text: str) -> None:
-    """Write data to stdout: into a file or a pipe as it is, on a terminal so that it can be seen."""
+    """Write data to stdout: unchanged to a file or pipe, with visible control characters to a terminal."""
     click.echo(visible(text) if sys.stdout.isatty() else text, nl=False)
 
 
 def out_grid(grid: Grid) -> None:
-    """Draw a table to the width of the terminal.
+    """Print a table in the width of the terminal.
 
-    Where it does not fit, heads are folded before short cells are; and where long cells would have too little room,
-    they stand below their row, each after the name of its column.
+    If it does not fit, headings are folded before short cells; if long cells would have too little room, they are
+    printed below their row, each after the name of its column.
     """
     from rich.cells import cell_len
     from rich.console import Console
@@ -87,14 +88,14 @@ def out_grid(grid: Grid) -> None:
 
 
 def _folded(head: str, width: int) -> str:
-    """Fold a head to the width of its column's cells."""
+    """Fold a heading to the width of its column's cells."""
     return fill(head, max(width, SHORT), break_long_words=False)
 
 
 def _out_stacked(
     console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]
 ) -> bool:
-    """Draw rows with their long cells below them, if the others fit beside each other; say whether."""
+    """Print rows with their long cells below them if the other cells fit on one line; return whether they do."""
     from rich.cells import cell_len
     from rich.padding import Padding
     from rich.table import Table
@@ -129,18 +130,18 @@ def out_csv(grid: Grid) -> None:
 
 
 def next_step(*commands: str) -> None:
-    """End an output with what to do next."""
+    """Print what to do next, as the end of an output."""
     out("\nNext: " + "\n      ".join(commands))
 
 
 def same_again() -> str:
-    """Write the command that was given, with its options: they are part of what is resumed."""
+    """Return the command as it was given, with its options, which are needed to resume the same run."""
     return shlex.join(["phrasetune", *sys.argv[1:]])
 
 
 @contextmanager
 def resumable(db: str) -> Iterator[None]:
-    """Say of a run that was stopped how it goes on."""
+    """Raise Interrupted with the command that resumes the run if it is stopped."""
     try:
         yield
     except (Interrupted, KeyboardInterrupt) as ended:
@@ -149,14 +150,14 @@ def resumable(db: str) -> Iterator[None]:
 
 
 def where(db: str, run: int | None = None) -> str:
-    """Write the options by which a next command looks at the same run; the usual database needs none."""
+    """Return the options with which the next command uses the same run and database; none for the default database."""
     chosen = "" if run is None else f" --run {run}"
     return chosen if db == "results.db" else f"{chosen} --db {shlex.quote(db)}"
 
 
 @contextmanager
 def stoppable(stop: threading.Event, say: Callable[[str], None]) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM set `stop`, and the second interrupt."""
+    """Let the first SIGINT or SIGTERM set `stop`, and the second raise KeyboardInterrupt."""
 
     def handle(_number: int, _frame: object) -> None:
         if stop.is_set():

@@ -1,6 +1,6 @@
-"""The commands that list: history, wordings, schema.
+"""The commands that list things: `history`, `wordings`, `schema`.
 
-Each parses, calls one function, draws. `cli` puts them into the command line.
+Each parses its options, calls one function and prints the result. `cli` adds them to the command line.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from optimizer.records import Run, Trial
     from optimizer.reports.grids import Grid
 
-SHOWN = 30  # trials that `history` lists: most of a search were looked at for a few rows only
+SHOWN = 30  # trials that `history` lists by default: most trials of a search were evaluated on a few rows only
 SORTS = ("number", "score", "estimate", "rows", "calls", "cost", "seconds")
 FORMATS = ("text", "json", "csv", "markdown")
 
@@ -78,7 +78,7 @@ def history(db: str, run: int | None, everything: bool, **asked: Any) -> None:  
 
 
 def _form(given: str | None, *, as_json: bool, as_csv: bool) -> str:
-    """Which way of writing is asked for; --json and --csv are short for two."""
+    """Return the requested output format; --json and --csv are short for two of them."""
     asked = {form for form in (given, "json" if as_json else "", "csv" if as_csv else "") if form}
     if len(asked) > 1:
         raise InputError(f"asked for {' and '.join(sorted(asked))} at once. Give one of them.")
@@ -86,7 +86,7 @@ def _form(given: str | None, *, as_json: bool, as_csv: bool) -> str:
 
 
 def _draw(grid: Grid, form: str) -> None:
-    """Write a table as text, CSV or Markdown."""
+    """Print a table as text, CSV or Markdown."""
     if form == "csv":
         out_csv(grid)
     elif form == "markdown":
@@ -98,7 +98,7 @@ def _draw(grid: Grid, form: str) -> None:
 
 
 def _trials(records: History, run: Run, form: str, asked: Mapping[str, Any], *, latest: bool) -> None:
-    """List trials; as text also the runs, if the run is the `latest` for want of a number, and the verdict."""
+    """Print the trials of a run; as text also its verdict, and all runs if this one is the `latest` by default."""
     from optimizer.report import runs_grid, trials_grid
     from optimizer.reports.front_tables import constraints_record
     from optimizer.reports.plain import run_record, trial_record, trials_csv, verdict_record
@@ -136,7 +136,7 @@ def _trials(records: History, run: Run, form: str, asked: Mapping[str, Any], *, 
 
 
 def _nothing_tried(records: History, run: Run) -> None:
-    """Say that a run has no trials, and how to see those of the latest that has a winner."""
+    """Print that a run has no trials, and how to see those of the latest run with a winner."""
     at = records.db
     out(f"run {run.id} ({run.status}) has tried no prompt" + (f": {run.reason}" if run.reason else ""))
     others = [other.id for other in records.runs() if other.winner is not None]
@@ -144,7 +144,7 @@ def _nothing_tried(records: History, run: Run) -> None:
 
 
 def _columns(records: History, run: Run, form: str, asked: Mapping[str, Any]) -> None:
-    """List the columns that were asked for, as they are."""
+    """Print the requested columns with their raw values."""
     from optimizer.reports.grids import Grid
 
     names = [name.strip() for name in asked["columns"].split(",")]
@@ -180,7 +180,7 @@ def _front(records: History, run: Run, form: str) -> None:
 
 
 def _chosen(records: History, run: Run, trials: Sequence[Trial], asked: Mapping[str, Any]) -> list[Trial]:
-    """The trials that were asked for, in the order that was."""
+    """Return the trials that match the options, in the requested order."""
     from optimizer.report import best_first
 
     state, least = asked["state"], asked["min_score"]
