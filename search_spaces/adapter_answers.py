@@ -1,7 +1,7 @@
-"""Answers as DSPy's adapters lay them out, read without DSPy.
+"""Reading answers in the formats of DSPy's adapters, without DSPy.
 
-DSPy itself reads them in a run. These functions go into modules that need the standard library alone, and the tests
-compare the two. Knows no prompt: `fields` are the names of the fields of an answer, the wanted one last.
+In a run, DSPy reads them itself; these functions are copied into exported modules that need only the standard library,
+and the tests compare both. Knows no prompt: `fields` are the names of an answer's fields, the output last.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 
 from search_spaces.answering import objects
 
-# How an adapter marks a field of an answer: a pattern for where it begins, and a whole field with nothing in it.
+# How an adapter marks a field of an answer: a pattern for its beginning, and an empty field.
 MARKS = {
     "dspy-chat": (r"^[^\S\n]*\[\[ ## {} ## \]\]", "[[ ## {} ## ]]"),
     "dspy-xml": ("<{}>", "<{0}></{0}>"),
@@ -21,7 +21,7 @@ MARKS = {
 
 
 def from_last_mark(text: str, mark: str, shape: str, fields: Sequence[str]) -> str:
-    """Cut off what stands before the last answer: DSPy takes the first, which a repeated row may have forged."""
+    """Cut off all before the last answer: DSPy takes the first, which may be part of a row that the model repeats."""
     *before, name = fields
     found = [*re.finditer(mark.format(re.escape(name)), text, re.MULTILINE)]
     if not found:
@@ -31,7 +31,7 @@ def from_last_mark(text: str, mark: str, shape: str, fields: Sequence[str]) -> s
 
 
 def read_chat(text: str, fields: Sequence[str]) -> dict[str, str]:
-    """Read the fields that stand below headers such as `[[ ## label ## ]]`."""
+    """Read the fields below headers such as `[[ ## label ## ]]`."""
     text = from_last_mark(text, *MARKS["dspy-chat"], fields)
     sections: list[tuple[str, list[str]]] = [("", [])]
     for line in text.splitlines():
@@ -48,7 +48,7 @@ def read_chat(text: str, fields: Sequence[str]) -> dict[str, str]:
 
 
 def read_xml(text: str, fields: Sequence[str]) -> dict[str, str]:
-    """Read the fields that stand between tags; none if the text is no XML."""
+    """Read the fields between tags; none if the text is not XML."""
     text = from_last_mark(text, *MARKS["dspy-xml"], fields)
     try:
         root = ET.fromstring(f"<answer>{text}</answer>")  # noqa: S314 - as DSPy reads it
@@ -62,7 +62,7 @@ def read_xml(text: str, fields: Sequence[str]) -> dict[str, str]:
 
 
 def _inner(elements: Sequence[ET.Element]) -> str:
-    """Write what stands between tags of one name: tags in it are text, and several are listed as Python does."""
+    """Return the content of elements of one name: tags in it are text, and several become a Python list."""
     first = elements[0]
     if len(first):
         return (first.text or "") + "".join(ET.tostring(child, encoding="unicode") for child in first)
@@ -71,7 +71,7 @@ def _inner(elements: Sequence[ET.Element]) -> str:
 
 
 def read_object(text: str, fields: Sequence[str]) -> dict[str, str]:
-    """Read the fields of the last JSON object that holds the wanted one. DSPy also mends an object that is broken."""
+    """Read the fields of the last JSON object with the output field. Unlike DSPy, this repairs no broken objects."""
     found = [value for value, _ in objects(text) if fields[-1] in value]
     told = found[-1] if found else {}
     return {

@@ -217,7 +217,7 @@ def _add(dimension: Dimension, added: Any, names: Sequence[str]) -> Dimension:  
 
 
 def _add_only(dimension: Dimension, added: Any, only: list[Any], names: Sequence[str]) -> Dimension:  # noqa: ANN401
-    """Add wordings and keep those named: of the added ones all, unless some of them are named."""
+    """Add wordings, and keep only those in `only` and the added ones; if `only` names some of these, only them."""
     extended = _add(dimension, added, names)
     own = [id_ for id_ in extended.choices if id_ not in dimension.choices]
     return _only(extended, only if not only or any(id_ in own for id_ in only) else [*only, *own])

@@ -1,4 +1,4 @@
-"""What a ledger needs of the place where completions are written down."""
+"""The interface through which a ledger records completions."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from optimizer.records import Completion, Failure
 
 
 class Book(Protocol):
-    """Where completions are written down; a `Store` happens to fit."""
+    """Where completions are recorded; a `Store` has these methods."""
 
     def find_completions(self, keys: Sequence[str]) -> dict[str, Completion]:
-        """Look up which of these were bought already."""
+        """Return the completions, by key, of those calls that were bought already."""
 
     def claim(self, run: int, model: str, calls: Mapping[str, Spent]) -> set[str]:
-        """Write down that these calls go out, at these prices at most; return those that another process makes."""
+        """Record that these calls are being made, with the most each can cost; return those another process makes."""
 
     def add_completions(self, run: int, model: str, completions: Mapping[str, Completion]) -> None:
-        """Write these down, and that their calls are over; they are safe when this returns."""
+        """Record completions and the end of their calls; when this returns, they are safely stored."""
 
     def add_failures(self, run: int, model: str, failures: Sequence[tuple[str, Failure, Spent]]) -> None:
-        """Write attempts down that gave no answer, each with the most that it can have cost."""
+        """Record attempts that returned no answer, each with the most that it can have cost."""
 
     def release(self, keys: Iterable[str]) -> None:
-        """Write down that these calls are over."""
+        """Record that these calls have ended."""
 
     def together(self) -> AbstractContextManager[None]:
-        """Write all or nothing."""
+        """Make all writes in the context one transaction."""

@@ -1,4 +1,4 @@
-"""What the answers of a model say of the model itself: whether it says anything, and whether it is still the same."""
+"""What a model's answers show about the model: whether all are empty, and whether its version has changed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from optimizer.errors import ProviderError
 from optimizer.records import REFUSALS, Completion
 
-MUTE = 10  # empty answers, without any other before them, that end a run: each of them is paid
+MUTE = 10  # empty answers, with no other before them, that end a run, since each of them is paid for
 
 
 @dataclass
 class Listener:
     """Follows the answers of one model.
 
-    A model that begins with empty answers may be set up wrongly; once it was `heard`, it is not.
+    A model whose first answers are all empty may be set up wrongly; `heard` is whether it has given any text.
     """
 
     model: str
@@ -24,11 +24,11 @@ class Listener:
     versions: list[str] = field(default_factory=list)
 
     def hear(self, answers: Iterable[Completion]) -> None:
-        """Take note of answers that were bought before."""
+        """Take note of cached answers."""
         self.heard |= any(answer.text for answer in answers)
 
     def mute(self, answers: Iterable[Completion]) -> ProviderError | None:
-        """Return the error that ends a run if the model has given only empty answers, and many of them."""
+        """Return the error that ends a run if the model has given MUTE or more answers, all of them empty."""
         for answer in answers:
             self.heard |= bool(answer.text.strip())
             self.empty += answer.finish_reason not in REFUSALS
@@ -41,7 +41,7 @@ class Listener:
         )
 
     def another_version(self, answers: Iterable[Completion]) -> str:
-        """Say that the provider has changed the model, if a version is new and not the first."""
+        """Return a notice if the provider has changed the model's version, else an empty text."""
         said = ""
         for version in dict.fromkeys(answer.version for answer in answers if answer.version):
             if version not in self.versions:

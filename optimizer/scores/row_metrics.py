@@ -65,7 +65,7 @@ def slot_f1(answer: str, target: str) -> float:
 
 
 def holds_object(answer: str) -> bool:
-    """Whether a text holds a JSON object, as `slot_f1` reads it."""
+    """Return whether a text contains a JSON object, as `slot_f1` reads it."""
     return _slots(answer) is not None
 
 
