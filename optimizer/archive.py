@@ -1,7 +1,7 @@
-"""What a results.db tells: its runs, trials, prompts and verdicts.
+"""Reading a results.db: its runs, trials, prompts and verdicts.
 
-Reads records out of the store and hands them to the rooms that show or export them. Buys nothing, and loads no
-heavy package unless a prompt must be rendered.
+Reads records from the store and passes them to the modules that show or export them. Buys nothing, and imports no heavy
+package unless a prompt must be rendered.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A trial as a person looks at it: its prompt, the seed prompt, and the dev rows it fixed and broke.
+    """A trial as shown to a person: its prompt, the seed prompt, and the dev rows that it fixes and breaks.
 
-    `late` are those of its wordings that came during the search.
+    `late` are those of its wordings that were added during the search.
     """
 
     run: Run
@@ -53,63 +53,63 @@ class Shown:
 
 
 class History:
-    """The runs of a results.db: what was tried, what it scored, and what came of it. Reads, and changes nothing.
+    """The runs of a results.db: what was tried, what it scored, and the verdicts. Only reads.
 
-    `runs` and `trials` list what is there, `frame` gives the trials as a data frame, `show` a prompt with the rows that
-    it fixed and broke, `verdict` what a run has come to, and `compare` holds two prompts against each other. Where no
-    run is named, the latest is meant.
+    `runs` and `trials` list them, `frame` returns the trials as a data frame, `show` a prompt with the rows that it
+    fixes and breaks, `verdict` the verdict of a run, and `compare` compares two prompts. If no run is named, the latest
+    is meant.
 
     Parameters
     ----------
     db
-        The file; it must exist.
+        The file, which must exist.
 
     Raises
     ------
     StoreError
-        If the file is missing, is not ours or is newer than this program.
+        If the file is missing, is not a results.db, or was written by a newer version.
     """
 
     def __init__(self, db: str | Path = "results.db") -> None:
-        self.db = str(db)  # as it was given; the path is the same file also where the process goes elsewhere
+        self.db = str(db)  # as it was given; `path` stays valid if the process changes its working directory
         self.path = located(db).absolute()
         Store(self.path).close()
 
     def __repr__(self) -> str:
-        """Say which file it is."""
+        """Return its file."""
         return f"History({str(self.path)!r})"
 
     def runs(self) -> list[Run]:
-        """All runs, the latest first."""
+        """Return all runs, the latest first."""
         with Store(self.path) as store:
             return store.runs()
 
     def run(self, run: int | None = None, *, won: bool = False) -> Run:
-        """One run; the latest if none is named, or with `won` the latest that has a winner."""
+        """Return one run; by default the latest, or with `won` the latest that has a winner."""
         with Store(self.path) as store:
             return store.run(run, won=won)
 
     def trials(self, run: int | None = None) -> list[Trial]:
-        """The trials of a run in order, without their outcomes."""
+        """Return the trials of a run in order, without their outcomes."""
         with Store(self.path) as store:
             return store.trials(store.run(run).id, outcomes=False)
 
     def complete(self, run: int | None = None) -> list[Trial]:
-        """The trials of a run that were scored on all rows, with their outcomes."""
+        """Return the trials of a run that were scored on all dev rows of the search, with their outcomes."""
         with Store(self.path) as store:
             number = store.run(run).id
             trials = [t for t in store.trials(number, outcomes=False) if t.state is State.COMPLETE]
             return [replace(trial, outcomes=store.outcomes(number, trial.number)) for trial in trials]
 
     def facts(self, run: int | None = None, where: str = "") -> list[dict[str, Any]]:
-        """What is known of the trials of a run, a dict each: the columns of the view `history`, then its parameters.
+        """Return a dict for each trial of a run: the columns of the view `history`, then its parameters.
 
-        `where` is a condition in SQL on these.
+        `where` is an SQL condition on these.
 
         Raises
         ------
         InputError
-            If the condition is none, or would do more than read.
+            If the condition is not valid SQL, or would do more than read.
         """
         return facts(self.path, self.run(run).id, where)
 
@@ -122,64 +122,65 @@ class History:
     def frame(
         self, run: int | None = None, where: str = "", *, library: Literal["pandas", "polars"] | None = None
     ) -> Any:
-        """What is known of the trials of a run, as a data frame: a row for each trial, the columns of `facts`.
+        """Return the trials of a run as a data frame: a row for each trial, with the columns of `facts`.
 
-        `winner` is true or false, and `started` a time in UTC. The frame is one of pandas, or else of polars, if no
-        library is named; `where` is a condition in SQL on the columns.
+        `winner` is a boolean, and `started` a time in UTC. Unless `library` is named, the frame is of pandas if that is
+        installed, else of polars. `where` is an SQL condition on the columns.
 
         Raises
         ------
         InputError
-            As `facts` does, and if the library is not installed.
+            As in `facts`, and if the library is not installed.
         """
         told = [fact | {"winner": bool(fact["winner"])} for fact in self.facts(run, where)]
         return frame([fact | {"started": datetime.fromisoformat(fact["started"])} for fact in told], library)
 
     def front(self, run: int | None = None) -> list[Trial]:
-        """The trials that no other beats in score, cost and latency, with their outcomes; the best score first."""
+        """Return the trials that no other beats in score, cost and latency, with their outcomes; best score first."""
         return front(self.complete(run))
 
     def costs(self, run: int | None = None) -> Mapping[int, tuple[int, float | None]]:
-        """Trial number -> (calls, US dollars or None where no price is known)."""
+        """Return trial number -> (calls, US dollars); None instead of dollars if the price is not known."""
         with Store(self.path) as store:
             return store.trial_costs(store.run(run).id)
 
     def verdict(self, run: int | None = None) -> Verdict | None:
-        """The verdict of a run, if it has come to one."""
+        """Return the verdict of a run; None if it has none."""
         with Store(self.path) as store:
             return store.verdict(store.run(run).id)
 
     def constraints(self, trial: int | None = None, run: int | None = None) -> dict[str, list[Held]]:
-        """What a trial, the winner if none is named, has of each constraint of its search: split -> constraints.
+        """Return how a trial (by default the winner) meets the constraints of its search: split -> constraints.
 
-        On the dev rows that it answered; the winner also on the test rows of the verdict. Empty without any.
+        They are measured on the dev rows that it answered, for the winner also on the test rows of the verdict. Empty
+        if the search had no constraints.
         """
         with Store(self.path) as store:
             found = store.run(run, won=True)
             return _held(store, found, store.trial(found, trial), store.verdict(found.id))
 
     def importances(self, run: int | None = None) -> list[Importance]:
-        """What each dimension of a run's space explains, the most first; nothing where a control has searched."""
+        """Return how much each dimension of a run's space explains, largest first; empty if a control searched."""
         with Store(self.path) as store:
             return store.importances(store.run(run).id)
 
     def ablations(self, run: int | None = None) -> list[Ablation]:
-        """What each ingredient is worth in the winner of a run, if it was asked for and the budget covered it."""
+        """Return what each ingredient of a run's winner is worth; empty unless requested and within the budget."""
         with Store(self.path) as store:
             return store.ablations(store.run(run).id)
 
     def wordings(self, run: int | None = None) -> list[Wording]:
-        """The texts behind the ids of a run's space: those that it began with, then those that came later."""
+        """Return the wordings of a run's space: those that it began with, then those added later."""
         with Store(self.path) as store:
             return slots.wordings(store, store.run(run).id)
 
     def lineage(self, run: int | None = None) -> list[slots.Lineage]:
-        """The texts behind the ids of a run's space, where they come from, and the best trial with each."""
+        """Return the wordings of a run's space with their origin and the best trial with each."""
         with Store(self.path) as store:
             return slots.lineage(store, store.run(run).id)
 
     def show(self, trial: int | None = None, run: int | None = None) -> Shown:
-        """A trial of a run, the winner if none is named, beside the seed prompt.
+        """Return a trial of a run (by default the winner), compared with the seed prompt.
 
         Raises
         ------
@@ -199,20 +200,19 @@ class History:
     def compare(self, a: str | int, b: str | int) -> Compared:
         """Compare prompt `b` with prompt `a` on the rows that both have answered.
 
-        Each is a run, for its winner, or "RUN:TRIAL". What comes back has the difference of `b` less `a`: above 0 where
-        `b` is better.
+        Each is a run, for its winner, or "RUN:TRIAL". The difference is `b` minus `a`: above 0 if `b` is better.
 
         Raises
         ------
         InputError
-            If they name no two prompts, or nothing can be paired.
+            If they do not name two prompts, or if the prompts' answers cannot be paired.
         """
         from optimizer.comparing import named, side_by_side
 
         return side_by_side(self.path, named(str(a)), named(str(b)))
 
     def story(self, run: int | None = None) -> Story:
-        """Collect all that a report tells of a run."""
+        """Collect all that the HTML report shows of a run."""
         shown = self.show(run=run)
         with Store(self.path) as store:
             found = shown.run
@@ -234,7 +234,7 @@ class History:
             )
 
     def card(self, run: int | None = None) -> cards.Card:
-        """Collect all that is known of the winner of a finished run: the latest that has one, if none is named.
+        """Collect what the card shows about the winner of a finished run; by default of the latest run with a winner.
 
         Raises
         ------
@@ -251,23 +251,23 @@ class History:
             return _card(store, found)
 
     def texts(self, run: int | None = None) -> dict[str, str]:
-        """The dev and test rows of a run: example id -> text."""
+        """Return the texts of a run's dev and test rows by example id."""
         with Store(self.path) as store:
             return _texts(store, store.run(run))
 
     def splits(self, run: int | None = None) -> dict[str, list[Example]]:
-        """Read the rows of a run, "train", "dev" and "test"; what was learnt of them is not read."""
+        """Return the rows of a run: "train", "dev" and "test"."""
         with Store(self.path) as store:
             found = store.run(run, won=True)
             return {split: store.examples(found.data, split) for split in ("train", "dev", "test")}
 
     def trained_model(self, run: int | None = None) -> bytes:
-        """The trained rival of a run as a skops file: of an encoder's its head.
+        """Return the trained baseline of a run as a skops file; for an encoder, only its head.
 
         Raises
         ------
         InputError
-            If the run has trained none.
+            If the run has no trained baseline, or one of a kind that a skops file cannot hold.
         """
         with Store(self.path) as store:
             found = store.run(run, won=True)
@@ -284,7 +284,7 @@ class History:
         return trained.blob
 
     def handover(self, trial: int | None, run: int | None) -> Handover:
-        """Collect what an export of a trial, the winner if none is named, is made from and proven on."""
+        """Collect what an export of a trial (by default the winner) is made from and checked with."""
         from optimizer.handover import hand_over
 
         with Store(self.path) as store:
@@ -301,7 +301,7 @@ def _walk(store: Store, run: Run) -> Walk:
 
 
 def _control(store: Store, run: Run) -> Walk | None:
-    """The latest random search of the same rows with the same model, if this run is not one itself."""
+    """Return the latest random search with the same rows, model and metric, unless this run is itself a random one."""
     if run.task["search"]["sampler"] == "random":
         return None
     like = (run.data, run.model, run.metric)
@@ -312,8 +312,8 @@ def _control(store: Store, run: Run) -> Walk | None:
 
 
 def _held(store: Store, run: Run, trial: Trial, verdict: Verdict | None) -> dict[str, list[Held]]:
-    """Hold the constraints of a run against a trial; the search of a program minds none."""
-    constraints = Constraints(**run.task.get("search", {}).get("constraints", {}))  # none of an older program's runs
+    """Return how a trial meets the constraints of its run; empty for a program, whose search has none."""
+    constraints = Constraints(**run.task.get("search", {}).get("constraints", {}))  # runs of older versions lack them
     if not constraints or trial.prompt.template == PROGRAM:
         return {}
     answers = {"dev": store.outcomes(run.id, trial.number)}

@@ -1,6 +1,6 @@
-"""What a run must have reached, for a pipeline: each assertion with what was found, as a table, JSON and JUnit XML.
+"""Checking a run against limits, for a pipeline: each assertion with its finding, as a table and as JUnit XML.
 
-Holds the prompt that a run would recommend, on its sealed test rows, against limits. Takes records, opens nothing.
+Judges the prompt that a run recommends by its sealed test rows. Takes records, opens no files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from optimizer.verdict import able, figures
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """Something that was demanded, whether it holds, and what was found."""
+    """A requirement, whether it holds, and what was found."""
 
     name: str
     holds: bool
@@ -29,7 +29,7 @@ class Assertion:
 
 
 def score_at_least(contender: Contender, least: float, *, lower_bound: bool) -> Assertion:
-    """A score on the test rows, or with `lower_bound` the lower limit of its 95 % interval, reaches a least."""
+    """Assert that the test score, or with `lower_bound` the lower limit of its 95 % interval, is at least `least`."""
     value = contender.interval[0] if lower_bound else contender.score
     what = "lower limit of the score" if lower_bound else "score"
     found = f"{percent(contender.score)} (95 % interval {spread(contender.interval)}) on {contender.n} test rows"
@@ -37,21 +37,21 @@ def score_at_least(contender: Contender, least: float, *, lower_bound: bool) -> 
 
 
 def cost_at_most(contender: Contender, most: float) -> Assertion:
-    """1,000 rows cost at most so many US dollars; a price that is not known fails."""
+    """Assert that 1,000 rows cost at most `most` US dollars; fails if the price is not known."""
     cost = contender.cost_per_1000
     holds = cost is not None and cost <= most * (1 + ROUNDING)
     return Assertion(f"1,000 rows cost at most {dollars(most)}", holds, dollars(cost))
 
 
 def no_regression(compared: Compared) -> Assertion:
-    """The paired test shows no loss of `b` against `a`."""
+    """Assert that the paired test shows no loss of `b` against `a`."""
     c = compared.comparison
     lost = c.p_value < LEVEL and c.difference < 0
     return Assertion(f"no loss against {compared.a.name} is shown", not lost, _difference(compared))
 
 
 def drop_at_most(compared: Compared, points: float, *, lower_bound: bool) -> Assertion:
-    """`b` scores at most so many points less than `a`; with `lower_bound` the interval rules out that it loses more."""
+    """Assert that `b` loses at most so many points against `a`, or with `lower_bound` that the interval shows this."""
     c = compared.comparison
     value = c.interval[0] if lower_bound else c.difference
     what = f"a loss of more than {points:g} points against {compared.a.name} is"
@@ -66,13 +66,13 @@ def _difference(compared: Compared) -> str:
 
 
 def assertions_grid(title: str, assertions: Sequence[Assertion]) -> Grid:
-    """Show assertions."""
+    """Return assertions as a table."""
     rows = tuple(("ok" if a.holds else "FAILED", a.name, a.found) for a in assertions)
     return Grid(title, ("", "assertion", "found"), rows)
 
 
 def junit_xml(suite: str, assertions: Sequence[Assertion]) -> str:
-    """Write assertions as JUnit XML: one test case each, as CI servers read it."""
+    """Return assertions as JUnit XML for CI servers, one test case each."""
     failed = sum(not assertion.holds for assertion in assertions)
     counts = f'tests="{len(assertions)}" failures="{failed}" errors="0" skipped="0" time="0"'
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', f"<testsuites {counts}>"]
@@ -88,7 +88,7 @@ def junit_xml(suite: str, assertions: Sequence[Assertion]) -> str:
 
 
 def _text(text: str) -> str:
-    """Escape a text for XML 1.0, in which control characters, halves of pairs and two others cannot stand at all."""
+    """Escape a text for XML 1.0, which does not allow control characters, surrogates, U+FFFE and U+FFFF at all."""
     return escape(re.sub("[\ud800-\udfff\ufffe\uffff]", "\N{REPLACEMENT CHARACTER}", visible(text)))
 
 

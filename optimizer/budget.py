@@ -1,7 +1,7 @@
-"""What a run may still spend: calls, dollars, tokens and minutes, over all that it asks a model for.
+"""The budget of a run: caps on the calls, dollars, tokens and minutes of all its models together.
 
-A call's highest possible price is set aside before the call goes out, so that the caps hold whatever the provider
-charges; what it did cost takes that place when it lands. Knows no model and no file.
+The highest possible cost of a call is reserved before it is made, so that the caps hold; its actual cost replaces the
+reservation when it returns. Knows no model and no file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ROOM = 1.2  # safety factor on the mean cost of similar calls: prompts and rows 
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """The most that may be spent; 0 is no cap."""
+    """The most that may be spent; 0 means no cap."""
 
     calls: int = 0
     usd: float = 0.0
@@ -33,7 +33,7 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Calls, US dollars and tokens: what was spent, what one call may cost at most, or what is kept back."""
+    """Calls, US dollars and tokens: what was spent, what one call may cost at most, or what is reserved."""
 
     calls: int = 0
     usd: float = 0.0
@@ -50,12 +50,12 @@ class Spent:
 
     @property
     def said(self) -> str:
-        """So many calls, and what they cost if that is known."""
+        """The number of calls, and their cost if it is known, in words."""
         return f"{counted(self.calls, 'call')}{f' (about {amount(self.usd)})' if self.usd else ''}"
 
 
 def most(request: Request, price: tuple[float, float] | None) -> Spent:
-    """The most that one attempt at a call can cost: no token is shorter than one byte."""
+    """Return the most that one attempt at a call can cost, since each token has at least one byte."""
     per_prompt, per_token = price or (0.0, 0.0)
     size = sum(len(message.content.encode()) + 8 for message in request.messages)
     bound = request.settings.max_tokens
@@ -68,29 +68,29 @@ def larger(a: Spent, b: Spent) -> Spent:
 
 
 def taken(completion: Completion) -> Spent:
-    """What a call took that was answered."""
+    """Return what an answered call took."""
     return Spent(1, completion.cost, completion.prompt_tokens + completion.completion_tokens)
 
 
 def further(before: Sequence[Spent]) -> Spent:
-    """What one more call may take, by what those before took."""
+    """Estimate what one more call may take, from those before."""
     n, total = max(1, len(before)), sum(before, Spent())
     return Spent(1, ROOM * total.usd / n, int(ROOM * total.tokens / n))
 
 
-LONGEST = 16  # bytes of a token: few words are longer, and no tokenizer in wide use joins two words …
-REPEATED = re.compile(r"(\S)\1{3,}")  # … but one may join a line of dashes
+LONGEST = 16  # most bytes of a token: few words are longer, and no widely used tokenizer joins two words …
+REPEATED = re.compile(r"(\S)\1{3,}")  # … but some join repeated characters, such as a line of dashes
 
 
 def too_long(request: Request, context: int) -> str:
-    """Say why a request cannot fit into so many tokens, prompt and answer together; nothing if it may.
+    """Return why a request cannot fit into a context of so many tokens, prompt and answer; empty if it may fit.
 
-    The prompt is taken to have as few tokens as it can: one for each word, and more for words of more than 16 bytes.
-    English has a quarter to a half more, Chinese several times as many: what is too long all the same, the provider
-    refuses.
+    The prompt is assumed to have as few tokens as possible: one for each word, and more for words of more than 16
+    bytes. English text has a quarter to a half more tokens, Chinese several times as many; requests that are too long
+    nevertheless are refused by the provider.
     """
     texts, bound = [message.content for message in request.messages], request.settings.max_tokens
-    if sum(map(len, texts)) + bound <= context:  # no character counts for more than one
+    if sum(map(len, texts)) + bound <= context:  # the estimate below is never above one token per character
         return ""
     words = (word for text in texts for word in REPEATED.sub(r"\1", text).split())
     least = sum(1 + (len(word.encode()) - 1) // LONGEST for word in words)
@@ -101,11 +101,11 @@ def too_long(request: Request, context: int) -> str:
 
 @dataclass
 class Budget:
-    """What may still be spent.
+    """The caps of a run, and what was spent.
 
-    `held` is kept back for what must still be paid at the end, with `held_minutes` for the time that it takes. Of the
-    calls `spent` so many `failed`: they were attempts that gave no answer, and may have been charged.
-    `worked_before` are the seconds that were worked, by other processes, before it was made.
+    `held` is kept for the final evaluation, and `held_minutes` for the time that it takes. `failed` is how many of the
+    calls `spent` were attempts that returned no answer but may have been charged. `worked_before` are the seconds that
+    earlier processes worked on the run.
     """
 
     caps: Caps = Caps()
@@ -119,12 +119,12 @@ class Budget:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def reserve(self, call: Spent) -> None:
-        """Set the highest possible price of a call aside, or refuse the call.
+        """Reserve the highest possible cost of a call.
 
         Raises
         ------
         BudgetSpent
-            If it could pass a cap.
+            If the call could exceed a cap.
         """
         with self._lock:
             if reason := self._lacking(self.spent + self.reserved + call):
@@ -132,7 +132,7 @@ class Budget:
             self.reserved += call
 
     def settle(self, reserved: Spent, spent: Spent, *, failed: int = 0) -> None:
-        """Replace a reservation by what the call did cost, with so many attempts at it that failed."""
+        """Replace a reservation by the actual cost; `failed` is how many of its attempts failed."""
         with self._lock:
             self.reserved -= reserved
             self.spent += spent
@@ -147,15 +147,15 @@ class Budget:
         return min(MOST_ATTEMPTS, 1 + self.failed / max(1, self.spent.calls - self.failed))
 
     def foreseen(self, calls: int) -> int:
-        """How many attempts so many calls will hardly exceed, if they fail as those before.
+        """Return how many attempts so many calls will hardly exceed, if they fail as often as those before.
 
-        The failures have a negative binomial distribution; this lies two standard deviations above its mean.
+        The failures have a negative binomial distribution; the result is two standard deviations above its mean.
         """
         failures = calls * (self.attempts - 1)
         return math.ceil(calls + failures + 2 * math.sqrt(failures * self.attempts))
 
     def lacking(self, more: Spent) -> str:
-        """Say why so much more in calls, dollars and tokens is not covered, or nothing if it is."""
+        """Return why the caps do not cover `more` calls, dollars and tokens; empty if they do."""
         caps, free = self.caps, Spent(self.caps.calls, self.caps.usd, self.caps.tokens) - self.spent - self.held
         if caps.calls and more.calls > free.calls:
             return f"it takes {more.said}, and the budget has {max(0, free.calls)} left"
@@ -167,7 +167,7 @@ class Budget:
         return self.late()
 
     def share(self) -> float:
-        """How much of the cap that is nearest was spent, from 0 to 1; 0 without a cap."""
+        """Return the spent share, from 0 to 1, of the cap that is nearest to being reached; 0 without caps."""
         caps, spent = self.caps, self.spent
         pairs = ((spent.calls, caps.calls), (spent.usd, caps.usd), (spent.tokens, caps.tokens))
         return max((used / cap for used, cap in (*pairs, (self._minutes(), caps.minutes)) if cap), default=0.0)
@@ -186,13 +186,13 @@ class Budget:
         return self.late()
 
     def late(self) -> str:
-        """Say that the minutes are used up, if they are."""
+        """Return a message if the minutes are used up, else an empty text."""
         if self.caps.minutes and self._minutes() > self.caps.minutes - self.held_minutes:
             return f"the budget of {self.caps.minutes:g} minutes is used up"
         return ""
 
     def worked(self) -> float:
-        """How many seconds were worked, from the beginning of the run to now."""
+        """Return how many seconds all processes have worked on the run."""
         return self.worked_before + time.monotonic() - self.began
 
     def _minutes(self) -> float:

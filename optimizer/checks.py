@@ -1,7 +1,7 @@
-"""Is everything in place for a run? One check after the other, each with what was found or what to do.
+"""Checks of whether everything is ready for a run, each with what was found or what to do.
 
-Looks and asks; buys nothing but one short answer of the model. That goes past the ledger, since an answer that was
-bought before would not show that the key works today.
+Buys only one short answer from each model. That call does not use the ledger, because a cached answer would not show
+that the key works now.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from search_spaces.prompt import Message, Settings
 OLDEST = (3, 11)
 POISONED = {("litellm", "1.82.7"), ("litellm", "1.82.8")}
 MAIN = {"dspy-ai", "litellm", "optuna", "scikit-learn", "sqlite-utils"}
-FREE_MB = 200  # a results.db of a million outcomes
+FREE_MB = 200  # size of a results.db with a million outcomes
 CONNECT_SECONDS = 10.0
 HELLO = Request((Message("user", "Say OK."),), Settings(max_tokens=16, logprobs=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was looked at, whether all is well with it, and what was found, or what to do.
+    """What was checked, whether it is in order, and what was found or what to do.
 
-    With `warned` a run may go on, and what was found bears on what its figures mean.
+    `warned` means that a run is possible, but that the finding affects what its figures mean.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Check:
 
 
 def machine(db: Path) -> Iterator[Check]:
-    """Check Python, the packages, the database and the disk under it."""
+    """Check Python, the packages, the database and the free space on its disk."""
     version = platform.python_version()
     old = sys.version_info[:2] < OLDEST
     yield Check("python", not old, f"{version}; install Python 3.11 or newer" if old else version)
@@ -74,7 +74,7 @@ def machine(db: Path) -> Iterator[Check]:
 
 
 def _packages() -> Check:
-    """Check that what we need is installed, and is none of the poisoned releases."""
+    """Check that the required packages are installed, and that none is a compromised release."""
     wanted = [re.split(r"[^\w.-]", line)[0] for line in metadata.requires("phrasetune") or () if "extra ==" not in line]
     found: list[str] = []
     wrong: list[str] = []
@@ -112,7 +112,7 @@ def _database(db: Path) -> Check:
 
 
 def rows(task: Task, *, allow_code: bool = False) -> Iterator[Check]:
-    """Check a task's rows and space: that they can be read, what the rows can show, and whether any leak."""
+    """Check a task's rows and space: whether they can be read, what the rows can show, and whether splits overlap."""
     try:
         ready = prepare(task, allow_code=allow_code)
     except InputError as error:
@@ -137,10 +137,10 @@ def rows(task: Task, *, allow_code: bool = False) -> Iterator[Check]:
 
 
 def _leaks(leaks: Sequence[Pair], *, given: str) -> Check:
-    """Check that no nearly equal rows stand in two splits, which may be `given` by a column: then they stay there.
+    """Check that no nearly equal rows are in two splits; `given` is the split column, if there is one.
 
-    It is a warning: equal rows never stand in two splits, and whether rows that are nearly equal tell each other's
-    answers only their owner knows.
+    This is only a warning: equal rows are never in two splits, and only the user knows whether nearly equal rows give
+    away each other's answers.
     """
     if not leaks:
         return Check("leaks", ok=True, said="none: no nearly equal rows in two splits")
@@ -159,14 +159,14 @@ def _leaks(leaks: Sequence[Pair], *, given: str) -> Check:
 
 
 def model(task: Task | None, spec: ModelSpec) -> Iterator[Check]:
-    """Check a model: its key, its price, that its endpoint can be reached, and that it answers.
+    """Check a model: its key, its price, whether its endpoint can be reached, and whether it answers.
 
     Parameters
     ----------
     task
-        The task that it is for, whose caps may need a price; None without one.
+        The task that uses it, whose caps may require a price; None without a task.
     spec
-        The model.
+        The model's section of the task file.
     """
     try:
         opened = task_model(spec)
@@ -202,7 +202,7 @@ def _price(opened: Model, task: Task | None, spec: ModelSpec) -> Check:
 
 
 def _unreachable(address: str) -> str:
-    """Say why nobody answers at an address, or at the proxy on the way to it; nothing if somebody does."""
+    """Return why no connection to an address, or to its proxy, can be made; empty if it can."""
     parts = urlsplit(address)
     if not parts.hostname:
         return ""  # only LiteLLM knows it
@@ -219,7 +219,7 @@ def _unreachable(address: str) -> str:
 
 
 def _answer(opened: Model, seconds: float) -> Iterator[Check]:
-    """Ask for one word, once."""
+    """Ask the model for one word, without retries."""
     began = time.perf_counter()
     try:
         done = asyncio.run(_ask(opened, seconds))

@@ -1,7 +1,7 @@
-"""A prompt as a scikit-learn classifier: `fit` searches it, `predict` asks it. A door of scikit-learn.
+"""A prompt as a scikit-learn classifier: `fit` searches for it, `predict` uses it. A door of scikit-learn.
 
-What is searched, and how, is the journey's, from its rows to its winner; there are no test rows, so no verdict and no
-trained rival: scikit-learn's own tools compare the two. Knows no space and no score of its own.
+The search is that of `journey`, up to the winner. There are no test rows, so there is neither a verdict nor a trained
+baseline: use scikit-learn's own tools to compare. Knows no space and no score of its own.
 """
 
 from __future__ import annotations
@@ -41,56 +41,56 @@ from optimizer.task_rows import objective
 from optimizer.watch import Watch
 from search_spaces.prompt import Example
 
-SHARES = {"train": 2 / 3, "dev": 1 / 3}  # rows that demos are drawn from, and rows that prompts are compared on
+SHARES = {"train": 2 / 3, "dev": 1 / 3}  # demos are drawn from train, prompts are compared on dev
 
 
 class UnansweredWarning(UserWarning):
-    """Rows that the model gave no usable answer to were given the most frequent class."""
+    """Rows without a usable answer from the model were given the most frequent class."""
 
 
 class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
     """Classify texts with the best prompt that a search finds.
 
-    A row that the model gives no usable answer to gets the most frequent class of the training rows, and an
-    `UnansweredWarning` says how many did. There is no `predict_proba`: most models tell no probabilities of whole
-    answers, and a share of right answers is none.
+    A row without a usable answer from the model gets the most frequent class of the rows of `fit`, and an
+    `UnansweredWarning` says how many there were. There is no `predict_proba`: most models return no probabilities of
+    whole answers, and a share of correct answers is not one.
 
     Parameters
     ----------
     model
-        "embedded", provider/model as LiteLLM writes it, or an opened model.
+        "embedded", provider/model as in LiteLLM, or an opened model.
     budget
-        Calls that `fit` may buy; `predict` buys one for each row besides.
+        Calls that `fit` may buy; `predict` buys one more for each row.
     description
-        What is wanted, in a sentence or two, as you would tell a person.
+        The task, in a sentence or two, as you would explain it to a person.
     metric
-        What is maximized: the name of a metric of a task file, or a function as `make_task` takes it.
+        The metric to maximize: its name as in a task file, or a function as in `make_task`.
     space
         What is locked, narrowed or added, as in `[space]` of a task file.
     api_base
-        Address of an OpenAI-compatible server, where the provider needs one.
+        Address of an OpenAI-compatible server, if the provider needs one.
     db
-        The results.db that keeps the run and its completions, so that none is bought twice. Without one nothing is
-        kept, and a row that is predicted twice is bought twice.
+        The results.db that keeps the run and caches its completions, so that none is bought twice. Without one, nothing
+        is kept, and a row that is predicted twice is bought twice.
     random_state
         Seed of the split and of the search: the same seed, rows and answers give the same prompt.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The classes; their texts are what the model is to answer.
+        The classes, whose texts are the labels that the model answers with.
     prompt_ : str
-        The prompt that was found, as a person reads it; inputs stand as {name}.
+        The prompt that was found, as text, with {name} for each input.
     trial_ : Trial
-        The same with its parameters, its score on the third of the rows that prompts were compared on, and what that
-        is worth on new rows.
+        The same prompt with its parameters, its score on the third of the rows on which prompts were compared, and its
+        estimated score on new rows.
     calls_ : int
-        Calls that `fit` has bought.
+        Calls that `fit` bought.
     n_features_in_, feature_names_in_
-        As everywhere in scikit-learn; the names are the names of the prompt's inputs.
+        As in all of scikit-learn; the feature names are the names of the prompt's inputs.
     """
 
-    def __init__(  # noqa: PLR0913 - scikit-learn sets each by its name
+    def __init__(  # noqa: PLR0913 - scikit-learn sets parameters by name
         self,
         model: str | Model = "embedded",
         *,
@@ -114,27 +114,27 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn has no types
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
-        tags.classifier_tags.poor_score = True  # of tables of numbers, which a prompt is not made for
+        tags.classifier_tags.poor_score = True  # on tables of numbers, for which prompts are not made
         return tags
 
     def fit(self, X: Any, y: Any) -> PromptClassifier:  # noqa: ANN401, N803 - scikit-learn's names
-        """Search the best prompt for these rows.
+        """Search for the best prompt for these rows.
 
         Parameters
         ----------
         X
-            Texts of shape (n,), or a table of shape (n, inputs); numbers in it are shown as they are written.
+            Texts of shape (n,), or a table of shape (n, inputs); the prompt shows numbers as they are written.
         y
             Classes of shape (n,): texts, numbers or booleans.
 
         Raises
         ------
         ValueError
-            If rows or classes are not as scikit-learn wants them.
+            If rows or classes are not as scikit-learn requires.
         InputError
             If the model, the space or another parameter cannot be used.
         BudgetSpent
-            If the budget does not cover even the seed prompt.
+            If the budget does not even cover the seed prompt.
         """
         cells, classes = validate_data(self, _table(X), y, dtype=None, ensure_min_samples=2 * LEAST_ROWS)
         check_classification_targets(classes)
@@ -168,7 +168,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # 
         return self
 
     def predict(self, X: Any) -> Any:  # noqa: ANN401, N803
-        """Classify rows: an array of shape (n,) of `classes_`."""
+        """Return the predicted classes of rows: an array of shape (n,) with values from `classes_`."""
         check_is_fitted(self)
         cells = validate_data(self, _table(X), dtype=None, reset=False)
         rows = self._examples("new", cells, [""] * len(cells))
@@ -191,7 +191,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # 
         return self.classes_[[codes.get(answer or "", self._usual) for answer in answers]]
 
     def _examples(self, prefix: str, cells: NDArray[Any], targets: Sequence[str]) -> list[Example]:
-        """Make an example of each row; the ids of new rows are none of the training rows'."""
+        """Make an example of each row; with another prefix, the ids differ from those of the rows of `fit`."""
         examples = []
         for row, (values, target) in enumerate(zip(cells.tolist(), targets, strict=True), start=1):
             texts = [as_text(f"row {row}", name, v).strip() for name, v in zip(self._inputs, values, strict=True)]
@@ -200,7 +200,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # 
         return examples
 
     def _spelled_out(self, answer: str, seed: int) -> Task:
-        """Write the task down as a task file would; what its data file would hold is X and y."""
+        """Return the task as a task file would define it; X and y are in place of the data file."""
         model = self.model if isinstance(self.model, str) else opened(self.model).name
         about = {"name": "classifier", "description": self.description, "labels": list(self._labels)}
         scorer = None if isinstance(self.metric, str) else self.metric
@@ -218,7 +218,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # 
 
     @contextmanager
     def _book(self) -> Iterator[Path]:
-        """Name the results.db; without one of the user's, one that is gone afterwards."""
+        """Yield the path of the user's results.db, or of a temporary one."""
         if self.db is not None:
             yield Path(self.db)
             return
@@ -227,7 +227,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # 
 
 
 def _table(rows: Any) -> Any:  # noqa: ANN401
-    """Make texts a table of one column; anything else is scikit-learn's to take or to refuse."""
+    """Turn texts into a table of one column; leave anything else to scikit-learn to accept or refuse."""
     if isinstance(rows, str):
         raise TypeError("X is one text, whose letters would be rows. Give a list of texts: [text].")
     plain = getattr(rows, "ndim", 1) == 1 and hasattr(rows, "__len__")
@@ -237,7 +237,7 @@ def _table(rows: Any) -> Any:  # noqa: ANN401
 
 
 def _input_names(fitted: BaseEstimator, rows: object, cells: NDArray[Any]) -> tuple[str, ...]:
-    """Name the inputs as the frame or the series does, else "text", or x0, x1, … of several columns."""
+    """Return the names of the frame's columns or of the series; else "text", or x0, x1, … for several columns."""
     if hasattr(fitted, "feature_names_in_"):
         return tuple(fitted.feature_names_in_.tolist())
     if cells.shape[1] == 1:
@@ -247,7 +247,7 @@ def _input_names(fitted: BaseEstimator, rows: object, cells: NDArray[Any]) -> tu
 
 
 def _answer_name(inputs: Sequence[str], classes: object) -> str:
-    """Name the answer as the series of classes does, else "label"; not as an input."""
+    """Return the name of the series of classes, else "label"; changed if an input has the same name."""
     name = getattr(classes, "name", None)
     name = name if isinstance(name, str) and name.strip() else "label"
     while name in inputs:

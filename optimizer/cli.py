@@ -1,6 +1,6 @@
-"""The command line: a command parses, calls one function, draws.
+"""The command line: each command parses its options, calls one function and prints the result.
 
-Nothing heavy is imported before a command needs it: `--help` and `history` start at once.
+Heavy packages are imported only when a command needs them, so that `--help` and `history` start at once.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ SECTIONS = {
 
 
 class Group(click.Group):
-    """Turns our errors into one clear line and an exit code; a bug keeps its traceback."""
+    """Turns expected errors into one clear line and an exit code; bugs keep their traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
-        """Run a command."""
+        """Run a command, with errors and upgrade warnings as single lines on stderr."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("always", Upgraded)
@@ -73,7 +73,7 @@ class Group(click.Group):
             ctx.exit(Interrupted.exit_code)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
-        """List the commands in the order of their use, each with its first sentence: on two lines rather than cut."""
+        """List the commands in the order of their use, each with its first sentence, wrapped instead of cut."""
         width = max(map(len, self.commands))
         for title, names in SECTIONS.items():
             with formatter.section(title):
@@ -81,7 +81,7 @@ class Group(click.Group):
                 formatter.write_dl(list(said.items()))
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
-        """Name the commands in the order of their use."""
+        """Return the names of the commands in the order of their use."""
         return [name for names in SECTIONS.values() for name in names]
 
 
@@ -127,7 +127,7 @@ def space(task: str, wordings: bool, allow_code: bool, as_json: bool) -> None:
 
 
 def _condition(plan: Plan, name: str, values: tuple[object, ...]) -> str:
-    """Say in the shorter way which values of a dimension are meant."""
+    """Return a condition on a dimension's values in words: by those it has, or by those it lacks if they are fewer."""
     others = [value for value in plan.space[name].choices if value not in values]
     if others and len(others) < len(values):
         return f"{name} is not {' or '.join(map(str, others))}"
@@ -182,14 +182,14 @@ def tune(task: str, db: str, allow_code: bool, as_json: bool, quiet: bool, **cha
 
 
 def _at(run: int, db: str) -> str:
-    """Write the options by which a next command looks at this run, which is not the latest if it was resumed late."""
+    """Return the options with which the next command uses this run; --run is needed only if it is not the latest."""
     from optimizer.archive import History
 
     return where(db, None if History(db).runs()[0].id == run else run)
 
 
 def _tune(task: Task, db: str, *, quiet: bool, allow_code: bool = False) -> Tuned:
-    """Run a search with a live view; the first Ctrl-C stops it gently, the second at once."""
+    """Run a search with a live view; the first Ctrl-C waits for the calls in flight, the second stops at once."""
     from optimizer.commands.live import LiveView
     from optimizer.tuning import tune as run_tune
     from optimizer.watch import Watch
@@ -200,7 +200,7 @@ def _tune(task: Task, db: str, *, quiet: bool, allow_code: bool = False) -> Tune
 
 
 def _beside(tuned: Tuned) -> list[str]:
-    """Say what was spent on models beside the one that answers."""
+    """Return lines on what was spent on the models other than the one that answers."""
     from optimizer.report import dollars
 
     judge = tuned.run.task["judge"]["model"]["name"] if tuned.judged else ""
@@ -259,7 +259,7 @@ def _verdict_text(verdict: Verdict) -> None:
     for tell in (pays_off, findings_tables.surer, findings_tables.to_look_at):
         if said := tell(verdict):
             out(f"{said}\n")
-    # What matters most stands last, where it is read first.
+    # What matters most comes last, next to the shell's prompt.
     out_grid(verdict_grid(verdict))
     for contender in verdict.contenders:
         if contender.name == RIVAL:

@@ -1,7 +1,7 @@
-"""Two prompts of a results.db on the rows that both have answered: what the second gains, and on which rows.
+"""Comparing two prompts of a results.db on the rows that both answered: what the second gains, and on which rows.
 
-Winners and seed prompts are compared on the sealed test rows where both runs have opened them, all others on dev rows.
-Reads what was written down and buys nothing.
+Winners and seed prompts are compared on the sealed test rows if both runs have opened them, all others on dev rows.
+Reads recorded outcomes only, and buys nothing.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from optimizer.task import Task
 from optimizer.task_rows import labels_of, objective
 from search_spaces.prompt import Example
 
-LEAST_ROWS = 6  # of fewer no answers show a difference: the least p of the exact test on 5 rows is 0.06
+LEAST_ROWS = 6  # on fewer rows no difference can be shown: the smallest p of the exact test on 5 rows is 0.06
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A prompt as a person names it: a trial of a run; without a number the winner, or the best so far."""
+    """A prompt as the user names it: a trial of a run; without a trial, the winner or the best so far."""
 
     run: int
     trial: int | None = None
@@ -39,7 +39,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of two prompts: its text, and its score and measures on the rows that both have answered."""
+    """One of two prompts: its text, and its score and measures on the rows that both answered."""
 
     run: Run
     trial: Trial
@@ -50,17 +50,17 @@ class Side:
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Its name, as RUN:TRIAL."""
         return f"{self.run.id}:{self.trial.number}"
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Prompt `b` less prompt `a` on the `n` rows of a split that both have a score for.
+    """Prompt `b` minus prompt `a`, on the `n` rows of a split on which both have a score.
 
-    The `comparison` names first what the other is taken from, as in a verdict: its `a` is the name of `b` here, and its
-    `b` the name of `a`. `fixed` are the rows on which `b` scores higher, `broken` those on which it scores lower.
-    `opened` is the number of different runs that have seen the test rows; 0 for dev rows.
+    In `comparison`, as in a verdict, the minuend comes first: its `a` is the name of `b` here, and its `b` the name of
+    `a`. `fixed` are the rows on which `b` scores higher, `broken` those on which it scores lower. `opened` is how many
+    different runs have opened the test rows; 0 for dev rows.
     """
 
     a: Side
@@ -75,13 +75,13 @@ class Compared:
 
     @property
     def params(self) -> dict[str, tuple[object, object]]:
-        """Parameters that differ, the model among them, with the values of both; None where one does not apply."""
+        """The parameters that differ, including the model, with both values; None if one does not apply."""
         a, b = ({"model": side.run.model, **side.trial.params} for side in (self.a, self.b))
         return {name: (a.get(name), b.get(name)) for name in {**a, **b} if a.get(name) != b.get(name)}
 
 
 def named(text: str, run: int | None = None) -> Named:
-    """Read RUN or RUN:TRIAL; with a `run` a lone number is a trial of it.
+    """Read RUN or RUN:TRIAL; if `run` is given, a single number is one of its trials.
 
     Raises
     ------
@@ -106,8 +106,8 @@ def side_by_side(db: str | Path, a: Named, b: Named) -> Compared:
     Raises
     ------
     InputError
-        If there is no such run or trial, the runs differ in rows or metric, both name the same prompt of the
-        same run, or too few rows have a score from both.
+        If there is no such run or trial, if the runs differ in rows or metric, if both name the same trial of the same
+        run, or if too few rows have a score from both.
     """
     with Store(db) as store:
         (first, second), split, answers = _answers(store, a, b)
@@ -130,7 +130,7 @@ def side_by_side(db: str | Path, a: Named, b: Named) -> Compared:
 
 
 def recorded_metric(store: Store, run: Run) -> Metric:
-    """The metric of a run, for outcomes that have their scores; of code that is not run here, the mean of these."""
+    """Return the metric of a run for recorded outcomes; for the user's own code, which is not run, a mean of scores."""
     if is_own(run.metric):
         return METRICS["exact_match"]
     task = Task.model_validate(run.task)
@@ -143,7 +143,7 @@ _Whose = tuple[Run, Trial]
 
 
 def _answers(store: Store, a: Named, b: Named) -> tuple[tuple[_Whose, _Whose], str, list[tuple[Outcome, ...]]]:
-    """Find two prompts, and what they answered on the rows of the split that is most to be trusted."""
+    """Find two prompts, and their outcomes on the test rows if both have them, else on the dev rows."""
     first, second = _find(store, a), _find(store, b)
     (one, trial), (other, another) = first, second
     if (one.id, trial.number) == (other.id, another.number):
@@ -170,14 +170,14 @@ def _find(store: Store, named: Named) -> _Whose:
 
 
 def _sealed(store: Store, whose: _Whose) -> tuple[Outcome, ...]:
-    """What a prompt has answered on the test rows; nothing if they were not opened for it."""
+    """Return a prompt's outcomes on the test rows; empty if they were not opened for it."""
     run, trial = whose
     name = SEED if trial.number == 0 else BEST if trial.number == run.winner else ""
     return store.contender_outcomes(run.id, name)
 
 
 def _shared(a: Sequence[Outcome], b: Sequence[Outcome]) -> tuple[list[Outcome], list[Outcome]]:
-    """The outcomes on the rows that have a score from both."""
+    """Return both sides' outcomes on the rows on which both have a score."""
     scored = [{outcome.example_id for outcome in side if outcome.score is not None} for side in (a, b)]
     both = scored[0] & scored[1]
     return [o for o in a if o.example_id in both], [o for o in b if o.example_id in both]

@@ -1,6 +1,6 @@
-"""What is wrong with a key or value of a task file, in words: what was given, what is allowed, what to do.
+"""Error messages for a key or value of a task file: what was given, what is allowed, what to do.
 
-Reads what pydantic says of it, and which keys a section has; knows no section by itself.
+Made from pydantic's error details and the keys of the sections; knows no section itself.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _QUOTED = re.compile(r"'([^']*)'")
 
 
 def complaint(detail: Any, task: Any) -> str:  # noqa: ANN401 - pydantic's own shape
-    """Say what is wrong with one key or value, by what pydantic says of it and the model of a whole task file."""
+    """Return the message for one of pydantic's error details; `task` is the model of a whole task file."""
     loc, kind = list(detail["loc"]), detail["type"]
     if loc[:2] == ["task", "labels"]:
-        # pydantic names the shape of the labels there, and says last if a key is meant and not its value.
+        # pydantic adds the variant of the labels' type there, and at the end "[key]" if a key is wrong, not its value.
         del loc[2:3], loc[3 if loc[-1] == "[key]" else len(loc) :]
     if kind == "extra_forbidden":
         return _unknown_key(loc, task)
@@ -34,7 +34,7 @@ def complaint(detail: Any, task: Any) -> str:  # noqa: ANN401 - pydantic's own s
     return f"`{where}`{given}: {allowed}.{meant(detail['input'], listed)}"
 
 
-# What is allowed, where pydantic's own words speak of its classes or of Python.
+# What is allowed, for errors whose own words refer to pydantic's classes or to Python.
 _ALLOWED = {
     "model_type": "must be a section with keys of its own",
     "dict_type": "must be a section with keys of its own",
@@ -54,7 +54,7 @@ def _unknown_key(loc: list[Any], task: Any) -> str:  # noqa: ANN401
     *parents, key = loc
     section, model = ".".join(parents), task
     for parent in parents:
-        if parent not in model.model_fields:  # the name that a person gave to a section
+        if parent not in model.model_fields:  # a section's name that the user chose
             continue
         annotation = model.model_fields[parent].annotation
         model = next((kind for kind in get_args(annotation) if hasattr(kind, "model_fields")), annotation)
@@ -62,7 +62,7 @@ def _unknown_key(loc: list[Any], task: Any) -> str:  # noqa: ANN401
 
 
 def keys(model: Any) -> list[str]:  # noqa: ANN401
-    """The keys that a section may have, or the sections of a whole task file."""
+    """Return the keys of a section, or the sections of a whole task file."""
     return [name for name, field in model.model_fields.items() if not field.exclude]
 
 

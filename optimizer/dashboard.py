@@ -1,8 +1,7 @@
-"""results.db in a browser of this machine, while runs go on: `phrasetune dashboard`.
+"""The web server of `phrasetune dashboard`: a results.db in a browser on this machine, also while runs go on.
 
-The same pages as `phrasetune report` writes, drawn anew when the file has changed. Listens on loopback alone, answers
-only who asks for it by that name (a page elsewhere that lets its own name point here gets nothing), and has no address
-that changes anything.
+It serves the pages that `phrasetune report` writes, redrawn when the file has changed. It listens on loopback only,
+answers only requests to a loopback host name (against DNS rebinding), and has no address that changes anything.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Dashboard:
-    """Draws pages of a results.db, each once for each state of the file."""
+    """Draws the pages of a results.db; each run's page is redrawn only when the file has changed."""
 
     def __init__(self, db: str) -> None:
         self.db = Path(db)
@@ -56,14 +55,14 @@ class Dashboard:
         return self._drawn[run][1]
 
     def _state(self) -> object:
-        """What changes whenever something is written: time and size of the file and of its log."""
+        """Return the times and sizes of the file and its log, which change with every write."""
         files = (self.db, self.db.with_name(f"{self.db.name}-wal"))
         return [(stat.st_mtime_ns, stat.st_size) for file in files if file.exists() for stat in [file.stat()]]
 
 
 @web.middleware
 async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer this machine's own names alone; say what is wrong as text; keep the page out of other pages' reach."""
+    """Refuse other host names, return errors as text, and add headers that protect the page from other sites."""
     name = request.host.rsplit(":", 1)[0]
     if name not in NAMES:
         return web.Response(text=f"this is {HOST}; it answers no other name\n", status=403, headers=GUARDS)
@@ -78,7 +77,7 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def application(db: str) -> web.Application:
-    """Make the application, without a place to listen."""
+    """Make the application, without listening."""
     shown = Dashboard(db)
     app = web.Application(middlewares=[guarded])
     app.add_routes([web.get("/", shown.runs), web.get(r"/runs/{run:\d{1,9}}", shown.run)])
@@ -91,18 +90,18 @@ def serve(db: str, port: int, ready: Callable[[str], None]) -> None:
     Parameters
     ----------
     db
-        The file; it must exist.
+        The file, which must exist.
     port
-        Where to listen; 0 takes any that is free.
+        The port; 0 takes any free one.
     ready
-        Told the address, once it answers.
+        Called with the address once it answers.
 
     Raises
     ------
     StoreError
-        If the file is missing or is none of ours.
+        If the file is missing or is not a results.db.
     InputError
-        If nothing can listen there.
+        If the port cannot be used.
     """
     History(db)
     listen(application(db), HOST, port, ready)

@@ -1,7 +1,7 @@
-"""Table -> Examples, and the door to the rooms of data.
+"""From a table to examples, and the door to `rows/`.
 
-Behind the door: `tables` reads files, `columns` guesses what each column means, `splits` divides, `overlap` finds
-rows that are the same. Knows no prompt, no model and no score.
+There, `tables` reads files, `columns` guesses what each column means, `splits` splits, and `overlap` finds duplicate
+rows. Knows no prompt, no model and no score.
 """
 
 from __future__ import annotations
@@ -40,30 +40,30 @@ def to_examples(  # noqa: PLR0913 - the roles that a column can have
     answers_column: str = "",
     unanswered: bool = False,
 ) -> tuple[Example, ...]:
-    """Make one example of every row, in the table's order.
+    """Make an example of each row, in the table's order.
 
     Parameters
     ----------
     table
         The rows.
     inputs, target
-        Columns that are asked, in order, and the one that is answered; an empty target is for rows whose answer is
-        not known. White space around their texts is removed.
+        The input columns, in order, and the column of the answer; an empty target is for rows whose answer is not
+        known. White space around their texts is removed.
     id_column
-        A column of unique names; if empty, rows are called "r1", "r2", ... by their number in the file.
+        A column of unique names; if empty, the ids are "r1", "r2", ... by the rows' numbers in the file.
     labels
         The closed list of targets, if there is one.
     answers_column
-        A column with a JSON list of all accepted answers, of which the target is the preferred one; if it is the
-        target column itself, the first of the list is preferred. A plain cell is the one accepted answer.
+        A column with a JSON list of all accepted answers, of which the target is the preferred one; if it is the target
+        column itself, the first in the list is preferred. A plain cell is a single accepted answer.
     unanswered
         Whether rows may lack a target, or all inputs.
 
     Raises
     ------
     DataError
-        If a column is missing, a target or all inputs of a row are empty, a target is not among the labels or an
-        id stands twice.
+        If a column is missing, a target or all inputs of a row are empty, a target is not among the labels, or an id
+        occurs twice.
     """
     _check_roles(table, inputs, target, id_column, answers_column)
     ids = _ids(table, id_column)
@@ -111,7 +111,7 @@ def _ids(table: Table, column: str) -> list[str]:
 
 
 def _targets(table: Table, row: int, target: str, answers_column: str) -> tuple[str, ...]:
-    """All accepted answers, the preferred one first; none if the target is empty."""
+    """Return all accepted answers of a row, the preferred one first; none if the target is empty."""
     if not target:
         return ()
     cells = table.rows[row]

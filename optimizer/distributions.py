@@ -1,4 +1,4 @@
-"""The normal, binomial and Student's distributions, as far as intervals and tests need them. Numbers in, numbers out.
+"""What intervals and tests need of the normal, binomial and Student's t distributions. Numbers in, numbers out.
 
 scipy has the same, but takes 0.6 s to import.
 """
@@ -13,12 +13,12 @@ NORMAL = NormalDist()
 
 
 def critical(level: float) -> float:
-    """Normal quantile of a two-sided interval at this level: 1.96 at 0.95."""
+    """Return the normal quantile of a two-sided interval at this level: 1.96 at 0.95."""
     return NORMAL.inv_cdf((1 + level) / 2)
 
 
 def half_tail(k: int, n: int) -> float:
-    """P(X >= k) for X ~ Binomial(n, 1/2), exact."""
+    """Return the exact P(X >= k) for X ~ Binomial(n, 1/2)."""
     ways = math.comb(n, k)
     total = 0
     for i in range(k, n + 1):
@@ -28,7 +28,7 @@ def half_tail(k: int, n: int) -> float:
 
 
 def student(t: float, freedom: int) -> float:
-    """P(T <= t): the finite series of Abramowitz and Stegun, 26.7.3 and 26.7.4; from 200 on, 26.7.8."""
+    """Return P(T <= t): Abramowitz and Stegun, 26.7.3 and 26.7.4; above 200 degrees of freedom, 26.7.8."""
     if freedom > 200:
         return NORMAL.cdf(t * (1 - 1 / (4 * freedom)) / math.sqrt(1 + t * t / (2 * freedom)))
     angle = math.atan(t / math.sqrt(freedom))
@@ -43,13 +43,13 @@ def student(t: float, freedom: int) -> float:
 
 
 def student_critical(level: float, freedom: int) -> float:
-    """Student's quantile of a two-sided interval at this level: 2.23 at 0.95 with ten degrees of freedom."""
+    """Return Student's t quantile of a two-sided interval at this level: 2.23 at 0.95 with 10 degrees of freedom."""
     tail = (1 + level) / 2
     return last(lambda t: student(t, freedom) < tail, 0.0, 1e4)
 
 
 def last(holds: Callable[[float], bool], inside: float, outside: float) -> float:
-    """Bisect to the last point on the way from `inside` to `outside` at which `holds`."""
+    """Find by bisection the last point from `inside` towards `outside` at which `holds` is true."""
     for _ in range(50):
         middle = (inside + outside) / 2
         inside, outside = (middle, outside) if holds(middle) else (inside, middle)

@@ -1,6 +1,6 @@
-"""A first task file for a data file, with comments that say how to change it, and what the rows can show.
+"""Writing a first task file for a data file, with comments on how to change it, and describing what the rows can show.
 
-Writes text; reads nothing and asks nobody.
+Returns text; reads no file and calls no model.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from optimizer.scores.metrics import METRICS
 SHOWN_LABELS = 12
 SHOWN_LEAKS = 5
 SHOWN_ODD = 5
-APART = 0.2  # how far the scores of a row are taken to lie apart, where a row may be right in part: none is known yet
+APART = 0.2  # assumed root mean square difference of two prompts' scores of a row, if rows can be partly right
 
 TEMPLATE = """\
 # What phrasetune guessed from {file}. Everything may be changed; `phrasetune space {path}` shows what it leads to.
@@ -68,32 +68,32 @@ INGREDIENTS = """\
 """
 
 
-# Why a metric was chosen that is not the usual one of its kind.
+# Why a metric other than the default of the task's kind was chosen.
 REASONS = {
     "macro_f1": "some labels are rare; ",
     "token_f1": "few answers of several words are the same to the letter; ",
     "spearman": "numbers come near or not, so it compares their order; ",
 }
-MOST_DEV = 500  # of a large file: as many as 4,000 calls of a search can use …
-MOST_TEST = 1000  # … and enough to show 5 points; the verdict asks each of them twice
+MOST_DEV = 500  # most dev rows of a large file: as many as a search of 4,000 calls can use …
+MOST_TEST = 1000  # … and most test rows: enough to show 5 points; the verdict needs two calls for each
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What is known of a task beside its rows.
+    """What is known about a task besides its rows.
 
     Parameters
     ----------
     description
-        What is wanted.
+        What the task is.
     query
-        What the data file is asked, if it is a database.
+        The SQL query for the rows, if the data file is a database.
     demos
         A file of examples to show as they are.
     model
         The model's name.
     wordings
-        Id -> wording of the task, beside those of the space.
+        Id -> wording of the task, in addition to those of the space.
     seed
         Dimension -> its value in the seed prompt.
     """
@@ -117,17 +117,17 @@ def draft(  # noqa: PLR0913
     Parameters
     ----------
     guess
-        What the columns seem to mean.
+        The guessed roles of the columns.
     rows
-        How many the data file has.
+        The number of rows of the data file.
     file, path
-        The data file as the task file should name it, and the task file itself.
+        The data file, relative to the task file, and the task file itself.
     name
-        Of the task.
+        The task's name.
     metrics
-        The metrics that suit the kind.
+        The metrics that suit the task's kind.
     start
-        What else is known.
+        What else is known about the task.
     """
     roles = [
         ("answers", guess.answers_column, "a JSON list of all accepted answers"),
@@ -166,12 +166,12 @@ def draft(  # noqa: PLR0913
 
 
 def unused(guess: Guess) -> str:
-    """Say in a line which columns have no role; nothing if each has one."""
+    """Return a line with the columns that have no role; empty if each has one."""
     return f"not used: {', '.join(map(_line, guess.unused))}" if guess.unused else ""
 
 
 def odd(guess: Guess, table: Table) -> str:
-    """Say which rows have a target that is no JSON object where nearly all others are."""
+    """Return a note on the rows whose target is not a JSON object while nearly all others are."""
     which = ", ".join(f"{table.place(row)} ({shown(table.rows[row][guess.target])})" for row in guess.odd[:SHOWN_ODD])
     more = ", …" if len(guess.odd) > SHOWN_ODD else ""
     what = f"{counted(len(guess.odd), 'row')} whose {_line(guess.target)} is no JSON object: {which}{more}"
@@ -179,14 +179,14 @@ def odd(guess: Guess, table: Table) -> str:
 
 
 def _shares(rows: int) -> str:
-    """Half of the rows to learn from, a quarter each to choose and to judge by; of many rows no more than helps."""
+    """Return the shares: half of the rows for train, a quarter each for dev and test; less of large files."""
     dev, test = (max(0.01, min(0.25, round(most / rows, 2))) for most in (MOST_DEV, MOST_TEST))
     train = f"train = {1 - dev - test:.4g}\ndev = {dev:.4g}\n"
     return train + _pad("test", f"{test:.4g}") + "# sealed until the verdict, which asks two prompts all of them\n"
 
 
 def _ingredients(start: Start) -> str:
-    """The wordings and the seed prompt that are known, or examples of how they are written."""
+    """Return the sections of the known wordings and seed prompt, or commented examples of them."""
     if not start.wordings and not start.seed:
         return INGREDIENTS
     lines = []
@@ -203,7 +203,7 @@ def _keys(table: Mapping[str, str]) -> list[str]:
 
 
 def _labels(guess: Guess) -> str:
-    """The labels as a table, for a description of each."""
+    """Return the section of the labels, with an empty description for each."""
     if not guess.labels:
         return ""
     rows = "".join(f'{_text(label)} = ""\n' for label in guess.labels)
@@ -212,17 +212,17 @@ def _labels(guess: Guess) -> str:
 
 
 def _pad(key: str, value: str) -> str:
-    """Leave room before a comment, so that comments stand in line."""
+    """Return a line padded to the column where comments begin."""
     return f"{key} = {value}".ljust(28) + " "
 
 
 def _text(value: str) -> str:
-    # A JSON string is a TOML basic string, but for DEL, which JSON leaves as it is.
+    # A JSON string is a TOML basic string, except for DEL, which JSON does not escape.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _line(name: str) -> str:
-    """Write a file's or a column's name into a comment, which no character of it must end."""
+    """Return a file's or column's name in a form that cannot end a comment."""
     return name if name.isprintable() else json.dumps(name)
 
 
@@ -234,9 +234,9 @@ def _list(values: Sequence[str]) -> str:
 
 
 def facts(data: Dataset, labels: Sequence[str], metric: str) -> list[str]:
-    """Say what the splits hold, what is odd in them, and how small a gain they can show. One text a line.
+    """Return lines on the sizes of the splits, oddities in the rows, and how small a gain they can show.
 
-    `metric` is the name of what prompts are judged by.
+    `metric` is the name of the task's metric.
     """
     found = audit(data)
     said = [splits(data)]
@@ -252,24 +252,24 @@ def facts(data: Dataset, labels: Sequence[str], metric: str) -> list[str]:
 
 
 def splits(data: Dataset) -> str:
-    """Say how many rows the splits hold."""
+    """Return a line with the sizes of the splits."""
     return f"rows: {len(data.train)} train, {len(data.dev)} dev, {len(data.test)} test (sealed until the verdict)"
 
 
 def least_gain(n: int, metric: str) -> float | None:
-    """Find the smallest gain that so many rows show under a metric; 1 if they show none.
+    """Return the smallest gain of a metric that so many rows can show; 1 if they cannot show any.
 
-    Of rows that may be right in part it is in proportion to an assumption, `APART`; None where the metric is no mean of
-    such rows.
+    If rows can be partly right, it is proportional to the assumption `APART`; None if the metric is then not a mean of
+    the rows' scores.
     """
-    known = METRICS.get(metric)  # code of the user's own is a mean of any scores
+    known = METRICS.get(metric)  # None for the user's own metric, a mean of any scores
     if known and not known.graded:
         return shown_gain(n)
     return graded_gain(n, apart=APART) if known is None or known.mean else None
 
 
 def power(dev: int, test: int, metric: str) -> str:
-    """Say how small a gain so many rows can show under a metric, and what is assumed for that."""
+    """Return a line on how small a gain of a metric the rows can show, and under which assumption."""
     sizes = (("dev", dev, least_gain(dev, metric)), ("test", test, least_gain(test, metric)))
     shown = [f"{n} {name} rows {_power(least, metric)}" for name, n, least in sizes if least is not None]
     if not shown:
@@ -285,7 +285,7 @@ def power(dev: int, test: int, metric: str) -> str:
 
 def _power(least: float, metric: str) -> str:
     known = METRICS.get(metric)
-    what = "gains" if known is None or known.mean else "gains in accuracy"  # of rows, which is what is right or wrong
+    what = "gains" if known is None or known.mean else "gains in accuracy"  # computed for rows that are right or wrong
     return "are too few to show any gain" if least >= 1 else f"show {what} from about {100 * least:.0f} points"
 
 

@@ -1,18 +1,18 @@
-"""The errors that a user may meet, each saying what was given, what is allowed and what to do.
+"""The errors that a user may see; each message says what was given, what is allowed and what to do.
 
     PhrasetuneError
-    ├── InputError            something the user gave cannot be used        exit 2
+    ├── InputError            something that the user gave cannot be used   exit 2
     │   ├── DataError         a data file
     │   ├── TaskError         a task file
     │   ├── SpaceError        a dimension of the search space
     │   ├── StoreError        a results.db
     │   ├── ModelError        a model name, key or price
     │   └── ExportError       a format, or a prompt that the format cannot carry
-    ├── BudgetSpent           the next call could pass a cap                exit 1
-    ├── ProviderError         the provider refuses every call, or is mute exit 1
+    ├── BudgetSpent           the next call could exceed a cap              exit 1
+    ├── ProviderError         every call is refused, or all answers empty   exit 1
     └── Interrupted           the user stopped the run; it can be resumed   exit 130
 
-Anything else that is raised is a bug, and shows its traceback. `Upgraded` is a warning: nothing is wrong.
+Any other exception is a bug, and shows its traceback. `Upgraded` is a warning: nothing is wrong.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from pathlib import Path
 
 
 class PhrasetuneError(Exception):
-    """Root of the tree."""
+    """Base class of all these errors."""
 
     exit_code = 1
 
 
 class InputError(PhrasetuneError):
-    """Something the user gave cannot be used."""
+    """Something that the user gave cannot be used."""
 
     exit_code = 2
 
@@ -42,11 +42,11 @@ class TaskError(InputError):
 
 
 class SpaceError(InputError):
-    """A dimension of the search space was given something it does not hold."""
+    """The search space has no such dimension or value."""
 
 
 class StoreError(InputError):
-    """A results.db is not ours, is newer than this program, or cannot be written."""
+    """A file is not a results.db, was written by a newer version, or cannot be read or written."""
 
 
 class ModelError(InputError):
@@ -54,34 +54,34 @@ class ModelError(InputError):
 
 
 class ExportError(InputError):
-    """A format is unknown, or cannot carry this prompt."""
+    """A format is unknown or cannot represent this prompt, or the file cannot be written."""
 
 
 class BudgetSpent(PhrasetuneError):  # noqa: N818 - a reason to stop, not a fault
-    """The next call could pass a cap; what was bought is written down."""
+    """The next call could exceed a cap; everything bought is saved."""
 
 
 class ProviderError(PhrasetuneError):
-    """The provider refuses every call, so that going on would only repeat the refusal."""
+    """The provider refuses every call or returns only empty answers, so that continuing would not help."""
 
 
-class Interrupted(PhrasetuneError):  # noqa: N818 - it is no error, but it leaves by the same door
-    """The user stopped the run; everything bought is written down."""
+class Interrupted(PhrasetuneError):  # noqa: N818 - not an error, but handled like one
+    """The user stopped the run; everything bought is saved."""
 
     exit_code = 130
 
 
 class Upgraded(UserWarning):
-    """A results.db of an older phrasetune was brought up to date, and a copy made."""
+    """A results.db of an older version was upgraded, after a copy was made."""
 
 
 def one_of(kind: str, given: object, allowed: list[str], fix: str = "") -> str:
-    """Word the most common complaint, with the closest allowed value if one is near."""
+    """Return the error message for an unknown name, with the closest allowed one as a suggestion if it is close."""
     return f"unknown {kind} {given!r}; allowed: {', '.join(allowed)}.{meant(given, allowed)}{' ' + fix if fix else ''}"
 
 
 def kind_of(given: object) -> str:
-    """Name what a caller has given by its type, with the article."""
+    """Return the type of a value with its article, for an error message."""
     if isinstance(given, type):
         return f"the class {given.__name__}"
     name = type(given).__name__
@@ -89,7 +89,7 @@ def kind_of(given: object) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Say why a run was left: what an error of ours says; of any other its type, too, for some say nothing."""
+    """Return why a run ended: the message of the error; for unexpected ones with the type, as some have no message."""
     said = str(error)
     if isinstance(error, PhrasetuneError | KeyboardInterrupt):
         return said or "stopped"
@@ -97,12 +97,12 @@ def reason_of(error: BaseException) -> str:
 
 
 def resume_note(run: int, db: Path) -> str:
-    """Note for a traceback: the run is saved, and the same call resumes it."""
+    """Return a note for a traceback: the run is saved, and the same call resumes it."""
     return f"run {run} is kept in {db}: the same call goes on where it stopped"
 
 
 def meant(given: object, allowed: Sequence[str]) -> str:
-    """Ask whether the closest allowed value was meant, if one is near; case makes no distance."""
+    """Return a question whether the closest allowed value was meant, ignoring case; empty if none is close."""
     from difflib import get_close_matches
 
     folded = {name.casefold(): name for name in reversed(allowed)}

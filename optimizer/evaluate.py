@@ -1,10 +1,10 @@
-"""A prompt on examples: render, complete, parse, score.
+"""Evaluating prompts on examples: render, complete, parse, score.
 
-Joins what the other rooms do; decides nothing about which prompt or which rows. The calls of a block run as
-many at a time as the ledger has workers.
+Combines the other modules, but does not decide which prompts or rows are evaluated. The calls of a block run in
+parallel, as many at a time as the ledger has workers.
 
-A calibrated prompt whose prior is not fixed yet is calibrated on the rows that it was asked so far: a row's answer
-depends on what was asked before and together with it, and on nothing else.
+A calibrated prompt whose prior is not fixed yet is calibrated on the rows evaluated so far: the answer to a row depends
+on the rows evaluated before it and together with it, and on nothing else.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from search_spaces.prompt import Example, Prompt
 from search_spaces.rendering import Renderer
 
 Cell = tuple[Prompt, Example]
-Answered = tuple[str, Completion, str | None]  # the completion's key, the completion, the answer read out of it
+Answered = tuple[str, Completion, str | None]  # the completion's key, the completion, and the answer read from it
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """Scores cells, each a prompt on an example; calling it twice buys nothing twice.
+    """Scores cells (each a prompt on an example); repeated calls are answered from the cache.
 
-    A `judge` scores instead of the metric, if there is one. With another `sample` calls that were made before are made
-    again.
+    If there is a `judge`, it scores instead of the metric. With a different `sample`, calls that were made before are
+    made again.
     """
 
     ledger: Ledger
@@ -46,7 +46,7 @@ class Evaluator:
         return tuple(self.begin(cells))
 
     def begin(self, cells: Sequence[Cell]) -> Iterator[Outcome]:
-        """Ask for each cell at once; the outcomes, in order, are waited for when the first is taken."""
+        """Start the calls of all cells; return an iterator of outcomes, in order, which waits when it is first used."""
         return self._outcomes(cells, self.ledger.begin(self._requests(cells)))
 
     def _outcomes(self, cells: Sequence[Cell], order: Order) -> Iterator[Outcome]:
@@ -58,13 +58,14 @@ class Evaluator:
         return self([(prompt, example) for example in examples])
 
     def missing(self, cells: Sequence[Cell]) -> int:
-        """Count the calls that answering these cells would take."""
+        """Return how many calls answering these cells would buy."""
         return self.ledger.missing(self._requests(cells))
 
     def foresee(self, cells: Sequence[Cell], like: Sequence[tuple[Cell, Outcome]]) -> Spent:
-        """Count what answering these cells would take, by their own lengths.
+        """Estimate what answering these cells would take, from the lengths of their prompts.
 
-        Answers are taken to be as long as those to cells like them, and prompts to have as many tokens to a character.
+        Answers are assumed to be as long as those of the cells `like` them, and prompts to have as many tokens per
+        character.
         """
         requests = self.ledger.unbought(self._requests(cells))
         each, n = further([Spent(1, outcome.cost, outcome.tokens) for _, outcome in like]), len(requests)
@@ -75,14 +76,14 @@ class Evaluator:
         price, asked = self.ledger.model.price, sum(outcome.prompt_tokens for _, outcome in like)
         paid = sum(outcome.cost for _, outcome in like)
         share = asked / max(1, sum(outcome.tokens for _, outcome in like))
-        usd = asked * price[0] / paid if price and paid else share  # of the dollars, for the prompts
+        usd = asked * price[0] / paid if price and paid else share  # share of the dollars that is for the prompts
         return Spent(n, each.usd * n * (1 + usd * (longer - 1)), int(each.tokens * n * (1 + share * (longer - 1))))
 
     def reckon(self, cells: Sequence[Cell], like: Sequence[Outcome], *, judged: bool = True) -> Spent:
-        """Count what scoring these cells would take: as many tokens and US dollars as those each, and judgements.
+        """Estimate what scoring these cells would take: calls as dear as those of outcomes `like` them, and judgements.
 
-        A known answer counts with its judgement alone, unless that is known, too: what was bought of a part before a
-        run was interrupted takes nothing from what is left for it.
+        A cached answer counts only with its judgement, and not at all if that is cached, too. So what was bought before
+        a run was interrupted does not reduce the budget that is left for the rest.
         """
         requests = self._requests(cells)
         answers = further([Spent(1, outcome.cost, outcome.tokens) for outcome in like]) * self.ledger.missing(requests)
@@ -100,7 +101,7 @@ class Evaluator:
         return self._read_all(cells, self.ledger.complete(self._requests(cells)))
 
     def recalled(self, prompt: Prompt, examples: Sequence[Example]) -> list[Answered]:
-        """Answer each example with a prompt as far as that was bought before, in order; the others are errors."""
+        """Answer each example with a prompt from the cache, in order; answers that are not cached are errors."""
         cells = [(prompt, example) for example in examples]
         return self._read_all(cells, self.ledger.recall(self._requests(cells)))
 
@@ -111,7 +112,7 @@ class Evaluator:
         growing = self._growing(prompt for prompt, _ in cells)
         told = [() if completion.error else completion.logprobs for _, completion in bought]
         scored = [scores_of(prompt, logprobs) for (prompt, _), logprobs in zip(cells, told, strict=True)]
-        # Rows that are asked together calibrate each other, so all are taken in before one is read.
+        # Rows evaluated together calibrate each other, so all are added before any is read.
         for (prompt, example), scores, logprobs in zip(cells, scored, told, strict=True):
             if id(prompt) in growing:
                 growing[id(prompt)].add(example.id, scores, logprobs)
@@ -124,7 +125,7 @@ class Evaluator:
         return Request(self.renderer.messages(prompt, example), prompt.settings, self.sample)
 
     def _growing(self, prompts: Iterable[Prompt]) -> dict[int, Batch]:
-        """Find the batches of calibrated prompts whose prior is open, by identity: pools take long to hash."""
+        """Return the batches of calibrated prompts without a prior, by identity, because pools take long to hash."""
         open_ones = {id(prompt): prompt for prompt in prompts if prompt.calibrated and not prompt.prior}
         return {
             identity: self.batches.setdefault(prompt, Batch(prompt.labels)) for identity, prompt in open_ones.items()
@@ -139,7 +140,7 @@ class Evaluator:
         return self.renderer.parse(prompt, completion.text)
 
     def recall(self, trials: Iterable[Trial]) -> None:
-        """Take in what an interrupted search asked of calibrated prompts, so that it goes on as if it had not been."""
+        """Restore the batches of an interrupted search, so that it continues as if it had not been interrupted."""
         for trial in trials:
             for batch in self._growing([trial.prompt]).values():
                 bought = self._bought(trial)
@@ -149,7 +150,7 @@ class Evaluator:
                         batch.add(outcome.example_id, scores, completion.logprobs)
 
     def settle(self, trial: Trial) -> Prompt:
-        """Fix the prior of a trial's prompt by the rows that it has answered, if it is calibrated."""
+        """Return a trial's prompt; if it is calibrated, with its prior fixed from the rows that it answered."""
         bought = self._bought(trial) if trial.prompt.calibrated else {}
         return settle(trial.prompt, (completion.logprobs for completion in bought.values()))
 
@@ -157,7 +158,7 @@ class Evaluator:
         return self.ledger.book.find_completions([outcome.completion_key for outcome in trial.outcomes])
 
     def outcomes(self, examples: Sequence[Example], answered: Sequence[Answered]) -> list[Outcome]:
-        """Score what `answer` gave for examples, in order, all of them at once."""
+        """Score the results of `answer` for examples, in order and all at once."""
         given = [
             (example, answer)
             for example, (_, completion, answer) in zip(examples, answered, strict=True)
@@ -170,7 +171,7 @@ class Evaluator:
         ]
 
     def reread(self, prompt: Prompt, examples: Sequence[Example], outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Read and score what was bought for outcomes anew, in order; one whose completion is gone stays as it was."""
+        """Parse and score the cached completions of outcomes again, in order; keep outcomes without a completion."""
         bought = self.ledger.book.find_completions([outcome.completion_key for outcome in outcomes])
         known = [
             (row, o.completion_key) for row, o in zip(examples, outcomes, strict=True) if o.completion_key in bought
@@ -182,7 +183,7 @@ class Evaluator:
 
     @property
     def grade(self) -> Grader:
-        """Who scores: the judge, or the metric."""
+        """The function that scores: the judge, or the metric's."""
         return self.judge or grader(self.metric)
 
 
@@ -191,7 +192,7 @@ def _characters(requests: Sequence[Request]) -> int:
 
 
 def failed(completion: Completion) -> Grade | None:
-    """Say why a completion is no answer; None if it is one."""
+    """Return the grade of a completion that is not an answer, with the reason; None if it is an answer."""
     if completion.error:
         return Kind.ERROR, None, completion.error
     if completion.finish_reason in REFUSALS:
@@ -204,5 +205,5 @@ def _outcome(example: Example, key: str, completion: Completion, answer: str | N
     tokens = completion.prompt_tokens + completion.completion_tokens
     taken = (tokens, completion.cost, completion.seconds)
     asked, cut = completion.prompt_tokens, completion.finish_reason == CUT
-    key = "" if completion.error else key  # a failed call has no completion that could be looked up
+    key = "" if completion.error else key  # a failed call has no stored completion
     return Outcome(example.id, kind, value, answer, key, *taken, said or completion.text, prompt_tokens=asked, cut=cut)

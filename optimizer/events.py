@@ -1,6 +1,6 @@
-"""What the engine says while it works. Frozen records, which the command line draws; knows nothing of how.
+"""The events that the engine yields while it works: frozen records, which the command line draws.
 
-Scores lie in [0, 1]; costs are US dollars.
+Scores are in [0, 1]; costs are in US dollars.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from optimizer.records import Trial
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where calls to a model go, and the name of the variable whose key goes with them; empty if none does.
+    """Where calls to a model go, and the name of the variable whose key goes with them, or an empty text.
 
-    `role` is what the model is called for, if not for answers.
+    `role` is the model's role, if it is not the one that answers.
     """
 
     address: str
@@ -30,7 +30,7 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A new part of the journey has begun."""
+    """A new stage of the run has begun."""
 
     name: str
     detail: str = ""
@@ -58,7 +58,7 @@ class TrialEnded:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision was carried out: `calls` of `planned` answers were looked at; `best` would be recommended now.
+    """A decision of the search was carried out: `calls` of `planned` answers were used; trial `best` leads now.
 
     `cost` is what those answers cost when they were bought.
     """
@@ -73,7 +73,7 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that a person should know, whoever else reads along."""
+    """A note for the user, always shown."""
 
     text: str
 

@@ -1,6 +1,6 @@
-"""The nouns of what a verdict finds beside the scores: prompt and baseline together, other rows, doubtful rows.
+"""Records of what a verdict finds besides the scores: the cascade, other rows, doubtful rows, groups, robustness.
 
-Frozen, no behaviour. Scores, shares and confidences lie in [0, 1]; intervals are 95 %.
+Frozen, without behaviour. Scores, shares and confidences are in [0, 1]; intervals are 95 % intervals.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CascadePoint:
-    """The cascade at one threshold: the baseline answers where it is at least so sure, the prompt elsewhere.
+    """The cascade at one threshold: the baseline answers rows on which it is confident enough, the prompt the others.
 
-    `threshold` is a calibrated confidence, None where none is enough; `share` of the test rows goes to the prompt.
-    `cost_per_1000` is None where the price is not known.
+    `threshold` is a calibrated confidence; None means that the prompt answers all rows. `share` is the share of the
+    test rows that go to the prompt. `cost_per_1000` is None if the price is not known.
     """
 
     threshold: float | None
@@ -27,10 +27,10 @@ class CascadePoint:
 
 @dataclass(frozen=True, slots=True)
 class Cascade:
-    """The front of a cascade of two contenders, by the share that goes to the prompt; one point was chosen on dev.
+    """The front of a cascade of two contenders, by the share of rows for the prompt; one point was chosen on dev.
 
-    `confidence` is the chosen threshold as the baseline states it, before calibration; None where all rows go to the
-    prompt. `surer` is the baseline's mean calibrated confidence on the test rows less its score there.
+    `confidence` is the chosen threshold as the baseline's confidence before calibration; None if all rows go to the
+    prompt. `surer` is the baseline's mean calibrated confidence on the test rows minus its score there.
     """
 
     prompt: str
@@ -43,7 +43,7 @@ class Cascade:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """A contender on other rows than the test rows: "train", "dev" or "ood". `difference` is less the test score."""
+    """A contender on rows other than the test rows: "train", "dev" or "ood". `difference` is minus the test score."""
 
     name: str
     rows: str
@@ -67,7 +67,7 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """How many groups of rows of these splits are "identical", "contradicting" or "near", and one of them."""
+    """How many groups of rows of these splits are "identical", "contradicting" or "near", with one example."""
 
     kind: str
     splits: str
@@ -77,10 +77,10 @@ class Duplicates:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How well rows of two splits can be told apart.
+    """How different the rows of two splits are.
 
-    Of "texts", `size` is the AUC of a classifier (0.5: not at all); of "labels", the total variation distance (0: not
-    at all). `p_value` is corrected for the number of such tests.
+    For "texts", `size` is the AUC of a classifier that tells them apart (0.5: not different); for "labels", the total
+    variation distance (0: not different). `p_value` is corrected for the number of such tests.
     """
 
     what: str
@@ -92,7 +92,7 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class GroupScore:
-    """A contender on the `n` test rows that have one value in a column."""
+    """A contender's score on the `n` test rows with one value in a column."""
 
     name: str
     column: str
@@ -104,9 +104,9 @@ class GroupScore:
 
 @dataclass(frozen=True, slots=True)
 class GroupGap:
-    """The two of so many `groups` of a column that are farthest apart in a contender's mean row score.
+    """The two of a column's `groups` that differ most in a contender's mean row score.
 
-    The interval is one of all pairs of groups together, the p-value corrected for groups and columns.
+    The interval is simultaneous for all pairs of groups; the p-value is corrected for groups and columns.
     """
 
     name: str
@@ -121,9 +121,9 @@ class GroupGap:
 
 @dataclass(frozen=True, slots=True)
 class Flips:
-    """How many of `n` rows got another answer from a contender when the listed terms in them were swapped.
+    """How many of `n` rows got a different answer from a contender when the listed terms in them were swapped.
 
-    `interval` is that of their share; `difference` is the score on swapped rows less that on the same rows as they are.
+    `interval` is that of their share; `difference` is the score on the swapped rows minus that on the original rows.
     """
 
     name: str
@@ -136,7 +136,7 @@ class Flips:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A contender on `n` test rows under a change that should not matter. `difference` is less the same without it."""
+    """A contender on `n` test rows with a change that should not matter; `difference` is minus the unchanged score."""
 
     name: str
     change: str
@@ -151,8 +151,8 @@ class Changed:
 class Steadiness:
     """A contender under so many `changes`: the mean score, and the worst change.
 
-    `difference` is the mean less the score without a change. The interval of the worst difference is one of all changes
-    together.
+    `difference` is the mean minus the score without a change. The interval of the worst difference is simultaneous for
+    all changes.
     """
 
     name: str
@@ -169,7 +169,7 @@ class Steadiness:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a verdict found beside the scores. `cascade` is None where the dev rows were too few to choose one."""
+    """What a verdict found besides the scores. `cascade` is None if there were too few dev rows to choose one."""
 
     cascade: Cascade | None = None
     elsewhere: tuple[Elsewhere, ...] = ()

@@ -1,4 +1,4 @@
-"""Rows as a data frame of pandas or polars, whichever is installed. The door of both; neither is needed otherwise."""
+"""Rows as a data frame of pandas or polars, whichever is installed. The door of both, which are needed nowhere else."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def frame(rows: Rows, library: str | None = None) -> Any:
     Parameters
     ----------
     rows
-        A column for each key. Whole numbers stay whole numbers where some are missing, in pandas as Int64.
+        The rows; each key becomes a column. Whole numbers stay whole even if some are missing, in pandas as Int64.
     library
-        "pandas" or "polars"; without it the first that is installed.
+        "pandas" or "polars"; by default the first that is installed.
 
     Raises
     ------
     InputError
-        If that library is not known or not installed.
+        If the library is unknown or not installed.
     """
     if library is not None and library not in LIBRARIES:
         raise InputError(one_of("library of data frames", library, list(LIBRARIES)))

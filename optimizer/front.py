@@ -1,7 +1,7 @@
-"""What a prompt costs beside what it scores: measures, the front that no other prompt beats, and hard constraints.
+"""Measures of prompts besides the score (cost, latency, tokens), the Pareto front of trials, and hard constraints.
 
-A trial stands on the front if no other is at least as good in score, cost and latency and better in one (Pareto).
-Records in, records out; knows neither how a search decides nor where trials are kept.
+A trial is on the front if no other is at least as good in score, cost and latency and better in one of them. Records
+in, records out; knows neither how a search decides nor where trials are kept.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from optimizer.records import Outcome, State, Trial
 from optimizer.scoring import recall_of
 from search_spaces.prompt import Example
 
-ROUNDING = 1e-9  # a share of a limit: means of floats are off by less, and what stands at a limit keeps it
+ROUNDING = 1e-9  # tolerance, as a share of a limit, for rounding errors of means: a value at the limit keeps it
 
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """What a prompt takes, over the rows that it answered: a failed call says nothing about it.
+    """What a prompt takes, averaged over the rows that it answered; failed calls do not count.
 
-    `tokens` are those of a call, prompt and answer together. `cost_per_1000` is 0 where the price is not known. All are
-    0 of a program that is read back: which calls a row took is not written down.
+    `tokens` are those of a call, prompt and answer together. `cost_per_1000` is 0 if the price is not known. All are 0
+    for a program read from a results.db, which does not record which calls a row took.
     """
 
     rows: int
@@ -34,28 +34,28 @@ class Measures:
 
     @property
     def known(self) -> bool:
-        """Whether anything was measured: no call takes no time."""
+        """Whether anything was measured, as every call takes time."""
         return self.ms_per_1000 > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """What a winner must keep, however well it scores. 0 is no limit; `min_recall` maps label -> least recall."""
+    """Limits that a winner must keep, whatever its score. 0 means no limit; `min_recall` maps label -> least recall."""
 
     max_cost_per_1000: float = 0.0
     max_prompt_tokens: float = 0.0
     min_recall: Mapping[str, float] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
+        """Whether there are any limits."""
         return bool(self.max_cost_per_1000 or self.max_prompt_tokens or self.min_recall)
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A constraint that was held against a prompt: its limit, and what the prompt has on `n` rows, None without any.
+    """A constraint, its limit, and a prompt's value on `n` rows; the value is None if there are no rows.
 
-    `constraint` is a field of `Constraints`. `interval` is of a recall alone: the 95 % interval (Wilson's).
+    `constraint` is a field of `Constraints`. `interval` is the 95 % interval (Wilson's) of a recall, else None.
     """
 
     constraint: str
@@ -67,7 +67,7 @@ class Held:
 
     @property
     def by(self) -> float:
-        """By which share of the limit the prompt breaks it; 0 if it keeps it, or nobody knows."""
+        """By which share of the limit the prompt breaks it; 0 if it keeps it, or if its value is not known."""
         if self.value is None:
             return 0.0
         over = self.value / self.limit - 1
@@ -76,12 +76,12 @@ class Held:
 
     @property
     def too_few(self) -> bool:
-        """Whether the rows are too few to tell: the limit lies in the interval."""
+        """Whether there are too few rows to tell, because the limit is in the interval."""
         return self.interval is not None and self.interval[0] < self.limit <= self.interval[1]
 
     @property
     def broken(self) -> str:
-        """Say what is broken; nothing of what is kept."""
+        """How the constraint is broken, in words; empty if it is kept."""
         if self.value is None or not self.by:
             return ""
         return {
@@ -92,7 +92,7 @@ class Held:
 
 
 def measures(outcomes: Iterable[Outcome]) -> Measures:
-    """Measure a prompt by its outcomes."""
+    """Compute the measures of a prompt from its outcomes."""
     scored = [outcome for outcome in outcomes if outcome.score is not None]
     rows = max(1, len(scored))
     return Measures(
@@ -113,12 +113,13 @@ def front(trials: Sequence[Trial]) -> list[Trial]:
     Parameters
     ----------
     trials
-        With their outcomes. Only those scored on all rows are compared.
+        Trials with their outcomes; only those scored on all rows are compared.
 
     Notes
     -----
-    Where nothing was paid, because the price is zero or not known, tokens per call stand for cost. Of a latency two
-    figures count, the rest is the clock's; of a cost four. Trials that are equal in everything stand there together.
+    If nothing was paid, because the price is zero or not known, tokens per call replace the cost. Latency is compared
+    to two significant figures, as the rest is noise, and cost to four. Trials that are equal in everything are all
+    listed.
     """
     vectors = _vectors(trials)
     held = [t for t in trials if t.number in vectors and not _rivals(vectors, t.number)]
@@ -126,19 +127,19 @@ def front(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def dominated_by(trial: Trial, trials: Sequence[Trial]) -> Trial | None:
-    """Find the best trial of the front that beats this one; None if it stands there itself, or has no full score."""
+    """Return the best trial of the front that beats this one; None if it is on the front, or has no full score."""
     vectors = _vectors(trials)
     rivals = _rivals(vectors, trial.number) if trial.number in vectors else set()
     return next((held for held in front(trials) if held.number in rivals), None)
 
 
 def paid(trials: Iterable[Trial]) -> bool:
-    """Whether anything was paid for these trials; else tokens stand for cost."""
+    """Return whether anything was paid for these trials; if not, tokens replace the cost."""
     return any(outcome.cost for trial in trials for outcome in trial.outcomes)
 
 
 def _vectors(trials: Sequence[Trial]) -> dict[int, tuple[float, float, float]]:
-    """What is to be low for each fully scored trial: minus its score, its cost, its latency."""
+    """Return, for each fully scored trial, what should be low: minus its score, its cost, its latency."""
     complete = [trial for trial in trials if trial.state is State.COMPLETE and trial.score is not None]
     priced, found = paid(complete), {}
     for trial in complete:
@@ -151,7 +152,7 @@ def _vectors(trials: Sequence[Trial]) -> dict[int, tuple[float, float, float]]:
 
 
 def _rivals(vectors: Mapping[int, tuple[float, ...]], number: int) -> set[int]:
-    """List the trials that are nowhere worse than one, and somewhere better."""
+    """Return the trials that are nowhere worse than this one, and better somewhere."""
     mine = vectors[number]
     return {
         other
@@ -164,9 +165,9 @@ def _rivals(vectors: Mapping[int, tuple[float, ...]], number: int) -> set[int]:
 
 
 def hold(outcomes: Sequence[Outcome], constraints: Constraints, examples: Mapping[str, Example]) -> list[Held]:
-    """Hold each constraint against what a prompt answered; `examples` holds the rows by id.
+    """Evaluate each constraint on a prompt's outcomes; `examples` has the rows by id.
 
-    A label of which no row was answered is not held against it.
+    The recall of a label without answered rows is None, which breaks nothing.
     """
     m, found = measures(outcomes), list[Held]()
     for name, limit, value in (
@@ -184,12 +185,12 @@ def hold(outcomes: Sequence[Outcome], constraints: Constraints, examples: Mappin
 
 
 def breaches(outcomes: Sequence[Outcome], constraints: Constraints, examples: Mapping[str, Example]) -> list[str]:
-    """Say in words which constraints a prompt does not keep; see `hold`."""
+    """Return in words which constraints a prompt breaks; see `hold`."""
     return [held.broken for held in hold(outcomes, constraints, examples) if held.broken]
 
 
 def require_labels(constraints: Constraints, labels: Sequence[str]) -> None:
-    """Refuse a recall of a label that the task does not have."""
+    """Raise TaskError for the recall of a label that the task does not have."""
     for label in constraints.min_recall:
         if not labels:
             raise TaskError(f"min_recall of {label!r}: only a classification has labels. Leave it out.")
@@ -198,7 +199,7 @@ def require_labels(constraints: Constraints, labels: Sequence[str]) -> None:
 
 
 def require_rows(constraints: Constraints, rows: Sequence[Example]) -> None:
-    """Refuse a recall of a label that none of the rows has at which a search looks: no prompt could break it."""
+    """Raise TaskError for the recall of a label that no row of the search has: no prompt could break it."""
     seen = {row.target for row in rows}
     for label, least in constraints.min_recall.items():
         if least and label not in seen:
@@ -209,5 +210,5 @@ def require_rows(constraints: Constraints, rows: Sequence[Example]) -> None:
 
 
 def excess(outcomes: Sequence[Outcome], constraints: Constraints, examples: Mapping[str, Example]) -> float:
-    """By how much a prompt breaks the constraints: the sum of the shares of their limits; 0 if it keeps all."""
+    """Return by how much a prompt breaks the constraints, summed as shares of their limits; 0 if it keeps all."""
     return sum(held.by for held in hold(outcomes, constraints, examples))

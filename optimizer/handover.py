@@ -1,7 +1,7 @@
-"""What an export is made of: a trial of a run, its seed prompt, rows, provenance and scores.
+"""Collecting what an export is made of: a trial of a run, its seed prompt, rows, provenance and scores.
 
-Reads records out of the store. Test rows go along only once the run itself has opened them, dev rows until then. No
-folder is handed on; the address of the model is, so that rows are sent to where they went before.
+Reads records from the store. Test rows are included only once the run itself has opened them; until then, dev rows are.
+No folder names are included, but the model's address is, so that rows are sent to the same place as before.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from search_spaces.prompt import Example
 from search_spaces.rendering import Renderer
 from search_spaces.templates import text_template
 
-SERVED = "openai/embedded", "http://127.0.0.1:8765/v1"  # how `phrasetune serve-embedded` is reached by others
+SERVED = "openai/embedded", "http://127.0.0.1:8765/v1"  # how other tools reach `phrasetune serve-embedded`
 
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """A trial to be exported, what renders it, what is known of it, and the dev rows that an export is proven on.
+    """A trial to export, its renderer, the facts about it, and the dev rows that an export is checked with.
 
-    `outcomes` are what the trial has scored on the rows of `facts`, as recorded; empty where it was not asked them.
+    `outcomes` are the trial's recorded outcomes on the rows of `facts`; empty if it was not evaluated on them.
     """
 
     run: Run
@@ -78,12 +78,12 @@ def hand_over(store: Store, run: Run, trial: Trial, seed: Trial) -> Handover:
 
 
 def renderer_for(trial: Trial, task: Mapping[str, Any]) -> Renderer:
-    """Make a renderer that holds the template of a trial of a task; DSPy is loaded only for its own.
+    """Make a renderer with the template of a trial; DSPy is imported only for its own templates.
 
     Raises
     ------
     ExportError
-        If the trial is a configuration of a whole program, which renders itself.
+        If the trial is a configuration of a whole program, which has no renderer.
     """
     if trial.prompt.template == PROGRAM:
         raise ExportError(
@@ -104,7 +104,7 @@ def _given(shapes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _contender(run: Run, trial: Trial, verdict: Verdict | None) -> Contender | None:
-    """Find the trial among the contenders of the verdict."""
+    """Return the trial's contender in the verdict; None if it is neither the winner nor the seed prompt."""
     if trial.number == run.winner:
         return card.own(verdict)
     seeds = [c for c in (verdict.contenders if verdict else ()) if c.name == SEED]
@@ -135,7 +135,7 @@ def _provenance(run: Run, trial: Trial, sizes: dict[str, int]) -> dict[str, Any]
 
 
 def _address(run: Run) -> str:
-    """Give the address of the model that was tuned on, if the task names it; one with a key in it is refused there."""
+    """Return the address of the model, if the task names it; task files with a key in an address are refused."""
     model = run.task["model"]
     return str(model["api_base"]) if model["name"] == run.model else ""
 
@@ -156,7 +156,7 @@ def _test(run: Run, contender: Contender | None) -> dict[str, Any] | None:
 def looked_over(
     handover: Handover, rows: Mapping[str, Sequence[Example]], *, mask: bool, allow: bool
 ) -> tuple[Handover, Linted]:
-    """Lint what is handed over; with `mask` its prompts are the masked ones. See `lint`."""
+    """Lint what is to be exported; with `mask`, its prompts are replaced by masked ones. See `lint`."""
     run, trial, facts = handover.run, handover.trial, handover.facts
     linted = lint(trial.prompt, handover.renderer, rows, mask=mask, allow=allow)
     if run.winner is None:
@@ -168,5 +168,5 @@ def looked_over(
 
 
 def given(handover: Handover, rows: Sequence[Example]) -> Handover:
-    """Hand other rows over in the place of the run's own."""
+    """Return the handover with other rows instead of the run's own."""
     return replace(handover, facts=replace(handover.facts, rows=tuple(rows), split="given"), outcomes=())

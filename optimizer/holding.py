@@ -1,4 +1,4 @@
-"""What is kept back of a budget while a search goes on, so that its verdict can be paid. Numbers in, numbers out."""
+"""Reserving part of a budget during a search, so that the verdict can be paid for. Numbers in, numbers out."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ NOTHING = Spent()
 
 
 class PerRow(NamedTuple):
-    """What a row takes a contender on average: dollars, tokens, and seconds of waiting."""
+    """What a contender takes for a row on average: US dollars, tokens, and seconds."""
 
     usd: float
     tokens: float
     seconds: float
 
     def times(self, factor: float, at_once: int = 1) -> PerRow:
-        """Take so many of it, so many at once."""
+        """Multiply by a factor, with so many calls at once."""
         return PerRow(factor * self.usd, factor * self.tokens, factor * self.seconds / at_once)
 
 
 def per_row(trial: Trial) -> PerRow:
-    """Say what a row has taken a trial."""
+    """Return what a trial has taken for a row on average."""
     n, outcomes = max(1, len(trial.outcomes)), trial.outcomes
     sums = (sum(o.cost for o in outcomes), sum(o.tokens for o in outcomes), sum(o.seconds for o in outcomes))
     return PerRow(*(each / n for each in sums))
 
 
 def dearest(each: Sequence[PerRow]) -> PerRow:
-    """Take the most of each kind."""
+    """Return the maximum of each field."""
     return PerRow(*(max(kind) for kind in zip(*each, strict=True)))
 
 

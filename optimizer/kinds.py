@@ -1,6 +1,6 @@
-"""The kinds of task: what each is, the metric that it has if none is named, and the trained baseline that serves it.
+"""The kinds of task: what each is, its default metric, and its trained baseline.
 
-A table, which task files, README and tests read alike.
+One table for task files, README and tests.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ RETRIEVAL = "retrieval: the answer of the nearest training row"
 
 
 class Kind(NamedTuple):
-    """What a kind of task is about, its usual metric and its trained baseline."""
+    """What a kind of task is, its default metric and its trained baseline."""
 
     about: str
     usual: str

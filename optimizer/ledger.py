@@ -1,6 +1,7 @@
-"""A completion is bought once: look it up, else reserve its price, write down that it is asked for, and what it gave.
+"""The ledger, which buys each completion only once.
 
-Knows a model, a store's verbs and a budget; nothing of prompts, rows or scores.
+A completion is looked up first. If it is not cached, its highest cost is reserved, the call is recorded as being made,
+and its result is recorded. Knows a model, a `Book` and a budget, but nothing of prompts, rows or scores.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from optimizer.errors import BudgetSpent, Interrupted, ModelError
 from optimizer.models import LocalModel, Model, RemoteModel
 from optimizer.records import Completion, Failure, Request
 
-NOT_BOUGHT = "not bought before"  # the error of what is only looked up
-LAST_SECONDS = 1.0  # that calls in flight are given to land when everything is broken off
+NOT_BOUGHT = "not bought before"  # the `error` of a completion that was looked up but is not cached
+LAST_SECONDS = 1.0  # wait for calls in flight when everything is aborted
 
 
 def require_price(model: Model, max_usd: float) -> None:
-    """Refuse a cap on dollars for a model whose price nobody knows."""
+    """Raise ModelError for a cap on dollars with a model whose price is not known."""
     if max_usd and model.price is None:
         raise ModelError(
             f"model {model.name!r} has no known price, so a cap of ${max_usd:g} cannot be kept. "
@@ -41,15 +42,15 @@ def require_price(model: Model, max_usd: float) -> None:
 class Ledger:
     """Buys completions of one model.
 
-    With `pace` calls go out so many at a time and each is written down as it arrives. Without, they are made in this
-    thread and written down together: for a model in this process, whose calls cost nothing.
+    With `pace`, calls are made in parallel, and each is recorded as it returns. Without it, they are made in this
+    thread and recorded together, which is for a model in this process, whose calls cost nothing.
 
-    A request that cannot fit into `context` tokens, where that is known, is not sent: it fails, and costs nothing.
+    If `context` is not 0, a request that cannot fit into so many tokens is not sent: it fails, and costs nothing.
 
-    `role` is what its model is called for beside answering; results.db then names the model with it.
+    `role` is the model's role if it is not the one that answers; results.db records it with the model's name.
 
-    `stop` is set from outside to end the buying: calls in flight are awaited and written down, then
-    `Interrupted` is raised. `notice` is told what a person should know of it.
+    Set `stop` to end the buying: calls in flight are awaited and recorded, then `Interrupted` is raised. `notice` is
+    called with messages for the user.
     """
 
     model: Model
@@ -77,11 +78,11 @@ class Ledger:
 
     @property
     def buyer(self) -> str:
-        """The model, and in which role it is called, as results.db has it."""
+        """The model's name with its role, as recorded in results.db."""
         return f"{self.model.name} as {self.role}" if self.role else self.model.name
 
     def close(self) -> None:
-        """Give up what is in flight, if anything is, and close the connections."""
+        """Abandon the calls in flight, if there are any, and close the connections."""
         try:
             if self._traffic.flying:
                 self._give_up(self._traffic)
@@ -95,7 +96,7 @@ class Ledger:
 
     @cached_property
     def gateway(self) -> Gateway:
-        """Who makes the calls, from the first one on."""
+        """Makes the calls; opened with the first one."""
         assert self.pace is not None
         if isinstance(self.model, RemoteModel):
             return Gateway(self.model, self.pace)
@@ -103,18 +104,18 @@ class Ledger:
         return Gateway(InThreads(self.model, self.pace.workers), self.pace)
 
     def complete(self, requests: Sequence[Request]) -> list[tuple[str, Completion]]:
-        """Get a completion for each request, in order, with the key that it stands under.
+        """Return the key and completion of each request, in order.
 
-        A completion with an `error` is written down as a failure, and asked for again by a later call.
+        A completion with an `error` is recorded as a failure, and bought again when it is next requested.
 
         Raises
         ------
         BudgetSpent
-            Before a call that could pass the cap; what was bought until then is written down.
+            Before a call that could exceed a cap; what was bought until then is recorded.
         Interrupted
-            If `stop` was set; what was in flight is written down.
+            If `stop` was set; the calls in flight are recorded.
         ProviderError
-            If the provider refuses every call, or answers nothing.
+            If the provider refuses every call, answers none, or returns only empty answers.
         """
         return self.collect(self.begin(requests))
 
@@ -124,7 +125,7 @@ class Ledger:
         Raises
         ------
         Interrupted
-            If `stop` was set; what was in flight is written down.
+            If `stop` was set; the calls in flight are recorded.
         """
         if self.stop.is_set():
             self._guarded(self._drain)
@@ -141,7 +142,7 @@ class Ledger:
         return order
 
     def collect(self, order: Order) -> list[tuple[str, Completion]]:
-        """Wait for an order; raises what `complete` does."""
+        """Wait for an order, and return the key and completion of each request; errors as in `complete`."""
         if order.trouble is not None:
             raise order.trouble
         if order.missing:
@@ -151,33 +152,33 @@ class Ledger:
         return [(key, order.known[key]) for key in order.keys]
 
     def recall(self, requests: Sequence[Request]) -> list[tuple[str, Completion]]:
-        """Look up the completions of requests, in order; one that was not bought before is an error, and stays so."""
+        """Look up the completions of requests, in order, without buying: one that is not cached has an `error`."""
         keys, known = self.find(requests)
         lost = Completion("", error=NOT_BOUGHT)
         return [(key, known.get(key, lost)) for key in keys]
 
     def find(self, requests: Sequence[Request]) -> tuple[list[str], dict[str, Completion]]:
-        """Return the keys of requests, in order, and the completions among them that were bought already."""
+        """Return the keys of requests, in order, and the cached completions by key."""
         keys = [self.key(request) for request in requests]
         known = self.book.find_completions(keys)
         return self._fuller(requests, keys, known), known
 
     def unbought(self, requests: Sequence[Request]) -> list[Request]:
-        """Leave out of requests those that would buy nothing: known ones, repeated ones, and those too long to send."""
+        """Return the requests that would buy a completion: not cached, not repeated, not too long to send."""
         keys, known = self.find(requests)
         wanted = dict(zip(keys, requests, strict=True))
         return [request for key, request in wanted.items() if key not in known and not self._unfit(request)]
 
     def missing(self, requests: Sequence[Request]) -> int:
-        """Count the completions that these requests would buy."""
+        """Return how many completions these requests would buy."""
         return len(self.unbought(requests))
 
     def _unfit(self, request: Request) -> str:
-        """Say why a request is not sent, if it cannot be answered."""
+        """Return why a request is too long to be sent; empty if it is not."""
         return too_long(request, self.context) if self.context else ""
 
     def key(self, request: Request) -> str:
-        """Name a call by all that decides its answer: model, address, messages, settings, sample."""
+        """Return a hash of all that determines a call's answer: model, address, messages, settings, sample."""
         settings = request.settings
         parts: list[object] = [
             self.model.name,
@@ -191,7 +192,7 @@ class Ledger:
         return hashlib.sha256(json.dumps(parts, ensure_ascii=True).encode()).hexdigest()[:32]
 
     def _fuller(self, requests: Sequence[Request], keys: Sequence[str], known: dict[str, Completion]) -> list[str]:
-        """Let a completion that came with log-probabilities also serve where none are asked for."""
+        """Use a cached completion with log-probabilities for a request without them, too; return the keys to use."""
         fuller = {
             key: self.key(replace(request, settings=replace(request.settings, logprobs=True)))
             for key, request in zip(keys, requests, strict=True)
@@ -201,7 +202,7 @@ class Ledger:
         return [fuller[key] if fuller.get(key) in known else key for key in keys]
 
     def _buy_here(self, missing: Mapping[str, Request]) -> dict[str, Completion]:
-        """Buy one after the other in this thread."""
+        """Buy completions one after the other in this thread."""
         assert isinstance(self.model, LocalModel)
         done: dict[str, Completion] = {}
         try:
@@ -223,12 +224,12 @@ class Ledger:
         return done
 
     def _await(self, order: Order) -> dict[str, Completion]:
-        """Up to `workers` calls at once; each is written down as it arrives, whatever becomes of the others."""
+        """Wait for an order's calls, up to `workers` at once; each is recorded as it returns, even if others fail."""
         self._guarded(lambda traffic: self._fly(traffic, order))
         return self._traffic.over(order)
 
     def _guarded(self, do: Callable[[Traffic], None]) -> None:
-        """Do something with the calls; if it is broken off, as by a second Ctrl-C, leave none of them unwritten."""
+        """Do something with the calls; if it is aborted, as by a second Ctrl-C, record what became of each call."""
         try:
             do(self._traffic)
         except BaseException:
@@ -248,14 +249,14 @@ class Ledger:
             raise order.trouble
 
     def _drain(self, traffic: Traffic) -> None:
-        """Let what is in flight land, and nothing else out."""
+        """Wait for the calls in flight without making others."""
         while traffic.flying:
             self.gateway.wind_down()
             traffic.land()
             self._take(traffic)
 
     def _send(self, traffic: Traffic) -> None:
-        """Let out as many calls as there is room for, after writing down that they go out."""
+        """Make as many calls as there is room for, after recording that they are being made."""
         assert self.pace is not None
         calls: dict[str, tuple[Request, Spent]] = {}
         while traffic.waiting and len(traffic.flying) + len(calls) < self.pace.workers and traffic.trouble is None:
@@ -265,7 +266,7 @@ class Ledger:
                 reserved = most(request, self.model.price)
                 self.budget.reserve(reserved)
             except BudgetSpent as error:
-                # What is in flight has set its highest price aside: it may free money as it lands.
+                # Calls in flight have reserved their highest cost, and may release part of it when they return.
                 traffic.trouble = None if traffic.flying or calls else error
                 break
             except Interrupted as error:
@@ -296,7 +297,7 @@ class Ledger:
         future.add_done_callback(lambda landed: traffic.landed.put((key, landed)))
 
     def _take(self, traffic: Traffic) -> None:
-        """Write down what became of calls that have landed, and what they cost."""
+        """Record the outcomes of calls that have returned, and what they cost."""
         if traffic.again:
             self._let_try_again(traffic)
         if not traffic.unwritten:
@@ -323,7 +324,7 @@ class Ledger:
                 traffic.done[key] = result.completion
 
     def _let_try_again(self, traffic: Traffic) -> None:
-        """Write down what calls may have been charged so far, and let them go on if that can be paid once more."""
+        """Record failed attempts that may have been charged, and allow another attempt if the budget covers it."""
         failures = [(again.key, again.failure, traffic.flying[again.key].each) for again in traffic.again]
         self.book.add_failures(self.run, self.buyer, failures)
         for again in traffic.again:
@@ -340,7 +341,7 @@ class Ledger:
         traffic.again.clear()
 
     def _give_up(self, traffic: Traffic) -> None:
-        """Leave calls in flight to themselves after a moment, and write down that they may have been paid."""
+        """Wait a moment for the calls in flight, then abandon them, and record that they may have been charged."""
         try:
             until = time.monotonic() + LAST_SECONDS
             while len(traffic.flying) > len(traffic.unwritten) and time.monotonic() < until:
@@ -356,13 +357,13 @@ class Ledger:
             self._hang_up()
 
     def _say_missed(self) -> None:
-        """Say once that nobody answers: to wait for a server is most of what is done then."""
+        """Tell the user once that no server answers, since the run then mostly waits for one."""
         if self.gateway.missed and not self._said_missed:
             self._said_missed = True
             self.notice(f"nobody answers at {self.gateway.address} (connection refused); waiting for it")
 
     def _look_elsewhere(self, traffic: Traffic) -> None:
-        """Take what another process has bought meanwhile; what it has given up is asked for again."""
+        """Take the completions that another process has bought; queue the other calls again."""
         if not traffic.elsewhere:
             return
         found = self.book.find_completions(list(traffic.elsewhere))
@@ -390,5 +391,5 @@ def _result(future: Future[Landed]) -> Landed:
 
 
 def _charged(failure: Failure, each: Spent) -> Spent:
-    """What an attempt without an answer takes from the budget: all that it can have cost, where nobody knows."""
+    """Return what a failed attempt takes from the budget: its cost, or its highest possible cost if that is unknown."""
     return each if failure.cost is None else Spent(1, failure.cost, 0)

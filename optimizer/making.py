@@ -1,4 +1,4 @@
-"""A task from rows that a program hands over, as `phrasetune init` makes one from a file. Writes nothing."""
+"""Making a task from rows that a program passes, as `phrasetune init` does from a file. Writes nothing."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ def make_task(
 ) -> Task:
     """Make a task for rows: `tune(make_task(frame, inputs=["text"], target="label"))`.
 
-    Equal rows make the same task, whatever they come in, and the same call resumes a run that was stopped.
+    Equal rows make the same task, in whatever form they are passed, and the same call resumes a run that was stopped.
 
     Parameters
     ----------
     rows
-        A list of dicts, a data frame (pandas, polars, pyarrow), a data set of Hugging Face's `datasets`, DSPy's
-        examples, or a mapping of "train", "dev" and "test" to any of these.
+        A list of dicts, a data frame (pandas, polars, pyarrow), a data set of Hugging Face's `datasets`, DSPy examples,
+        or a mapping of "train", "dev" and "test" to any of these.
     inputs, target
-        The columns that the model sees (or the name of a single one), and the one with the wanted answer; columns that
-        are called by numbers are called by their digits here. Those of DSPy's examples are what they say; otherwise
-        what is left out is guessed, and so are kind, metric, id, group, slices and split column.
+        The columns that the model sees (or the name of a single one), and the column of the answer. A column whose name
+        is a number may be given by the number. By default, they are taken from DSPy examples that declare them, and
+        otherwise guessed, as are kind, metric, id, group, slices and split column.
     name, description
-        Of the task; "task" is the name of one that has none.
+        The task's name ("task" by default) and description.
     metric
-        The name of one, or a function: of an answer and an accepted answer, and if it likes of the row's `inputs`, to a
-        score from 0 to 1. With a digest of its source it is called module:function@digest, so that the same function
-        resumes a run and another does not; what it uses from elsewhere is not looked at.
+        The name of a metric, or a function of an answer, an accepted answer and optionally the row's `inputs`, which
+        returns a score from 0 to 1. A function is named module:function@digest, with a digest of its source, so that
+        the same function resumes a run and a changed one does not; other code that it uses is not part of the digest.
     sections
-        Sections of a task file, such as search={"calls": 300} or task={"labels": ["ham", "spam"]}. They go before what
-        is guessed. What is said here as well as above must be the same, and no data file is named: the rows are here.
+        Sections of a task file, such as search={"calls": 300} or task={"labels": ["ham", "spam"]}. They override what
+        is guessed. They must not contradict the other arguments, or name a data file.
 
     Raises
     ------
     DataError
         If the rows cannot be used.
     TaskError
-        If a section holds what it may not, or something else than the arguments, or the metric is neither a name nor a
-        function whose source can be read.
+        If a section is not valid or contradicts the arguments, or if the metric is neither a name nor a function whose
+        source can be read.
     """
     told, answered = fields(rows)
     table = as_table(rows)
@@ -64,13 +64,13 @@ def make_task(
     said, scorer = _named({**({"metric": metric} if metric else {}), **task})
     about |= said
     if about["kind"] != found.kind and "metric" not in said:
-        del about["metric"]  # it was guessed for the other kind
+        del about["metric"]  # it was guessed for the guessed kind
     given = {"task": about, "data": {**_data(found), **columns}, **sections}
     return check_task(given, "make_task").model_copy(update={"rows": table, "scorer": scorer})
 
 
 def _section(sections: dict[str, Mapping[str, Any]], name: str) -> Mapping[str, Any]:
-    """Take a section out, to which something is added before all are checked."""
+    """Remove a section from `sections` and return it; raise TaskError if it is not a mapping."""
     section: object = sections.pop(name, {})
     if not isinstance(section, Mapping):
         raise TaskError(f"make_task: `{name}` = {section!r}: must be a section with keys of its own.")
@@ -78,7 +78,7 @@ def _section(sections: dict[str, Mapping[str, Any]], name: str) -> Mapping[str, 
 
 
 def _data(found: Guess) -> dict[str, Any]:
-    """Write down what was guessed of the columns."""
+    """Return the [data] section with the guessed columns."""
     return {
         "file": NAME,
         "inputs": list(found.inputs),
@@ -93,19 +93,19 @@ def _data(found: Guess) -> dict[str, Any]:
 
 
 def _named(about: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[..., Any] | None]:
-    """Put its name in the place of a metric that is a function, and return that."""
+    """Replace a metric that is a function by its name; return the section and the function, or None."""
     scorer = about.get("metric")
     return (dict(about), None) if not callable(scorer) else ({**about, "metric": handed_name(scorer)}, scorer)
 
 
 def _names(given: str | int | Iterable[str | int]) -> tuple[str, ...]:
-    """Read the name of a column, or several; a frame calls columns that nobody has named by numbers."""
+    """Return one or several column names as texts; data frames number columns without a name."""
     several = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
     return tuple(str(name) for name in several if name != "")
 
 
 def _once(section: str, said: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Refuse what a section says otherwise than the arguments do, where these say anything."""
+    """Raise TaskError if a section contradicts an argument that was given."""
     for key, value in given.items():
         if value and said.get(key, value) != value:
             raise TaskError(

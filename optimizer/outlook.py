@@ -1,6 +1,6 @@
-"""What `tune` would take, before it begins: a task made ready, a few calls to measure by, and an estimate.
+"""Estimating what `tune` would take, from a prepared task and a few calls that measure it.
 
-What is to be known before anything is sent goes to the watch.
+Where the calls go is reported to the watch before anything is sent.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What `plan` returns: what a run takes, and what that is known from.
+    """What `plan` returns: what a run will take, and the basis of the estimate.
 
-    `estimate.total` has calls, tokens, US dollars and seconds, each from a low to a high figure, and `estimate.parts`
-    the same of each part; dollars and seconds are None where nobody knows. `probe` are the calls that were made to
-    measure by, `terms` what calls cost and how they are made. `size` counts the prompts of the space, `searched` the
-    dev rows that the search looks at, `looks` the answers that it may look at, and `held` the calls that are kept for
-    the verdict. `tried` is what a program took, where one is to be tuned.
+    `estimate.total` has calls, tokens, US dollars and seconds, each as a range, and `estimate.parts` the same for each
+    part of the run; dollars and seconds are None if they are not known. `probe` are the calls that were made to
+    measure, `terms` what calls cost and how they are made. `size` is the number of prompts in the space, `searched` the
+    number of dev rows that the search uses, `looks` the answers that it may use, and `held` the calls that are kept for
+    the verdict. `tried` is what running a program took, if one is to be tuned.
     """
 
     ready: Plan = field(repr=False)
@@ -52,12 +52,12 @@ class Planned:
     tried: Tried | None = None
 
     def __repr__(self) -> str:
-        """Say what the run takes; its rows would fill the screen."""
+        """Return the total estimate, without the rows, which would fill the screen."""
         name = self.ready.task.task.name
         return f"<Planned: {name} on {self.model.name}; {total_text(self.estimate)}>"
 
 
-def plan(  # noqa: PLR0913 - the models that may be brought, as to `tune`
+def plan(  # noqa: PLR0913 - the models that may be passed, as in `tune`
     task: Task | str | Path,
     *,
     db: str | Path = "results.db",
@@ -70,10 +70,10 @@ def plan(  # noqa: PLR0913 - the models that may be brought, as to `tune`
     watch: Watch | Callable[[Event], None] | None = None,
     allow_code: bool = False,
 ) -> Planned:
-    """Say what `tune` would take: calls, tokens, dollars and time.
+    """Estimate what `tune` would take: calls, tokens, dollars and time.
 
-    The seed prompt is asked 5 training rows first, to measure what a call takes; a program is run on 4, as it came and
-    with the most demos. `tune` does not buy these again.
+    First the seed prompt answers 5 training rows, to measure what a call takes; a program is run on 4, as it is and
+    with the most demos. `tune` does not buy these calls again.
 
     Parameters
     ----------
@@ -82,20 +82,20 @@ def plan(  # noqa: PLR0913 - the models that may be brought, as to `tune`
     db
         The results database.
     model, judge, proposer, teacher
-        As they are brought to `tune`; only the first is asked.
+        As in `tune`; only the first is called.
     program
-        module:name of a program of DSPy beside the task file, to be tuned in the place of a prompt.
+        module:name of a DSPy program beside the task file, which is tuned instead of a prompt.
     offline
-        Whether to make no call, and know only what earlier calls have shown.
+        Whether to make no calls, and estimate only from cached ones.
     watch
-        Follows the calls, and stops them.
+        Follows the calls, and can stop them.
     allow_code
-        Whether a metric or a program of the user's own, which is code, may be run.
+        Whether the user's own metric or program may be run.
 
     Raises
     ------
     InputError
-        If something that was given cannot be used.
+        If an argument cannot be used.
     ProviderError
         If the provider refuses every call.
     Interrupted
@@ -106,7 +106,7 @@ def plan(  # noqa: PLR0913 - the models that may be brought, as to `tune`
         require_allowed(f"program {program!r}", allowed=allow_code)
     task, models = brought(task, {MODEL: model, JUDGE: judge, PROPOSER: proposer, TEACHER: teacher})
     ready = prepare(task, allow_code=allow_code)
-    ladder.choose(ready.task, labelled=bool(ready.labels))  # refuses a kind that cannot be trained
+    ladder.choose(ready.task, labelled=bool(ready.labels))  # raises for a kind that cannot be trained
     asked, beside = open_models(ready, models, keyless=offline)
     terms = _terms(ready, asked, beside)
     _say_places(ready, asked, beside, watch)
@@ -131,14 +131,14 @@ def _of_program(ready: Plan, model: Model, terms: Terms, tried: Tried) -> Planne
 
 
 def _terms(ready: Plan, model: Model, beside: Mapping[str, Model]) -> Terms:
-    """Refuse caps that need a price which nobody knows, and say what calls cost and how they are made."""
+    """Return what calls cost and how they are made; raise for caps that need an unknown price."""
     require_prices(ready.task, model, beside.values())
     others = {role: Terms(each.price, pace(each, ready.beside[role])) for role, each in beside.items()}
     return Terms(model.price, pace(model, ready.task.model), others)
 
 
 def _say_places(ready: Plan, model: Model, beside: Mapping[str, Model], watch: Watch) -> None:
-    """Say where calls go, before anything is sent."""
+    """Report to the watch where calls go, before anything is sent."""
     watch.notice(f"{ready.task.task.name} on {model.name}, judged by {ready.task.metric}")
     if place := destination(model):
         watch.event(place)

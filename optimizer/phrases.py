@@ -1,33 +1,33 @@
-"""How numbers are said: of things, roughly, and of US dollars."""
+"""Formatting numbers: counts with their nouns, rough numbers, and US dollars."""
 
 from __future__ import annotations
 
 import math
 
-FINE_DOLLARS = 0.001  # below a tenth of a cent four places show a figure that counts, or none
-MOST_PLACES = 6  # of an amount: a millionth of a dollar is the price of a few tokens
+FINE_DOLLARS = 0.001  # below this, four decimal places would show one significant figure or none
+MOST_PLACES = 6  # most decimal places of an amount: a millionth of a dollar is the price of a few tokens
 
 
 def counted(n: int, what: str) -> str:
-    """Say how many: "1 row", "2 rows"."""
+    """Return a count with its noun: "1 row", "2 rows"."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def agreed(n: int, one: str, many: str) -> str:
-    """Say how many with their verb: "1 row stands", "2 rows stand"."""
+    """Return a count with a phrase in agreement: "1 row stands", "2 rows stand"."""
     return f"{n:,} {one if n == 1 else many}"
 
 
 def rough(number: float) -> str:
-    """Write a number with two figures that count."""
+    """Round a number to a whole one with two significant figures."""
     places = 1 - math.floor(math.log10(number)) if number >= 1 else 0
     return f"{round(number, min(0, places)):,.0f}"
 
 
 def amount(usd: float) -> str:
-    """Write an amount of dollars; what is small is not zero."""
+    """Format an amount of US dollars; a small amount never becomes $0."""
     if 0 < usd < FINE_DOLLARS:
-        # Two figures that count, as far as there is room for them.
+        # Two significant figures, as far as MOST_PLACES allows.
         places = min(MOST_PLACES, 1 - math.floor(math.log10(usd)))
         least = 10.0**-MOST_PLACES
         return f"<${least:.{MOST_PLACES}f}" if usd < least else f"${usd:.{places}f}".rstrip("0")

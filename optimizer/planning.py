@@ -1,7 +1,8 @@
-"""What a run will take, before it begins: calls, tokens, dollars and time, each from a low to a high figure.
+"""Estimating what a run will take before it begins: calls, tokens, dollars and time, each as a range.
 
-Prompts of a space differ in length, so that a range goes over random ones of them; what a token, an answer and a call
-take comes from a few calls that were made, where there are any. Records in, records out: makes no call, opens no file.
+The prompts of a space differ in length, so the ranges are computed over random ones. The tokens per character, and the
+length and time of an answer, come from a few measured calls if there are any. Records in, records out: makes no call,
+opens no file.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ from search_spaces.prompt import Example, Message, Prompt
 from search_spaces.rendering import Renderer
 from search_spaces.space import Space, Value
 
-DRAWN = 64  # prompts: a tenth of them is then within a twentieth of a tenth of all
-SHOWN_ROWS = 8  # training rows that each is rendered with
+DRAWN = 64  # random prompts, enough for the quantiles TAIL and 1 - TAIL
+SHOWN_ROWS = 8  # training rows with which each prompt is rendered
 TAIL = 0.1  # share of the prompts that is left out at either end of a range
-CHARACTERS, OCTETS = 5.0, 3.0  # to a token where none was counted: of English at most, of any other text at least
-SPEED = 50.0  # tokens a second at least, at which a longer answer is written
-DECISION = (0.03, 0.15)  # seconds that the search takes to decide what to ask next; see benchmarks/LOG.md
+CHARACTERS, OCTETS = 5.0, 3.0  # most characters and least bytes per token, if no call was measured
+SPEED = 50.0  # least tokens per second at which the rest of a longer answer is written
+DECISION = (0.03, 0.15)  # seconds for a decision of the search; see benchmarks/LOG.md
 
 
 class Range(NamedTuple):
-    """From the least to the most that is expected."""
+    """The lowest and the highest expected value."""
 
     low: float
     high: float
@@ -53,10 +54,10 @@ NO_COST = Spent()
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """The seed prompt on a few training rows.
+    """Measured calls of the seed prompt on a few training rows.
 
-    `characters` [n] are those of the prompts behind the `completions` [n]; `readable` of these held an answer. `failed`
-    calls gave none, and `note` says why. `spent` is what was bought for it now.
+    `characters` [n] are the lengths of the prompts of the `completions` [n]; `readable` of these had a readable answer.
+    `failed` calls returned none, and `note` says why. `spent` is what was bought for the probe now.
     """
 
     characters: tuple[int, ...] = ()
@@ -69,7 +70,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one part of a run takes; dollars and seconds are None where nobody knows."""
+    """What one part of a run takes; dollars and seconds are None if they are not known."""
 
     name: str
     calls: Range = NOTHING
@@ -81,7 +82,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a run takes, part by part and in all; `prompt` is how many tokens one of its prompts has."""
+    """What a run takes, by part and in total; `prompt` is the number of tokens of one of its prompts."""
 
     parts: tuple[Part, ...]
     total: Part
@@ -90,9 +91,9 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What calls cost, and how they are made: US dollars per prompt token and per completion token, if known.
+    """What calls cost (US dollars per prompt token and per completion token, if known), and how they are made.
 
-    `beside` has the same of the calls of a judge, a proposer and a teacher, by their roles.
+    `beside` has the same for the calls of a judge, a proposer and a teacher, by role.
     """
 
     price: tuple[float, float] | None
@@ -115,9 +116,9 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
     Parameters
     ----------
     plan
-        The task made ready.
+        The prepared task.
     probe
-        What a few calls have shown; it may be empty.
+        The measured calls, if any.
     terms
         What calls cost, and how they are made.
     rng
@@ -132,7 +133,7 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
     dev, test = len(dev_rows(plan)), plan.sealed
     most = min(looks(plan), dev * min(space.size, options.trials))
     asked = PICKS * options.block  # at a time
-    # The least is a search that finds nothing to gain: the seed prompt and the leader on all dev rows.
+    # The shortest search finds no gain: it evaluates the seed prompt and the leader on all dev rows.
     calls = Range(min(most, dev * min(2, space.size)), most)
     search = costed("search", [(calls, some)], terms, asked)
     parts = [_later(search, Range(*(n / asked * each for n, each in zip(calls, DECISION, strict=True))))]
@@ -161,7 +162,7 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
         parts.append(costed("judge: further", [(Range(0, _further(plan)), one)], judging))
     if proposing := terms.beside.get(PROPOSER):
         asked_for = [ask.request for ask in drafts(grounds(plan), {INSTRUCTION: [*space[INSTRUCTION].texts.values()]})]
-        spare = looks(plan) > 2 * dev  # beside seed prompt and leader on all dev rows; else there may be no proposals
+        spare = looks(plan) > 2 * dev  # more than the seed prompt and the leader need; else there may be no proposals
         rounds = Range(len(asked_for) if spare else 0, MOST_CALLS)
         parts.append(costed("proposals", [(rounds, unprobed(asked_for))], proposing))
     if options.worked:
@@ -170,7 +171,7 @@ def estimate(plan: Plan, probe: Probe, terms: Terms, rng: np.random.Generator) -
 
 
 def _baselines(plan: Plan) -> Iterator[Part]:
-    """What each kind of trained rival takes: seconds on this machine, or what is bought of a provider."""
+    """Yield what each kind of trained rival takes: seconds on this machine, or purchases from a provider."""
     task, data, specs = plan.task, plan.data, plan.task.baseline
     here, train = Range(0, specs.seconds), [row.text for row in data.train]
     later = [row.text for row in (*data.dev, *data.test, *plan.ood)]
@@ -190,8 +191,8 @@ def _baselines(plan: Plan) -> Iterator[Part]:
             trained = _times(_counted([*train, *(row.target for row in data.train)]), epochs)
             trained = _times(trained, Range(1, specs.provider.jobs))
             rows, kept = (*data.dev, *data.test, *plan.ood), min(KEPT, specs.provider.epochs - 1)
-            more = kept * len(data.dev)  # of the models of earlier epochs, where the provider keeps them
-            more += (specs.provider.jobs - 1) * (1 + kept) * len(data.dev)  # and of other jobs
+            more = kept * len(data.dev)  # for the models of earlier epochs, if the provider keeps them
+            more += (specs.provider.jobs - 1) * (1 + kept) * len(data.dev)  # and for the other jobs
             again = Range(1, 1 + more / len(rows))
             asked, written = (_times(_counted(each), again) for each in (later, [row.target for row in rows]))
             training, (reading, writing) = ladder.tuning_prices(task)
@@ -201,7 +202,7 @@ def _baselines(plan: Plan) -> Iterator[Part]:
 
 
 def _grown(plan: Plan) -> Iterator[Part]:
-    """What a learning curve takes that is bought of a provider, if its model is the best on dev."""
+    """Yield what a learning curve at a provider takes, if the provider's model turns out best on dev."""
     train, test, spec = plan.data.train, plan.data.test, plan.task.baseline.provider
     if not spec.curve or ladder.choose(plan.task, labelled=bool(plan.labels))["provider"]:
         return
@@ -217,7 +218,7 @@ def _grown(plan: Plan) -> Iterator[Part]:
 
 
 def _judgements(plan: Plan, parts: Sequence[Part]) -> Range:
-    """How often a judge is asked: of each answer that is scored, and of the baseline's to the same rows."""
+    """Return the number of judgements: of all scored answers, and of the baseline's answers to the same rows."""
     scored = {"search", "ablation", "verdict", "tuned search", "robustness", "learning curve"}
     extras, test = plan.task.verdict, len(plan.data.test)
     again = len(plan.swapped) + (robustness.most_calls(test)[0] if extras.robustness else 0)
@@ -226,14 +227,14 @@ def _judgements(plan: Plan, parts: Sequence[Part]) -> Range:
 
 
 def _further(plan: Plan) -> int:
-    """How often it may be asked beside that: of the baseline's dev and training rows, and of its learning curve."""
+    """Return how many further judgements there may be: of the baseline's dev and train rows and its learning curve."""
     data = plan.data
     draws = sum(curve.repeats(size) for size in curve.sizes(len(data.train))[:-1])
     return min(plan.further, len(data.dev) + min(len(data.train), len(data.test)) + draws * len(data.test))
 
 
 def _counted(texts: Sequence[str]) -> Range:
-    """The tokens of texts that nobody has counted."""
+    """Estimate the tokens of texts from their characters and bytes."""
     return Range(sum(map(len, texts)) / CHARACTERS, sum(len(text.encode()) for text in texts) / OCTETS)
 
 
@@ -242,7 +243,7 @@ def _priced(tokens: Range, price: float | None) -> Range | None:
 
 
 def _call(prompt: Prompt, renderer: Renderer, rows: Sequence[Example], probe: Probe) -> Call:
-    """What a call of a prompt takes, in the mean over some rows."""
+    """Estimate what a call of a prompt takes, averaged over some rows."""
     rendered = [renderer.messages(prompt, row) for row in rows]
     size = sum(map(characters, rendered)) / len(rows)
     octets = sum(len(message.content.encode()) for messages in rendered for message in messages) / len(rows)
@@ -261,7 +262,7 @@ def _call(prompt: Prompt, renderer: Renderer, rows: Sequence[Example], probe: Pr
 
 
 def _lesson(plan: Plan) -> tuple[Range, Call]:
-    """How many training rows are reasoned about before the search, and what each takes."""
+    """Return how many training rows are reasoned about before the search, and what each call takes."""
     options, teacher = plan.task.search, plan.task.teaching
     asked = lesson(plan.space, options.worked, options.seed, teacher.max_tokens if teacher else None)
     requests = [Request(plan.renderer.messages(asked.prompt, row), asked.prompt.settings) for row in asked.rows]
@@ -269,13 +270,13 @@ def _lesson(plan: Plan) -> tuple[Range, Call]:
 
 
 def _judgement(plan: Plan) -> Call:
-    """What a call of the judge takes, where an answer is about as long as the wanted ones."""
+    """Estimate what a call of the judge takes, if answers are about as long as the accepted ones."""
     asked = brief(plan.task)
     return unprobed([asked.request(row, row.target) for row in plan.data.train[:SHOWN_ROWS]])
 
 
 def unprobed(requests: Sequence[Request]) -> Call:
-    """What calls like these take, of which none was made before."""
+    """Estimate what calls like these take, without any measured ones."""
     rendered = [request.messages for request in requests]
     size = sum(map(characters, rendered)) / len(rendered)
     octets = sum(len(message.content.encode()) for messages in rendered for message in messages) / len(rendered)
@@ -288,7 +289,7 @@ def characters(messages: Sequence[Message]) -> int:
 
 
 def _span(calls: Sequence[Call]) -> Call:
-    """What calls of many prompts take, without the extreme ones."""
+    """Return what calls of many prompts take, without the extremes."""
     prompt, completion = _tails([call.prompt for call in calls]), _tails([call.completion for call in calls])
     seconds = [call.seconds for call in calls if call.seconds]
     return Call(prompt, completion, _tails(seconds) if seconds else None)
@@ -300,12 +301,12 @@ def _tails(ranges: Sequence[Range]) -> Range:
 
 
 def _unlike(space: Space, params: dict[str, Value]) -> int:
-    """Count the dimensions in which a prompt is not the seed prompt."""
+    """Count the dimensions in which a prompt differs from the seed prompt."""
     return sum(d.name in params and params[d.name] != d.seed for d in space.dimensions)
 
 
 def costed(name: str, asked: Sequence[tuple[Range, Call]], terms: Terms, at_a_time: int = 10**9) -> Part:
-    """Multiply numbers of calls by what each takes, where so many calls are asked for at a time."""
+    """Multiply numbers of calls by what each takes; at most `at_a_time` calls are made in parallel."""
     calls = _sum(n for n, _ in asked)
     prompt = _sum(_times(n, call.prompt) for n, call in asked)
     completion = _sum(_times(n, call.completion) for n, call in asked)
@@ -323,7 +324,7 @@ def costed(name: str, asked: Sequence[tuple[Range, Call]], terms: Terms, at_a_ti
 
 
 def _paced(pace: Pace, calls: float, tokens: float) -> float:
-    """The least seconds that caps per minute leave for so much."""
+    """Return the least seconds that caps per minute allow for so many calls and tokens."""
     pairs = ((calls, pace.requests_per_minute), (tokens, pace.tokens_per_minute))
     return max((60 * amount / cap for amount, cap in pairs if cap), default=0.0)
 
@@ -334,7 +335,7 @@ def _later(part: Part, seconds: Range) -> Part:
 
 
 def together(parts: Sequence[Part]) -> Part:
-    """Add parts up; what is unknown of one is unknown of all."""
+    """Add up parts; dollars or seconds that are unknown for one part are unknown in total."""
     usd = [part.usd for part in parts if part.usd is not None]
     seconds = [part.seconds for part in parts if part.seconds is not None]
     return Part(

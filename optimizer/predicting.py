@@ -1,6 +1,6 @@
-"""The winner of a run, or another of its trials, on new rows, through the same ledger.
+"""Answering new rows with the winner of a run, or another of its trials, through the same ledger.
 
-Rows need no wanted answer; those that have one are scored by the same code as in the run.
+Rows need no target; those that have one are scored by the same code as in the run.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ from search_spaces.prompt import Example
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """What `predict` returns: an answer for each row, in their order, and the score over those with a wanted answer.
+    """What `predict` returns: an answer for each row, in order, and the score on the rows with a target.
 
-    An answer is None where none could be had; where it may name several labels, it is given as those that were read,
-    as the rows of a run have them. `table` is what was handed over, every column of it as text, with the answers in a
-    last one, `<target>_predicted`, empty where there is none. `seen` counts scored rows that stood in the run's own
-    data: on those the score is not one of new rows. `unscored` says why rows with a wanted answer have no score, where
-    the metric is neither ours nor free. `usd` is what the completions cost, None where no price is known. `ended` is
-    what ended it before all rows were asked: of the rows without an answer `unasked` were not asked, failed or hold no
-    text. `failures` says of each row that was asked and got no answer why.
+    An answer is None if there is none; one that may name several labels has those that were read, written as in the
+    rows of the run. `table` has all columns of the given rows as text, and the answers in a last column,
+    `<target>_predicted`, empty if there is none. `seen` counts the scored rows that are in the run's own data, for
+    which the score does not show how well new rows are answered. `unscored` says why rows with a target have no score:
+    the metric is a judge or the user's own code. `usd` is what the completions cost, None if no price is known. `ended`
+    is what ended the calls before all rows were answered; `unasked` counts the rows that were then not asked or failed,
+    and those without a text. `failures` has the reason for each row that was asked but got no answer.
     """
 
     rows: tuple[Example, ...]
@@ -69,7 +69,7 @@ class Predicted:
     failures: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        """Say what came of it; its rows would fill the screen."""
+        """Return a summary without the rows, which would fill the screen."""
         found = sum(answer is not None for answer in self.answers)
         score = f", {self.metric} {percent(self.score)}" if self.score is not None else ""
         ended = f"; {self.ended}" if self.ended else ""
@@ -88,31 +88,31 @@ def predict(  # noqa: PLR0913 - each names one thing
     max_usd: float | None = None,
     watch: Watch | Callable[[Event], None] | None = None,
 ) -> Predicted:
-    """Ask the winner of a run, or another of its prompts, rows through the same ledger: none is bought twice.
+    """Answer rows with the winner of a run, or another of its prompts; no answer is bought twice.
 
-    What a cap or the watch ends is returned as far as it went, and the same call goes on from there. Rows need no
-    wanted answer, and a metric that is a judge's or your own does not score them.
+    If a cap or the watch ends it, the answers so far are returned, and the same call continues from there. Rows need no
+    target. A judge or your own metric does not score them.
 
     Parameters
     ----------
     rows
-        The path of a file, or rows as `make_task` takes them: a list of dicts, a data frame, a data set, DSPy's
-        examples. They have the inputs of the prompt as columns.
+        The path of a file, or rows as `make_task` takes them: a list of dicts, a data frame, a data set, DSPy examples.
+        Their columns include the inputs of the prompt.
     run, trial
-        Which prompt; the winner of the latest run that has one by default. `tuned.run` is a run, too.
+        Which prompt; by default the winner of the latest run that has one. `tuned.run` is a run, too.
     db
         The results database.
     model
-        Overrides the model that the run's task names; of the same name.
+        A model object to use instead of opening the run's model; it must have the same name.
     max_calls, max_usd
-        Caps on calls bought and US dollars, in place of the task's; 0 is none.
+        Caps on calls bought and US dollars, instead of the task's; 0 means no cap.
     watch
-        Follows the calls, and stops them.
+        Follows the calls, and can stop them.
 
     Raises
     ------
     InputError
-        If the run has no winner or no such trial, was tuned on another model, or the rows lack an input of its prompt.
+        If the run has no winner or no such trial, if it used another model, or if the rows lack an input of its prompt.
     ProviderError
         If the provider refuses every call.
     """
@@ -142,10 +142,10 @@ def predict(  # noqa: PLR0913 - each names one thing
 
 @dataclass(frozen=True, slots=True)
 class _Judging:
-    """How new rows are scored: `odd` are the ids of those that are not, and `said` tells of them.
+    """How new rows are scored: `odd` are the ids of rows that cannot be scored, and `said` is a note on them.
 
-    `unscored` says why none is; `several` are the labels of which an answer may name more than one; `own` are the
-    run's own rows, by their ids.
+    `unscored` says why no row is scored, if so; `several` are the labels, if an answer may name more than one; `own`
+    are the run's own rows by id.
     """
 
     name: str
@@ -167,7 +167,7 @@ def _judging(run: Run, task: Task, known: Sequence[Example], rows: Sequence[Exam
 def _predicted(
     evaluate: Evaluator, asked: Trial, table: Table, rows: tuple[Example, ...], judging: _Judging, watch: Watch
 ) -> Predicted:
-    """Ask the rows that hold a text, and score those whose wanted answer the task knows."""
+    """Answer the rows that have a text, and score those whose target suits the task."""
     written = [row for row in rows if row.text.strip()]
     found, ended = _answers(evaluate, asked, judging.own, written, watch)
     answered = {row.id: answer for row, answer in zip(written, found, strict=True)}
@@ -200,7 +200,7 @@ def _predicted(
 def _answers(
     evaluate: Evaluator, asked: Trial, known: Mapping[str, Example], rows: Sequence[Example], watch: Watch
 ) -> tuple[list[Answered], BudgetSpent | Interrupted | None]:
-    """Ask all rows, after saying what that takes; if it ends early, look up what was bought by then, and say why."""
+    """Answer all rows, after a notice on what it takes; if it ends early, return the cached answers and the reason."""
     prompt = evaluate.settle(asked)
     like = [((prompt, known[o.example_id]), o) for o in asked.outcomes if o.completion_key]
     takes = evaluate.foresee([(prompt, row) for row in rows], like)
@@ -214,7 +214,7 @@ def _answers(
 
 
 def why_unscored(metric: str) -> str:
-    """Say why new rows are not scored: nothing is spent on a judge here, and no code of the user's is run."""
+    """Return why new rows are not scored (no judge is paid here, and no user's code is run); empty if they are."""
     if is_own(metric):
         what = "a function that a program handed over" if is_handed(metric) else "code of your own"
         return f"not scored: {metric} is {what}, which only tune runs."

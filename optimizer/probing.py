@@ -1,6 +1,6 @@
-"""A few calls before a run: the seed prompt on training rows, through the ledger, so that none is bought twice.
+"""A few calls before a run that measure the seed prompt on training rows, through the ledger, so none is bought twice.
 
-They belong to no run: its caps bound them, and they do not count against its caps.
+They belong to no run: the task's caps limit them, but they do not count against the caps of the run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NO_RUN = 0  # runs are counted from 1
 
 
 def probe(plan: Plan, model: Model, db: str | Path, watch: Watch, *, offline: bool = False) -> Probe:
-    """Ask the seed prompt a few training rows; with `offline` only look up what was bought before.
+    """Answer a few training rows with the seed prompt; with `offline`, only look up cached answers.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How a run goes, told in lines: for a notebook or a log, where the live view of the command line is not at hand."""
+"""The progress of a run as lines of text, for a notebook or a log, which cannot show the command line's live view."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Callable
 from optimizer.events import Decided, Destination, Event, Notice, Stage
 from optimizer.watch import Watch
 
-STEPS = 10  # lines of a search
+STEPS = 10  # lines for each search
 
 
 def progress(write: Callable[[str], object] = print) -> Watch:
-    """Make a watch that tells where calls go, each part that begins, who leads at each tenth of a search, and notes.
+    """Make a watch that writes where calls go, each stage, which trial leads at each tenth of a search, and notes.
 
     Parameters
     ----------
     write
-        Takes a line: `print`, or a logger's `info`.
+        Called with each line: `print`, or a logger's `info`.
     """
     last = calls = 0
 

@@ -1,4 +1,4 @@
-"""A prompt of a run written down in the format of another tool, after it was looked over."""
+"""Exporting a prompt of a run to the format of another tool, after checking it for personal data and leaks."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def export(  # noqa: PLR0913 - each names one thing
     mask: bool = False,
     allow_findings: bool = False,
 ) -> Exported:
-    """Write a prompt, the winner if no trial is named, in the format of another tool.
+    """Write a prompt (by default the winner) in the format of another tool.
 
-    What was written is loaded back and compared byte for byte with what the prompt renders to, before it is
-    reported as written. Before, it is looked over: personal data and keys in it are told in the note.
+    The file is loaded back and compared byte for byte with what the prompt renders to before it is reported as written.
+    Before that, the prompt is linted: personal data and keys in it are reported in the note.
 
     Parameters
     ----------
@@ -42,21 +42,20 @@ def export(  # noqa: PLR0913 - each names one thing
     db
         The results database.
     folder, name
-        Where to write; the name has a default for each format, and cannot leave the folder.
+        Where to write; each format has a default name, and the file must be in the folder.
     force
         Whether an existing file may be replaced.
     rows
-        A file with rows, or rows as `make_task` takes them, in the place of the run's own, for the formats that hold
-        rows.
+        A file with rows, or rows as `make_task` takes them, instead of the run's own; for formats that contain rows.
     mask
-        Whether to put names in the place of personal data and keys; then it is not the prompt that was scored.
+        Whether to replace personal data and keys by placeholders; the result is not the prompt that was scored.
     allow_findings
-        Whether to write also a prompt that holds words of the rows that it was judged by, or unfilled slots.
+        Whether to write a prompt even if it contains words of dev or test rows, or unfilled slots.
 
     Raises
     ------
     ExportError
-        If the format is not known or cannot carry the prompt, the file exists, or the prompt holds what `lint` refuses.
+        If the format is unknown or cannot represent the prompt, the file exists, or `lint` refuses the prompt.
     """
     _check_format(format_name, FORMATS, rows)
     records = History(db)

@@ -1,4 +1,4 @@
-"""A prompt as a person reads it. Knows templates; no model and no score."""
+"""Showing a prompt as readable text. Knows templates; no model and no score."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from search_spaces.rendering import Renderer
 
 
 def prompt_text(renderer: Renderer, trial: Trial) -> str:
-    """Write a prompt as a person reads it; inputs stand as {name}, demos chosen per input as one line."""
+    """Return a prompt as readable text, with {name} for inputs, and one line for demos that are chosen per input."""
     prompt = trial.prompt
     if not prompt.nearest:
         return as_text(renderer.turns(prompt))
@@ -20,7 +20,7 @@ def prompt_text(renderer: Renderer, trial: Trial) -> str:
 
 
 def as_text(turns: Sequence[Turn]) -> str:
-    """Write turns as a person reads them."""
+    """Return turns as readable text, with {name} for slots."""
     return "\n\n".join(
         f"[{turn.role}]\n" + "".join(p if isinstance(p, str) else f"{{{p.name}}}" for p in turn.parts) for turn in turns
     )

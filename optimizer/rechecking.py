@@ -1,6 +1,6 @@
-"""The winner of a run asked again, on rows that it has answered before, to see whether the provider has changed.
+"""Buying a run's winner's answers again, on rows that it answered before, to see whether the provider's model changed.
 
-Each call is bought anew, under a sample index of its own, through the same ledger; the rows are the same each time.
+Each recheck buys its calls anew through the ledger, with its own sample index; the rows are the same each time.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from optimizer.task import Task
 from optimizer.watch import Watch
 from search_spaces.prompt import Example
 
-ROWS = 50  # if no number is given
+ROWS = 50  # rows by default
 
 
 @dataclass(frozen=True, slots=True)
 class Rechecked:
-    """What `recheck` returns: this recheck, all of the run, calls bought, and how many rows have failed now.
+    """What `recheck` returns: this recheck, all rechecks of the run, calls bought, and how many rows failed now.
 
-    `noise` says what chance does to a score on all rows of the split, were it all that has changed; None where rows
-    have no scores of their own, as with a metric of the whole set.
+    `noise` estimates how much a score on all rows of the split varies by chance alone; None if rows have no scores of
+    their own, as with a metric of the whole set.
     """
 
     latest: Recheck
@@ -65,31 +65,31 @@ def recheck(  # noqa: PLR0913 - each names one thing
     model: Model | str | None = None,
     watch: Watch | Callable[[Event], None] | None = None,
 ) -> Rechecked:
-    """Ask the winner of a run again and compare with what it answered before.
+    """Buy the answers of a run's winner again, and compare them with those before.
 
     Parameters
     ----------
     run
-        A run that has a winner, or its number; the latest such run if none is named.
+        A run that has a winner, or its number; by default the latest such run.
     rows
-        How many of the rows to ask, at least 1; all that it has answered, if these are fewer.
+        How many rows to ask, at least 1; if it answered fewer, all of these.
     max_calls, max_usd
-        Caps on calls bought and US dollars; 0 is none.
+        Caps on calls bought and US dollars; 0 means no cap.
     db
         The results database.
     model
-        Overrides the model that the run's task names; of the same name.
+        A model object to use instead of opening the run's model; it must have the same name.
     watch
-        Follows the calls, and stops them.
+        Follows the calls, and can stop them.
 
     Raises
     ------
     InputError
-        If the run has no winner or was tuned on another model, or no rows are to be asked.
+        If the run has no winner, if it used another model, or if `rows` is less than 1.
     ProviderError
         If no call is answered.
     BudgetSpent, Interrupted
-        As a run does; what was bought is written down, and the same call goes on within a day.
+        If a cap is reached or the watch stops it; what was bought is kept, and within a day the same call continues.
     """
     if not (isinstance(rows, Integral) and rows >= 1):
         raise InputError(f"rows = {rows!r}: none would be asked; allowed: 1 or more, and {ROWS} if left out.")
@@ -102,7 +102,7 @@ def recheck(  # noqa: PLR0913 - each names one thing
         trial = store.trial(run, winner)
         trial = replace(trial, outcomes=store.outcomes(run.id, trial.number))
         split, every_row = _answered(store, run, trial)
-        then = random.Random("recheck").sample(every_row, len(every_row))[:rows]  # fewer rows are a part of more
+        then = random.Random("recheck").sample(every_row, len(every_row))[:rows]  # fewer rows are a subset of more
         examples = {row.id: row for row in store.examples(run.data, split)}
         number, started = rechecks.begin(store, run.id, trial.number, split, len(then))
         metric = _free_metric(store, run)
@@ -119,7 +119,7 @@ def recheck(  # noqa: PLR0913 - each names one thing
 
 
 def _won(run: Run | int | None, db: str | Path) -> tuple[Run, int]:
-    """Find the run that is meant, and its winner."""
+    """Return the run that is meant, and its winner's number."""
     if not isinstance(run, Run):
         with Store(db) as store:
             run = store.run(run, won=True)
@@ -138,7 +138,7 @@ def _noise(metric: Metric | None, sides: tuple[Sequence[Outcome], Sequence[Outco
 def _ask(
     evaluate: Evaluator, trial: Trial, rows: Sequence[Example], then: Sequence[Outcome]
 ) -> tuple[list[Outcome], tuple[Outcome, ...]]:
-    """Outcomes of rows then and now; those of then are read anew, as an older version may have read them otherwise."""
+    """Return earlier and new outcomes; earlier answers are parsed again, in case an older version parsed otherwise."""
     with closing(evaluate.ledger):
         prompt = evaluate.settle(trial)
         try:
@@ -148,14 +148,14 @@ def _ask(
 
 
 def _answered(store: Store, run: Run, trial: Trial) -> tuple[str, list[Outcome]]:
-    """What the winner has answered: on the test rows, or if these were not opened for it on dev rows."""
+    """Return the split and the winner's outcomes: on the test rows if they were opened for it, else on dev rows."""
     sealed = store.contender_outcomes(run.id, BEST if trial.number else SEED)
     split, outcomes = ("test", sealed) if sealed else ("dev", trial.outcomes)
     return split, [outcome for outcome in outcomes if outcome.score is not None]
 
 
 def _free_metric(store: Store, run: Run) -> Metric | None:
-    """The metric, unless scores would have to be bought from a judge or code of the user's run for them."""
+    """Return the run's metric; None if scoring would need a judge or the user's own code."""
     if is_own(run.metric) or METRICS[run.metric].judged:
         return None
     return recorded_metric(store, run)
@@ -168,7 +168,7 @@ def _compared(
     rows: Mapping[str, Example],
     metric: Metric | None,
 ) -> Recheck:
-    """Compare the answers then and now, on the rows that have an answer now; `about` are a recheck's first fields."""
+    """Compare earlier and new answers on the rows that have a new one; `about` are the first fields of the recheck."""
     answered = {outcome.example_id for outcome in sides[1] if outcome.score is not None}
     if not answered:
         raise ProviderError(f"none of {len(sides[1])} calls was answered ({sides[1][0].text}). Give the command again.")

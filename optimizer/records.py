@@ -1,6 +1,6 @@
-"""The nouns of a run. Frozen, no behaviour, no third-party type; they pass between the rooms.
+"""The records of a run, which pass between modules: frozen, without behaviour, and without third-party types.
 
-Scores lie in [0, 1]; costs are US dollars; durations are seconds.
+Scores are in [0, 1], costs in US dollars, durations in seconds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from search_spaces.prompt import Example, Message, Prompt, Settings
 
 
 class Kind(StrEnum):
-    """What came of one prompt on one example. An error says nothing about the prompt."""
+    """The kind of a prompt's outcome on an example. An error says nothing about the prompt."""
 
     RIGHT = "right"
     WRONG = "wrong"
@@ -24,7 +24,7 @@ class Kind(StrEnum):
 
 
 class State(StrEnum):
-    """How a trial ended."""
+    """Whether a trial is running, and how it ended."""
 
     RUNNING = "running"
     COMPLETE = "complete"
@@ -34,7 +34,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Rows split three ways. `slices` maps example id -> {column: value} for reports by group."""
+    """Rows in three splits. `slices` maps example id -> {column: value} for reports by group."""
 
     train: tuple[Example, ...]
     dev: tuple[Example, ...]
@@ -45,7 +45,7 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call to a model. `sample` tells repeated calls with equal messages apart."""
+    """One call to a model. `sample` distinguishes repeated calls with equal messages."""
 
     messages: tuple[Message, ...]
     settings: Settings
@@ -56,11 +56,11 @@ class Request:
 class Completion:
     """What a model answered, or why it did not: `error` is empty for an answer.
 
-    A `finish_reason` among `REFUSALS` says that the provider, or the model, would not answer. `logprobs` holds
-    beginnings that the answer could have had, no two of which can both come true, with their log-probabilities; empty
-    where none were asked for or none came. Of the tokens, `cached_tokens` of the prompt were read from the provider's
-    cache, and `reasoning_tokens` of the answer are not in its text. `version` and `fingerprint` are what the provider
-    calls the model and the machine that answered. Zero and empty where it does not say.
+    A `finish_reason` in `REFUSALS` means that the provider or the model refused to answer. `logprobs` has mutually
+    exclusive beginnings that the answer could have had, with their log-probabilities; empty if none were requested or
+    returned. `cached_tokens` of the prompt were read from the provider's cache, and `reasoning_tokens` of the answer
+    are not in its text. `version` and `fingerprint` are the provider's names of the model and backend that answered.
+    They are 0 or empty if the provider does not return them.
     """
 
     text: str
@@ -78,14 +78,14 @@ class Completion:
 
 
 REFUSALS = {"content_filter", "refusal"}
-CUT = "length"  # the `finish_reason` of an answer that ended at its bound
+CUT = "length"  # the `finish_reason` of an answer that was cut off at `max_tokens`
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An attempt at a call that gave no answer: why, after how many seconds, and what it cost.
+    """An attempt at a call that returned no answer: the reason, after how many seconds, and what it cost.
 
-    A `cost` of None is not known: it may have been charged, at most the highest price of the call.
+    A `cost` of None is unknown: up to the highest possible cost of the call may have been charged.
     """
 
     said: str
@@ -95,10 +95,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One prompt (or trained model) on one example. `score` is None exactly when `kind` is ERROR.
+    """The outcome of one prompt (or trained model) on one example. `score` is None exactly if `kind` is ERROR.
 
-    `step` is the decision of a search that asked for it, counted from 0. `tokens` are those of prompt and answer. `cut`
-    tells that the answer ended at its bound, `max_tokens`.
+    `step` is the decision of the search that requested it, counted from 0. `tokens` are those of prompt and answer.
+    `cut` is whether the answer was cut off at `max_tokens`.
     """
 
     example_id: str
@@ -117,16 +117,17 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One prompt of a run and what is known of it.
+    """One prompt of a run, and what is known about it.
 
-    `score` is the metric over the `n` dev rows seen; `interval` its 95 % interval; `steps` the running score
-    after each block, keyed by rows seen. `estimate` is what all answers together say about its score on new
-    rows, corrected for having been chosen, and `credible` that estimate's 95 % interval; None from a control.
+    `score` is the metric on the `n` dev rows that it answered, `interval` its 95 % interval, and `steps` the running
+    score after each block, keyed by the number of rows. `estimate` is its estimated score on new rows, from all answers
+    of the run and corrected for the choice of the best, and `credible` the estimate's 95 % interval; both are None for
+    a control.
     """
 
     number: int
     params: Mapping[str, Any]
-    prompt: Prompt = field(repr=False)  # it may hold all training rows, to choose examples from
+    prompt: Prompt = field(repr=False)  # it may contain all training rows, as a pool of demos
     state: State
     score: float | None = None
     interval: tuple[float, float] | None = None
@@ -141,11 +142,10 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """A text behind an id of a dimension of a run's space.
+    """A wording of a run's space: a dimension's id with its text.
 
-    `origin` says where it comes from: "space" for those that the run began with; of those that came later "user", or
-    "model" if one has proposed it. Of these `step` is the decision of the search at which they entered, None while they
-    wait.
+    `origin` is "space" for a wording that the run began with; for one added later, "user", or "model" if a model
+    proposed it. For these, `step` is the decision of the search from which on it was a choice, None while it waits.
     """
 
     dimension: str
@@ -157,10 +157,10 @@ class Wording:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One search as it stands in results.db.
+    """One search, as recorded in results.db.
 
-    Times are UTC in ISO 8601; `task` is the task file's content; `cost` is None where the price is not known. `failed`
-    attempts gave no answer, and cost `failed_cost` of it, or at most that.
+    Times are UTC in ISO 8601; `task` is the task file's content; `cost` is None if the price is not known. `failed`
+    attempts returned no answer, and cost at most `failed_cost` of it.
     """
 
     id: int
@@ -183,10 +183,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """A trained rival: what it is, how it was set, how its dev score went by epoch, and its weights.
+    """A trained rival: a description, its hyperparameters, its dev score by epoch, and its weights.
 
-    `seconds` and `cost`, in US dollars, are what it took to find its hyperparameters in `trials` and to train it; a
-    cost of None is not known. `blob` is a skops file, or one of safetensors for a `kind` that learns with LoRA.
+    `seconds` and `cost` (US dollars) are what finding its hyperparameters in `trials` and training it took; a cost of
+    None is unknown. `blob` is a skops file, or a safetensors file for a `kind` trained with LoRA.
     """
 
     detail: str
@@ -202,7 +202,7 @@ class TrainedModel:
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One kind of trained rival: what became of it, or why it was left out."""
+    """One kind of trained rival: the trained model, or why it was left out."""
 
     kind: str
     trained: TrainedModel | None = None
@@ -211,10 +211,10 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class TuningJob:
-    """A fine-tuning job at a provider, as far as it has come; `tuned` names the model that came of it.
+    """The state of a fine-tuning job at a provider; `tuned` is the name of the resulting model.
 
-    `file` and `dev_file` are the provider's names of the rows, `usd` and `tokens` the most that it may cost, and from
-    its end on what it did cost.
+    `file` and `dev_file` are the provider's names for the files of rows; `usd` and `tokens` are the most that the job
+    may cost, and once it has ended, what it did cost.
     """
 
     key: str
@@ -231,9 +231,9 @@ class TuningJob:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One row of a verdict: who, how well on the sealed test rows, at what price.
+    """One row of a verdict: a prompt or trained model, its score on the sealed test rows, and its cost and latency.
 
-    `cost_per_1000` is None where the price is not known.
+    `cost_per_1000` is None if the price is not known.
     """
 
     name: str
@@ -261,10 +261,11 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """What one dimension explains of the differences between prompts, as the pooled model has it.
+    """How much of the differences between prompts one dimension explains, according to the pooled model.
 
-    `share` is the share of the variance that it explains alone, from `low` to `high`, and `total` the share in which it
-    takes part. `best` is its best level and `gain` that level's mean score less that of the seed prompt's level.
+    `share` is the share of the variance that it explains alone, with its interval from `low` to `high`, and `total` the
+    share including its interactions. `best` is its best level, and `gain` that level's mean score minus that of the
+    seed prompt's level.
     """
 
     dimension: str
@@ -280,7 +281,7 @@ class Importance:
 
 @dataclass(frozen=True, slots=True)
 class Ablation:
-    """The winner less the winner with one dimension set back to the seed prompt's value, on the same dev rows."""
+    """The winner minus the winner with one dimension reset to the seed prompt's value, on the same dev rows."""
 
     dimension: str
     winner_value: Any
@@ -293,9 +294,9 @@ class Ablation:
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """The trained rival on so many of its training rows: the mean of `repeats` draws of them, on the test rows.
+    """The trained rival with so many training rows: the mean test score over `repeats` random draws of them.
 
-    `difference` is that mean less the prompt's score on the same test rows. Intervals are 95 %.
+    `difference` is that mean minus the prompt's score on the same test rows. Intervals are 95 % intervals.
     """
 
     rows: int
@@ -308,13 +309,13 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class LearningCurve:
-    """How the trained rival grows with its training rows, and from how many on it is better than a prompt.
+    """How the trained rival's score grows with its training rows, and from how many on it is better than a prompt.
 
-    `crossover` is the least size where it is better and from which on it never is worse; if it never is better, where
-    it is as good. If no size from there on shows that it is better, it is `level`, and also if the verdict's paired
-    test shows no difference with all rows (`shown`). It is None where no size is known; of its 95 % interval None is
-    more than can be said, above all training rows. With `extrapolated` it lies beyond the rows there are, on a power
-    law through the last points.
+    `crossover` is the smallest size at which it is better and from which on it is never worse, or, if it is never
+    better, at which it is equally good; None if there is no such size. The rival counts as `level` with the prompt if
+    no size from there on shows that it is better, or if the verdict's paired test with all rows shows no difference
+    (`shown` is False). In the 95 % `interval`, None means more than all training rows. If `extrapolated`, the crossover
+    lies beyond the available rows, on a power law through the last points.
     """
 
     prompt: str
@@ -337,7 +338,7 @@ class LearningCurve:
 class Bill:
     """What it takes to find a contender, and to use it.
 
-    `finding` is in US dollars and includes `labels`, the price of the `labelled` rows; None where it is not known.
+    `finding` is in US dollars and includes `labels`, the price of the `labelled` rows; None if it is not known.
     """
 
     name: str
@@ -351,11 +352,11 @@ class Bill:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer: contenders and their comparisons on the sealed test rows, and one plain sentence.
+    """The result of a run: contenders and their comparisons on the sealed test rows, and one plain sentence.
 
-    `curve`, `bills` (the prompt's, then the trained rival's) and `findings` are missing from runs of earlier versions;
-    `curve` also where it would have cost more than was allowed. `ladder` has the kinds of trained rivals, without
-    their weights: the best on dev is the contender.
+    `curve`, `bills` (the prompt's, then the trained rival's) and `findings` are missing in runs of earlier versions;
+    `curve` also if it would have cost more than was allowed. `ladder` has all kinds of trained rivals, without their
+    weights; the best on dev is the contender.
     """
 
     metric: str
