@@ -1,6 +1,6 @@
 """phrasetune: prompts as hyperparameters, and the answer to "fine-tune or prompt?".
 
-The public door, lazy: a name is imported when it is first used.
+The public names, each imported when it is first used:
 
     from optimizer import tune, load_task, history, export
     tuned = tune("task.toml")

@@ -1,7 +1,6 @@
-"""Records -> tables and text. Takes records, opens nothing, prints nothing.
+"""Turning records into tables and text. Opens no file, prints nothing.
 
-A `Grid` is a table before it is drawn: the command line draws it in a terminal, the page (`pages`) as HTML, and both
-show the same figures.
+A `Grid` is a table before it is drawn: the command line draws it in a terminal, `pages` as HTML, with the same figures.
 """
 
 from __future__ import annotations
@@ -17,59 +16,59 @@ from optimizer.records import Ablation, Comparison, Contender, Importance, Outco
 from optimizer.reports.grids import Grid
 from search_spaces.prompt import Example
 
-FINE = 0.02  # below two points a tenth of one counts
+FINE = 0.02  # gains below this are written with one decimal place
 
 
 def percent(value: float | None) -> str:
-    """Write a score in [0, 1]."""
+    """Format a score in [0, 1] as a percentage."""
     return "–" if value is None else f"{100 * value:z.1f} %"
 
 
 def spread(interval: tuple[float, float] | None) -> str:
-    """Write a 95 % interval of a score."""
+    """Format an interval of a score."""
     return "–" if interval is None else f"{100 * interval[0]:z.1f}–{100 * interval[1]:z.1f}"
 
 
 def shows(what: str, gain: float) -> str:
-    """Say of rows that they can show something from so much on; 1 is nothing at all."""
+    """Return from which size on rows can show gains or differences (`what`); a `gain` of 1 means none."""
     if gain >= 1:
         return "are too few to show any"
     return f"can show {what} from about {100 * gain:.{1 if gain < FINE else 0}f} points"
 
 
 def estimated(trial: Trial) -> str:
-    """Write what a trial's score on new rows is estimated at."""
+    """Format a trial's estimated score on new rows."""
     return percent(trial.estimate) + (f" ({spread(trial.credible)})" if trial.credible else "")
 
 
 def on_dev(trial: Trial) -> str:
-    """Write what a trial scored on dev rows, and what to expect of it: the best of many was lucky too."""
+    """Format a trial's score on dev rows, and its estimate on new rows, since the best of many was partly lucky."""
     foreseen = "" if trial.estimate is None else f", estimated at {estimated(trial)} on new rows"
     return f"{percent(trial.score)} ({spread(trial.interval)}){foreseen}"
 
 
 def dollars(value: float | None) -> str:
-    """Write an amount; what is not known is not zero."""
+    """Format US dollars; None is "unknown"."""
     return "unknown" if value is None else amount(value)
 
 
 def and_failed(failed: int, usd: float | None) -> str:
-    """Write, behind what was bought, how many attempts gave no answer and what they cost; nothing if none failed."""
+    """Return a suffix with the number and cost of failed attempts; empty if none failed."""
     return f", {counted(failed, 'attempt')} failed ({dollars(usd)})" if failed else ""
 
 
 def run_failed(run: Run) -> str:
-    """Write the same of a run."""
+    """Return a suffix with the number and cost of a run's failed attempts; empty if none failed."""
     return and_failed(run.failed, None if run.cost is None else run.failed_cost)
 
 
 def minute(at: str) -> str:
-    """Write a time, which is UTC in ISO 8601, to the minute."""
+    """Format a time in ISO 8601 to the minute."""
     return at[:16].replace("T", " ")
 
 
 def runs_grid(runs: Sequence[Run]) -> Grid:
-    """Show the runs, the latest first."""
+    """Return a table of runs."""
     rows = tuple(
         (
             str(run.id),
@@ -92,9 +91,9 @@ def runs_grid(runs: Sequence[Run]) -> Grid:
 def trials_grid(
     run: Run, trials: Sequence[Trial], costs: Mapping[int, tuple[int, float | None]], seed: Mapping[str, Any]
 ) -> Grid:
-    """Show trials: score with n and interval, what it is estimated at, state, cost, parameters, why it ended.
+    """Return a table of trials: score, interval, rows, estimate, state, cost, parameters, why they ended.
 
-    Of the parameters those that are not the seed prompt's.
+    Only parameters that differ from the seed prompt's are shown.
     """
     rows = tuple(
         (
@@ -120,7 +119,7 @@ def trials_grid(
 
 
 def best_first(trial: Trial) -> tuple[bool, bool, float, int]:
-    """Order trials: fully scored ones by their score, then the others by estimate, and those without one by score."""
+    """Return a sort key: fully scored trials by score, then others by estimate, then those without one by score."""
     complete = trial.state is State.COMPLETE
     known = trial.score if complete else trial.estimate
     value = trial.score if known is None else known
@@ -128,12 +127,12 @@ def best_first(trial: Trial) -> tuple[bool, bool, float, int]:
 
 
 def params_text(params: Mapping[str, Any]) -> str:
-    """Write parameters in a line, leaving out what says nothing."""
+    """Format parameters on one line, without those that are off."""
     return " ".join(f"{name}={value}" for name, value in params.items() if value not in ("none", "off", 0.0))
 
 
 def verdict_grid(verdict: Verdict) -> Grid:
-    """Show the contenders on the sealed test rows."""
+    """Return a table of the contenders on the sealed test rows."""
     rows = tuple(_contender_row(contender) for contender in verdict.contenders)
     columns = ("contender", verdict.metric, "95 %", "rows", "$ / 1,000", "ms / 1,000", "train rows")
     return Grid("Verdict on the sealed test rows", columns, rows)
@@ -153,13 +152,13 @@ def _contender_row(contender: Contender) -> tuple[str, ...]:
 
 
 def comparisons_grid(verdict: Verdict) -> Grid:
-    """Show the paired comparisons."""
+    """Return a table of the paired comparisons."""
     rows = tuple(comparison_row(comparison) for comparison in verdict.comparisons)
     return Grid("Paired comparisons", ("comparison", "points", "95 %", "p", "test"), rows)
 
 
 def comparison_row(comparison: Comparison) -> tuple[str, ...]:
-    """Write a comparison into the columns comparison, points, 95 %, p and test."""
+    """Return a comparison as cells: names, points, 95 % interval, p and test."""
     return (
         f"{comparison.a} − {comparison.b}",
         f"{100 * comparison.difference:+z.1f}",
@@ -170,7 +169,7 @@ def comparison_row(comparison: Comparison) -> tuple[str, ...]:
 
 
 def worth_grids(importances: Sequence[Importance], ablations: Sequence[Ablation]) -> list[Grid]:
-    """Show what each dimension is worth: over the whole space, and in the winner."""
+    """Return tables of what each dimension is worth: in the whole space, and in the winner."""
     spaced = tuple(
         (
             i.dimension,
@@ -203,7 +202,7 @@ def _points(difference: float) -> str:
 
 
 def slices_grid(verdict: Verdict, slices: Mapping[str, Mapping[str, str]], column: str) -> Grid:
-    """Show the contenders' mean row scores by the values of a column. `slices` maps row id -> {column: value}."""
+    """Return a table of mean row scores by the values of a column. `slices` maps row id -> {column: value}."""
     values = sorted({row[column] for row in slices.values() if column in row})
     rows = tuple((value, *_slice_cells(verdict, slices, column, value)) for value in values)
     return Grid(f"By {column}", (column, "rows", *(contender.name for contender in verdict.contenders)), rows)
@@ -219,14 +218,14 @@ def _slice_cells(verdict: Verdict, slices: Mapping[str, Mapping[str, str]], colu
 
 
 def prompt_diff(seed: str, other: str, names: tuple[str, str] = ("seed prompt", "this prompt")) -> str:
-    """Show how a prompt's text differs from the seed prompt's, or another's: a unified diff, or an empty text."""
+    """Return a unified diff of a prompt's text against the seed prompt's, or another's; empty if they are equal."""
     lines = difflib.unified_diff(seed.splitlines(), other.splitlines(), *names, lineterm="")
     return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A row on which a prompt and the seed prompt, or whichever it is compared with, part ways."""
+    """A row on which a prompt scores differently from the seed prompt, or from another that it is compared with."""
 
     example_id: str
     text: str
@@ -238,7 +237,7 @@ class Change:
 def changes(
     seed: Sequence[Outcome], other: Sequence[Outcome], examples: Mapping[str, Example]
 ) -> tuple[list[Change], list[Change]]:
-    """List the rows that a trial fixed and those that it broke, against the seed prompt on the same rows."""
+    """Return the rows that a trial fixes and those that it breaks, compared with the seed prompt on the same rows."""
     before = {outcome.example_id: outcome for outcome in seed}
     fixed: list[Change] = []
     broken: list[Change] = []
@@ -256,7 +255,7 @@ def changes(
 def changes_grid(
     title: str, rows: Sequence[Change], most: int, names: tuple[str, str] = ("seed prompt", "this prompt")
 ) -> Grid:
-    """Show fixed or broken rows, at most so many."""
+    """Return a table of fixed or broken rows, with at most `most` of them."""
     some = f", of which {most} are shown" if most < len(rows) else ""
     shown = tuple((row.example_id, row.text, row.wanted, row.seed_answer, row.answer) for row in rows[:most])
     columns = ("row", "text", "wanted", f"{names[0]} said", f"{names[1]} says")

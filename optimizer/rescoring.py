@@ -1,7 +1,7 @@
-"""An export on the rows that its prompt was scored on, rendered as its reader does, beside the recorded score.
+"""Scoring an export on the rows of its run, rendered by the tool that it is for, and comparing with the recorded score.
 
-Goes through the ledger: messages that are the recorded ones are answered as they were, at no cost, and what a format
-has changed is bought.
+Uses the ledger: messages that equal the recorded ones are answered from the cache, at no cost; only those that the
+format has changed are bought.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from search_spaces.rendering import Renderer
 
 @dataclass(frozen=True, slots=True)
 class Rescored:
-    """The score of an export beside the recorded one of its prompt, on the same rows.
+    """The score of an export, and the recorded score of its prompt on the same rows.
 
-    `recorded` is None where the prompt was not asked these rows; then `turned`, the number of answers that are others,
-    is 0. `reader` names the tool that rendered the export, or is empty where it was read by ourselves.
+    `turned` is the number of answers that differ. If the prompt was not evaluated on these rows, `recorded` is None and
+    `turned` is 0. `reader` is the tool that rendered the export, or empty if we read it ourselves.
     """
 
     metric: str
@@ -53,7 +53,7 @@ class Rescored:
 
 
 class _FromFile(Renderer):
-    """Renders as an exported file does, and reads answers as the prompt's template does."""
+    """Renders with an exported file, and parses answers with the prompt's template."""
 
     def __init__(self, render: Render, renderer: Renderer) -> None:
         super().__init__(renderer.templates, slots=renderer.slots)
@@ -73,21 +73,22 @@ def rescore(
     model: Model | None = None,
     watch: Watch | None = None,
 ) -> Rescored:
-    """Ask a model an export on the rows of its run, and score the answers as the run did.
+    """Answer the rows of a run with an export of its prompt, and score the answers as the run did.
 
     Parameters
     ----------
     done, told
-        What was written, and what from.
+        The export, and what it was made from.
     max_calls
-        The most calls to buy; 0 is no cap. If more are needed, none is bought.
+        The most calls to buy; 0 means no cap. If more are needed, none is bought.
     model
-        That of the run, if none is given.
+        The model; by default the run's.
 
     Raises
     ------
     ExportError
-        If the format renders nothing, the metric is not free, or the cap does not cover the calls.
+        If the format contains no prompt to render, if the metric is a judge or the user's code, or if the cap does not
+        cover the calls.
     """
     if unscored := why_unscored(told.run.metric):
         raise ExportError(f"{unscored} The export stands as it was written.")
@@ -130,7 +131,7 @@ def _refuse_dear(needed: int, max_calls: int) -> None:
 
 
 def _render(done: Exported) -> tuple[Render, str]:
-    """Load what was written: with the tool that it is for if that is installed, else as we read it ourselves."""
+    """Return how to render an export, and with what: the tool that it is for if installed, else our own reader."""
     reader, ours = READERS.get(done.format), FORMATS[done.format].read
     if reader and reader.load and reader.installed:
         return reader.load(done.path, done.draft), reader.installed

@@ -1,6 +1,6 @@
-"""What a search must leave: the price of the verdict is kept back while it spends, and a person is told how it goes.
+"""Reserving the cost of the verdict while a search spends, and warning when a cap is nearly reached.
 
-Knows what calls of each trial took, and a budget; not what the verdict does with it.
+Knows what the calls of each trial took, and a budget; not what the verdict does with it.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from optimizer.preparing import Plan, held_calls
 from optimizer.records import Request, Trial
 from optimizer.scores.judge import Judge
 
-WARN_AT = (0.5, 0.8)  # shares of a cap
+WARN_AT = (0.5, 0.8)  # spent shares of a cap at which to warn
 
 
 @dataclass
 class Reserve:
-    """Keeps back from one search what its verdict may cost.
+    """Reserves what the verdict of a search may cost.
 
     Parameters
     ----------
     plan, ledger
-        The run's own; what is kept back is kept back in the budget of the ledger.
+        The run's plan, and its ledger, in whose budget the cost is reserved.
     judge
-        Who scores, if it is not the metric that does.
+        The judge that scores, if there is one.
     notice
-        Is told what a person should know.
+        Called with messages for the user.
     """
 
     plan: Plan
@@ -56,10 +56,10 @@ class Reserve:
         return most(request, self.ledger.model.price)
 
     def hold(self, winners: Collection[int]) -> None:
-        """Keep back what the verdict may cost: sealed rows at the mean prices of the seed prompt and the dearest."""
+        """Reserve what the verdict may cost: the test rows with the seed prompt and the dearest possible winner."""
         dear = dearest([self._costs[number] for number in winners])
         contenders = [each.times(1, self.ledger.workers) for each in (self._costs[0], dear)]
-        if self.judge:  # of both prompts and of the rival
+        if self.judge:  # it judges both prompts and the rival
             reply = self.judge.mean
             each = PerRow(reply.cost, reply.prompt_tokens + reply.completion_tokens, reply.seconds)
             contenders.append(each.times(3, self.judge.ledger.workers))
@@ -67,7 +67,7 @@ class Reserve:
         keep_back(budget, self.plan.sealed, contenders, budget.foreseen(held_calls(self.plan)), self._last)
 
     def warn(self) -> None:
-        """Say when half and four fifths of a cap are spent."""
+        """Notify the user when half and four fifths of a cap are spent."""
         share = self.ledger.budget.share()
         passed = [mark for mark in WARN_AT if share >= mark and mark not in self._warned]
         if passed:

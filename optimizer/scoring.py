@@ -1,9 +1,9 @@
-"""Scores of rows and of whole sets of them, with intervals and comparisons. The door to the table of `metrics`.
+"""Scores of rows and of whole sets, with intervals and comparisons. The door to `scores/`.
 
-A prompt and a trained model are scored by the same functions here. A row that failed has no score: it is left
-out, never counted as a zero. A row's score lies in [0, 1]; a metric of the whole set may reach down to -1, and is
-reported as it is. Knows neither how an answer was come by nor what it cost. numpy is loaded only where an interval, a
-comparison or a set-level metric is asked for.
+Prompts and trained models are scored by the same functions. A failed row has no score: it is left out, never counted as
+zero. A row's score is in [0, 1]; a metric of the whole set may be as low as -1, and is reported as it is. Does not know
+where an answer comes from or what it cost. numpy is imported only for an interval, a comparison or a metric of whole
+sets.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Over = Callable[[Codes, Codes], Floats]
 
-EXACT = "exact McNemar test"  # of rows that are right or wrong, and nothing between
+EXACT = "exact McNemar test"  # for rows that are right or wrong, with nothing in between
 
-Grade = tuple[Kind, float | None, str]  # kind and score of an answer, and why it has none
-Grader = Callable[[Sequence[tuple[Example, str | None]]], list[Grade]]  # rows and what was read as their answers
+Grade = tuple[Kind, float | None, str]  # kind and score of an answer, and why it has no score
+Grader = Callable[[Sequence[tuple[Example, str | None]]], list[Grade]]  # takes rows with their parsed answers
 
 __all__ = [
     "EXACT",
@@ -51,12 +51,12 @@ __all__ = [
 
 
 def weights(metric: Metric, rows: Sequence[Example]) -> Floats:
-    """How much each of these rows tells about the metric over all of them [rows]; 1 on average.
+    """Return how informative each row is about the metric of the whole set; shape [rows], mean 1.
 
-    A search that learns row by row sees the mean of the rows' scores. Weighted so, that mean moves with the metric
-    of the whole set: see `set_metrics.balance`. All rows count alike for a metric that is itself a mean, and for a
-    rank correlation, which to first order sums the rows' squared distances (Spearman 1904): there the rows' own
-    scores say how near an answer came.
+    A search that learns row by row sees the mean of the rows' scores. With these weights, that mean moves with the
+    metric of the whole set: see `set_metrics.balance`. All rows count equally for a metric that is itself a mean, and
+    for a rank correlation, which to first order sums the rows' squared distances (Spearman 1904) and whose row scores
+    say how close an answer is.
     """
     import numpy as np
 
@@ -70,15 +70,15 @@ def weights(metric: Metric, rows: Sequence[Example]) -> Floats:
 
 
 def score(metric: Metric, answer: str | None, example: Example) -> tuple[Kind, float]:
-    """Score what was read out of one completion; None is an answer that could not be read.
+    """Score the answer parsed from one completion; None is an answer that could not be parsed.
 
-    One that is not in the form that the metric compares could not be read either, such as a text without an object
-    where an object is wanted.
+    An answer that is not in the form that the metric compares counts as unparsed, too, such as a text without a JSON
+    object if an object is expected.
 
     Raises
     ------
     DataError
-        If the row has no accepted answer, or none that this metric can compare with.
+        If the row has no accepted answer, or one that this metric cannot compare with.
     """
     if not example.targets:
         raise DataError(
@@ -94,21 +94,21 @@ def score(metric: Metric, answer: str | None, example: Example) -> tuple[Kind, f
 
 
 def feedback(metric: Metric, answer: str | None, example: Example) -> str:
-    """What a metric says of an answer beside its score; nothing where it says nothing."""
+    """Return a metric's feedback on an answer; empty if it gives none."""
     if metric.feedback is None or answer is None:
         return ""
     return metric.feedback(answer, example.targets, **({"inputs": dict(example.inputs)} if metric.inputs else {}))
 
 
 def grader(metric: Metric) -> Grader:
-    """Score rows by a metric that is computed."""
+    """Return the function that grades rows by a computed metric."""
     return lambda rows: [(*score(metric, answer, example), "") for example, answer in rows]
 
 
 def summarise(metric: Metric, outcomes: Sequence[Outcome], examples: Mapping[str, Example]) -> float | None:
-    """The metric over all rows that have a score; None if no row has.
+    """Return the metric over all rows that have a score; None if no row has one.
 
-    `examples` holds the rows by id.
+    `examples` has the rows by id.
     """
     scored = _scored(outcomes)
     if not scored:
@@ -122,9 +122,9 @@ def summarise(metric: Metric, outcomes: Sequence[Outcome], examples: Mapping[str
 def interval(
     metric: Metric, outcomes: Sequence[Outcome], examples: Mapping[str, Example], rng: np.random.Generator
 ) -> tuple[float, float]:
-    """The 95 % interval of `summarise`; all that the metric can be if no row has a score.
+    """Return the 95 % interval of `summarise`; the metric's whole range if no row has a score.
 
-    The same outcomes have the same interval from the same `rng`, in whatever order they come.
+    The same outcomes and `rng` give the same interval, whatever the order of the outcomes.
     """
     from optimizer import stats
 
@@ -140,9 +140,9 @@ def interval(
 def recall_of(
     label: str, outcomes: Sequence[Outcome], examples: Mapping[str, Example]
 ) -> tuple[float | None, tuple[float, float]]:
-    """Share of the rows of one label that were answered rightly, with its 95 % interval (Wilson's).
+    """Return the share of the rows of one label that were answered correctly, with its 95 % interval (Wilson's).
 
-    None and (0, 1) if no row of the label has a score. `examples` holds the rows by id.
+    None and (0, 1) if no row of the label has a score. `examples` has the rows by id.
     """
     from optimizer import stats
 
@@ -159,25 +159,25 @@ def compare(
     rng: np.random.Generator,
     names: tuple[str, str] = ("a", "b"),
 ) -> Comparison:
-    """Compare two contenders on the rows that both have a score for.
+    """Compare two contenders on the rows on which both have a score.
 
     Parameters
     ----------
     metric
-        What is compared; also decides the test, which the result names.
+        The metric, which also determines the test that the result names.
     a, b
-        One outcome a row each, in any order.
+        The contenders' outcomes, one per row, in any order.
     examples
         The rows by id.
     rng
         Draws resamples.
     names
-        What the contenders are called.
+        The names of the contenders.
 
     Returns
     -------
     Comparison
-        `a` less `b`, with its 95 % interval. Without a shared row nothing is known: 0, any difference and p = 1.
+        `a` minus `b`, with its 95 % interval. Without a shared row: difference 0, the widest interval, and p = 1.
     """
     first, second = _scored(a), _scored(b)
     shared = {outcome.example_id for outcome in first} & {outcome.example_id for outcome in second}
@@ -198,14 +198,14 @@ def resampled(
     *,
     resamples: int,
 ) -> tuple[Floats, Floats]:
-    """The metric of contenders on the rows that all have a score for, and on resamples of these rows.
+    """Return the metric of contenders on the rows on which all have a score, and on resamples of these rows.
 
-    Each resample is of the same rows for all contenders. Returns shapes [contenders] and [contenders, resamples].
+    Each resample has the same rows for all contenders. Shapes: [contenders] and [contenders, resamples].
 
     Raises
     ------
     ValueError
-        If no row has a score from all.
+        If no row has a score from all contenders.
     """
     import numpy as np
 
@@ -246,7 +246,7 @@ def _compare_sets(
     rng: np.random.Generator,
     names: tuple[str, str],
 ) -> Comparison:
-    """Compare by a statistic of the whole set, of the right labels and both contenders' answers [n]."""
+    """Compare by a statistic of the whole set, given the correct labels and both contenders' answers [n]."""
     import numpy as np
 
     from optimizer import stats
@@ -269,7 +269,7 @@ def _compare_sets(
 
 
 def _scored(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """The outcomes that have a score, by id: no result depends on the order in which rows came in."""
+    """Return the outcomes that have a score, sorted by id, so that no result depends on their order."""
     scored = sorted((o for o in outcomes if o.score is not None), key=lambda outcome: outcome.example_id)
     for outcome, following in pairwise(scored):
         if outcome.example_id == following.example_id:
@@ -284,9 +284,9 @@ def _scores(scored: Sequence[Outcome]) -> list[float]:
 def _measured(
     metric: Metric, examples: Mapping[str, Example], *contenders: Sequence[Outcome]
 ) -> tuple[Over, tuple[Codes, ...]]:
-    """The statistic of a whole set, and what it takes of the right labels and of each contender's answers [n].
+    """Return the statistic of a whole set, and its arguments: the correct labels and each contender's answers [n].
 
-    Of a statistic of sums the codes are numbers of rows in a table of counts; the right labels are in the counts.
+    For a statistic of sums, the answers are indices into a table of counts, which already include the correct labels.
     """
     import numpy as np
 
@@ -309,11 +309,11 @@ def _measured(
 
 
 def _codes(metric: Metric, examples: Mapping[str, Example], *contenders: Sequence[Outcome]) -> tuple[Codes, ...]:
-    """Right labels [n], then each contender's answers [n], as numbers; those of ordered answers stand in order.
+    """Return the correct labels [n], then each contender's answers [n], as numbers; in order for an ordered metric.
 
-    What could not be read is -1, as is in an order what has no place there; a label that none of these rows has comes
-    after those that they have. The contenders' outcomes are of the same rows in the same order. An accepted answer
-    counts as the preferred one.
+    Unparsed answers are -1, as are answers without a place in the order; labels that none of these rows has come after
+    those that they have. The contenders' outcomes must be of the same rows in the same order. Any accepted answer is
+    replaced by the preferred one.
     """
     import numpy as np
 
@@ -328,14 +328,14 @@ def _codes(metric: Metric, examples: Mapping[str, Example], *contenders: Sequenc
 
 
 def _numbered(right: Sequence[str | None], *given: Sequence[str | None]) -> dict[str, int]:
-    """Number the right labels, then other answers that were given."""
+    """Number the correct labels, then the other answers that were given."""
     labels = {text for text in right if text is not None}
     others = {text for side in given for text in side if text is not None} - labels
     return {label: number for number, label in enumerate([*sorted(labels), *sorted(others)])}
 
 
 def _ordered(order: Sequence[str], texts: Sequence[Sequence[str | None]]) -> dict[str, int]:
-    """Number the answers in their order, equal ones alike: 2 and 2.0 are one. Labels keep their place among all."""
+    """Number answers in order, with equal values such as 2 and 2.0 as one; all labels of `order` are counted."""
     place = placed(order)
     places = {
         text: value for text in {*order, *chain(*texts)} if text is not None and (value := place(text)) is not None

@@ -1,7 +1,7 @@
-"""The embedded model behind the OpenAI protocol, for other tools to call: `phrasetune serve-embedded`.
+"""Serving the embedded model over the OpenAI protocol, for other tools: `phrasetune serve-embedded`.
 
-Chat completions with usage, log-probabilities and `n`, and the list of models; no streaming. Knows the protocol's form
-and the embedded model, and nothing of tasks, prompts or results.
+Offers chat completions with usage, log-probabilities and `n`, and the list of models, but no streaming. Knows the
+protocol's format and the embedded model, but nothing of tasks, prompts or results.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from optimizer.records import Completion, Request
 from search_spaces.prompt import ALTERNATIVES, Message, Settings
 
 MODEL = "embedded"
-# Where a request leaves them open. OpenAI's own temperature would be 1; at 0 the embedded model answers best.
+# Defaults for a request without them. OpenAI's default temperature is 1, but the embedded model answers best at 0.
 TEMPERATURE, MAX_TOKENS = 0.0, 256
-MOST_BYTES = 64 * 1024**2  # of a request
+MOST_BYTES = 64 * 1024**2  # largest request
 
 Body = dict[str, Any]
 
 
 def read_chat(body: Mapping[str, Any]) -> Request:
-    """Read what a chat asks for; content may be a text or a list of parts.
+    """Read the request of a chat, whose contents may be texts or lists of parts.
 
     Raises
     ------
     KeyError, TypeError, ValueError, AttributeError
-        If it is not in the protocol's form.
+        If it is not in the protocol's format.
     """
     messages = tuple(Message(str(message["role"]), _text(message["content"])) for message in body["messages"])
     limit = body.get("max_tokens") or body.get("max_completion_tokens") or MAX_TOKENS
@@ -43,7 +43,7 @@ def read_chat(body: Mapping[str, Any]) -> Request:
 
 
 def write_chat(body: Mapping[str, Any], completions: Sequence[Completion]) -> Body:
-    """Put what a model answered into the protocol's form, one choice for each completion."""
+    """Return completions in the protocol's format, one choice for each."""
     told = min(int(body.get("top_logprobs") or 0), ALTERNATIVES)
     prompt, written = completions[0].prompt_tokens, sum(completion.completion_tokens for completion in completions)
     return {
@@ -72,7 +72,7 @@ def respond(body: Mapping[str, Any]) -> Body:
 
 
 def refusal(message: str, code: str | None = None) -> Body:
-    """Say in the protocol's form why a request is not answered."""
+    """Return an error in the protocol's format."""
     return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
 
 
@@ -81,7 +81,7 @@ def _text(content: str | Sequence[Mapping[str, str]]) -> str:
 
 
 def _logprobs(completion: Completion, told: int) -> Body | None:
-    """Tell of the answer as one token, and of the likeliest others beside it: the model has no smaller ones."""
+    """Return the whole answer as one token, with the likeliest other answers: the model has no smaller tokens."""
     likely = sorted(completion.logprobs, key=lambda pair: -pair[1])
     said = dict(likely).get(completion.text)
     if said is None:
@@ -112,14 +112,14 @@ def serve(host: str, port: int, ready: Callable[[str], None]) -> None:
     Parameters
     ----------
     host, port
-        Where to listen; port 0 takes any that is free.
+        Where to listen; port 0 takes any free one.
     ready
-        Told the address that clients are to be given, once it answers.
+        Called with the address for clients once it answers.
 
     Raises
     ------
     InputError
-        If nothing can listen there.
+        If the address cannot be used.
     """
     app = web.Application(client_max_size=MOST_BYTES)
     app.add_routes([web.post("/v1/chat/completions", _chat), web.get("/v1/models", _models)])
@@ -127,7 +127,7 @@ def serve(host: str, port: int, ready: Callable[[str], None]) -> None:
 
 
 def listen(app: web.Application, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Serve any application until the process is interrupted; parameters and errors are those of `serve`."""
+    """Serve an application until the process is interrupted; parameters and errors as in `serve`."""
 
     async def run() -> None:
         runner = web.AppRunner(app)

@@ -1,6 +1,6 @@
-"""A task file: task.toml -> Task, validated, with the file and the key that is wrong.
+"""Reading a task file (task.toml) as a validated Task; errors name the file and the key.
 
-Knows what a task may say as a whole (`task_sections` what each of its sections may), not what is in its data.
+Knows the rules for a task as a whole (those for each section are in `task_sections`), not what is in its data.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from search_spaces.templates import text_template
 class Task(Section):
     """A whole task file.
 
-    Paths are relative to `folder`. `rows` stand for the data file, and `scorer` behind the metric, where a program has
-    handed them over.
+    Paths are relative to `folder`. If a program passed them, `rows` replace the data file, and `scorer` is the function
+    of the metric.
     """
 
     task: About  #: what is wanted
@@ -86,34 +86,34 @@ class Task(Section):
 
     @property
     def proposing(self) -> ModelSpec | None:
-        """The model that proposes wordings, if one is to be asked."""
+        """The model that proposes wordings; None if none does."""
         asked = self.proposer.model or self.model
         silent = "none" if self.proposer.model else "embedded"
         return None if asked.name == silent else asked
 
     @property
     def proposal_tokens(self) -> int:
-        """Most tokens of a proposer's reply, 0 for the usual: what bounds the answers to rows does not bound it."""
+        """Most tokens of a proposer's reply; 0 for the default. The limit on answers to rows does not apply."""
         return (self.proposer.model.max_tokens if self.proposer.model else None) or 0
 
     @property
     def teaching(self) -> ModelSpec | None:
-        """The model that reasons about training rows, if it is not the task's own."""
+        """The model that reasons about training rows; None if it is the task's own."""
         asked = self.teacher.model
         return None if asked is None or asked.name == "none" else asked
 
     @property
     def data_file(self) -> Path:
-        """Where the rows are."""
+        """The path of the data file."""
         return self.folder / self.data.file
 
     @property
     def metric(self) -> str:
-        """The objective: the one named, or the usual one of the kind."""
+        """The name of the metric: the one given, or the default of the kind."""
         return self.task.metric or KINDS[self.task.kind].usual
 
 
-APART = [name for name, field in Task.model_fields.items() if field.exclude]  # what a task has, and no task file
+APART = [name for name, field in Task.model_fields.items() if field.exclude]  # fields that a task file cannot have
 
 
 def load_task(path: str | Path, *, rows: object = None) -> Task:
@@ -124,13 +124,13 @@ def load_task(path: str | Path, *, rows: object = None) -> Task:
     path
         The task file.
     rows
-        Rows in the place of its data file: a data frame, a data set, or any list that `make_task` takes.
+        Rows that replace its data file: a data frame, a data set, or any list that `make_task` takes.
 
     Raises
     ------
     TaskError
-        If the file cannot be read, is no TOML, or holds a key or value that is not allowed. The message names
-        the file and the line or key.
+        If the file cannot be read, is not TOML, or has a key or value that is not allowed. The message names the file
+        and the line or key.
     """
     if not isinstance(path, str | Path):
         raise TaskError(
@@ -138,7 +138,7 @@ def load_task(path: str | Path, *, rows: object = None) -> Task:
             "make_task(rows, inputs=..., target=...)."
         )
     path = Path(path)
-    if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+    if path.exists() and not (path.is_file() or path.is_dir()):  # reading a pipe could block
         raise TaskError(f"{path}: is not a regular file. Name a task file.")
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -157,7 +157,7 @@ def load_task(path: str | Path, *, rows: object = None) -> Task:
 
 
 def parse_task(text: str, path: Path) -> Task:
-    """Validate the text of the task file at a path; see `load_task`."""
+    """Validate the text of a task file; `path` is its path. See `load_task`."""
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -170,12 +170,12 @@ def parse_task(text: str, path: Path) -> Task:
 
 
 def with_models(task: Task, named: Mapping[str, str]) -> Task:
-    """Let other models be asked than a task names: role -> name, as if it stood there.
+    """Return the task with other models, given as role -> name, as if the task file named them.
 
     Raises
     ------
     TaskError
-        If a name is none that may stand there.
+        If a name is not allowed.
     """
     content = task.model_dump(mode="json", exclude_unset=True)
     name_models(content, named)
@@ -183,14 +183,14 @@ def with_models(task: Task, named: Mapping[str, str]) -> Task:
 
 
 def name_models(content: dict[str, Any], named: Mapping[str, str]) -> None:
-    """Put other models into the content of a task: role -> name.
+    """Change the models in the content of a task: role -> name.
 
-    Price and context are not those of another model, and the address is not that of another provider's.
+    If the name changes, price and context are dropped; if the provider changes, the address is, too.
     """
     for role, name in named.items():
         section = content.get(role) or {}
         told = section if role == MODEL else section.get("model") or {}
-        before = told.get("name", name)  # without a name all is of whichever is named
+        before = told.get("name", name)  # without a name, the section's keys are kept for the new one
         lost = (
             *(OF_ONE_MODEL if name != before else ()),
             *(("api_base",) if _provider(name) != _provider(before) else ()),
@@ -207,17 +207,17 @@ def _provider(name: str) -> str:
 
 
 def remade(task: Task, content: Mapping[str, Any], source: str) -> Task:
-    """Make a task of changed content, with what it has apart from a task file; see `check_task`."""
+    """Return a task with changed content, keeping the fields that a task file cannot have; see `check_task`."""
     return check_task(content, source).model_copy(update={name: getattr(task, name) for name in APART})
 
 
 def check_task(content: Mapping[str, Any], source: str) -> Task:
-    """Validate the content of a task file; `source` is what an error names.
+    """Validate the content of a task file; `source` is its name in errors.
 
     Raises
     ------
     TaskError
-        If it holds a key or value that is not allowed.
+        If it has a key or value that is not allowed.
     """
     for ours in set(APART) & set(content):
         raise TaskError(f"{source}: {one_of('section', ours, keys(Task))}")

@@ -1,6 +1,6 @@
-"""The rows that a task names: its own, read and split, those from elsewhere, those to show, and new ones to answer.
+"""Reading the rows of a task: its own, split; those of other files; examples to show; and new rows to answer.
 
-What they are answered with, and by which metric they are compared; knows no space, no model and no results.db.
+Also determines their labels and metric. Knows no space, no model and no results.db.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from search_spaces.prompt import Example
 
 
 def objective(task: Task, labels: Sequence[str], rows: Sequence[Example] = ()) -> Metric:
-    """Get the metric of a task, built in or handed over; ordered labels are those declared, or numbers.
+    """Return the metric of a task, built in or passed by a program; labels are ordered if declared, or if numbers.
 
-    Where answers are open numbers, the targets of `rows` say how far one is from another.
+    If answers are open numbers, the targets of `rows` determine the range on which their distances are measured.
     """
     if task.scorer:
         return own_metric.metric_of(task.metric, task.scorer, task.metric.partition("@")[2])
@@ -45,16 +45,16 @@ def objective(task: Task, labels: Sequence[str], rows: Sequence[Example] = ()) -
 
 
 def read_rows(task: Task, table: Table | None = None, *, own: Metric | None = None) -> tuple[Dataset, tuple[str, ...]]:
-    """Read and split the rows of a task; the labels are those declared, else those found; none for open answers.
+    """Read and split the rows of a task; return them with the labels: declared or found, and none for open answers.
 
     Parameters
     ----------
     task
-        Whose rows are wanted.
+        The task.
     table
-        What its data file holds, if that has been read already.
+        Its data file, if it has been read already.
     own
-        The metric, if it is a function of a module.
+        The metric, if it is a function in a module.
     """
     closed = task.task.kind == "classification"
     if table is None:
@@ -76,7 +76,7 @@ def read_rows(task: Task, table: Table | None = None, *, own: Metric | None = No
     if task.task.kind == "multilabel":
         examples = _label_sets(examples, table, labels)
     metric = own or objective(task, labels)
-    # A target that the metric cannot read is refused here; of code that may be slow one row is a test.
+    # A target that the metric cannot read is refused here; the user's code may be slow, so it is tested on one row.
     _check_targets(table, list(enumerate(() if metric.judged else examples[:1] if metric.code else examples)), metric)
     data = split(examples, table, plan, slices=task.data.slices)
     left_out = [table.note] if table.note else []
@@ -86,7 +86,7 @@ def read_rows(task: Task, table: Table | None = None, *, own: Metric | None = No
 
 
 def _filled(task: Task, table: Table) -> Table:
-    """Leave out the rows that cannot be used, if the task says so."""
+    """Leave out the rows without an answer or a text if the task has `skip_empty`."""
     data = task.data
     empty = empty_rows(table, data.inputs, data.target) if data.skip_empty else set()
     of = "" if task.rows and table.path == task.rows.path else f" of {Path(table.path).name}"
@@ -95,7 +95,7 @@ def _filled(task: Task, table: Table) -> Table:
 
 
 def labels_of(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
-    """The closed list of labels: those declared, else those found; none where answers are open."""
+    """Return the closed list of labels: those declared, else those found; empty for open answers."""
     if task.task.kind == "multilabel":
         return tuple(task.task.labels) or tuple(label_sets.found([example.target for example in examples]))
     closed = task.task.kind == "classification"
@@ -103,9 +103,9 @@ def labels_of(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
 
 
 def several_of(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
-    """The closed list of labels of a run's rows, if an answer may name several of them.
+    """Return the labels of a run's rows if an answer may name several of them, else an empty tuple.
 
-    None of a run that did not keep the list that it had found, if a label may hold a sign that stands between labels.
+    Also empty if the task declares no labels and the rows do not tell which signs separate labels.
     """
     if task.task.kind != "multilabel":
         return ()
@@ -115,7 +115,7 @@ def several_of(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
 
 
 def _check_targets(table: Table, numbered: Sequence[tuple[int, Example]], metric: Metric) -> None:
-    """Refuse a target that the metric cannot read, and say in which row of the table it stands."""
+    """Raise DataError, with the row's place in the table, for a target that the metric cannot read."""
     for row, example in numbered:
         try:
             score(metric, example.target, example)
@@ -124,7 +124,7 @@ def _check_targets(table: Table, numbered: Sequence[tuple[int, Example]], metric
 
 
 def _label_sets(examples: Sequence[Example], table: Table, labels: tuple[str, ...]) -> tuple[Example, ...]:
-    """Write the labels of each row in one way, in the order of the list."""
+    """Rewrite the labels of each row in a uniform way, in the order of the list."""
     if not label_sets.separator(labels):
         raise TaskError("the labels hold commas, semicolons and |, so that nothing can stand between two. Rename some.")
     named = [frozenset(label_sets.pieces(e.target, label_sets.signs(labels))) for e in examples]
@@ -140,27 +140,27 @@ def _label_sets(examples: Sequence[Example], table: Table, labels: tuple[str, ..
 def other_rows(
     task: Task, data: Dataset, metric: Metric, labels: tuple[str, ...], file: str, *, targets: bool = True
 ) -> tuple[tuple[Example, ...], list[str]]:
-    """Read the rows of a second file that a task names, and say which were left out as the run's own rows.
+    """Read a second file of rows that a task names, without rows that are in its data file, and a note on these.
 
     Parameters
     ----------
     task
-        Whose rows are wanted; they have the columns of its data file, but for an id, which they may lack.
+        The task; the rows have the columns of its data file, except that they may lack an id.
     data
         The rows of its data file.
     metric
-        The objective.
+        The task's metric.
     labels
-        The labels that may stand in them; empty for open answers.
+        The allowed labels; empty for open answers.
     file
         The second file; empty for none.
     targets
-        Whether the rows have targets; else those that stand there are not read.
+        Whether the rows have targets; if not, a target column is ignored.
 
     Raises
     ------
     DataError
-        If the file cannot be used, or fewer than 4 of its rows are not among those of the data file.
+        If the file cannot be used, or has fewer than 4 rows that are not in the data file.
     """
     if not file:
         return (), []
@@ -193,12 +193,12 @@ def other_rows(
 
 
 def shown_rows(task: Task, data: Dataset, labels: tuple[str, ...]) -> tuple[tuple[Example, ...], list[str]]:
-    """Read the examples that a task wants shown as they are; none may be a row that the prompt is judged by.
+    """Read the examples that a task wants to show as they are, without dev and test rows, and a note on these.
 
     Raises
     ------
     DataError
-        If the file cannot be used, or nothing of it is left.
+        If the file cannot be used, or if no example is left.
     """
     if not task.data.demos:
         return (), []
@@ -223,9 +223,9 @@ def shown_rows(task: Task, data: Dataset, labels: tuple[str, ...]) -> tuple[tupl
 
 
 def new_rows(rows: object, task: Task) -> tuple[Table, tuple[Example, ...]]:
-    """Read rows to be answered, from a file or handed over: all that they hold, and an example of each.
+    """Read rows to be answered, from a file or a program; return them as a table and as examples.
 
-    Those that have a wanted answer can be scored, those without a text cannot be asked.
+    Rows may lack a target, in which case they cannot be scored, or a text, in which case they cannot be answered.
     """
     data = task.data
     if isinstance(rows, str | Path):
@@ -244,9 +244,9 @@ def new_rows(rows: object, task: Task) -> tuple[Table, tuple[Example, ...]]:
 
 
 def strange(rows: Sequence[Example], task: Task, metric: Metric, labels: Sequence[str]) -> tuple[set[str], str]:
-    """Find the rows, by id, whose wanted answer the task does not know, so that no answer to them could be right.
+    """Return the ids of rows whose target the task does not know, so that no answer to them could be correct.
 
-    Says how many they are, and what the first may have meant; nothing if there are none.
+    Also return a note on how many they are, and what the first may have meant; empty if there are none.
     """
     found = {row.id: row.target for row in rows if row.targets and not _known(row, task, metric, labels)}
     if not found:

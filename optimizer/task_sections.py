@@ -1,6 +1,6 @@
-"""The sections of a task file, each with its keys: what they may hold, and what they are when left out.
+"""The sections of a task file with their keys: allowed values and defaults.
 
-What `#:` says of a key stands in the reference. Knows no section but its own; `task` puts them together.
+The `#:` comments and the docstrings of the sections appear in the reference. `task` combines the sections.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from optimizer.scores.own_metric import is_own
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every generator takes
-# More rows of one file make no verdict noticeably sharper: 5,000 dev and as many test rows show gains of two points.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # the range that every random generator accepts
+# More rows would hardly make a verdict sharper: 5,000 dev and as many test rows show gains of two points.
 MAX_ROWS = 20_000
-# Below this three splits are no use.
+# With fewer rows, three splits are useless.
 FEWEST_ROWS = 12
 
 
-MODEL = "model"  # the role of the one that answers
-JUDGE, PROPOSER, TEACHER = ROLES = ("judge", "proposer", "teacher")  # as results.db has them, behind a model's name
+MODEL = "model"  # the role of the model that answers
+JUDGE, PROPOSER, TEACHER = ROLES = ("judge", "proposer", "teacher")  # recorded in results.db after a model's name
 
 
 class Section(BaseModel):
-    """What all have in common: no key but their own, and no value of another type."""
+    """Base of all sections: unknown keys and values of another type are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """Show what was given; the rest is as the reference says."""
+        """Show only the keys that were given; the others have their defaults."""
         return [(name, value) for name, value in super().__repr_args__() if name in self.model_fields_set]
 
 
 def _listed(value: object) -> object:
-    """Take one name for a list of it."""
+    """Turn a single name into a list."""
     return [value] if isinstance(value, str) else value
 
 
@@ -70,12 +70,12 @@ def _one_line(text: str) -> str:
 
 
 class About(Section):
-    """`[task]`: what is wanted.
+    """`[task]`: what the task is.
 
-    `labels` is the closed list of answers of a classification (read from the data when left out), as names or as
-    a table of names and descriptions; from lowest to highest where the metric compares by order. `metric` is one of
-    those that suit the kind, or module:function for a function of the user's own. `responsible` is who answers for the
-    prompt that is found; it stands in its card.
+    `labels` is the closed list of answers of a classification (by default those in the data), as names or as a table of
+    names and descriptions; from lowest to highest if the metric compares by order. `metric` is one of those that suit
+    the kind, or module:function for your own function. `responsible` is who is responsible for the prompt that is
+    found; the prompt card shows it.
     """
 
     name: Annotated[str, Field(pattern=r"^[\w.-]{1,80}$")]  #: what the run is called
@@ -96,12 +96,12 @@ class About(Section):
 class Data(Section):
     """`[data]`: where the rows are and what their columns mean.
 
-    `group` keeps rows of equal value together in one split; `slices` are columns to report the scores by. `ood` is a
-    file with the same columns, of rows from elsewhere, which every contender answers after the test rows; `unlabelled`
-    is one of rows that the winner labels, for the baseline to learn from. Of a file with more than `max_rows` rows so
-    many are drawn with `seed`, as `sampling` says; 0 uses all. `skip_empty` leaves rows out that cannot be used, and
-    says how many. Of an SQLite file `query` says which rows are meant.
-    `demos` is a file of examples to show as they are, with the columns of inputs and target, and perhaps `reasoning`.
+    `group` keeps rows of equal value together in one split; `slices` are columns to report scores by. `ood` is a file
+    of rows from another domain with the same columns, which every contender answers after the test rows; `unlabelled`
+    is a file of rows that the winner labels, for the baseline to learn from. Of a file with more than `max_rows` rows,
+    so many are drawn at random with `seed`; 0 uses all. `skip_empty` leaves out rows that cannot be used, with a note
+    on how many. `query` selects the rows of an SQLite file. `demos` is a file of examples to show as they are, with the
+    columns of inputs and target, and optionally `reasoning`.
     """
 
     file: Name  #: CSV, TSV, JSONL, JSON, Parquet or an SQLite file, beside the task file
@@ -134,7 +134,7 @@ class Data(Section):
 
 
 class Price(Section):
-    """`[model.price]`: US dollars for a million tokens, where the price table is wrong or silent."""
+    """`[model.price]`: US dollars per million tokens, if the price table is wrong or does not have the model."""
 
     input: Annotated[float, Field(ge=0)]  #: of what is asked
     output: Annotated[float, Field(ge=0)]  #: of what is answered
@@ -150,11 +150,11 @@ Address = Annotated[str, AfterValidator(_fit)]
 
 
 class ModelSpec(Section):
-    """`[model]`: which model completes, and how it is reached. Keys come from the environment, never from here.
+    """`[model]`: the model that answers, and how it is reached. Keys come from the environment, never from here.
 
-    `workers` caps the calls at a time; `timeout` is what one attempt may take and `patience` the longest wait between
-    two, in seconds. Requests and tokens per minute are caps, too; 0 is none. `context` is how many tokens the model
-    takes, prompt and answer together, where the price table is wrong or silent.
+    `workers` is the most calls at a time; `timeout` is how long one attempt may take, and `patience` the longest wait
+    between two, in seconds. Requests and tokens per minute are caps, too; 0 means none. `context` is how many tokens
+    the model takes, prompt and answer together, if the price table is wrong or does not have the model.
     """
 
     name: Name = "embedded"  #: as LiteLLM knows it, or embedded
@@ -169,11 +169,11 @@ class ModelSpec(Section):
     tokens_per_minute: Annotated[float, Field(ge=0)] = 0.0  #: a cap; 0 is none
 
 
-OF_ONE_MODEL = ("price", "context")  # keys that say nothing of another model in its place
+OF_ONE_MODEL = ("price", "context")  # keys that do not apply to another model
 
 
 class Bounds(Section):
-    """`[search.constraints]`: what the winner must keep; 0 is no limit. `min_recall` maps label -> least recall."""
+    """`[search.constraints]`: limits for the winner; 0 means none. `min_recall` maps each label to its least recall."""
 
     max_cost_per_1000: Annotated[float, Field(ge=0)] = 0.0  #: US dollars that 1,000 rows may cost
     max_prompt_tokens: Annotated[float, Field(ge=0)] = 0.0  #: mean tokens that a prompt may have
@@ -181,13 +181,14 @@ class Bounds(Section):
 
 
 class Search(Section):
-    """`[search]`: how long and how to look.
+    """`[search]`: how to search, and how long.
 
-    `calls` is the number of answers on dev rows that the search may look at, bought or not; `trials` the most prompts
-    it opens; `block` the dev rows that a prompt is asked at a time. `max_calls`, `max_usd`, `max_tokens` and
-    `max_minutes` cap what is spent in all; 0 means no cap. `pruner` ends trials of the samplers other than "pooled".
-    With `ablate` the dev rows are also answered with each of the winner's ingredients set back to the seed prompt's.
-    With `pareto` cheap and fast prompts are looked for as well; the best score that keeps the `constraints` wins.
+    `calls` is the number of answers on dev rows that the search may use, bought or cached; `trials` the most prompts
+    that it tries; `block` the number of dev rows that a prompt answers at a time. `max_calls`, `max_usd`, `max_tokens`
+    and `max_minutes` cap what is spent in total; 0 means no cap. `pruner` ends trials of the samplers other than
+    "pooled". With `ablate`, the dev rows are also answered with each of the winner's ingredients reset to the seed
+    prompt's. With `pareto`, the search also looks for cheap and fast prompts; the best score that keeps the
+    `constraints` wins.
     """
 
     sampler: Literal["pooled", "tpe", "random", "gp"] = "pooled"  #: who proposes; all but pooled are controls
@@ -209,7 +210,7 @@ class Search(Section):
 class EncoderSpec(Section):
     """`[baseline.encoder]`: the sentence encoder, as a folder, a name on the hub, or an embedding model of LiteLLM.
 
-    `price` is US dollars for a million tokens of an embedding model, where the price table is wrong or silent.
+    `price` is US dollars per million tokens of an embedding model, if the price table is wrong or does not have it.
     """
 
     model: str = ""  #: a folder, owner/name on the hub, or an embedding model
@@ -226,9 +227,9 @@ class LoraSpec(Section):
 class TuningSpec(Section):
     """`[baseline.provider]`: the model that its provider fine-tunes, such as openai/gpt-4o-mini-2024-07-18.
 
-    `epochs` are the passes over the training rows; `training_price` is US dollars for a million trained tokens, without
-    which no cap on dollars can be kept; `price` is that of the tuned model's answers. Where the tuned model is the
-    baseline of the verdict, one is also tuned on each number of training rows in `curve`, for its learning curve.
+    `epochs` are the passes over the training rows; `training_price` is US dollars per million trained tokens, without
+    which no cap on dollars can be kept; `price` is that of the tuned model's answers. If the tuned model is the
+    baseline of the verdict, models are also tuned on each number of training rows in `curve`, for its learning curve.
     """
 
     model: str = ""  #: the model that is tuned
@@ -251,10 +252,10 @@ Kind = Literal["auto", "linear", "encoder", "lora", "provider"]
 
 
 class Baseline(Section):
-    """`[baseline]`: which kinds of rivals are trained, beside the linear one, and how long each may be searched.
+    """`[baseline]`: which kinds of rivals are trained besides the linear one, and how long each may be tuned.
 
-    `kinds` is "auto", which takes each that a model is named for, that is installed and that costs nothing, or a list.
-    `trials` and `seconds` end the search of the hyperparameters of each; `label_cost` is US dollars for a labelled row.
+    `kinds` is a list, or "auto", which takes each kind that has a model, is installed and costs nothing. `trials` and
+    `seconds` limit the hyperparameter search of each; `label_cost` is US dollars per labelled row.
     """
 
     kinds: Annotated[list[Kind], BeforeValidator(_listed)] = ["auto"]  #: which are trained
@@ -267,13 +268,13 @@ class Baseline(Section):
 
 
 class Extras(Section):
-    """`[verdict]`: what else it looks into, of what costs further calls; it is left out if the caps do not cover it.
+    """`[verdict]`: further analyses, which cost further calls; each is left out if the caps do not cover it.
 
-    `swaps` are pairs of terms; test rows in which one stands are answered again with the other in its place. With
-    `robustness` the winner answers test rows under changes that should not matter: noise, demo orders, other wordings.
-    With `hint` it answers the test rows with the baseline's guess beside each, and with `picked_demos` with demos that
-    the baseline picks for each. `tuned_search` is the number of answers on dev rows that a second search may look at,
-    for a prompt of the model that its provider has tuned; 0 searches none.
+    `swaps` are pairs of terms; test rows with one of them are answered again with the other in its place. With
+    `robustness`, the winner answers test rows under changes that should not matter: noise, other orders of demos, other
+    wordings. With `hint`, it answers the test rows with the baseline's guess added to each, and with `picked_demos`,
+    with demos that the baseline picks for each. `tuned_search` is the number of answers on dev rows that a second
+    search may use, for a prompt for the model that its provider has tuned; 0 means no such search.
     """
 
     hint: bool = False  #: the winner with the baseline's guess beside each input
@@ -293,15 +294,16 @@ class Extras(Section):
 
 
 def _named(model: object) -> object:
-    """Take the name of a model for the table of it."""
+    """Turn a model's name into a table with that name."""
     return {"name": model} if isinstance(model, str) else model
 
 
 class Judge(Section):
-    """`[judge]`: for the metric "judge", the model that scores answers, by its name or as a table as `[model]` is one.
+    """`[judge]`: the model that scores answers for the metric "judge", by its name or as a table like `[model]`.
 
-    `rubric` says what it judges by, `scale` its lowest and highest score. `further` is how often it may be asked
-    beside the scores, for what nobody has named: the baseline's learning curve, and its dev and training rows.
+    `rubric` says what it judges by, `scale` is its lowest and highest score. `further` is how many judgements may be
+    used besides the scores, for analyses that are not requested explicitly: the baseline's learning curve, and its dev
+    and training rows.
     """
 
     model: ModelSpec  #: who scores
@@ -320,7 +322,7 @@ class Judge(Section):
 
 
 class Layout(Section):
-    """`[templates.NAME]`: a template of one's own, told by its pieces' shapes; what is left out is as in "plain"."""
+    """`[templates.NAME]`: your own template, defined by format strings; those left out are as in "plain"."""
 
     head: str | None = None  #: around the instruction, `{body}`
     section: str | None = None  #: a part with its title: `{title}`, `{gap}` (a line's end before long parts), `{body}`
@@ -333,9 +335,9 @@ class Layout(Section):
 
 
 class Proposer(Section):
-    """`[proposer]`: the model that proposes wordings, by its name or as a table as `[model]` is one.
+    """`[proposer]`: the model that proposes wordings, by its name or as a table like `[model]`.
 
-    Left out, it is the task's own model, but for the embedded one, which has no words; "none" asks nobody.
+    By default, it is the task's own model, unless that is the embedded one, which cannot write; "none" means no model.
     """
 
     model: ModelSpec | None = None  #: who proposes
@@ -344,9 +346,9 @@ class Proposer(Section):
 
 
 class Teacher(Section):
-    """`[teacher]`: the model that reasons about training rows for worked demos, by its name or as a table as above.
+    """`[teacher]`: the model that reasons about training rows for worked demos, as a name or a table like `[model]`.
 
-    Left out, or "none", it is the task's own model.
+    By default, or with "none", it is the task's own model.
     """
 
     model: ModelSpec | None = None  #: who reasons

@@ -1,4 +1,4 @@
-"""What comes of a run: the trials, the winner, the verdict, and what it took. A noun with its ways to be read."""
+"""The result of a run: the trials, the winner, the verdict, and what it took, with ways to show them."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from optimizer.reports.markdown import inline, table
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What `tune` returns; printed, it is short.
+    """What `tune` returns. It prints as a short summary.
 
     Attributes
     ----------
     run
-        The run as results.db has it: its number, status, reason to end, calls bought and reused, attempts that failed,
-        and cost.
+        The run as recorded in results.db: its number, status, reason for ending, calls bought and reused, failed
+        attempts, and cost.
     trials
         The prompts that were tried, in order, with their scores on dev rows.
     best
-        The one of them that won.
+        The winning trial.
     verdict
-        How it compares with the seed prompt and the trained baseline on sealed test rows; None if the budget did not
-        cover that.
+        How it compares with the seed prompt and the trained baseline on the sealed test rows; None if the budget did
+        not cover that.
     notes
-        What was odd in the rows and the calls, a sentence each.
+        Oddities in the rows and the calls, one sentence each.
     importances
-        What each dimension of the space explains, the most first.
+        How much each dimension of the space explains, largest first.
     ablations
-        What each ingredient is worth in the winner, if that was asked for.
+        What each ingredient of the winner is worth, if requested.
     judged, proposed, taught
-        What the run has spent on its judge, on proposals of wordings and on a teacher; None where it has none.
+        What the run has spent on its judge, on proposals of wordings and on a teacher; None without them.
     said
-        What it told whoever watched it on its way: what became of proposals, which cap is nearly reached.
+        Notices that were sent to the watch during the run, such as on proposals, or a cap that is nearly reached.
     """
 
     run: Run
@@ -54,11 +54,11 @@ class Tuned:
     said: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        """Say what came of the run; its trials would fill the screen."""
+        """Return a summary without the trials, which would fill the screen."""
         return f"<Tuned: {self._found}. {self.verdict or 'No verdict.'}>"
 
     def _repr_markdown_(self) -> str:
-        """Show the same in a notebook, with the verdict's tables."""
+        """Return the same summary for a notebook, with the verdict's tables."""
         grids = (verdict_grid(self.verdict), comparisons_grid(self.verdict)) if self.verdict else ()
         tables = ("\n".join(table(grid)) for grid in grids)
         return "\n\n".join([inline(self._found), *tables, inline(str(self.verdict or "No verdict."))])
@@ -71,18 +71,18 @@ class Tuned:
 
     @property
     def prompt(self) -> str:
-        """The best prompt as a person reads it; inputs stand as {name}."""
+        """The best prompt as readable text, with {name} for inputs."""
         from optimizer.handover import renderer_for
 
         return prompt_text(renderer_for(self.best, self.run.task), self.best)
 
     @property
     def front(self) -> list[Trial]:
-        """The trials that no other beats in score, cost and latency, the best score first."""
+        """The trials that no other beats in score, cost and latency, best score first."""
         return front.front(self.trials)
 
     def to_dspy(self) -> Any:  # noqa: ANN401 - DSPy has no types
-        """Make a `dspy.Predict` of the best prompt; where DSPy lays it out in another way, a warning says so."""
+        """Make a `dspy.Predict` of the best prompt, with a warning if DSPy lays it out differently."""
         from optimizer.programs import adapters
 
         return adapters.to_dspy(self.best.prompt)

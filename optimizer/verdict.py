@@ -1,6 +1,6 @@
-"""The verdict: seed prompt, best prompt and trained rival on the sealed test rows, under one objective.
+"""The verdict: seed prompt, best prompt and trained rival on the sealed test rows, by one metric.
 
-Every contender is scored by the same code on the same rows, once. Knows nothing of how they were found.
+Every contender is scored once, by the same code on the same rows. Does not know how they were found.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from optimizer.report import shows
 from optimizer.scoring import EXACT, Metric, compare, interval, summarise
 from search_spaces.prompt import Example
 
-BARELY = 0.0005  # a difference that is printed as none
-MOSTLY = 0.5  # a larger share of answers that could not be read is said in the verdict
-ERRORS = 0.2  # with a larger share of failed calls a contender is not judged
+BARELY = 0.0005  # smaller differences are printed as 0
+MOSTLY = 0.5  # a larger share of unreadable answers is stated in the verdict
+ERRORS = 0.2  # with a larger share of failed calls there is no verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A contender before it is judged; `note` is said of it. `priced` tells a cost of zero from one that is unknown."""
+    """A contender before it is judged; `note` is added to it. `priced` is False if a cost of 0 means an unknown one."""
 
     name: str
     outcomes: tuple[Outcome, ...]
@@ -42,16 +42,17 @@ def decide(entries: Sequence[Entry], rows: Sequence[Example], metric: Metric, *,
     Parameters
     ----------
     entries
-        The seed prompt first; then the best prompt, unless it is the seed prompt; then the trained rival, and what
-        prompt and rival are together, if that was tried.
+        The seed prompt first; then the best prompt, unless it is the seed prompt; then the trained rival, and any
+        combinations of prompt and rival.
     rows
         The sealed test rows.
     metric
-        The objective.
+        The metric.
     opened
-        How many different runs have opened these test rows, this one included.
+        How many different runs have opened these test rows, including this one.
     seed
-        Of the resampling, which is the same for each contender and comparison: equal outcomes have equal intervals.
+        Seed of the resampling, the same for all contenders and comparisons, so that equal outcomes have equal
+        intervals.
     """
     examples = {row.id: row for row in rows}
     contenders = tuple(_contender(entry, examples, metric, seed) for entry in entries)
@@ -73,7 +74,7 @@ def decide(entries: Sequence[Entry], rows: Sequence[Example], metric: Metric, *,
 
 
 def _same(a: Entry, b: Entry) -> bool:
-    """Whether two contenders gave the very same answers, whatever was asked beside them."""
+    """Whether two contenders have the same answers from the same calls."""
     first, second = ([(o.example_id, o.score, o.answer, o.completion_key) for o in each.outcomes] for each in (a, b))
     return first == second
 
@@ -101,7 +102,7 @@ def _contender(entry: Entry, examples: Mapping[str, Example], metric: Metric, se
 
 
 def _sentences(contenders: Sequence[Contender], comparisons: Sequence[Comparison], metric: Metric) -> list[str]:
-    """Say what was shown, and what was not."""
+    """Return the sentences on what was shown and what was not."""
     found = {(comparison.a, comparison.b): comparison for comparison in comparisons}
     scores = {contender.name: contender.score for contender in contenders}
     gain, rivalry = found.get((BEST, SEED)), found.get((BEST, RIVAL)) or found.get((SEED, RIVAL))
@@ -114,7 +115,7 @@ def _sentences(contenders: Sequence[Contender], comparisons: Sequence[Comparison
 
 
 def _unread(contender: Contender) -> str:
-    """Say that most answers of a contender could not be read; of the cascade its two sides say it."""
+    """Return a sentence if most answers of a contender could not be read; for the cascade, its two parts have it."""
     unread = sum(outcome.kind is Kind.UNPARSED for outcome in contender.outcomes)
     if contender.name == CASCADE or unread <= MOSTLY * contender.n:
         return ""
@@ -148,7 +149,7 @@ def _rivalry(rivalry: Comparison, scores: Mapping[str, float], n: int, metric: M
 
 
 def figures(comparison: Comparison) -> str:
-    """Write a difference with its interval and p-value."""
+    """Format a difference with its interval and p-value."""
     low, high = comparison.interval
     return (
         f"{100 * comparison.difference:+z.1f} points "
@@ -157,12 +158,12 @@ def figures(comparison: Comparison) -> str:
 
 
 def least(comparison: Comparison, n: int) -> float:
-    """Find the smallest difference that `n` rows can show between contenders that differ as these do; 1 if none."""
+    """Return the smallest difference that `n` rows can show between contenders like these; 1 if none."""
     return shown_gain(n) if comparison.test == EXACT else measured_gain(comparison.interval)
 
 
 def able(comparison: Comparison, n: int) -> str:
-    """Say how small a difference so many rows can show, and how many would show the one that was measured on them."""
+    """Return in words how small a difference `n` rows can show, and how many rows would show the measured one."""
     takes, gain = _takes(comparison, n), least(comparison, n)
     if takes and gain <= abs(comparison.difference):  # they disagree on more rows than is assumed
         gain = measured_gain(comparison.interval)
@@ -170,10 +171,10 @@ def able(comparison: Comparison, n: int) -> str:
 
 
 def _takes(comparison: Comparison, n: int) -> str:
-    """Say how many rows would show what was measured on `n`; nothing of a difference that is none."""
+    """Return in words how many rows would show the difference measured on `n`; empty if it is about 0."""
     if abs(comparison.difference) < BARELY:
         return ""
     needed = rows_to_show(comparison.difference, comparison.interval, n)
-    if needed <= n:  # by its interval it is there
+    if needed <= n:  # its interval already excludes 0
         return "too few rows differ for the test to show this"
     return f"one as large as this takes about {rough(needed)} rows"

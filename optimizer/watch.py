@@ -1,4 +1,4 @@
-"""How the outside follows a run, and stops it. Knows nothing of what is followed."""
+"""Following a run from outside, and stopping it. Does not know what is followed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ from optimizer.events import Event, Notice
 
 @dataclass
 class Watch:
-    """How the outside follows a run and stops it."""
+    """Follows a run: `event` is called with each event, and setting `stop` ends the run."""
 
     event: Callable[[Event], None] = lambda _: None
     stop: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
     def of(cls, given: Watch | Callable[[Event], None] | None) -> Watch:
-        """Take what a caller gave: a watch, a function that is told of events, or nothing."""
+        """Return a watch for what a caller gave: a watch, a function that takes events, or None.
+
+        Raises
+        ------
+        InputError
+            If it is something else.
+        """
         if given is None or isinstance(given, cls):
             return given or cls()
         if not callable(given):
@@ -27,7 +33,7 @@ class Watch:
         return cls(given)
 
     def noting(self, said: list[str]) -> Watch:
-        """Keep what is told in words, too, at the end of a list."""
+        """Return a watch that also appends the text of each notice to a list."""
 
         def event(happened: Event) -> None:
             if isinstance(happened, Notice):
@@ -37,5 +43,5 @@ class Watch:
         return Watch(event, self.stop)
 
     def notice(self, text: str) -> None:
-        """Tell something in words."""
+        """Send a notice."""
         self.event(Notice(text))
