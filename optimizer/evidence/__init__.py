@@ -1,1 +1,1 @@
-"""What a verdict says beside the scores, and how it is come to. `verdict` is the door."""
+"""How a verdict is reached, and what it says besides the scores. `verdict` is the door."""

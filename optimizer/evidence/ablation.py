@@ -1,7 +1,8 @@
-"""The winner with one ingredient at a time set back to the seed prompt's: what each is worth beside all the others.
+"""Ablation: the winner with one ingredient at a time reset to the seed prompt's, to measure what each is worth.
 
-Says which prompts these are, buys their answers if the caps allow, and compares on the same dev rows. The prompts are
-no trials of the search: none of them can win. The winner was chosen on these rows, so the differences flatter it.
+Makes these prompts, buys their answers if the caps allow, and compares on the same dev rows. The prompts are not trials
+of the search, so none of them can win. The winner was chosen on these rows, so the differences are biased in its
+favour.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from search_spaces.space import Space, Value
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """The winner with one dimension set back."""
+    """The winner with one dimension reset."""
 
     dimension: str
     winner_value: Value
@@ -31,10 +32,10 @@ class Variant:
 
 
 def variants(space: Space, winner: Trial) -> list[Variant]:
-    """List the winner's variants, one for each dimension whose value is not the seed prompt's.
+    """Return the winner's variants, one for each dimension whose value differs from the seed prompt's.
 
-    A dimension that does not apply to the seed prompt has a seed value all the same; one that applies only once
-    another is set back gets it.
+    Every dimension has a seed value, even if it does not apply to the seed prompt; a dimension that applies only once
+    another is reset gets its seed value.
     """
     chosen = {d.name: winner.params.get(d.name, d.seed) for d in space.dimensions}
     return [
@@ -52,7 +53,7 @@ def ablate(
     Returns
     -------
     tuple
-        What each dimension is worth in the winner, and why some or all were left out, or an empty text.
+        What each dimension is worth in the winner, and why some or all were left out (or an empty text).
     """
     left = variants(space, winner)
     if not left:
@@ -63,7 +64,7 @@ def ablate(
     examples = {row.id: row for row in rows}
     found: list[Ablation] = []
     try:
-        # The winner may lack rows; and if it is calibrated, it reads all of them at once, as its variants do.
+        # The winner may lack rows. If it is calibrated, it must be read on all rows at once, as its variants are.
         whole = evaluate.rows(winner.prompt, rows)
         for place, variant in enumerate(left):
             outcomes = evaluate.rows(variant.prompt, rows)

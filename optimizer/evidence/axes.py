@@ -1,6 +1,6 @@
-"""Prompt or training, on five axes: each cell a figure measured on this task, each line read in a sentence.
+"""Prompt or training, on five axes: each cell has figures measured on this task, each row ends with a conclusion.
 
-The axes are those on which the two are usually argued about without numbers. Takes a verdict, opens nothing, prints
+The axes are those on which the two are usually discussed without numbers. Takes a verdict, opens no file, prints
 nothing.
 """
 
@@ -20,7 +20,7 @@ UNKNOWN = "not measured"
 
 
 def axes_grid(verdict: Verdict) -> Grid:
-    """Show prompt, trained baseline and, where there is one, their cascade on the five axes."""
+    """Return a table of prompt, trained baseline and, if there is one, their cascade on the five axes."""
     names = [rivalled(verdict).name, RIVAL, CASCADE]
     compared = [contender for name in names for contender in verdict.contenders if contender.name == name]
     axes: list[tuple[str, str, Callable[[Verdict, Contender], str], str]] = [

@@ -1,7 +1,7 @@
-"""Prompt and baseline together: the baseline answers where it is sure, the prompt elsewhere.
+"""A cascade of baseline and prompt: the baseline answers rows on which it is confident enough, the prompt the others.
 
-The threshold is chosen on dev rows that both have answered; no call is made for it, because both have answered every
-test row as well. Knows neither how an answer was come by nor what a confidence is made of.
+The threshold is chosen on dev rows that both have answered. No call is made for the cascade, because both have also
+answered every test row. Knows neither where an answer comes from nor how a confidence is computed.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from search_spaces.prompt import Example
 
 Floats = NDArray[np.float64]
 
-STEPS = 10  # thresholds at each tenth of the dev rows: a cost finer than that is not known from so few rows
-# What may be lost to save calls: in simulations half a point cost 0.3 points and saved 4 to 16 in 100 calls more than
-# nothing did, a point cost 0.6 and saved 8 to 24.
+STEPS = 10  # thresholds at each tenth of the dev rows: so few rows do not allow finer ones
+# Score that may be lost to save calls. In simulations, tolerating half a point cost 0.3 points and saved 4 to 16 more
+# of 100 calls than tolerating nothing; tolerating a point cost 0.6 points and saved 8 to 24.
 TOLERATED = 0.005
-FEWEST = 20  # dev rows that both have answered, below which no threshold is chosen: two rows a step
-# The least share of calls saved that is worth a sentence. A second model to keep and to watch costs more than it
-# saves below a tenth of the calls.
+FEWEST = 20  # least dev rows answered by both for choosing a threshold: two rows per step
+# Least share of calls saved that is worth mentioning. Below a tenth of the calls, maintaining and monitoring a second
+# model costs more than it saves.
 WORTH = 0.1
-NEWTON = 25  # steps; the logarithm of a likelihood of two parameters is flat after a handful
+NEWTON = 25  # Newton steps; a log-likelihood of two parameters converges in a handful
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What both contenders answered to the same rows, and how sure the baseline was of each [n]."""
+    """The outcomes of both contenders on the same rows, and the baseline's confidence on each [n]."""
 
     rows: Sequence[Example]
     prompt: Sequence[Outcome]
@@ -42,7 +42,7 @@ class Answered:
     confidence: Floats
 
     def scored(self) -> Answered:
-        """Keep the rows that both have a score for."""
+        """Return only the rows on which both have a score."""
         ours, theirs = ({o.example_id: o for o in each if o.score is not None} for each in (self.prompt, self.baseline))
         kept = [i for i, row in enumerate(self.rows) if row.id in ours and row.id in theirs]
         rows = [self.rows[i] for i in kept]
@@ -50,9 +50,10 @@ class Answered:
         return Answered(rows, *picked, self.confidence[kept])
 
     def mixed(self, least: float | None) -> tuple[Outcome, ...]:
-        """What the cascade answers: the baseline where it is at least so sure, else the prompt, after both.
+        """Return the cascade's outcomes: the baseline's if its confidence is at least `least`, else the prompt's.
 
-        A row that the prompt was not asked is left out where the prompt is needed.
+        An outcome of the prompt then has the cost and time of both. A row that needs the prompt but was not answered by
+        it is left out.
         """
         ours = {outcome.example_id: outcome for outcome in self.prompt}
         mixed = []
@@ -66,9 +67,9 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A threshold that was chosen on dev, as the baseline states its confidence, among others; None: never sure.
+    """The threshold `least` that was chosen on dev from `grid`; None means that the prompt answers all rows.
 
-    `calibrated` maps stated confidences [n] to calibrated ones [n].
+    Thresholds are uncalibrated confidences of the baseline; `calibrated` maps these [n] to calibrated ones [n].
     """
 
     least: float | None
@@ -78,37 +79,38 @@ class Chosen:
     dev: Answered
 
     def calibrated(self, confidence: Floats) -> Floats:
-        """The share of right answers that is to be expected at stated confidences [n]."""
+        """Return the expected share of correct answers at uncalibrated confidences [n]."""
         return _logistic(_logit(confidence), self.level, self.slope)
 
 
 def choose(dev: Answered, metric: Metric) -> Chosen | None:
-    """Choose how sure the baseline must be; None if too few dev rows were answered by both.
+    """Choose how confident the baseline must be to answer; None if too few dev rows were answered by both.
 
     Parameters
     ----------
     dev
-        Dev rows. Both contenders were chosen on them (the prompt among many, the baseline's hyperparameters and last
-        epoch), so that both look better there than they are, and the baseline surer. The threshold is then a little
-        low; the test rows, of which nothing was chosen, show by how much (`Cascade.surer`).
+        The dev rows. Both contenders were chosen on them (the prompt among many, the baseline's hyperparameters and
+        last epoch), so both look better there than they are, and the baseline is too confident. The threshold is
+        therefore a little low; the test rows, on which nothing was chosen, show by how much (`Cascade.surer`).
     metric
-        The objective.
+        The metric.
 
     Notes
     -----
-    The expected score of each contender, as a function of the logit of the baseline's confidence, is fitted by logistic
-    regression, on the rows that both have answered: a search asks a prompt the most telling rows first, which are not
-    as hard as the others, for both. On all dev rows the same for the baseline is Platt's (1999) calibration. The rows
-    are then sent to the prompt from the least sure on, and what that gains is the sum of the differences of the two
-    functions, weighed as the metric weighs rows. Of the thresholds
+    For each contender, the expected score as a function of the logit of the baseline's confidence is fitted by logistic
+    regression on the rows that both have answered. (A search first asks a prompt the most informative rows, which are
+    not as hard as the others, so both must be fitted on the same rows.) On all dev rows, the same fit for the baseline
+    is Platt's (1999) calibration. Rows are then sent to the prompt from the lowest confidence upwards; the gain is the
+    sum of the differences of the two functions, weighted as the metric weights rows.
 
-    - that keep the better of the two scores, but for half a point, the one that sends fewest rows is chosen, if the
-      prompt is the better;
-    - if the baseline is at least as good, asking the prompt can only be worth its price by a gain: the threshold of
-      the largest gain is chosen if the prompt is better on the rows below it, by a one-sided test, else none is sent.
+    - If the prompt is better on all rows, the threshold that sends fewest rows is chosen among those that keep its
+      score up to half a point.
+    - If the baseline is at least as good, sending rows to the prompt must gain something to be worth its price: the
+      threshold with the largest gain is chosen if a one-sided test shows that the prompt is better on the rows below
+      it; otherwise no rows are sent.
 
-    In simulations with 50 to 500 dev rows the fitted functions lost a third less score than the dev scores themselves,
-    of which the first that is high enough is often so by luck.
+    In simulations with 50 to 500 dev rows, choosing by the fitted functions lost a third less score than choosing by
+    the dev scores themselves, where the first threshold that looks good enough is often lucky.
     """
     level, slope = _calibration(dev)
     ranked, dev = np.sort(dev.confidence), dev.scored()
@@ -140,15 +142,15 @@ def front(
     Parameters
     ----------
     chosen
-        The threshold and the others, from dev.
+        The threshold chosen on dev, and the others.
     test
         The test rows, which the verdict has opened.
     names
-        What prompt and baseline are called.
+        The names of prompt and baseline.
     metric
-        The objective.
+        The metric.
     seed
-        Of the resampling: that of the verdict, so that equal outcomes have equal intervals.
+        Seed of the resampling; the verdict's, so that equal outcomes have equal intervals.
     priced
         Whether the prices of prompt and baseline are known.
     """
@@ -177,21 +179,21 @@ def front(
 
 
 def known(test: Answered, least: float | None, priced: tuple[bool, bool]) -> bool:
-    """Whether it is known what a cascade costs, where the prices of prompt and baseline are known, or are not.
+    """Return whether the cost of a cascade is known; `priced` is whether the prices of prompt and baseline are.
 
-    A prompt that is not asked costs nothing, whatever its price.
+    A prompt that gets no rows costs nothing, whatever its price.
     """
     ours, theirs = priced
     return theirs and (ours or not _sent(test.confidence, least).any())
 
 
 def detail(chosen: Chosen, test: Answered, prompt: str) -> str:
-    """Say in a few words what the cascade does."""
+    """Return in a few words what the cascade does."""
     return f"{100 * _sent(test.confidence, chosen.least).mean():.0f} % of the rows to the {prompt}"
 
 
 def sentence(cascade: Cascade, verdict: Verdict) -> str:
-    """Say what the cascade saves or gains on the test rows; nothing where it does neither, or is shown to lose."""
+    """Return a sentence on what the cascade saves or gains on the test rows; empty if it does neither, or loses."""
     found = next(c for c in verdict.contenders if c.name == CASCADE)
     point = next(p for p in cascade.points if p.chosen)
     versus = {c.b: c for c in verdict.comparisons if c.a == CASCADE}
@@ -223,12 +225,12 @@ def _against(versus: Comparison) -> str:
 
 
 def _sent(confidence: Floats, least: float | None) -> NDArray[np.bool_]:
-    """Which rows go to the prompt [n]."""
+    """Return which rows go to the prompt [n]."""
     return np.ones(len(confidence), dtype=np.bool_) if least is None else confidence < least
 
 
 def _logit(confidence: Floats) -> Floats:
-    held = np.clip(confidence, 1e-6, 1 - 1e-6)  # a confidence of 1 is not infinitely more than one of 0.999999
+    held = np.clip(confidence, 1e-6, 1 - 1e-6)  # the logit of a confidence of 1 would be infinite
     return np.log(held / (1 - held))
 
 
@@ -237,11 +239,11 @@ def _logistic(x: Floats, level: float, slope: float) -> Floats:
 
 
 def _calibration(dev: Answered) -> tuple[float, float]:
-    """Level and slope from the logit of the baseline's confidence to that of its score."""
+    """Return level and slope of the fit from the logit of the baseline's confidence to that of its score."""
     scored = [i for i, outcome in enumerate(dev.baseline) if outcome.score is not None]
     right = np.array([dev.baseline[i].score for i in scored], dtype=np.float64)
     level, slope = _fitted(_logit(dev.confidence[scored]), right)
-    # Where its confidence says nothing, it is everywhere the same.
+    # If its confidence is uninformative, the calibrated one is constant.
     return (level, slope) if slope > 0 else (_flat(right), 0.0)
 
 
@@ -251,9 +253,9 @@ def _flat(scores: Floats) -> float:
 
 
 def _fitted(x: Floats, scores: Floats) -> tuple[float, float]:
-    """Level and slope of the logistic regression of scores in [0, 1] on x, both [n].
+    """Return level and slope of the logistic regression of scores in [0, 1] on x, both [n].
 
-    Scores are drawn a little to the middle, as Platt (1999, eq. 10 and 11) does, so that no slope is infinite.
+    As in Platt (1999, eq. 10 and 11), scores are shrunk a little towards the middle, so that no slope is infinite.
     """
     n, right = len(scores), float(scores.sum())
     high, low = (right + 1) / (right + 2), 1 / (n - right + 2)

@@ -1,6 +1,6 @@
-"""After the search: the rival is trained, the sealed rows are opened once, and a verdict is come to.
+"""After the search: the rival is trained, the sealed test rows are opened once, and a verdict is reached.
 
-Hands the parts to each other. What they find is found by `ladder`, `verdict`, `money`, `inquiry` and `growing`.
+Connects the parts that do the work: `ladder`, `verdict`, `money`, `inquiry` and `growing`.
 """
 
 from __future__ import annotations
@@ -35,20 +35,21 @@ from optimizer.store import Store
 
 @dataclass
 class Conclusion:
-    """How a run ends.
+    """The end of a run.
 
     Parameters
     ----------
     plan, evaluate, store
-        The run's own.
+        Those of the run.
     run
         Its number in the store.
     stage
-        Announces a part; stops the run if that is wanted.
+        Announces a stage; raises if the run is to stop.
     judge
-        Scores all contenders, if it is not the metric that does.
+        The judge that scores all contenders, if there is one.
     helpers
-        Who has bought what helped the search beside the judge: wordings, and reasoning about training rows.
+        The ledgers, besides the judge's, that bought something for the search: proposed wordings, and reasoning about
+        training rows.
     """
 
     plan: Plan
@@ -60,7 +61,7 @@ class Conclusion:
     helpers: Sequence[Ledger] = ()
 
     def reach(self, found: search.Found) -> tuple[Verdict | None, str]:
-        """Come to a verdict, and say why the run ended; None if the budget does not cover the test rows."""
+        """Reach a verdict, and return it with why the run ended; None if the budget does not cover the test rows."""
         with ExitStack() as ledgers:
             return self._reach(found, ledgers)
 
@@ -68,7 +69,7 @@ class Conclusion:
         worked = self.evaluate.ledger.budget.worked()
         aside = self._aside()
         known = self.store.ladder(self.run)
-        # A run that is resumed has trained those in the time that it had worked before, as far as it wrote that down.
+        # A resumed run trained these within the time that it had worked before, so that time was not searching.
         searched = max(0.0, worked - sum(rung.trained.seconds for rung in known if rung.trained))
         outside = self._outside(ledgers)
         rival = ladder.climb(self.plan.task, self._lesson(), known, outside)
@@ -93,9 +94,9 @@ class Conclusion:
         return ruling, "; ".join([found.reason, *bounded(self.plan), *lacking])
 
     def _look(self, ruling: Verdict, rival: Rival, inquiry: Inquiry) -> tuple[Verdict, list[str]]:
-        """Add what stands beside the scores, and say what of it the budget did not cover.
+        """Add the analyses besides the scores, and return which of them the budget did not cover.
 
-        What the task has named comes first: the learning curve may take what is left.
+        Those that the task requests come first; the learning curve may use what is left.
         """
         self.stage("findings", "looking at other rows, and at what the rows are good for")
         noted, said = inquiry.findings(ruling)
@@ -106,17 +107,17 @@ class Conclusion:
         return replace(ruling, findings=noted, curve=grown, sentence=sentence), [*inquiry.lacking, *growth.lacking]
 
     def _inquiry(self, trials: dict[str, Trial], rival: Rival) -> Inquiry:
-        """Prepare to look into what stands beside the scores."""
+        """Prepare the analyses besides the scores."""
         space = wordings.entered(self.store, self.run, self.plan.space)
         return Inquiry(self.plan, self.evaluate, trials, rival, space)
 
     def _trials(self, found: search.Found) -> dict[str, Trial]:
-        """The prompts that are judged."""
+        """Return the trials to be judged: the seed prompt's, and the best one if that is another."""
         seed, best = found.trials[0], found.best
         return {SEED: seed} | ({BEST: best} if best.number != seed.number else {})
 
     def _outside(self, ledgers: ExitStack) -> ladder.Outside:
-        """Let the kinds that cost money be bought from the budget of the run."""
+        """Return the means with which the kinds of rivals that cost money are bought from the run's budget."""
         ours = self.evaluate.ledger
 
         def buy(model: Model) -> Ledger:
@@ -129,7 +130,7 @@ class Conclusion:
         return ladder.Outside(self.stage, partial(self.store.save_rung, self.run), buy, means)
 
     def _tuned(self, outside: ladder.Outside) -> Evaluator | None:
-        """Ask the model that the provider has tuned, if it has."""
+        """Return an evaluator for the model that the provider has tuned; None if there is none."""
         tuned = [rung.trained for rung in self.store.weightless(self.run) if rung.kind == "provider" and rung.trained]
         if not tuned:
             return None
@@ -143,7 +144,7 @@ class Conclusion:
         return Lesson(*rows, plan.taught, best_hyperparameters, bool(plan.labels), budget, plan.several)
 
     def _uncovered(self, trials: dict[str, Trial]) -> str:
-        """Say before the test rows are opened that their calls are not covered, if they are not."""
+        """Return, before the test rows are opened, why the budget does not cover their calls; empty if it does."""
         evaluate, budget = self.evaluate, self.evaluate.ledger.budget
         budget.held, budget.held_minutes = Spent(), 0.0
         takes = Spent()
@@ -168,7 +169,7 @@ class Conclusion:
         return verdict.decide(entries, rows, metric, opened=opened, seed=plan.task.search.seed)
 
     def _aside(self) -> float | None:
-        """Add up what judge and helpers have cost by now, and answers that failed; None where a price is not known."""
+        """Return what judge, helpers and failed answers have cost so far; None if a price is not known."""
         judged = self.judge.paid if self.judge else 0.0
         if judged is None or any(helper.model.price is None for helper in self.helpers):
             return None
@@ -182,7 +183,7 @@ class Conclusion:
         paid = sum(outcome.cost for trial in found.trials for outcome in trial.outcomes)
         spent = paid + aside if self._priced and aside is not None else None
         took = {rivalled(ruling).name: (spent, took_prompt[0])}
-        # The rival was found by trying all kinds, as the prompt was by trying others.
+        # Finding the rival took training all kinds, just as finding the prompt took trying others.
         tried = [rung.trained for rung in self.store.weightless(self.run) if rung.trained]
         costs = [trained.cost for trained in tried]
         known = None if None in costs else sum(cost or 0.0 for cost in costs)

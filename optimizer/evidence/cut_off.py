@@ -1,4 +1,4 @@
-"""Answers that ended at their bound: a sentence on how many, and what to do. Records in, a text out."""
+"""A sentence on how many answers were cut off at `max_tokens`, and what to do. Records in, text out."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from optimizer.records import Contender, Trial
 
 
 def cut_off(trials: Sequence[Trial], contenders: Sequence[Contender], best: Trial) -> str:
-    """Say how many answers of a run were cut off at their bound; nothing if none was.
+    """Return a sentence on how many answers of a run were cut off at `max_tokens`; empty if none was.
 
     Parameters
     ----------
     trials
-        All of the run, the seed prompt's first.
+        All trials of the run, the seed prompt's first.
     contenders
-        Those of its verdict, if it has come to one.
+        Those of its verdict, if it has one.
     best
-        The winner, whose bound all contenders have but the seed prompt.
+        The winner, whose `max_tokens` all contenders have except the seed prompt.
     """
     asked = [(trial, trial.outcomes) for trial in trials]
     asked += [(trials[0] if each.name == SEED else best, each.outcomes) for each in contenders]

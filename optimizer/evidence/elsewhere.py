@@ -1,4 +1,4 @@
-"""How the contenders do on other rows than the sealed test rows: those they learned from or were chosen on, and others.
+"""The contenders' scores on rows other than the sealed test rows: rows for training or selection, and other domains.
 
 Knows neither where rows come from nor how they were answered.
 """
@@ -24,25 +24,25 @@ Given = Mapping[str, Sequence[Outcome]]  # contender -> its outcomes on some row
 def measure(
     verdict: Verdict, given: Mapping[str, Given], rows: Sequence[Example], metric: Metric, seed: int
 ) -> tuple[Elsewhere, ...]:
-    """Score contenders on other rows, and compare that with their test scores.
+    """Score contenders on other rows, and compare with their test scores.
 
     Parameters
     ----------
     verdict
         Their scores on the test rows.
     given
-        Which rows -> contender -> outcomes on them.
+        Name of the rows -> contender -> its outcomes on them.
     rows
-        All those rows.
+        All these rows.
     metric
-        The objective.
+        The metric.
     seed
-        Of the resampling, the same for each contender.
+        Seed of the resampling, the same for each contender.
 
     Returns
     -------
     tuple of Elsewhere
-        Those with a score. The intervals of the differences are of different rows, unpaired.
+        Those with a score. The intervals of the differences are unpaired, because the rows differ.
     """
     examples, found = {row.id: row for row in rows}, []
     for contender in verdict.contenders:
@@ -58,7 +58,7 @@ def measure(
 
 
 def sentence(found: Sequence[Elsewhere]) -> str:
-    """Say what the contenders lose out of domain; nothing without such rows."""
+    """Return a sentence on what the contenders lose out of domain; empty without such rows."""
     away = [each for each in found if each.rows == OOD and each.name != SEED]
     away = away or [each for each in found if each.rows == OOD]
     said = [

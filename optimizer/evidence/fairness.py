@@ -1,7 +1,7 @@
-"""Bias: how far groups of rows are apart in a contender's scores, and how often a swapped term turns its answer.
+"""Bias: how much a contender's scores differ between groups of rows, and how often a swapped term changes its answer.
 
-Reads rows and outcomes; buys nothing. The same code looks at prompt and baseline, so that what the one has taken over
-from the rows, and the other as well, shows.
+Reads rows and outcomes; buys nothing. Prompt and baseline are analysed by the same code, which shows whether both have
+taken over a bias from the rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 Slices = Mapping[str, Mapping[str, str]]  # example id -> {column: value}
 
 ALARM = 0.05
-FEWEST = 10  # rows of a group, below which its score says nothing: an interval of 60 points
+FEWEST = 10  # least rows of a group: with fewer, the interval of its score is wider than 60 points
 
 
 # --- groups -----------------------------------------------------------------------------------------------
@@ -48,9 +48,9 @@ def group_scores(
     slices
         Example id -> {column: value}.
     metric
-        The objective, taken over the rows of a group alone.
+        The metric, computed on the rows of one group.
     seed
-        Of the resampling, the same for each contender.
+        Seed of the resampling, the same for each contender.
     """
     examples, found = {row.id: row for row in rows}, []
     for column in sorted({column for row in slices.values() for column in row}):
@@ -73,7 +73,7 @@ def _grouped(outcomes: Sequence[Outcome], slices: Slices, column: str) -> dict[s
 
 
 def group_gaps(given: Mapping[str, Sequence[Outcome]], slices: Slices, seed: int) -> tuple[GroupGap, ...]:
-    """Find the two groups of each column that are farthest apart in a contender's row scores.
+    """Find, for each column and contender, the two groups whose mean row scores differ most.
 
     Parameters
     ----------
@@ -82,13 +82,13 @@ def group_gaps(given: Mapping[str, Sequence[Outcome]], slices: Slices, seed: int
     slices
         Example id -> {column: value}; groups of fewer than 10 scored rows are left out.
     seed
-        Of permutations and resamples, the same for each contender.
+        Seed of permutations and resamples, the same for each contender.
 
     Notes
     -----
-    The largest of many gaps is large by chance. Its interval is therefore one of all pairs of groups together
-    (Bonferroni), and its p-value that of the largest studentised gap of all pairs when the rows are dealt to the groups
-    at random (max-T, Westfall and Young 1993), corrected by Holm for the number of columns.
+    The largest of many gaps is large by chance. Therefore its interval is simultaneous for all pairs of groups
+    (Bonferroni), and its p-value is that of the largest studentised gap of all pairs when rows are assigned to groups
+    at random (max-T, Westfall and Young 1993), with Holm's correction for the number of columns.
     """
     found: list[GroupGap] = []
     for name, outcomes in given.items():
@@ -117,7 +117,7 @@ def _gap(name: str, column: str, groups: Mapping[str, Sequence[Outcome]], rng: n
 def _largest(
     scores: Sequence[Floats], pair: tuple[int, int], pairs: Sequence[tuple[int, int]], rng: np.random.Generator
 ) -> float:
-    """P of a pair's studentised gap among the largest of all pairs, when rows are dealt to the groups at random."""
+    """Return the max-T p-value of a pair's studentised gap, over random assignments of rows to groups."""
     every, sizes = np.concatenate(scores), np.array([len(each) for each in scores])
     spread = float(every.std(ddof=1))
     if spread < TINY:
@@ -143,18 +143,18 @@ def flips(
     metric: Metric,
     rng: np.random.Generator,
 ) -> Flips | None:
-    """How often a contender's answer to a row is another once terms are swapped; None without a row answered twice.
+    """Count how often swapping terms changes a contender's answer; None without a row answered both ways.
 
     Parameters
     ----------
     name
-        Of the contender.
+        The contender's name.
     before, after
-        Its outcomes on the rows as they are, and swapped; in any order.
+        Its outcomes on the original and the swapped rows, in any order.
     rows
         The rows.
     metric
-        The objective.
+        The metric.
     rng
         Draws resamples.
     """
@@ -171,7 +171,7 @@ def flips(
 
 
 def sentence(gaps: Sequence[GroupGap], turned: Sequence[Flips], names: Sequence[str]) -> str:
-    """Say which groups these contenders are shown to treat differently, and how often swapped terms turn answers."""
+    """Return sentences on groups that contenders are shown to treat differently, and on answers changed by swaps."""
     said = [
         f"By {gap.column}, the {gap.name} is {100 * gap.difference:.1f} points better on {gap.best} than on "
         f"{gap.worst} ({100 * gap.interval[0]:+.1f} to {100 * gap.interval[1]:+.1f}, p = {gap.p_value:.2g})."

@@ -1,8 +1,8 @@
-"""What a verdict finds beside the scores: joins `cascade`, `elsewhere`, `quality`, `fairness` and `robustness`.
+"""What a verdict finds besides the scores: combines `cascade`, `elsewhere`, `quality`, `fairness` and `robustness`.
 
 Buys answers to rows of other files, to rows with swapped terms, under changes, with hints and with picked demos, and
-lets a prompt for a tuned model be searched; everything else was answered already. A judge scores these, too, and
-what the baseline answers to dev and training rows, as far as it may be asked for what nobody has named.
+runs the search of a prompt for a tuned model; all other answers exist already. A judge scores these, too, and the
+baseline's answers to dev and training rows, as far as it has further judgements for analyses that were not requested.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ NOBODY = Answered((), (), (), np.zeros(0))
 
 @dataclass
 class Inquiry:
-    """Looks into one run whose search is over.
+    """The analyses of one run whose search is over. `lacking` says which were left out, and why.
 
     Parameters
     ----------
     plan, evaluate
-        The run's own.
+        Those of the run.
     trials
         Contender -> trial: the seed prompt's and, if that is another, the best prompt's.
     rival
         The trained baseline.
     space
-        The run's, with the wordings that entered.
+        The run's space, with the wordings that were added.
     """
 
     plan: Plan
@@ -65,7 +65,7 @@ class Inquiry:
     tuned: TunedPrompt | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        """Choose the cascade's threshold: before a test row is opened."""
+        """Choose the cascade's threshold, before the test rows are opened."""
         self.prompt = BEST if BEST in self.trials else SEED
         self.seed = self.plan.task.search.seed
         self.rng = np.random.default_rng(self.seed)
@@ -82,13 +82,13 @@ class Inquiry:
         self.chosen = None if theirs is None else cascade.choose(self.dev, self.evaluate.metric)
 
     def distil(self) -> None:
-        """Let the winner label rows for the baseline, if the caps cover that beside the verdict."""
+        """Let the winner label rows for the baseline, if the caps cover that in addition to the verdict."""
         rows, data = self.plan.unlabelled, self.plan.data
         if self.rival.retrain is None:
             self.lacking.append(f"no distillation: the {self.rival.trained.kind} baseline is not trained again")
             return
         labels = self.reckoning.prompt([(self._winner(), row) for row in rows], judged=False)
-        # The pupil's answers are known when it has learned: until then each may have to be judged.
+        # The pupil's answers are known only after its training, so each of them may have to be judged.
         more = self.evaluate.judge.each * len(data.test) if self.evaluate.judge and labels.calls else Spent()
         if lacking := self.reckoning.lacking(labels, self.reckoning.baseline(rows, judged=False), more):
             self.lacking.append(f"no distillation: {lacking}")
@@ -104,7 +104,7 @@ class Inquiry:
         self.taught = len(new)
 
     def search_again(self, tuned: Evaluator | None) -> None:
-        """Let a prompt for the tuned model be searched; None if there is no such model."""
+        """Search for a prompt for the tuned model, if there is one."""
         if tuned:
             self.tuned = TunedPrompt(self.plan, tuned, self.trials[self.prompt].outcomes)
         said = self.tuned.search() if self.tuned else "no model was tuned"
@@ -112,7 +112,7 @@ class Inquiry:
             self.lacking.append(f"no prompt for the tuned model: {said}")
 
     def entries(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Further contenders on the test rows: those of both together that are wanted, and the cascade."""
+        """Return further contenders on the test rows: the requested combinations of both, and the cascade."""
         return [
             *self._distilled(),
             *self._hinted(entries),
@@ -122,7 +122,7 @@ class Inquiry:
         ]
 
     def _distilled(self) -> list[Entry]:
-        """The baseline that has learned from the winner's labels, if there is one and the caps cover its judgement."""
+        """Return the baseline trained on the winner's labels, if there is one and the caps cover its judgement."""
         pupil, test = self.pupil, self.plan.data.test
         if pupil is None:
             return []
@@ -138,7 +138,7 @@ class Inquiry:
         return [Entry(DISTILLED, outcomes, len(self.plan.data.train) + self.taught, detail, pupil.priced)]
 
     def _hinted(self, entries: Sequence[Entry]) -> list[Entry]:
-        """The winner with the baseline's guess beside each input, if that is wanted and the caps cover it."""
+        """Return the winner with the baseline's guess added to each input, if requested and covered by the caps."""
         if not self.plan.task.verdict.hint:
             return []
         data, given = self.plan.data, {entry.name: entry for entry in entries}
@@ -156,7 +156,7 @@ class Inquiry:
         return self._helped(HINTED, "hint", [(prompt, row) for row in rows], "the baseline's guess", given)
 
     def _picked(self, entries: Sequence[Entry]) -> list[Entry]:
-        """The winner with demos that the baseline picks for each input, if that is wanted and the caps cover it."""
+        """Return the winner with demos that the baseline picks for each input, if requested and covered by the caps."""
         if not self.plan.task.verdict.picked_demos:
             return []
         data = self.plan.data
@@ -172,7 +172,7 @@ class Inquiry:
     def _helped(
         self, name: str, what: str, cells: Sequence[Cell], detail: str, given: Mapping[str, Entry]
     ) -> list[Entry]:
-        """The winner with help from the baseline, asked the test rows if the caps cover that."""
+        """Answer the test rows with the winner helped by the baseline, if the caps cover that."""
         if lacking := self.reckoning.lacking(self.reckoning.prompt(cells), self._ood()):
             self.lacking.append(f"no {what}: {lacking}")
             return []
@@ -180,17 +180,17 @@ class Inquiry:
         if outcomes is None:
             return []
         failed = [outcome.text for outcome in outcomes if outcome.score is None]
-        if len(failed) > ERRORS * len(outcomes):  # such as prompts that have become too long: no reason for no verdict
+        if len(failed) > ERRORS * len(outcomes):  # such as prompts that are now too long; the verdict goes on without
             self.lacking.append(f"no {what}: {len(failed)} of {len(outcomes)} calls failed ({failed[0]})")
             return []
         outcomes = together.after(outcomes, given[RIVAL].outcomes)
-        # All training rows: the baseline has learned from them.
+        # It uses all training rows, because the baseline was trained on them.
         return [
             Entry(name, outcomes, len(self.plan.data.train), f"the {self.prompt} with {detail}", self._priced(given))
         ]
 
     def _own(self) -> list[Entry]:
-        """The tuned model with the prompt that was found for it, if one was and the caps cover it."""
+        """Return the tuned model with the prompt found for it, if there is one and the caps cover it."""
         if self.tuned is None:
             return []
         found, lacking = self.tuned.entry(self._ood())
@@ -199,17 +199,17 @@ class Inquiry:
         return found
 
     def _ood(self) -> Spent:
-        """What is still asked after the further contenders, and must be covered beside them."""
+        """Return what the out-of-domain rows will take, which the budget must cover besides further contenders."""
         rows, rivals = self.plan.ood, [self.rival, *([self.pupil] if self.pupil else [])]
         cells = [(self.evaluate.settle(trial), row) for trial in self.trials.values() for row in rows]
         return sum((self.reckoning.baseline(rows, rival) for rival in rivals), self.reckoning.prompt(cells))
 
     def _priced(self, given: Mapping[str, Entry]) -> bool:
-        """Whether it is known what prompt and baseline together cost."""
+        """Whether the cost of prompt and baseline together is known."""
         return given[self.prompt].priced and self.rival.priced
 
     def _cascade(self, entries: Sequence[Entry]) -> list[Entry]:
-        """The cascade, made of prompt and baseline; none if no threshold was chosen."""
+        """Return the cascade of prompt and baseline; none if no threshold was chosen."""
         if self.chosen is None:
             return []
         given = {entry.name: entry for entry in entries}
@@ -220,7 +220,7 @@ class Inquiry:
         return [Entry(CASCADE, test.mixed(self.chosen.least), used, detail, priced=known)]
 
     def findings(self, verdict: Verdict) -> tuple[Findings, str]:
-        """Look for all there is to find, and say what matters most; `lacking` has what the budget did not cover."""
+        """Run all analyses; return their findings, and sentences on what matters most."""
         data, metric, test = self.plan.data, self.evaluate.metric, self._test(verdict)
         given = {contender.name: contender.outcomes for contender in verdict.contenders}
         found = Findings(
@@ -249,7 +249,7 @@ class Inquiry:
         return found, " ".join(each for each in said if each)
 
     def _elsewhere(self, verdict: Verdict) -> tuple[Elsewhere, ...]:
-        """Score the contenders on train, dev and out-of-domain rows; on the dev rows that the prompt has answered."""
+        """Score the contenders on train, dev and out-of-domain rows; on dev, only rows that the prompt has answered."""
         data, metric = self.plan.data, self.evaluate.metric
         both = self.dev.scored()
         dev = {name: trial.outcomes for name, trial in self.trials.items()} | {RIVAL: both.baseline}
@@ -258,7 +258,7 @@ class Inquiry:
         if (pupil := self.pupil) and both.rows:
             found = self._within(f"dev score of the {DISTILLED}", lambda: self._theirs(both.rows, pupil, self.beside))
             dev[DISTILLED] = found or ()
-        # Answers to rows that it has learned by heart are not worth their price; see `learned`.
+        # Judging or buying answers to rows that the baseline was trained on is not worth the price; see `learned`.
         train = {} if self.rival.paid or self.beside else {TRAIN: {RIVAL: self._theirs(data.train)}}
         given: dict[str, elsewhere.Given] = {**train, DEV: dev}
         near = elsewhere.measure(verdict, given, (*data.train, *data.dev), metric, self.seed)
@@ -270,9 +270,9 @@ class Inquiry:
         return *near, *elsewhere.measure(verdict, {OOD: away}, self.plan.ood, metric, self.seed)
 
     def learned(self, verdict: Verdict) -> tuple[Elsewhere, ...]:
-        """Let a judge score what the baseline answers to training rows, to as many as there are test rows.
+        """Let a judge score the baseline's answers to training rows, as many as there are test rows.
 
-        One that retrieves them gives what was wanted: then it shows what the judge gives to that.
+        A baseline that retrieves answers returns the targets themselves, so this shows how the judge scores those.
         """
         data, beside = self.plan.data, self.beside
         if self.rival.paid or not self.rival.serves or beside is None:
@@ -283,7 +283,7 @@ class Inquiry:
         return elsewhere.measure(verdict, given, some, self.evaluate.metric, self.seed)
 
     def _flips(self, given: Mapping[str, Sequence[Outcome]]) -> tuple[Flips, ...]:
-        """Ask prompt and baseline the test rows with terms swapped, if the caps cover that."""
+        """Answer the test rows with swapped terms with prompt and baseline, if the caps cover that."""
         rows, metric, winner = self.plan.swapped, self.evaluate.metric, self._winner()
         if not rows:
             if self.plan.task.verdict.swaps:
@@ -301,11 +301,11 @@ class Inquiry:
         return tuple(each for each in turned if each)
 
     def _steadiness(self, given: Mapping[str, Sequence[Outcome]]) -> tuple[tuple[Changed, ...], tuple[Steadiness, ...]]:
-        """Try prompt and baseline under changes, if that is wanted and the caps cover it."""
+        """Evaluate prompt and baseline under changes, if requested and covered by the caps."""
         if not self.plan.task.verdict.robustness:
             return (), ()
         rows, metric, winner = self.plan.data.test[: robustness.ROWS], self.evaluate.metric, self._winner()
-        # A generator of its own, so that the changes are the same whatever else is drawn: no call is bought twice.
+        # A separate generator, so that the changes do not depend on other random draws, and no call is bought twice.
         rng = np.random.default_rng([self.seed, 1])
         noisy = robustness.noisy(rows, rng)
         reworked = robustness.reworked(winner, self.trials[self.prompt].params, self.space, rng)
@@ -336,11 +336,11 @@ class Inquiry:
     def _theirs(
         self, rows: Sequence[Example], rival: Rival | None = None, judge: Grader | None = None
     ) -> tuple[Outcome, ...]:
-        """What the baseline, or another in its place, answers to rows, scored as all contenders are."""
+        """Return the outcomes of the baseline, or of another one, on rows, scored as for all contenders."""
         return (rival or self.rival).outcomes(rows, self.evaluate.metric, judge or self.evaluate.judge)
 
     def _away(self) -> elsewhere.Given:
-        """Ask every contender the out-of-domain rows."""
+        """Answer the out-of-domain rows with every contender."""
         rows = self.plan.ood
         if not rows:
             return {}

@@ -1,6 +1,6 @@
-"""What it takes to find a contender and to use it, and after how many requests the dearer one has paid off.
+"""What it takes to find and to use a contender, and after how many requests the one dearer to find has paid off.
 
-Pure: records in, records out. US dollars and seconds; None is a price that is not known, which is not zero.
+Records in, records out. Amounts are in US dollars, times in seconds; None is an unknown price, not zero.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from optimizer.records import Bill, Contender
 
 @dataclass(frozen=True, slots=True)
 class BreakEven:
-    """When the contender that is dearer to find has paid off: `after` so many requests, `never`, or `unknown`.
+    """When the contender that is dearer to find has paid off: "after" so many `requests`, "never", or "unknown".
 
-    `requests` is None unless the outcome is `after`.
+    `requests` is None unless the outcome is "after".
     """
 
     outcome: Literal["after", "never", "unknown"]
@@ -25,20 +25,20 @@ class BreakEven:
 
 
 def bill(contender: Contender, *, spent: float | None, seconds: float, labelled: int, label_cost: float) -> Bill:
-    """Count what a contender takes.
+    """Return the bill of a contender.
 
     Parameters
     ----------
     contender
-        As the verdict has it: its use is priced per 1,000 requests.
+        A contender of the verdict, with its cost per 1,000 requests.
     spent
         US dollars paid to find it, without labels; None if not known.
     seconds
-        Spent to find it.
+        Seconds spent to find it.
     labelled
-        Labelled rows that it needs: to learn from, and to be chosen on.
+        Labelled rows that it needs for training and selection.
     label_cost
-        US dollars for a labelled row.
+        US dollars per labelled row.
     """
     labels = labelled * label_cost
     finding = None if spent is None else spent + labels
@@ -47,7 +47,7 @@ def bill(contender: Contender, *, spent: float | None, seconds: float, labelled:
 
 
 def break_even(a: Bill, b: Bill) -> BreakEven:
-    """Say after how many requests the one that is dearer to find, and cheaper to use, has paid off."""
+    """Return after how many requests the one that is dearer to find, but cheaper to use, has paid off."""
     if a.finding is None or b.finding is None or a.cost_per_1000 is None or b.cost_per_1000 is None:
         unknown = next(each.name for each in (a, b) if each.finding is None or each.cost_per_1000 is None)
         return BreakEven("unknown", None, f"Break-even: unknown, because the price of the {unknown} is not known.")

@@ -1,6 +1,6 @@
-"""What the rows are good for: suspected label errors, duplicates, drift between splits.
+"""The quality of the rows: suspected label errors, duplicates, drift between splits.
 
-Reads rows and what was answered to them; changes nothing, and calls nobody.
+Reads rows and outcomes; changes nothing, and calls no model.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from optimizer.rows.overlap import SPLITS, Audit
 from optimizer.unpaired import holm, shares_apart, told_apart
 from search_spaces.prompt import Example
 
-# With 5 % of the labels of four data sets turned wrong on purpose, and a prompt of 85 %, 45 to 98 % of the rows above
-# it were such (benchmarks/LOG.md). Above 0.8 the share was higher, but on two sets half as many of them were found.
+# Least calibrated confidence of a suspect. With 5 % of the labels of four data sets made wrong, and a prompt of 85 %,
+# 45 to 98 % of the suspects had a wrong label (benchmarks/LOG.md). With 0.8, that share was higher, but on two sets
+# only half as many wrong labels were found.
 SURE = 0.5
-WIDTH = 1024  # cells that words are counted in; two words that share one blur the picture, and feign no drift
-COMPARED = 2000  # rows of a split that are told apart; the order in a split is random. Shows an AUC from 0.53 on
-FEWEST = 8  # rows of a split, below which nothing is said of it
+WIDTH = 1024  # cells in which words are counted; words that share a cell blur differences but cannot create drift
+COMPARED = 2000  # most rows of a split that are compared (splits are in random order); they show an AUC from 0.53 on
+FEWEST = 8  # least rows of a split for a comparison
 ALARM = 0.05
 
 
@@ -34,23 +35,22 @@ def suspects(
     baseline: Sequence[Outcome],
     confidence: Mapping[str, float],
 ) -> list[Suspect]:
-    """List rows on which prompt and baseline give the same answer, and not the one that is wanted.
+    """Return the rows on which prompt and baseline give the same answer, but not the target.
 
-    Two contenders that are made differently rarely err alike, so that many of these rows are labelled wrongly, or can
-    be read either way; the others are errors that both make, most of them where both look at words alone. In the spirit
-    of confident learning (Northcutt et al. 2021), with the second contender's agreement in the place of thresholds per
-    label.
+    Two contenders of different kinds rarely make the same error, so many of these rows have a wrong or ambiguous label;
+    the others are errors that both make, mostly where both rely on single words. In the spirit of confident learning
+    (Northcutt et al. 2021), with the second contender's agreement instead of thresholds per label.
 
     Parameters
     ----------
     split
-        What the rows are.
+        The name of the rows' split.
     rows
-        None of which the baseline was trained on.
+        The rows; the baseline was trained on none of them.
     prompt, baseline
         Their outcomes on the rows, or on some of them.
     confidence
-        Example id -> how sure the baseline is, calibrated; only rows of at least a half are listed.
+        Example id -> the baseline's calibrated confidence; only rows with at least SURE are returned.
     """
     ours = {outcome.example_id: outcome for outcome in prompt}
     examples = {row.id: row for row in rows}
@@ -65,19 +65,19 @@ def suspects(
 
 
 def informed(rows: Sequence[Example], outcomes: Sequence[Outcome]) -> bool:
-    """Whether a contender is right more often than the most frequent answer is: else its agreement confirms nothing."""
+    """Return whether a contender is better than always giving the most frequent answer; else it confirms nothing."""
     scored = {outcome.example_id: outcome.kind is Kind.RIGHT for outcome in outcomes if outcome.score is not None}
     counts = Counter(row.target for row in rows if row.id in scored)
     return sum(scored.values()) > max(counts.values(), default=0)
 
 
 def ranked(found: Sequence[Suspect]) -> tuple[Suspect, ...]:
-    """The surest first."""
+    """Return suspects sorted by confidence, highest first."""
     return tuple(sorted(found, key=lambda suspect: (-suspect.confidence, suspect.example)))
 
 
 def duplicates(dataset: Dataset, found: Audit) -> tuple[Duplicates, ...]:
-    """Count what an audit found, by kind and by the splits in which the rows stand."""
+    """Count the findings of an audit by kind and by the splits of the rows."""
     homes = {row.id: name for name in SPLITS for row in getattr(dataset, name)}
     groups: dict[str, Sequence[tuple[str, ...]]] = {
         "identical": [ids for ids in found.duplicates if ids not in found.conflicts],
@@ -99,18 +99,18 @@ def duplicates(dataset: Dataset, found: Audit) -> tuple[Duplicates, ...]:
 def drifts(
     splits: Mapping[str, Sequence[Example]], rng: np.random.Generator, *, labelled: bool, against: str = "train"
 ) -> tuple[Drift, ...]:
-    """Try to tell the training rows apart from those of each other split, by their words and by their labels.
+    """Test whether the rows of each other split differ from the training rows in their words or labels.
 
     Parameters
     ----------
     splits
         Name -> rows in random order.
     rng
-        Deals and permutes rows.
+        Draws folds and permutations.
     labelled
         Whether the answers are a closed list.
     against
-        The split that the others are compared with.
+        The split with which the others are compared.
     """
     kept = {name: rows[:COMPARED] for name, rows in splits.items() if len(rows) >= FEWEST}
     if against not in kept:
@@ -129,7 +129,7 @@ def drifts(
 
 
 def _vectors(texts: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.float64]]:
-    """Words by TF-IDF, hashed (Weinberger et al. 2009), each text of length 1: texts [n] -> [n, WIDTH]."""
+    """Return hashed TF-IDF vectors of words (Weinberger et al. 2009), of length 1: texts [n] -> [n, WIDTH]."""
     counted = {name: np.zeros((len(several), WIDTH)) for name, several in texts.items()}
     for name, several in texts.items():
         for row, text in enumerate(several):
@@ -148,7 +148,7 @@ def _codes(targets: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.intp]]:
 
 
 def sentence(found: Sequence[Drift]) -> str:
-    """Warn if the dev or test rows are not like the training rows; nothing otherwise."""
+    """Return a warning if the dev or test rows differ from the training rows; otherwise an empty text."""
     alarms = [drift for drift in found if drift.p_value < ALARM and drift.b != "ood"]
     said = [
         f"their {drift.what} tell the {drift.b} rows from the {drift.a} rows "

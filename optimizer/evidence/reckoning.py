@@ -1,7 +1,7 @@
-"""What it takes to ask prompt and baseline once more, counted before it is bought: answers, and what a judge asks.
+"""Estimating what further answers of prompt and baseline will take, with their judgements, before they are bought.
 
-What results.db holds already takes nothing, so that a run that was interrupted in the middle of a part finds the same
-room for it as before. Buys nothing, but for the answers of a baseline on this machine, which are free.
+Cached calls take nothing, so that a resumed run makes the same decisions as before it was interrupted. Buys nothing;
+only a baseline on this machine is asked, which is free.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from search_spaces.prompt import Example
 
 @dataclass
 class Reckoning:
-    """Reckons for one run whose search is over.
+    """Estimates for one run whose search is over.
 
     Parameters
     ----------
     evaluate
-        The run's own.
+        That of the run.
     rival
         The trained baseline.
     dev
-        Rows that it has answered.
+        Rows that the baseline has answered.
     like
-        What the winner answered: further answers are taken to cost as much.
+        The winner's outcomes; further answers are assumed to cost as much.
     """
 
     evaluate: Evaluator
@@ -39,15 +39,15 @@ class Reckoning:
     like: Sequence[Outcome]
 
     def lacking(self, *parts: Spent) -> str:
-        """Say why the budget does not cover all of this, or nothing if it does."""
+        """Return why the budget does not cover all of this; empty if it does."""
         return self.evaluate.ledger.budget.lacking(sum(parts, Spent()))
 
     def prompt(self, cells: Sequence[Cell], *, judged: bool = True) -> Spent:
-        """What the winner, or a prompt like it, takes to answer these cells."""
+        """Return what the winner, or a prompt like it, takes to answer these cells."""
         return self.evaluate.reckon(cells, self.like, judged=judged)
 
     def baseline(self, rows: Sequence[Example], rival: Rival | None = None, *, judged: bool = True) -> Spent:
-        """What the baseline, or another in its place, takes to answer these rows."""
+        """Return what the baseline, or another one, takes to answer these rows."""
         rival, judge = rival or self.rival, self.evaluate.judge if judged else None
         if rival.paid:
             return (self._each + (judge.each if judge else Spent())) * len(rows)
@@ -57,6 +57,6 @@ class Reckoning:
 
     @cached_property
     def _each(self) -> Spent:
-        """What an answer of a baseline takes that is paid for."""
+        """What one answer of a paid baseline takes."""
         assert self.rival.paid is not None
         return further([taken(share) for share in self.rival.paid([row.text for row in self.dev])])

@@ -1,7 +1,7 @@
-"""The same prompt asked again: how often answers change, and how far two runs of it lie apart by chance (A/A).
+"""Repeating the same prompt on the same rows: how often answers change, and how much two runs differ by chance (A/A).
 
-A difference between two prompts that two runs of one prompt show as well is noise. All of this is about asking the same
-rows again; what other rows would have said is the business of intervals. Knows no prompt, model or metric.
+A difference between two prompts is noise if two runs of one prompt differ as much. This is only about repeated calls on
+the same rows; intervals account for the choice of rows. Knows no prompt, model or metric.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from optimizer.stats import RESAMPLES, TINY, Floats, Interval, batches, mean_int
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """What chance does where a prompt is asked again.
+    """How much repeating a prompt changes its scores.
 
-    Scores of rows flip at the rate `flips`, with its 95 % interval; two runs on `rows` rows then lie up to `floor`
-    apart, in 95 % of the cases, if as many flip as the interval allows.
+    Scores of rows flip at the rate `flips`, with its 95 % interval. Then, in 95 % of the cases, two runs on `rows` rows
+    differ by at most `floor`, if as many rows flip as the interval allows.
     """
 
     flips: float
@@ -31,9 +31,10 @@ class Noise:
 
 
 def noise(scores: ArrayLike, rows: int, rng: np.random.Generator) -> Noise | None:
-    """Tell how far two runs of a prompt on `rows` rows lie apart by chance, from some rows asked repeatedly.
+    """Estimate how much two runs of a prompt on `rows` rows differ by chance, from rows that were answered repeatedly.
 
-    `scores` [n, repeats] lie in [0, 1]; None if no row has two of them. Graded ones tell it for their own n rows.
+    `scores` [n, repeats] are in [0, 1], NaN if missing. Return None if no row has two scores. If scores are graded, the
+    estimate is for the n given rows instead of `rows`.
     """
     runs: Floats = np.asarray(scores, dtype=np.float64)
     flips, limits = flip_rate([[None if np.isnan(score) else score for score in row] for row in runs], rng)
@@ -48,23 +49,23 @@ def noise(scores: ArrayLike, rows: int, rng: np.random.Generator) -> Noise | Non
 def flip_rate(
     answers: Sequence[Sequence[Hashable | None]], rng: np.random.Generator, *, level: float = 0.95
 ) -> tuple[float | None, Interval]:
-    """How likely the answer to a row changes when the same prompt is asked again, with its interval over rows.
+    """Return the probability that the answer to a row changes when the prompt is repeated, with its interval over rows.
 
     Parameters
     ----------
     answers
-        The answers to each row [rows][repeats], of any kind; None for a call that failed. Rows may have been asked
-        differently often. To see right turn into wrong and back, give scores instead of answers.
+        The answers to each row [rows][repeats], of any type; None for a call that failed. Rows may differ in their
+        number of repeats. For changes between right and wrong, pass scores instead of answers.
     rng
-        Draws resamples, if rows were asked more than twice.
+        Draws resamples, if rows have more than two answers.
     level
-        Confidence.
+        Confidence level.
 
     Returns
     -------
     tuple
-        The rate, and its limits: the mean over rows of the share of unequal pairs of answers, which is unbiased for
-        any number of repeats (Simpson 1949). None and (0, 1) if no row has two answers.
+        The rate and its limits. The rate is the mean over rows of the share of unequal pairs of answers, which is
+        unbiased for any number of repeats (Simpson 1949). None and (0, 1) if no row has two answers.
     """
     shares = []
     for row in answers:
@@ -78,15 +79,16 @@ def flip_rate(
 
 
 def noise_from_flips(flips: float, n: int, *, level: float = 0.95) -> float:
-    """Find the difference in accuracy on `n` rows that two runs of one prompt exceed with a chance of 1 - `level`.
+    """Return the difference in accuracy on `n` rows that two runs of a prompt exceed with probability 1 - `level`.
 
-    Differences up to it are noise. `flips` is the share of rows that are right in one run and wrong in the other: the
-    `flip_rate` of the scores. With few repeats, give its upper limit.
+    Differences up to it are noise. `flips` is the share of rows that are right in one run and wrong in the other, the
+    `flip_rate` of the scores. With few repeats, pass its upper limit.
 
     Notes
     -----
-    Exact for rows that flip alike, either way alike: the distribution of a sum of n steps of -1, 0 or 1, by the n-th
-    power of its Fourier transform. Rows that flip unalike give the same variance.
+    It is exact if all rows flip with the same probability, equally often in either direction: the distribution of a sum
+    of n steps of -1, 0 or 1 is computed by the n-th power of its Fourier transform. If rows flip with different
+    probabilities, the variance is the same.
     """
     if n == 0:
         return 1.0
@@ -98,11 +100,16 @@ def noise_from_flips(flips: float, n: int, *, level: float = 0.95) -> float:
 
 
 def noise_from_repeats(scores: ArrayLike, rng: np.random.Generator, *, level: float = 0.95) -> float:
-    """Find the difference in mean score that two runs of one prompt exceed with a chance of 1 - `level`.
+    """Return the difference in mean score that two runs of a prompt exceed with probability 1 - `level`.
 
-    `scores` [rows, repeats] are any in [0, 1], of at least two runs; rows with a NaN are left out. Two different
-    repeats of each row are drawn again and again: their differences have the right variance, however few repeats there
-    are. Where no score ever changed it is 0; then take `noise_from_flips` of the upper limit of the flip rate.
+    `scores` [rows, repeats] are in [0, 1], of at least two runs; rows with a NaN are left out. Two different repeats of
+    each row are drawn many times: their differences have the right variance, however few repeats there are. If no score
+    ever changed, the result is 0; use `noise_from_flips` with the upper limit of the flip rate then.
+
+    Raises
+    ------
+    ValueError
+        If there is only one run.
     """
     runs: Floats = np.asarray(scores, dtype=np.float64)
     runs = runs[~np.isnan(runs).any(axis=1)]

@@ -1,6 +1,6 @@
-"""How steady a score is under changes that should not matter: noise in the inputs, the order of demos, other wordings.
+"""Robustness of a score against changes that should not matter: noise in inputs, the order of demos, other wordings.
 
-Makes changed rows and changed prompts, and sums up what came of them. Buys nothing.
+Makes changed rows and prompts, and summarises their outcomes. Buys nothing.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from optimizer.stats import crossed_difference_interval, crossed_interval
 from search_spaces.prompt import Example, Prompt
 from search_spaces.space import Space, Value
 
-ROWS = 200  # test rows that are changed, at most: a change of ten points is then shown, at 200 calls a change
-ORDERS = 3  # of demos
-WORDINGS = 3  # of the instruction
-TYPOS = 0.05  # of the letters: about one word in four, as in hasty messages
-RESAMPLES = 500  # of the rows; the limits of a standard error are then right to 3 %
+ROWS = 200  # most test rows that are changed: they show a difference of ten points, at 200 calls per change
+ORDERS = 3  # orders of the demos
+WORDINGS = 3  # wordings of the instruction
+TYPOS = 0.05  # share of letters: about one word in four has a typo, as in hasty messages
+RESAMPLES = 500  # resamples of the rows; a standard error is then accurate to 3 %
 
 Outcomes = Sequence[Outcome]
 Floats = NDArray[np.float64]
@@ -35,18 +35,18 @@ Floats = NDArray[np.float64]
 
 
 def _spaced(text: str, rng: np.random.Generator) -> str:
-    """Blanks become two blanks, a tab or a new line, about every third one; some stand at either end."""
+    """Replace half of the spaces by two spaces, a tab or a line break, and add some at both ends."""
     others = ("  ", "\t", "\n", " ", " ", " ")
     return " " + "".join(others[rng.integers(len(others))] if letter == " " else letter for letter in text) + "  "
 
 
 def _cased(text: str, rng: np.random.Generator) -> str:
-    """All in capitals, or all in small letters."""
+    """Turn a text into upper case or lower case."""
     return text.upper() if rng.random() < 0.5 else text.lower()
 
 
 def _mistyped(text: str, rng: np.random.Generator) -> str:
-    """One letter in twenty is left out, doubled, replaced, or changes places with the next."""
+    """Omit, double or replace one letter in twenty, or swap it with the next one."""
     letters, i = list(text), 0
     while i < len(letters):
         if letters[i].isalpha() and rng.random() < TYPOS:
@@ -72,7 +72,7 @@ NOISE: Mapping[str, Callable[[str, np.random.Generator], str]] = {
 
 
 def noisy(rows: Sequence[Example], rng: np.random.Generator) -> dict[str, list[Example]]:
-    """The first 200 rows with each kind of noise in their inputs; ids and targets stay."""
+    """Return the first 200 rows with each kind of noise in their inputs; ids and targets stay."""
     return {
         kind: [
             replace(row, inputs=tuple((name, change(text, rng)) for name, text in row.inputs)) for row in rows[:ROWS]
@@ -82,10 +82,10 @@ def noisy(rows: Sequence[Example], rng: np.random.Generator) -> dict[str, list[E
 
 
 def reworked(prompt: Prompt, params: Mapping[str, Value], space: Space, rng: np.random.Generator) -> dict[str, Prompt]:
-    """A prompt with its demos in other orders, and with other wordings of its instruction from its space.
+    """Return a prompt with its demos in other orders, and with other wordings of its instruction from its space.
 
-    Demos that are chosen anew for each input are turned round once. A prompt without demos, or a space with a single
-    wording, leaves that part out.
+    Demos that are chosen for each input are only reversed. Without several demos or other wordings, that part is left
+    out.
     """
     found: dict[str, Prompt] = {}
     if prompt.nearest > 1:
@@ -104,7 +104,7 @@ def reworked(prompt: Prompt, params: Mapping[str, Value], space: Space, rng: np.
 
 
 def _orders(count: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
-    """Draw different orders of so many things but the one that they have: a few, or all that there are."""
+    """Draw different orders of so many items, other than the present one: a few, or all that exist."""
     known = [tuple(range(count))]
     while len(known) <= min(ORDERS, math.factorial(count) - 1):
         order = tuple(int(i) for i in rng.permutation(count))
@@ -114,7 +114,7 @@ def _orders(count: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
 
 
 def most_calls(rows: int) -> tuple[int, int]:
-    """How many calls the changes of a prompt take, at least and at most, with so many test rows."""
+    """Return the least and the most calls that the changes of a prompt take with so many test rows."""
     used = min(rows, ROWS)
     return len(NOISE) * used, (len(NOISE) + ORDERS + WORDINGS) * used
 
@@ -130,12 +130,12 @@ def measure(
     metric: Metric,
     rng: np.random.Generator,
 ) -> tuple[list[Changed], Steadiness | None]:
-    """Compare a contender under each change with itself on the same rows as they are, and sum up.
+    """Compare a contender under each change with itself on the same rows unchanged, and summarise.
 
     Parameters
     ----------
     name
-        Of the contender.
+        The contender's name.
     before
         Its outcomes without a change.
     after
@@ -143,19 +143,20 @@ def measure(
     rows
         The rows.
     metric
-        The objective.
+        The metric.
     rng
         Draws resamples.
 
     Returns
     -------
     tuple
-        Each change, and the mean and the worst of them; None without a row that was answered throughout.
+        Each change, and their mean and worst; None if no row was answered under all changes.
 
     Notes
     -----
-    The mean is over changes and rows, both as samples (`stats.crossed_interval`). The worst of many differences is low
-    by chance: its interval is that of the paired difference, widened to hold for all changes together (Bonferroni).
+    The mean treats both changes and rows as random samples (`stats.crossed_interval`). The worst of many differences is
+    low by chance, so its interval is that of the paired difference, widened to hold for all changes simultaneously
+    (Bonferroni).
     """
     examples = {row.id: row for row in rows}
     changed = []
@@ -176,7 +177,7 @@ def measure(
 
 
 def _summed(changed: Sequence[Changed], observed: Floats, drawn: Floats, n: int, metric: Metric) -> Steadiness:
-    """Sum changes up: the metric unchanged and under each of them [1 + changes], and on resamples [1 + changes, b]."""
+    """Summarise changes, from the metric unchanged and under each [1 + changes], and its resamples [1 + changes, b]."""
     mean, most = drawn[1:].mean(axis=0), 1 - metric.low
     gaps = observed[1:] - observed[0]
     worst = min(changed, key=lambda each: each.difference)
@@ -197,7 +198,7 @@ def _summed(changed: Sequence[Changed], observed: Floats, drawn: Floats, n: int,
 
 
 def sentence(found: Sequence[Steadiness]) -> str:
-    """Say how steady the contenders are."""
+    """Return a sentence on how robust the contenders are."""
     said = [
         f"the {each.name} {100 * each.mean:z.1f} % in the mean ({100 * each.difference:+z.1f} points, "
         f"{100 * each.difference_interval[0]:+.1f} to {100 * each.difference_interval[1]:+.1f}) and "

@@ -1,6 +1,6 @@
-"""Rows with terms swapped: what a contender is asked to see whether a term turns its answer.
+"""Rows with swapped terms, to test whether a term changes a contender's answer.
 
-Knows texts alone.
+Knows only texts.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from search_spaces.prompt import Example
 
 
 def swapped(rows: Sequence[Example], swaps: Sequence[Sequence[str]]) -> list[Example]:
-    """The rows in which one of the terms stands, each with every such term replaced by its counterpart.
+    """Return the rows that contain one of the terms, with every term replaced by its counterpart.
 
-    Terms are whole words, or several; capitals stay as they are: He becomes She. Terms are replaced in one pass, so
+    Terms are one or several whole words; capitalisation is kept: He becomes She. Terms are replaced in one pass, so
     that nothing is swapped back.
     """
     if not swaps:

@@ -1,7 +1,7 @@
-"""More ways to use prompt and baseline together: one teaches the other, whispers to it, or chooses what it is shown.
+"""More ways to combine prompt and baseline: distillation, hints and picked demos.
 
-The prompt labels rows that nobody has labelled, and the baseline learns from them too (distillation); or the baseline's
-guess stands beside each input of the prompt (hint); or the baseline picks the demos for each input. Buys nothing.
+The prompt labels unlabelled rows, on which the baseline is also trained (distillation); or the baseline's guess is
+added to each input of the prompt (hint); or the baseline picks the demos for each input. Buys nothing.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from optimizer.scoring import Metric
 from search_spaces.prompt import Example, Prompt
 from search_spaces.space import Chooser, Value
 
-FOLDS = 5  # of the training rows: each is guessed by a baseline that has read four fifths of them
-SHOWN = 4  # demos that are picked for a prompt that has none: enough for the likeliest answers and a rival of theirs
-BATCH = 256  # texts that are compared with all training rows at a time: ten thousand rows take 20 MB
+FOLDS = 5  # folds of the training rows: each is guessed by a baseline trained on the other four
+SHOWN = 4  # demos picked for a prompt without demos: enough for the likeliest answer and its rivals
+BATCH = 256  # texts compared with all training rows at a time: with ten thousand rows, that takes 20 MB
 
 
 # --- distillation -----------------------------------------------------------------------------------------
 
 
 def labelled(rows: Sequence[Example], answers: Sequence[str | None], labels: Sequence[str]) -> list[Example]:
-    """The rows with a prompt's answers [n] as targets; those without an answer, or with no label as one, are left out.
+    """Return the rows with a prompt's answers [n] as targets, without rows whose answer is missing or not a label.
 
     `labels` is the closed list of answers; empty for open ones.
     """
@@ -44,22 +44,22 @@ def distil(
     several: Sequence[str],
     seed: int,
 ) -> Rival:
-    """Train a baseline on the training rows and on more that a prompt has labelled; its hyperparameters stay.
+    """Train a baseline on the training rows and on rows that a prompt has labelled, with the same hyperparameters.
 
     Parameters
     ----------
     rival
-        The baseline as trained on the training rows; one that can be trained again.
+        The baseline trained on the training rows; it must have `retrain`.
     data
-        Training rows, and dev rows on which the last epoch is chosen.
+        The training rows, and the dev rows on which the last epoch is chosen.
     more
         The rows that the prompt has labelled.
     metric
-        The objective.
+        The metric.
     several
         The closed list, if an answer may name several of its labels.
     seed
-        Of the training.
+        Seed of the training.
     """
 
     def same(objective: Callable[[Chooser], float], *, trials: int, seconds: float, seed: int) -> dict[str, Value]:  # noqa: ARG001
@@ -74,9 +74,9 @@ def distil(
 
 
 def guesses(refit: Refit, rows: Sequence[Example], seed: int) -> dict[str, str]:
-    """What baselines guess of training rows that they have not read: example id -> answer, by cross-fitting.
+    """Return out-of-fold guesses of the baseline on training rows, by cross-fitting: example id -> answer.
 
-    A baseline's guess of a row that it has learned is nearly always right, and would teach the prompt to copy it.
+    A baseline's guess on a row that it was trained on is nearly always right, and would teach the prompt to copy it.
     """
     fold = np.random.default_rng(seed).permutation(len(rows)) % min(FOLDS, len(rows))
     guessed: dict[str, str] = {}
@@ -87,16 +87,16 @@ def guesses(refit: Refit, rows: Sequence[Example], seed: int) -> dict[str, str]:
 
 
 def hinted(prompt: Prompt, guessed: Mapping[str, str], right: float) -> Prompt:
-    """A prompt with the baseline's guess beside each input, of its demos too, and a line that says what it is worth.
+    """Return a prompt with the baseline's guess as a further input, also of its demos, and a sentence on its accuracy.
 
     Parameters
     ----------
     prompt
         The prompt.
     guessed
-        Demo id -> the guess of a baseline that has not read the row.
+        Demo id -> the guess of a baseline that was not trained on the row.
     right
-        Share of the dev rows that the baseline guesses rightly.
+        Share of the dev rows that the baseline guesses correctly.
     """
     name = hint_name(prompt.inputs)
     worth = f"The {name} is a simple classifier's, right for {100 * right:.0f} of 100 inputs; weigh it yourself."
@@ -106,12 +106,12 @@ def hinted(prompt: Prompt, guessed: Mapping[str, str], right: float) -> Prompt:
 
 
 def hint_name(inputs: Sequence[str]) -> str:
-    """What the guess is called beside inputs of these names."""
+    """Return a name for the guess that differs from those of the inputs."""
     return next(name for name in ("guess", "classifier guess", "guess of the classifier") if name not in inputs)
 
 
 def with_hint(rows: Sequence[Example], answers: Sequence[str], name: str) -> list[Example]:
-    """The rows [n] with guesses [n] beside their inputs."""
+    """Return rows [n] with guesses [n] as a further input."""
     pairs = zip(rows, answers, strict=True)
     return [replace(row, inputs=(*row.inputs, (name, answer))) for row, answer in pairs]
 
@@ -120,12 +120,12 @@ def with_hint(rows: Sequence[Example], answers: Sequence[str], name: str) -> lis
 
 
 def picked(prompt: Prompt, rival: Rival, pool: Sequence[Example], rows: Sequence[Example]) -> list[Prompt]:
-    """A prompt for each row, with the demos that the baseline picks for it; as many as the prompt has.
+    """Return a prompt for each row, with demos that the baseline picks for it, as many as the prompt has.
 
-    Each answer has seats in proportion to how likely the baseline holds it to be, by D'Hondt's highest averages: the
-    next seat goes to the answer with the largest probability / (seats it has + 1). So a sure baseline shows its guess
-    at work, and an unsure one what the row may be mistaken for. The training rows that are most like the row take the
-    seats of their answer. Where the answers are open, similarity stands for the probability.
+    Each answer gets demos in proportion to its probability according to the baseline, by D'Hondt's method of highest
+    averages: the next demo goes to the answer with the largest probability / (demos it has + 1). So a confident
+    baseline shows examples of its guess, and an unsure one shows what the row may be confused with. For each answer,
+    the training rows most similar to the row are taken. If answers are open, similarity replaces probability.
 
     Parameters
     ----------
@@ -149,9 +149,10 @@ def picked(prompt: Prompt, rival: Rival, pool: Sequence[Example], rows: Sequence
 
 
 def seated(near: Floats, likely: Floats, answers: NDArray[np.intp], k: int) -> list[int]:
-    """Numbers of the `k` rows that take a seat, the first one first; all, if there are fewer.
+    """Return the indices of the `k` rows that are picked, in the order of picking; all, if there are fewer.
 
-    Each row has a similarity, how likely its answer is, and the number of its answer, all of shape (m,).
+    `near` is the similarity of each row, `likely` the probability of its answer, and `answers` the number of its
+    answer, all of shape (m,).
     """
     order = np.argsort(-near, kind="stable")
     ranked = answers[order]
@@ -165,7 +166,7 @@ def seated(near: Floats, likely: Floats, answers: NDArray[np.intp], k: int) -> l
 
 
 def _compared(rival: Rival, pool: Sequence[Example], rows: Sequence[Example]) -> Iterator[tuple[Floats, Floats]]:
-    """How like the training rows are to each row, and how likely their answers, both of shape (m,)."""
+    """Yield, for each row, its similarity to the training rows and the probability of their answers, both (m,)."""
     assert rival.kin is not None
     for start in range(0, len(rows), BATCH):
         texts = [row.text for row in rows[start : start + BATCH]]
@@ -173,7 +174,7 @@ def _compared(rival: Rival, pool: Sequence[Example], rows: Sequence[Example]) ->
 
 
 def after(asked: Sequence[Outcome], first: Sequence[Outcome]) -> tuple[Outcome, ...]:
-    """Outcomes of a prompt that could only be asked when the baseline had answered: both are paid and waited for."""
+    """Return outcomes of a prompt that needs the baseline's answers first, with the cost and time of both."""
     pairs = zip(asked, first, strict=True)
     return tuple(replace(a, cost=a.cost + b.cost, seconds=a.seconds + b.seconds) for a, b in pairs)
 
@@ -182,7 +183,7 @@ def after(asked: Sequence[Outcome], first: Sequence[Outcome]) -> tuple[Outcome, 
 
 
 def sentence(verdict: Verdict, prompt: str) -> str:
-    """Say what each way of using both has brought, against the one of the two that it began with."""
+    """Return sentences on what each combination gains over the prompt or baseline that it extends."""
     scores = {c.name: c.score for c in verdict.contenders}
     versus = {(c.a, c.b): c for c in verdict.comparisons}
     said = []
@@ -198,5 +199,5 @@ def _figures(found: Comparison) -> str:
 
 
 def share_right(outcomes: Sequence[Outcome]) -> float:
-    """The mean score of rows."""
+    """Return the mean score of rows; rows without a score count as 0."""
     return float(np.mean([outcome.score or 0.0 for outcome in outcomes]))

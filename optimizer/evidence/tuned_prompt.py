@@ -1,7 +1,8 @@
-"""Fine-tune, then search: a prompt for the model that its provider has tuned, as a contender of its own.
+"""Fine-tune, then search: a prompt for the model that its provider has tuned, as a separate contender.
 
-The same search on the same dev rows, with the tuned model in the place of the run's. Its trials are not written down:
-the ledger has their answers, which lead a resumed run through the same search, and `tune` with the tuned model, too.
+It is the same search on the same dev rows, with the tuned model instead of the run's. Its trials are not recorded;
+their answers are cached, so a resumed run, or `tune` with the tuned model, repeats the same search without buying them
+again.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from optimizer.verdict import ERRORS, Entry
 
 @dataclass
 class TunedPrompt:
-    """Looks for a prompt, before the test rows are opened, and asks it those rows once they are.
+    """Searches for a prompt before the test rows are opened, and answers them with it afterwards.
 
     Parameters
     ----------
     plan
-        The run's.
+        That of the run.
     evaluate
-        Asks the tuned model, from the budget of the run.
+        Evaluates with the tuned model, from the budget of the run.
     like
-        Outcomes of a prompt of the same space: what a call takes is not known before.
+        Outcomes of a prompt of the same space, from which the cost of a call is estimated.
     """
 
     plan: Plan
@@ -39,7 +40,7 @@ class TunedPrompt:
     found: Found | None = field(default=None, init=False)
 
     def search(self) -> str:
-        """Look for a prompt, and say why none was looked for, if so. The calls for the test rows are held back."""
+        """Search for a prompt while reserving the calls for the test rows; return why there was no search, if so."""
         calls, budget, rows = self.plan.task.verdict.tuned_search, self.evaluate.ledger.budget, len(self.plan.data.test)
         each = self._each()
         if lacking := budget.lacking(each * (calls + rows)):
@@ -50,20 +51,20 @@ class TunedPrompt:
             self.found = run(self.plan.space, self.evaluate.begin, self.plan.data.dev, self._options(calls))
         except Interrupted:
             raise
-        except PhrasetuneError as error:  # as a baseline that fails, it is left out, and the verdict stands
+        except PhrasetuneError as error:  # like a baseline that fails, it is left out of the verdict
             return str(error)
         finally:
             budget.held -= held
         return ""
 
     def _options(self, calls: int) -> Options:
-        """The run's own, but for the number of calls."""
+        """Return the options of the run's search, with another number of calls."""
         said, metric = self.plan.task.search, self.evaluate.metric
         how = (said.sampler, said.pruner, calls, said.trials, said.block, said.seed)
         return Options(metric, *how, pareto=said.pareto, constraints=constraints(self.plan.task))
 
     def _each(self) -> Spent:
-        """What an answer and its judgement may take, by what the run's model took and the tuned model's price."""
+        """Estimate what an answer and its judgement take, from the run's tokens and the tuned model's price."""
         n, (reading, writing) = max(1, len(self.like)), self.evaluate.ledger.model.price or (0.0, 0.0)
         asked = ROOM * sum(outcome.prompt_tokens for outcome in self.like) / n
         written = ROOM * sum(outcome.tokens - outcome.prompt_tokens for outcome in self.like) / n
@@ -71,7 +72,7 @@ class TunedPrompt:
         return each + self.evaluate.judge.each if self.evaluate.judge else each
 
     def entry(self, kept: Spent) -> tuple[list[Entry], str]:
-        """Ask the test rows if the caps cover that beside what is `kept` for others; else say why not."""
+        """Answer the test rows if the caps cover that besides what is `kept` for others; else return why not."""
         if self.found is None:
             return [], ""
         best, ledger, rows = self.found.best, self.evaluate.ledger, self.plan.data.test

@@ -1,1 +1,1 @@
-"""Records -> tables, text, JSON, CSV and Markdown. `report` is the door."""
+"""Turning records into tables, text, JSON, CSV and Markdown. `report` is the door."""

@@ -1,8 +1,8 @@
-"""A prompt card: what a prompt is, what it was tuned on, what it scores, what is not known of it.
+"""A prompt card: what a prompt is, what it was tuned on, what it scores, and what is not known about it.
 
-Takes records; opens nothing, prints nothing. After the model cards of Mitchell et al. 2019 (arXiv 1810.03993): the same
-questions, asked of a prompt. What no record says is said to be unknown. A `Card` holds no text of a row but those that
-the prompt itself shows, no address and no folder, so that it can be handed on.
+Takes records; opens no file, prints nothing. Modelled on the model cards of Mitchell et al. 2019 (arXiv 1810.03993),
+with the same questions about a prompt. What the records do not say is marked as unknown. A `Card` has no texts of rows
+except those that the prompt itself shows, no address and no folder, so that it can be shared.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from optimizer.front import Held
 from optimizer.records import Contender, Run, State, Trial, Verdict
 
 UNKNOWN = "unknown"
-ABSOLUTE = re.compile(r"(?:^|(?<=/))/.*/|^(?:~|[A-Za-z]:)[\\/].*[\\/]")  # folders of a path, also behind "provider/"
+ABSOLUTE = re.compile(r"(?:^|(?<=/))/.*/|^(?:~|[A-Za-z]:)[\\/].*[\\/]")  # folders of a path, also after "provider/"
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
     """What a prompt was tuned on, and when; times are UTC in ISO 8601.
 
-    `data` is the digest of all rows and their splits, `rows` the size of each split. `versions` is what the provider
-    called the model behind the answers of this prompt; empty where it does not say.
+    `data` is the digest of all rows and their splits, `rows` the size of each split. `versions` are the provider's
+    names of the model versions that gave this prompt's answers; empty if it does not return them.
     """
 
     file: str
@@ -43,12 +43,12 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """All that is known of the winner of a finished run.
+    """All that is known about the winner of a finished run.
 
-    `answers` counts, for each contender, what came of its calls on the test rows, and `cut` how many of its answers
-    there ended at their bound; `smallest_gain` is the least difference that the rows of a split can show, as far as it
-    is known; `constraints` are those of the search, as the winner keeps them on the rows of a split. `responsible` is
-    empty, and `verdict` None, where they are not known; the verdict is without its outcomes and its learning curve.
+    `answers` counts, for each contender, the kinds of its outcomes on the test rows, and `cut` how many of its answers
+    there were cut off at `max_tokens`. `smallest_gain` is the smallest difference that the rows of a split can show, if
+    known. `constraints` are those of the search, with the winner's values on the rows of a split. `responsible` is
+    empty, and `verdict` None, if they are not known; the verdict comes without its outcomes and its learning curve.
     """
 
     run: int
@@ -75,7 +75,7 @@ class Card:
     constraints: Mapping[str, Sequence[Held]]
 
 
-def make(  # noqa: PLR0913 - a card is put together from as many records
+def make(  # noqa: PLR0913 - a card is made from so many records
     run: Run,
     trials: Sequence[Trial],
     prompt: str,
@@ -85,7 +85,7 @@ def make(  # noqa: PLR0913 - a card is put together from as many records
     verdict: Verdict | None,
     kept: Mapping[str, Sequence[Held]],
 ) -> Card:
-    """Put a card together.
+    """Make a card.
 
     Parameters
     ----------
@@ -94,15 +94,15 @@ def make(  # noqa: PLR0913 - a card is put together from as many records
     trials
         All its trials.
     prompt
-        The winner's text as a person reads it.
+        The winner as readable text.
     rows
         Split -> number of rows.
     versions
-        What the provider called the model behind the winner's answers.
+        The provider's names of the model versions that gave the winner's answers.
     verdict
-        The verdict, if the run has come to one.
+        The verdict, if the run has one.
     kept
-        Split -> what the winner has of each constraint of the search.
+        Split -> the winner's value of each constraint of the search.
     """
     about, data = run.task["task"], run.task["data"]
     judge = run.task["judge"]["model"]["name"] if about["metric"] == "judge" else ""
@@ -139,7 +139,7 @@ def make(  # noqa: PLR0913 - a card is put together from as many records
 
 
 def _gains(metric: str, dev: int, test: int, verdict: Verdict | None) -> dict[str, float]:
-    """Split -> the least difference that its rows show: by their number of rows right or wrong, else as measured."""
+    """Return split -> the smallest difference that its rows can show: from their number if rows are right or wrong."""
     from optimizer.power import shown_gain
     from optimizer.scores.metrics import METRICS
     from optimizer.verdict import least
@@ -151,17 +151,17 @@ def _gains(metric: str, dev: int, test: int, verdict: Verdict | None) -> dict[st
 
 
 def placeless(name: str) -> str:
-    """Leave the folders of an absolute path out."""
+    """Remove the folders of an absolute path."""
     return ABSOLUTE.sub("", name)
 
 
 def file_name(path: str) -> str:
-    """Leave all folders of a path out, whichever system wrote it."""
+    """Remove all folders of a path, of any operating system."""
     return PureWindowsPath(path).name
 
 
 def _handed_on(verdict: Verdict, task: Mapping[str, Any]) -> Verdict:
-    """Leave out of a verdict what a card does not tell: each answer, and where models and files lie."""
+    """Remove from a verdict what a card does not show: the answers, and the folders of models and files."""
     baseline = task.get("baseline", {})
     named = [baseline.get(kind, {}).get("model", "") for kind in ("encoder", "lora", "provider")]
     named += [task["data"].get(file, "") for file in ("file", "ood", "unlabelled")]
@@ -179,6 +179,6 @@ def _handed_on(verdict: Verdict, task: Mapping[str, Any]) -> Verdict:
 
 
 def own(verdict: Verdict | None) -> Contender | None:
-    """Find the winner among the contenders: the seed prompt, where none better was found."""
+    """Return the winner among the contenders, which is the seed prompt if none better was found."""
     by_name = {c.name: c for c in verdict.contenders} if verdict else {}
     return by_name.get("best prompt") or by_name.get("seed prompt")

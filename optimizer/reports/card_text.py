@@ -1,4 +1,4 @@
-"""A prompt card written down: in parts for a page, as Markdown, as JSON. Takes a card, prints nothing."""
+"""Writing a prompt card: as sections for a page, as Markdown, as JSON. Takes a card, prints nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from search_spaces.prompt import Prompt
 
 
 def record(card: Card) -> dict[str, Any]:
-    """Give a card as JSON takes it; what is not known is null. Of rows that look mislabelled their number is told."""
+    """Return a card for JSON; what is not known is null. Of rows that look mislabelled, it only has the number."""
     said = asdict(card) | {"responsible": card.responsible or None, "judge": card.judge or None}
     said["constraints"] = constraints_record(card.constraints)
     said["winner"] = {
@@ -62,7 +62,7 @@ def _suspects(verdict: Verdict | None) -> dict[str, int]:
 
 
 def sections(card: Card) -> list[Section]:
-    """Draw up a card, part by part; Markdown and the page are made from the same parts."""
+    """Return the sections of a card, from which both Markdown and the HTML page are made."""
     return [
         Section("What it is for", _about(card)),
         Section("The prompt", _how(card), text=card.prompt),
@@ -100,7 +100,7 @@ def _how(card: Card) -> tuple[tuple[str, str], ...]:
 
 
 def _demos(prompt: Prompt) -> int:
-    """Count the rows that a prompt shows, or the steps of a program together."""
+    """Count the demos of a prompt, or those of all steps of a program."""
     if prompt.template == PROGRAM:
         return sum(len(step["demos"]) for step in json.loads(prompt.instruction).values())
     return len(prompt.demos)
@@ -173,7 +173,7 @@ def _failures(answers: Mapping[str, int]) -> str:
 
 
 def _found(card: Card) -> Iterator[Section]:
-    """Tell what was found beside the scores, or that nobody looked."""
+    """Yield sections on what was found besides the scores, or that it was not examined."""
     verdict = card.verdict
     found = verdict.findings if verdict else None
     if found is None or verdict is None:
@@ -218,7 +218,7 @@ def _cost(card: Card) -> tuple[tuple[str, str], ...]:
 
 
 def markdown(card: Card) -> str:
-    """Write a card as Markdown (CommonMark with tables); no text in it can end its place."""
+    """Return a card as Markdown (CommonMark with tables), with all texts escaped."""
     lines = [f"# Prompt card: {inline(card.task)}"]
     for section in sections(card):
         lines += ["", f"## {section.title}"]

@@ -1,4 +1,4 @@
-"""Two prompts side by side as tables, text and JSON. Takes records, opens nothing, prints nothing."""
+"""A comparison of two prompts as tables, text and JSON. Takes records, opens no file, prints nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from optimizer.verdict import able, figures
 
 
 def sides_grid(found: Compared) -> Grid:
-    """Show both prompts: score, cost and latency on the shared rows."""
+    """Return a table of both prompts: score, cost and latency on the shared rows."""
     rows = tuple(
         (
             f"{letter}: {side.name}{' (winner)' if side.trial.number == side.run.winner else ''}",
@@ -34,7 +34,7 @@ def sides_grid(found: Compared) -> Grid:
 
 
 def grids(found: Compared, most: int) -> Iterator[Grid]:
-    """Show the comparison, what differs, and the rows fixed and broken, at most so many of each."""
+    """Yield tables: the comparison, what differs, and the rows fixed and broken, at most `most` of each."""
     yield sides_grid(found)
     columns = ("comparison", "points", "95 %", "p", "test")
     yield Grid("Paired comparison", columns, (comparison_row(found.comparison),))
@@ -45,7 +45,7 @@ def grids(found: Compared, most: int) -> Iterator[Grid]:
 
 
 def sentence(found: Compared) -> str:
-    """Say what is shown, and what is not."""
+    """Return a sentence on what is shown and what is not."""
     c, said = found.comparison, figures(found.comparison)
     if c.p_value >= LEVEL:
         text = f"No difference between {c.a} and {c.b} is shown: {said}; {found.n} rows {able(c, found.n)}."
@@ -57,12 +57,12 @@ def sentence(found: Compared) -> str:
 
 
 def diff(found: Compared) -> str:
-    """Show how the text of b differs from that of a."""
+    """Return a unified diff from the text of a to that of b."""
     return prompt_diff(found.a.prompt, found.b.prompt, (found.a.name, found.b.name))
 
 
 def record(found: Compared) -> dict[str, Any]:
-    """Give a comparison as JSON takes it."""
+    """Return a comparison for JSON."""
     return {
         "metric": found.metric,
         "split": found.split,

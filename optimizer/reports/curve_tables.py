@@ -1,4 +1,4 @@
-"""The learning curve and the bills, as tables, text and JSON. Takes records, opens nothing, prints nothing."""
+"""The learning curve and the bills as tables and text. Takes records, opens no file, prints nothing."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ ONCE = "each number was drawn once: its intervals tell of the test rows, not of 
 
 
 def drawn_once(points: Sequence[CurvePoint]) -> bool:
-    """Whether a curve has one draw of each number of rows: of all rows there never is another."""
+    """Return whether each number of rows of a curve was drawn only once; of all rows, there is only one draw anyway."""
     return len(points) > 1 and all(point.repeats == 1 for point in points)
 
 
 def curve_grid(curve: LearningCurve, metric: str) -> Grid:
-    """Show the trained baseline by its number of training rows."""
+    """Return a table of the trained baseline by its number of training rows."""
     rows = tuple(
         (
             f"{point.rows:,}{' *' if point.rows == curve.crossover else ''}",
@@ -39,7 +39,7 @@ def curve_grid(curve: LearningCurve, metric: str) -> Grid:
 
 
 def bills_grid(verdict: Verdict) -> Grid:
-    """Show what prompt and baseline cost to find and to use."""
+    """Return a table of what prompt and baseline cost to find and to use."""
     return Grid(
         "What each costs",
         ("contender", "labelled rows", "$ labels", "$ to find", "s to find", "$ / 1,000", "ms / 1,000"),
@@ -60,12 +60,12 @@ def _bill_row(bill: Bill) -> tuple[str, ...]:
 
 
 def pays_off(verdict: Verdict) -> str:
-    """Say when the contender that is dearer to find has paid off; nothing of a run without bills."""
+    """Return a sentence on when the contender that is dearer to find has paid off; empty for a run without bills."""
     return break_even(*verdict.bills).said if len(verdict.bills) == 2 else ""
 
 
 def grids(verdict: Verdict | None) -> list[Grid]:
-    """Show the kinds of rivals, the learning curve, the bills and the axes of a verdict."""
+    """Return tables of the kinds of rivals, the learning curve, the bills and the axes of a verdict."""
     if verdict is None:
         return []
     tried = sum(rung.trained is not None for rung in verdict.ladder)

@@ -1,4 +1,4 @@
-"""What a verdict found beside the scores, as tables and text. Takes records, opens nothing, prints nothing."""
+"""What a verdict found besides the scores, as tables and text. Takes records, opens no file, prints nothing."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from optimizer.records import Verdict
 from optimizer.report import dollars, percent, spread
 from optimizer.reports.grids import Grid
 
-LISTED = 50  # suspects: a person looks at them one by one
+LISTED = 50  # most suspects that are listed, as a person checks them one by one
 
 
 def grids(verdict: Verdict | None, texts: Mapping[str, str] | None = None, most: int = LISTED) -> list[Grid]:
-    """Show what was found; nothing of a run without findings.
+    """Return tables of what was found; none for a run without findings.
 
     Parameters
     ----------
     verdict
         The verdict, if there is one.
     texts
-        Example id -> its text, for the rows that look mislabelled; without it they are not listed.
+        Example id -> its text, for the rows that look mislabelled; without it, they are not listed.
     most
-        At most so many of them.
+        The most of these rows to list.
     """
     return list(_grids(verdict, texts, most)) if verdict and verdict.findings else []
 
@@ -62,7 +62,7 @@ def _grids(verdict: Verdict, texts: Mapping[str, str] | None, most: int) -> Iter
 
 
 def cascade_grid(cascade: Cascade, metric: str) -> Grid:
-    """Show the front of a cascade."""
+    """Return a table of the front of a cascade."""
     rows = tuple(
         (
             f"{sure}{' *' if point.chosen else ''}",
@@ -80,7 +80,7 @@ def cascade_grid(cascade: Cascade, metric: str) -> Grid:
 
 
 def thresholds(values: Sequence[float | None]) -> list[str]:
-    """Write from which confidence on the baseline answers, with as many places as tell unequal ones apart."""
+    """Format the confidences from which on the baseline answers, with enough decimal places to distinguish them."""
     told: list[str] = []
     for places in range(1, 7):
         told = ["never" if v is None else "always" if v == 0 else f"{100 * v:.{places}f} %" for v in values]
@@ -90,7 +90,7 @@ def thresholds(values: Sequence[float | None]) -> list[str]:
 
 
 def surer(verdict: Verdict) -> str:
-    """Say whether the baseline's calibrated confidence is to be believed."""
+    """Return a sentence on how accurate the baseline's calibrated confidence is; empty without a cascade."""
     cascade = verdict.findings.cascade if verdict.findings else None
     if cascade is None:
         return ""
@@ -103,7 +103,7 @@ def surer(verdict: Verdict) -> str:
 
 
 def elsewhere_grid(found: Sequence[Elsewhere], metric: str) -> Grid:
-    """Show the contenders on other rows than the test rows."""
+    """Return a table of the contenders on rows other than the test rows."""
     rows = tuple(
         (
             each.name,
@@ -121,7 +121,7 @@ def elsewhere_grid(found: Sequence[Elsewhere], metric: str) -> Grid:
 
 
 def groups_grids(found: Sequence[GroupScore]) -> Iterator[Grid]:
-    """Show the contenders by the values of each column."""
+    """Yield a table of the contenders by the values of each column."""
     names = list(dict.fromkeys(score.name for score in found))
     for column in dict.fromkeys(score.column for score in found):
         cells = {(s.value, s.name): s for s in found if s.column == column}
@@ -142,7 +142,7 @@ def _scored(found: GroupScore | None) -> str:
 
 
 def gaps_grid(found: Sequence[GroupGap]) -> Grid:
-    """Show which groups are farthest apart."""
+    """Return a table of the groups that differ most."""
     rows = tuple(
         (
             gap.name,
@@ -160,7 +160,7 @@ def gaps_grid(found: Sequence[GroupGap]) -> Grid:
 
 
 def flips_grid(found: Sequence[Flips], metric: str) -> Grid:
-    """Show how often swapped terms turn answers."""
+    """Return a table of how often swapped terms change answers."""
     rows = tuple(
         (
             each.name,
@@ -177,7 +177,7 @@ def flips_grid(found: Sequence[Flips], metric: str) -> Grid:
 
 
 def changed_grid(found: Sequence[Changed], metric: str) -> Grid:
-    """Show the contenders under each change."""
+    """Return a table of the contenders under each change."""
     rows = tuple(
         (
             each.name,
@@ -195,7 +195,7 @@ def changed_grid(found: Sequence[Changed], metric: str) -> Grid:
 
 
 def steadiness_grid(found: Sequence[Steadiness], metric: str) -> Grid:
-    """Show the mean and the worst of the changes."""
+    """Return a table of the mean and the worst of the changes."""
     rows = tuple(
         (
             each.name,
@@ -214,20 +214,20 @@ def steadiness_grid(found: Sequence[Steadiness], metric: str) -> Grid:
 
 
 def drifts_grid(drifts: Sequence[Drift]) -> Grid:
-    """Show how well the splits can be told apart."""
+    """Return a table of how much the splits differ."""
     rows = tuple((f"{d.a}–{d.b}", d.what, f"{d.size:.3f}", f"{d.p_value:.2g}") for d in drifts)
     columns = ("splits", "by their", "AUC of texts (0.5: alike), distance of labels (0: alike)", "p (Holm)")
     return Grid("Drift between splits", columns, rows)
 
 
 def duplicates_grid(found: Sequence[Duplicates]) -> Grid:
-    """Show which rows are the same."""
+    """Return a table of duplicate rows."""
     rows = tuple((d.kind, d.splits, f"{d.groups:,}", d.example) for d in found)
     return Grid("Duplicates", ("kind", "stand in", "groups", "such as"), rows)
 
 
 def suspects_grid(found: Sequence[Suspect], texts: Mapping[str, str], most: int) -> Grid:
-    """List the rows that look mislabelled, the surest first."""
+    """Return a table of the rows that look mislabelled, the highest confidence first."""
     rows = tuple(
         (s.example, s.split, texts.get(s.example, ""), s.label, s.answer, percent(s.confidence)) for s in found[:most]
     )
@@ -237,7 +237,7 @@ def suspects_grid(found: Sequence[Suspect], texts: Mapping[str, str], most: int)
 
 
 def to_look_at(verdict: Verdict) -> str:
-    """Say how many labels a person should look at."""
+    """Return a sentence on how many labels a person should check; empty if there are none."""
     n = len(verdict.findings.suspects) if verdict.findings else 0
     rows = "row has a label" if n == 1 else "rows have labels"
     return f"{n} {rows} that prompt and baseline agree against: `phrasetune show` lists them." if n else ""

@@ -1,6 +1,6 @@
 """The front, the standing of a trial and its constraints, as tables, text and JSON.
 
-Takes records, opens nothing, prints nothing.
+Takes records, opens no file, prints nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from optimizer.reports.grids import Grid
 
 
 def front_grid(run: Run, trials: Sequence[Trial], seed: Mapping[str, Any]) -> Grid:
-    """Show the front of these trials; `seed` are the parameters of the seed prompt."""
+    """Return a table of the front of these trials; `seed` are the parameters of the seed prompt."""
     priced, rows = paid(trials), []
     for trial in front(trials):
         m = measures(trial.outcomes)
@@ -38,7 +38,7 @@ def front_grid(run: Run, trials: Sequence[Trial], seed: Mapping[str, Any]) -> Gr
 
 
 def front_record(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Give the front as JSON takes it."""
+    """Return the front for JSON."""
     return [
         {
             "trial": trial.number,
@@ -52,7 +52,7 @@ def front_record(trials: Sequence[Trial]) -> list[dict[str, Any]]:
 
 
 def standing(trial: Trial, trials: Sequence[Trial]) -> str:
-    """Say where a trial stands among those scored in full, which are given with their outcomes."""
+    """Return a line on whether a trial is on the front; `trials` are those scored on all rows, with their outcomes."""
     if trial.state is not State.COMPLETE:
         return "not compared by cost and latency: it was not scored in full"
     if not any(measures(each.outcomes).known for each in trials if each.number == trial.number):
@@ -67,14 +67,14 @@ def standing(trial: Trial, trials: Sequence[Trial]) -> str:
 
 
 def constraints_grids(kept: Mapping[str, Sequence[Held]]) -> list[Grid]:
-    """Show what a prompt has of each constraint on the rows of each split; no table where there are none."""
+    """Return a table of a prompt's values of the constraints on each split; none without constraints."""
     rows = tuple((_limit(each[0]), *map(_kept, each)) for each in zip(*kept.values(), strict=True))
     columns = ("constraint", *(f"on {'sealed ' if split == 'test' else ''}{split} rows" for split in kept))
     return [Grid("Constraints of the search", columns, rows)] if rows else []
 
 
 def constraints_record(kept: Mapping[str, Sequence[Held]]) -> dict[str, list[dict[str, Any]]]:
-    """Give the same as JSON takes it; whether a constraint is kept is null where no row tells."""
+    """Return the same for JSON; whether a constraint is kept is null if no row tells."""
     return {
         split: [
             asdict(held) | {"kept": None if held.value is None else not held.by, "too_few": held.too_few}

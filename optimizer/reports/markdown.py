@@ -1,4 +1,4 @@
-"""Tables and texts in Markdown (CommonMark with tables): no text can end its place or act. Knows grids, no record."""
+"""Tables and texts in Markdown (CommonMark with tables), escaped so that no text acts as markup. Knows no record."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from optimizer.reports.grids import Grid, visible
 
 
 def table(grid: Grid) -> Iterator[str]:
-    """Write a table, a line after the other."""
+    """Yield the lines of a table."""
     for row in (grid.columns, ("---",) * len(grid.columns), *grid.rows):
         cells = row if row[0] == "---" else map(inline, row)
         yield f"| {' | '.join(cells)} |"
 
 
 def inline(text: str) -> str:
-    """Write a text into a line of Markdown: its signs are signs, and it has no end of line."""
+    """Escape a text for Markdown, on one line."""
     line = " ".join(visible(text).split())
     return re.sub(r"([\\`*\[\]<|~&])|(?<!\w)_|_(?!\w)", lambda found: f"\\{found.group()}", line)
 
 
 def fenced(text: str) -> tuple[str, str, str]:
-    """Fence a text with more backticks than stand in it one after the other."""
+    """Return a text between fences of more backticks than any run of them in the text."""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}text", text, fence

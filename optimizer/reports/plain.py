@@ -1,4 +1,4 @@
-"""Records as other programs take them: JSON without outcomes, and CSV. Takes records, opens nothing, prints nothing."""
+"""Records for other programs: JSON without outcomes, and CSV. Takes records, opens no file, prints nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from optimizer.rows.tables import Table
 
 
 def trial_record(trial: Trial, cost: tuple[int, float | None] = (0, 0.0)) -> dict[str, Any]:
-    """Give a trial as JSON takes it, without its outcomes."""
+    """Return a trial for JSON, without its outcomes."""
     low, high = trial.credible or (None, None)
     return {
         "trial": trial.number,
@@ -35,7 +35,7 @@ def trial_record(trial: Trial, cost: tuple[int, float | None] = (0, 0.0)) -> dic
 
 
 def trials_csv(trials: Sequence[Trial], costs: Mapping[int, tuple[int, float | None]]) -> Grid:
-    """Give trials as plain numbers, for other programs; parameters as JSON."""
+    """Return a table of trials with plain numbers, and parameters as JSON, for other programs."""
     columns = (
         *("trial", "state", "score", "low", "high", "rows", "estimate", "estimate_low", "estimate_high"),
         *("calls", "cost", "seconds", "reason", "params"),
@@ -52,12 +52,12 @@ def trials_csv(trials: Sequence[Trial], costs: Mapping[int, tuple[int, float | N
 
 
 def run_record(run: Run) -> dict[str, Any]:
-    """Give a run as JSON takes it."""
+    """Return a run for JSON."""
     return asdict(run)
 
 
 def verdict_record(verdict: Verdict | None) -> dict[str, Any] | None:
-    """Give a verdict as JSON takes it, without its outcomes."""
+    """Return a verdict for JSON, without its outcomes."""
     if verdict is None:
         return None
     record = asdict(verdict)
@@ -69,6 +69,6 @@ def verdict_record(verdict: Verdict | None) -> dict[str, Any] | None:
 
 
 def table_csv(table: Table) -> str:
-    """Write rows with all their columns as CSV."""
+    """Return rows with all their columns as CSV."""
     rows = (tuple(row[name] for name in table.columns) for row in table.rows)
     return as_csv(Grid("Rows", table.columns, tuple(rows)))

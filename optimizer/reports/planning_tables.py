@@ -1,4 +1,4 @@
-"""What a run will take, as a table and in words. Takes an estimate, asks nobody, prints nothing."""
+"""The estimate of what a run will take, as a table and text. Takes an estimate, makes no call, prints nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AGAIN = "Calls that have to be made again come on top; what results.db holds alr
 
 
 def estimate_grid(found: Estimate) -> Grid:
-    """Show what a run takes."""
+    """Return a table of what a run takes."""
     rows = tuple(
         (
             part.name,
@@ -35,7 +35,7 @@ def estimate_grid(found: Estimate) -> Grid:
 
 
 def total_text(found: Estimate) -> str:
-    """Say in a line what a run takes in all."""
+    """Return a line with the total of what a run takes."""
     total = found.total
     usd = "at an unknown price" if total.usd is None else _range(total.usd, _dollars)
     time = "in an unknown time" if total.seconds is None else _range(total.seconds, _time)
@@ -43,7 +43,7 @@ def total_text(found: Estimate) -> str:
 
 
 def probe_text(probe: Probe, terms: Terms) -> str:
-    """Say what the probe has shown, and what it cost."""
+    """Return a line on what the probe showed and cost."""
     done = probe.completions
     if not done and not probe.failed:
         return f"probe: none ({probe.note or 'no call was made, and none like it before'})"
@@ -61,7 +61,7 @@ def probe_text(probe: Probe, terms: Terms) -> str:
 
 
 def program_text(tried: Tried, terms: Terms) -> list[str]:
-    """Say how large the space of a program is, what the runs of it have shown, and what they cost."""
+    """Return lines on the size of a program's space, and what its trial runs showed and cost."""
     done, probe = tried.probe.completions, tried.probe
     written = sum(completion.completion_tokens for completion in done) / len(done)
     seconds = _second(sum(completion.seconds for completion in done) / len(done))
@@ -76,7 +76,7 @@ def program_text(tried: Tried, terms: Terms) -> list[str]:
 
 
 def _cut(probe: Probe) -> str:
-    """Say how many answers ended at their bound, which the wanted ones may not do."""
+    """Return a note on how many answers of the probe were cut off at `max_tokens`; empty if none was."""
     cut = sum(completion.finish_reason == CUT for completion in probe.completions)
     return f"{counted(cut, 'answer')} cut off (max_tokens in [model] bounds them); " if cut else ""
 
@@ -88,7 +88,7 @@ def _bought(probe: Probe, terms: Terms) -> str:
 
 
 def basis(probe: Probe, terms: Terms) -> list[str]:
-    """Say what the ends of the ranges stand for, and how to learn what is not known."""
+    """Return lines on what the ends of the ranges mean, and how to provide what is not known."""
     known = bool(probe.completions)
     counted = any(completion.prompt_tokens for completion in probe.completions)
     least, most = ("", "") if counted else (f", {CHARACTERS:g} characters a token", f", {OCTETS:g} bytes a token")
@@ -103,7 +103,7 @@ def basis(probe: Probe, terms: Terms) -> list[str]:
 
 
 def program_basis(terms: Terms) -> list[str]:
-    """Say of a program what the ends of the ranges stand for."""
+    """Return lines on what the ends of the ranges mean for a program."""
     return [
         "low:  the search soon finds nothing to gain; the program as it came; the shortest answers, the quickest call",
         "high: it uses all of its calls; the most demos; the longest answers, the slowest call",
@@ -123,7 +123,7 @@ def _unknown(terms: Terms) -> list[str]:
 
 
 def caps_text(plan: Plan, found: Estimate, held: int) -> str:
-    """Say which caps are in force, and which may end the run early; so many calls are `held` for the verdict."""
+    """Return a line on the caps and which may end the run early; `held` calls are kept for the verdict."""
     cap, total = caps(plan.task), found.total
     tokens = Range(*map(sum, zip(total.prompt_tokens, total.completion_tokens, strict=True)))
     minutes = Range(*(seconds / 60 for seconds in total.seconds)) if total.seconds else None

@@ -1,4 +1,4 @@
-"""What came of asking a winner again, as a table, text and JSON. Takes records, opens nothing, prints nothing."""
+"""Rechecks of a winner as a table, text and JSON. Takes records, opens no file, prints nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from optimizer.verdict import figures
 
 
 def trend_grid(rechecks: Sequence[Recheck], metric: str) -> Grid:
-    """Show the rechecks of a run, one below the other."""
+    """Return a table of the rechecks of a run."""
     columns = ("recheck", "when (UTC)", "rows", "answers changed", "95 %", f"{metric} then", "now")
     rows = tuple(
         (
@@ -34,7 +34,7 @@ def trend_grid(rechecks: Sequence[Recheck], metric: str) -> Grid:
 
 
 def sentences(found: Rechecked) -> list[str]:
-    """Say what has changed, and what was not shown to have."""
+    """Return sentences on what has changed, and what is not shown to have changed."""
     r = found.latest
     said = [f"{r.changed} of {r.n} answers changed ({percent(r.changed / r.n)}, 95 % interval {spread(r.interval)})."]
     if found.temperature and r.changed:
@@ -58,7 +58,7 @@ def sentences(found: Rechecked) -> list[str]:
 
 
 def _origin(r: Recheck) -> str:
-    """Say whether the provider calls its model, or the machine, something else."""
+    """Return a sentence on whether the provider's name of the model or the backend has changed; empty if unknown."""
     then, now = ({version for version, _ in origins} for origins in (r.origins_then, r.origins))
     if then != now:
         return f"The provider has another model: {_listed(then)} answered then, {_listed(now)} now."
@@ -77,7 +77,7 @@ def _names(origins: Origins) -> str:
 
 
 def record(found: Rechecked) -> dict[str, Any]:
-    """Give a recheck as JSON takes it, with those before it."""
+    """Return a recheck for JSON, with all rechecks of its run."""
     told = {"bought": found.bought, "failed": found.failed, "sentences": sentences(found)}
     told["noise"] = asdict(found.noise) if found.noise else None
     return {"recheck": asdict(found.latest), **told, "rechecks": [asdict(recheck) for recheck in found.all]}

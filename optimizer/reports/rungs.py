@@ -1,4 +1,4 @@
-"""The kinds of trained rivals that a run tried, side by side. Takes records, opens nothing, prints nothing."""
+"""The kinds of trained rivals that a run tried, as a table. Takes records, opens no file, prints nothing."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from optimizer.reports.grids import Grid
 
 
 def best_on_dev(rungs: Iterable[Rung]) -> TrainedModel | None:
-    """Find the trained rival with the best dev score; of equals the first, which is the cheaper one."""
+    """Return the trained rival with the best dev score; of equal ones the first, which is the cheaper kind."""
     return max((rung.trained for rung in rungs if rung.trained), key=lambda trained: trained.dev_score, default=None)
 
 
 def ladder_grid(ladder: Sequence[Rung], metric: str) -> Grid:
-    """Show the kinds that were trained; the best on dev is the one in the verdict."""
+    """Return a table of the kinds that were trained; the best on dev is the one in the verdict."""
     best = best_on_dev(ladder)
     rows = tuple(
         (
@@ -29,12 +29,12 @@ def ladder_grid(ladder: Sequence[Rung], metric: str) -> Grid:
         for trained in (rung.trained for rung in ladder)
         if trained
     )
-    shown = "rouge_l" if metric == "judge" else metric  # it stands in for a judge while rivals are trained
+    shown = "rouge_l" if metric == "judge" else metric  # rivals are trained with it instead of a judge
     columns = ("kind", f"dev {shown}", "trials", "s to train", "$ to train", "what it is")
     return Grid("Trained baselines (* = best on dev, the one in the verdict)", columns, rows)
 
 
 def left_out(ladder: Sequence[Rung]) -> list[str]:
-    """Say in a line which kinds were left out, and why; in none if none were."""
+    """Return a line on which kinds were left out, and why; no line if none was."""
     said = "; ".join(f"{rung.kind} ({rung.left_out})" for rung in ladder if rung.left_out)
     return [f"baselines left out: {said}"] if said else []
