@@ -1,10 +1,10 @@
-"""A winner as files of other tools, each read back and compared with our own rendering before it counts as written.
+"""A winner as files for other tools, each read back and compared with our own rendering before it counts as written.
 
-    proof         what a format hands over; probes; the comparison
-    files         names that are safe, the bench, the move
+    proof         the interface of a format; probes; the comparison
+    files         safe names, temporary folders, moving files into place
     winner        the canonical file: texts and slots, settings, provenance, scores
     messages      JSON of texts and slots
-    python        a module that needs the standard library alone
+    python        a module that needs only the standard library
     text          plain text and Markdown; marks
     bodies        requests to OpenAI and Anthropic; shell, lines: as a script, a batch, a fine-tuning file
     templates     Jinja, MLflow, Haystack, LlamaIndex, Prompty; jinja, names, yaml
@@ -14,7 +14,7 @@
     promptfoo     a configuration with prompts and tests
     inspect_task  a task of Inspect AI
     dspy          a DSPy program
-    readers       the tools themselves, where they are installed
+    readers       the tools themselves, if they are installed
 
 Takes prompts, never opens a database and never prints.
 """
@@ -78,9 +78,9 @@ FORMATS: Mapping[str, Exporter] = {
 class Exported:
     """What was written.
 
-    `fidelity` is "exact" where the files make the messages that were scored, else "partial"; `note` says what
-    is lost or must be known, and may be empty. `path` is the file, or the folder of the files; `draft` what it must
-    render as; `source` names whose prompt it is, where that is known.
+    `fidelity` is "exact" if the files produce the messages that were scored, else "partial"; `note` says what is lost
+    or should be known, and may be empty. `path` is the file, or the folder of the files; `draft` is what it must render
+    as; `source` names the trial and run of the prompt, if known.
     """
 
     format: str
@@ -111,16 +111,16 @@ def export(
     target
         Where to write.
     renderer
-        What the prompt was scored with.
+        The renderer with which the prompt was scored.
     probes
-        Rows to compare on, beside a fixed corpus of texts that formats stumble over.
+        Rows to compare on, in addition to a fixed set of texts that are difficult for formats.
     facts
-        What else is known of it: formats with rows need some.
+        What else is known about the prompt; formats with rows need some.
 
     Raises
     ------
     ExportError
-        If the format is unknown or cannot carry the prompt, or the place cannot be written to. Nothing is left
+        If the format is unknown or cannot represent the prompt, or if the target cannot be written. Nothing is left
         behind.
     """
     if format_name not in FORMATS:

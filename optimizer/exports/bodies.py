@@ -1,6 +1,6 @@
-"""Bodies of requests: OpenAI's chat completions, which most servers take, and Anthropic's messages.
+"""Request bodies: OpenAI's chat completions, which most servers accept, and Anthropic's messages.
 
-JSON has no slots, so the inputs are marked by words that stand nowhere else. Knows nothing of files' names and places.
+JSON has no slots, so inputs are marked by words that occur nowhere else. Knows nothing of file names and folders.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PUT_IN = "Put the inputs in the place of {marks}, all in one pass."
 
 
 def openai_body(winner: Winner, messages: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """Write a request as OpenAI's chat completions take it."""
+    """Return a request body for OpenAI's chat completions."""
     return {
         "model": winner.facts.bare_model,
         "messages": [dict(message) for message in messages],
@@ -29,12 +29,12 @@ def openai_body(winner: Winner, messages: Sequence[Mapping[str, str]]) -> dict[s
 
 
 def anthropic_body(winner: Winner, messages: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """Write a request as Anthropic's messages take it.
+    """Return a request body for Anthropic's messages.
 
     Raises
     ------
     ExportError
-        If they would not take it.
+        If Anthropic would not accept it.
     """
     settings = winner.prompt.settings
     system, said = [m for m in messages if m["role"] == "system"], [m for m in messages if m["role"] != "system"]
@@ -62,7 +62,7 @@ def anthropic_body(winner: Winner, messages: Sequence[Mapping[str, str]]) -> dic
 
 
 def _marked(winner: Winner) -> tuple[list[dict[str, str]], str]:
-    """Fill a prompt with the marks of its inputs, and say how they are filled."""
+    """Return the messages with marks for the inputs, and a note on how to replace them."""
     turns = fixed_turns(winner)
     marks = choose_marks(turns, winner.prompt.inputs)
     put_in = PUT_IN.format(marks=", ".join(marks.by_name.values()))

@@ -1,7 +1,7 @@
 """A prompt as a DSPy program, loaded again as a user of DSPy would load it.
 
-Exact for a prompt that was tuned with one of DSPy's adapters; any other is laid out anew, and said to be.
-DSPy is loaded when a prompt is exported, not before.
+Exact for a prompt that was tuned with one of DSPy's adapters; any other is laid out differently, and marked as partial.
+DSPy is imported only when a prompt is exported.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _draft(winner: Winner) -> Draft:
 
 
 def _refused(error: Exception) -> ExportError:
-    """Word what DSPy raised, which may be anything."""
+    """Return the error message for any exception of DSPy."""
     return ExportError(
         f"DSPy refuses this prompt ({type(error).__name__}: {error}); its field names may clash with DSPy's own. "
         "Rename the columns, or export as messages or python. Nothing was left behind."
@@ -81,9 +81,9 @@ def _check(path: Path, draft: Draft) -> str:
 
 
 def _state_fault(state: dict[str, object], prompt: Prompt) -> str:
-    """Say whether the instruction and the demos are there.
+    """Return what differs in the instruction or the demos; empty if nothing does.
 
-    DSPy cleans an instruction as Python cleans a docstring, and writes its own where there is none.
+    DSPy cleans an instruction as Python cleans a docstring, and writes its own if there is none.
     """
     from optimizer.programs.adapters import signature_texts
 

@@ -1,6 +1,6 @@
-"""Where a file may stand, and how it gets there: made and checked on a bench beside it, then moved in one step.
+"""Writing files safely: they are made and checked in a temporary folder beside the target, then moved in one step.
 
-Never leaves the folder, never follows a link, never replaces what it was not told to. Knows no format.
+Never leaves the folder, never follows a link, never replaces anything without being told to. Knows no format.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from optimizer.errors import ExportError
 DEVICES = {"con", "prn", "aux", "nul", "conin$", "conout$"} | {
     f"{d}{n}" for d in ("com", "lpt") for n in "0123456789¹²³"
 }
-SPECIAL = '<>:"/\\|?*'  # separators and what Windows gives a meaning to
-LONGEST = 255  # bytes that a name may have on the usual file systems
-CACHE = "__pycache__"  # Python may have left it in a folder of ours
+SPECIAL = '<>:"/\\|?*'  # separators, and characters with a special meaning on Windows
+LONGEST = 255  # most bytes of a name on the usual file systems
+CACHE = "__pycache__"  # Python may have left this in an exported folder
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where to write.
 
-    `folder` exists; `name` is a plain name in it, or empty where there is a usual one; `force` allows what stands
-    there to be replaced.
+    `folder` must exist; `name` is a plain file name in it, or empty for the default name; `force` allows an existing
+    file to be replaced.
     """
 
     folder: Path
@@ -44,7 +44,7 @@ class Target:
         Raises
         ------
         ExportError
-            If the folder does not exist, the name is not a plain file name, or something stands there already.
+            If the folder does not exist, the name is not a plain file name, or it exists already (without `force`).
         """
         name = self.name or usual_name
         fault = _fault(name)
@@ -61,12 +61,12 @@ class Target:
 
 
 def write_bytes(data: bytes, target: Target) -> Path:
-    """Write a single file as carefully as an export, and return its path.
+    """Write a single file as safely as an export, and return its path.
 
     Raises
     ------
     ExportError
-        As `Target.check` does, and if writing fails; then what stood there before still does.
+        As in `Target.check`, and if writing fails; an earlier file is then kept.
     """
     path = target.check()
     with bench(target.folder) as place:
@@ -102,7 +102,7 @@ def _refuse_taken(path: Path, *, force: bool) -> None:
 
 @contextmanager
 def bench(folder: Path) -> Iterator[Path]:
-    """Make a folder to work in, beside the target so that moving is one step; it is gone afterwards."""
+    """Make a temporary folder beside the target, so that moving is one step; it is removed afterwards."""
     path = folder / f".phrasetune-{secrets.token_hex(8)}"
     with _told(folder):
         path.mkdir()
@@ -113,7 +113,7 @@ def bench(folder: Path) -> Iterator[Path]:
 
 
 def write(path: Path, content: bytes | str | Mapping[str, str]) -> None:
-    """Write a file, or a folder of files, and see it on the disk."""
+    """Write a file, or a folder of files, and flush it to disk."""
     with _told(path.parent.parent):
         if isinstance(content, Mapping):
             path.mkdir()
@@ -131,13 +131,13 @@ def _write_file(path: Path, data: bytes) -> None:
 
 
 def move(made: Path, path: Path, *, force: bool) -> None:
-    """Move what was made to its place. A link that stands there is replaced itself, never what it points to.
+    """Move what was made to its place. If a link is there, the link itself is replaced, never what it points to.
 
     Raises
     ------
     ExportError
-        If something stands there that may not be replaced: anything without `force`, and always a folder that
-        is not an earlier export.
+        If something exists there that may not be replaced: anything without `force`, and always a folder that is not an
+        earlier export.
     """
     _refuse_taken(path, force=force)
     standing = path.is_dir() and not path.is_symlink()
@@ -154,13 +154,13 @@ def move(made: Path, path: Path, *, force: bool) -> None:
 
 
 def _is_earlier(path: Path, made: Path) -> bool:
-    """Whether a folder holds nothing but files of the names that are written now."""
+    """Whether a folder contains only files with the names that are written now."""
     names = {file.name for file in made.iterdir()} | {CACHE} if made.is_dir() else set()
     return bool(names) and {file.name for file in path.iterdir()} <= names
 
 
 def _exchange(made: Path, path: Path) -> None:
-    """Put a folder in the place of what stands there, which goes with the bench; a folder cannot be written over."""
+    """Move a folder to where something exists, which is removed later with the temporary folder."""
     aside = made.parent / f"{secrets.token_hex(8)}.old"
     path.rename(aside)
     try:

@@ -1,7 +1,8 @@
 """Google's dotprompt: YAML, then Handlebars with a mark for each role.
 
-Handlebars prints a pair of braces behind a backslash, and a backslash before a tag behind another; a comment keeps
-apart what must not touch. One brace before an input has no such way out. Knows nothing of files' names and places.
+Handlebars prints a pair of braces after a backslash, and a backslash before a tag after another backslash; a comment
+separates what must not touch. A single brace before an input cannot be escaped. Knows nothing of file names and
+folders.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ LOSS = "dotprompt drops a message that is blank, and reads marks of its own (<<<
 
 
 def escaped(text: str) -> str:
-    """Write a text so that it prints itself between others; a single brace at its end must not meet a tag."""
+    """Escape a text so that it prints itself between others; a single brace at its end must not precede a tag."""
 
     def printed(found: re.Match[str]) -> str:
         slashes, braces = found.groups()
@@ -35,12 +36,12 @@ def escaped(text: str) -> str:
 
 
 def _content(turn: Turn, names: Mapping[str, str]) -> str:
-    """Write what a message says.
+    """Return the content of a message as a template.
 
     Raises
     ------
     ExportError
-        If a single brace stands before an input.
+        If there is a single brace before an input.
     """
     written = ""
     for part in turn.parts:
@@ -74,7 +75,7 @@ def _draft(winner: Winner) -> Draft:
         "config": {"temperature": settings.temperature, "maxOutputTokens": settings.max_tokens},
         "input": {"schema": dict.fromkeys(names.values(), "string")},
     }
-    # The end of a file is trimmed; one comment alone on a line would take its line end along.
+    # The end of a file is trimmed; a single comment alone on a line would also remove its line end.
     text = f"---\n{write_yaml(head)}---\n{_before_tag(body)}{NOTHING * 2}"
     return Draft(text, winner, "partial", sentences(LOSS, facts.elsewhere, renamed(names)), arriving(turns, _arrives))
 
@@ -88,7 +89,7 @@ def _arrives_written(message: Message) -> bool:
 
 
 def _read(path: Path, draft: Draft) -> Render:
-    """Read the body as Handlebars does, sign by sign."""
+    """Read the body as Handlebars does."""
     _, _, body = path.read_bytes().decode().split("---\n", 2)
     slots = {slot: name for name, slot in slot_names(draft.prompt.inputs).items()}
     row = list(_tokens(body))
@@ -113,9 +114,9 @@ LEXEME = re.compile(
 
 
 def _tokens(body: str) -> list[tuple[str, str]]:
-    """Cut a body into texts, roles and slots.
+    """Split a body into texts, roles and slots.
 
-    Of the backslashes before a tag the last of two is dropped; one alone makes a text of the braces.
+    Of two or more backslashes before a tag, one is dropped; a single one turns the braces into text.
     """
     found, at = [], 0
     while match := LEXEME.search(body, at):

@@ -1,7 +1,7 @@
-"""A task for Inspect AI: its rows, a few lines that hand them over, and the module that renders and reads.
+"""A task for Inspect AI: its rows, a short task file, and the module that renders and parses.
 
-The module is the one of the format python, so whatever that carries is carried here; the score is the
-run's own. Knows nothing of files' names and places.
+The module is that of the format `python`, so all that it can represent is represented here, too; the score is the
+run's own. Knows nothing of file names and folders.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def {name}():
 
 
 def task_name(winner: Winner) -> str:
-    """Name the task's function."""
+    """Return a name for the task's function."""
     return slot_names([winner.facts.name])[winner.facts.name].lower()
 
 
@@ -72,7 +72,7 @@ def _rows(winner: Winner) -> list[dict[str, Any]]:
 
 
 def _model(facts: Facts) -> str:
-    """Name the model as options of `inspect eval`, as a text that no docstring ends at."""
+    """Return the model as options of `inspect eval`, as a text that cannot end a docstring."""
     if not facts.address:
         return "--model " + (re.sub(r"[^\w./:-]", "", facts.model) or "openai/gpt-4o-mini")
     provider = "anthropic" if facts.model.startswith("anthropic/") else "openai"

@@ -1,7 +1,7 @@
-"""Texts and slots as Jinja, so that any reader of it renders them to the letter; and our own rendering of it.
+"""Texts and slots as Jinja that any Jinja engine renders exactly, and our own rendering of it.
 
-Braces are printed by expressions wherever they could be read as a tag, which nunjucks, Jinja's double in JavaScript,
-reads alike. Edges of blanks are kept from readers that trim around tags. Knows no file.
+Wherever braces could be read as a tag, they are printed by expressions, which nunjucks, Jinja's port to JavaScript,
+reads in the same way. White space at the edges is protected from engines that trim around tags. Knows no file.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from search_spaces.prompt import Slot, Turn
 if TYPE_CHECKING:
     from jinja2 import Template
 
-# Signs that make a tag only side by side; Jinja reads every "\r" in a source as "\n".
+# Characters that form a tag only in combination; Jinja reads every "\r" in a source as "\n".
 RUN = re.compile(r"[{}%#\r]+")
-EDGE = "{{ '' }}"  # prints nothing, and keeps a blank edge from what trims around tags or drops the last line end
+EDGE = "{{ '' }}"  # prints nothing, and protects white space at an edge from engines that trim it
 
 
 def escaped(text: str) -> str:
-    """Write a text so that it prints itself, whatever stands before and after it.
+    """Escape a text so that it prints itself, whatever comes before and after it.
 
-    A sign next to the edge may meet a slot's braces, so it is escaped even when it stands alone.
+    A brace at the edge may be next to a slot's braces, so it is escaped even if it is alone.
     """
 
     def printed(found: re.Match[str]) -> str:
@@ -39,18 +39,18 @@ def escaped(text: str) -> str:
 
 
 def templated(turn: Turn, names: Mapping[str, str]) -> str:
-    """Write what a message says as a template."""
+    """Return the content of a message as a template."""
     written = "".join("{{ " + names[p.name] + " }}" if isinstance(p, Slot) else escaped(p) for p in turn.parts)
     before = EDGE if written[:1].isspace() else ""
     return before + written + (EDGE if written[-1:].isspace() else "")
 
 
 def rendered(source: str, inputs: Mapping[str, str], names: Mapping[str, str]) -> str:
-    """Render a template in the sandbox, with Jinja's own defaults: nothing of it can be run or changed."""
+    """Render a template in Jinja's sandbox, with default settings, so that it cannot run or change anything."""
     return str(_compiled(source).render(given(inputs, names)))
 
 
-@lru_cache(maxsize=64)  # a proof renders each message for many inputs
+@lru_cache(maxsize=64)  # checking an export renders each message for many inputs
 def _compiled(source: str) -> Template:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment

@@ -1,7 +1,7 @@
 """LangChain's ChatPromptTemplate as the JSON that `langchain_core.load` reads.
 
-Its templates are format strings, in which a brace is written twice; others are refused at loading. Knows nothing of
-files' names and places.
+Its templates are format strings, in which a brace is written twice; other kinds are refused at loading. Knows nothing
+of file names and folders.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Rows rendered one a line: OpenAI's batches, to answer rows at half the price, and its fine-tuning files.
+"""Rendered rows, one per line: OpenAI's batches, which answer rows at half the price, and its fine-tuning files.
 
-No slots are left, so a prompt whose examples depend on the input is carried too. Knows nothing of files' names and
-places.
+No slots are left, so a prompt whose examples depend on the input can be exported, too. Knows nothing of file names and
+folders.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ URL = "/v1/chat/completions"
 
 
 def _write(lines: Iterable[Mapping[str, Any]]) -> str:
-    # Within ASCII, since a line of JSONL must not hold what some readers take for the end of a line.
+    # In ASCII, because a line of JSONL must not contain what some readers take for the end of a line.
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 

@@ -1,11 +1,11 @@
-"""What a prompt should not carry to others: personal data, keys, words of rows that it is judged by, broken slots.
+"""Linting a prompt before export: personal data, keys, words of rows on which it was scored, broken slots.
 
-    warned of    addresses, numbers and keys in instruction, notes and examples; `mask` puts names in their places
-    refused      words of a dev or test row in the instruction: its scores on them say nothing of other rows
-    refused      an input that the messages do not show, or a slot in the wording that nothing fills
+    warning      addresses, numbers and keys in instruction, notes and examples; `mask` replaces them by placeholders
+    refused      words of a dev or test row in the instruction: scores on these rows say nothing about other rows
+    refused      an input that the messages do not show, or a placeholder in the wording that nothing fills
 
-A refusal does not ask whose text it is. A row copied by the user's own hand, or standing in the seed prompt, makes the
-scores as wrong as one that a model put there; who wants the prompt all the same says so, and the export is marked.
+Prompts are refused whoever wrote the text: a row that the user copied, or that is in the seed prompt, makes the scores
+as wrong as one that a model inserted. The user can still export the prompt explicitly; the export then says so.
 
 Takes a prompt and rows. Knows no format and writes nothing.
 """
@@ -22,25 +22,25 @@ from optimizer.exports import Exported, sensitive
 from search_spaces.prompt import Example, Prompt, Slot
 from search_spaces.rendering import Renderer
 
-# Words in a row that two texts do not share by chance: 272 wordings, ours and those of public pools, share no more than
-# five with any of 34,555 public rows. A shorter row is copied if all of it stands there.
+# Consecutive words that two texts do not share by chance: 272 wordings, ours and those of public collections, share no
+# more than five with any of 34,555 public rows. A shorter row counts as copied if all of it occurs.
 COPIED, SHORTEST = 8, 5
-SHOWN = 5  # findings that are told one by one
-OWN_WORDS = ("description", "inputs", "output", "labels")  # what a wording's braces stand for
+SHOWN = 5  # most findings that are listed individually
+OWN_WORDS = ("description", "inputs", "output", "labels")  # placeholders of wordings
 
 
 @dataclass(frozen=True, slots=True)
 class Linted:
-    """A prompt that may be handed on.
+    """A prompt that may be exported.
 
     Parameters
     ----------
     prompt
-        The given one, or with names in the place of what was masked.
+        The given prompt, or a masked version of it.
     masked
-        Whether it is another prompt than the one that was scored.
+        Whether it differs from the prompt that was scored.
     said
-        What a person should know, a sentence each.
+        What the user should know, one sentence each.
     """
 
     prompt: Prompt
@@ -48,7 +48,7 @@ class Linted:
     said: tuple[str, ...]
 
     def told(self, written: Exported) -> Exported:
-        """Add to what was written what a person should know of it."""
+        """Add to an export what the user should know about it."""
         note = "\n".join(filter(None, [written.note, *self.said]))
         return replace(written, fidelity="partial" if self.masked else written.fidelity, note=note)
 
@@ -61,23 +61,23 @@ def lint(
     mask: bool = False,
     allow: bool = False,
 ) -> Linted:
-    """Look a prompt over before it is handed on.
+    """Check a prompt before it is exported.
 
     Parameters
     ----------
     prompt, renderer
-        The prompt, and what it was scored with.
+        The prompt, and the renderer with which it was scored.
     rows
-        Split -> rows: "dev" and "test" are what must not stand in the instruction, unless "train" has it too.
+        Split -> rows; words of "dev" and "test" must not be in the instruction, unless they are in "train", too.
     mask
-        Whether to put names in the place of personal data and keys.
+        Whether to replace personal data and keys by placeholders.
     allow
-        Whether what is refused is only told.
+        Whether to report what would be refused instead of raising.
 
     Raises
     ------
     ExportError
-        If words of a dev or test row stand in the instruction, or a slot is lost or was never filled.
+        If words of a dev or test row are in the instruction, or if an input is not shown or a placeholder not filled.
     """
     refused = [*_slots(prompt, renderer), *_copied(prompt, rows)]
     if refused and not allow:
@@ -94,7 +94,7 @@ def lint(
 
 
 def _texts(prompt: Prompt) -> Iterator[tuple[str, str]]:
-    """Yield every text of a prompt that a person or a row has brought, with its place."""
+    """Yield every text of a prompt that comes from a person, a model or a row, with its place."""
     yield "instruction", prompt.instruction
     for label, note in zip(prompt.labels, prompt.notes, strict=False):
         yield f"note on {label!r}", note
@@ -107,7 +107,7 @@ def _texts(prompt: Prompt) -> Iterator[tuple[str, str]]:
 
 
 def _sensitive(prompt: Prompt) -> Iterator[tuple[str, str]]:
-    """Yield the kind of each finding, and where it stands and how it begins."""
+    """Yield the kind of each finding, with its place and beginning."""
     for place, text in _texts(prompt):
         for span in sensitive.find(text):
             yield span.kind, f"{place}, character {span.start + 1}: {sensitive.hint(text, span)}"
@@ -128,7 +128,7 @@ def _told(found: Sequence[tuple[str, str]], *, masked: bool) -> Iterator[str]:
 
 
 def masked(prompt: Prompt) -> Prompt:
-    """Put names in the place of personal data and keys, but not in answers from a closed list, which must stay."""
+    """Replace personal data and keys by placeholders, but not in labels, which must stay as they are."""
     answer: Callable[[str], str] = str if prompt.labels else sensitive.mask
     demos = (
         replace(
@@ -151,15 +151,15 @@ def _words(text: str) -> list[str]:
 
 
 def _runs(words: Sequence[str]) -> set[tuple[str, ...]]:
-    """Every COPIED words in a row; all of them where there are fewer, but at least SHORTEST."""
+    """Return all runs of COPIED consecutive words; if there are fewer words, all of them, but at least SHORTEST."""
     size = COPIED if len(words) >= COPIED else max(len(words), SHORTEST)
     return {tuple(words[at : at + size]) for at in range(len(words) - size + 1)}
 
 
 def _copied(prompt: Prompt, rows: Mapping[str, Sequence[Example]]) -> Iterator[str]:
-    """Find rows of dev and test whose words stand in the instruction or a note.
+    """Yield a message for each of dev and test if words of its rows are in the instruction or a note.
 
-    Labels are no copies, and neither is what a training row has as well: the prompt may learn from those.
+    Words of labels do not count, nor do words that a training row has, too: the prompt may use those.
     """
     texts = [prompt.instruction, *prompt.notes]
     words = list(map(_words, texts))
@@ -187,7 +187,7 @@ def _of(row: Example) -> set[tuple[str, ...]]:
 
 
 def _slots(prompt: Prompt, renderer: Renderer) -> Iterator[str]:
-    """Compare the slots of the messages with the inputs, and look for braces in the wording that stand for nothing."""
+    """Yield messages on slots that differ from the inputs, and on placeholders in the wording that nothing fills."""
     demos = () if prompt.nearest else prompt.demos
     turns = renderer.templates[prompt.template].compile(prompt, demos)
     shown = {part.name for turn in turns for part in turn.parts if isinstance(part, Slot)}
@@ -203,7 +203,7 @@ def _slots(prompt: Prompt, renderer: Renderer) -> Iterator[str]:
 
 
 def _unfilled(prompt: Prompt) -> Iterable[str]:
-    """List marks for a text: any name in double braces, and names of the task in single ones, <<…>> or [[…]]."""
+    """Return unfilled placeholders: any name in double braces, and names of the task in {…}, <<…>> or [[…]]."""
     known = {name.casefold() for name in (*prompt.inputs, prompt.output, *OWN_WORDS)}
     marks: dict[str, None] = {}
     for text in (prompt.instruction, *prompt.notes):

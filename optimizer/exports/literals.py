@@ -1,4 +1,4 @@
-"""Texts, numbers, tuples and dicts as Python source that is exact first and readable second.
+"""Texts, numbers, tuples and dicts as Python source: exact above all, then readable.
 
 Knows no prompt.
 """
@@ -8,17 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-WIDTH = 110  # columns of a line; escapes may pass it
+WIDTH = 110  # columns of a line; escapes may exceed it
 INDENT = "    "
 
 Value = str | float | bool | tuple["Value", ...] | Mapping[str, "Value"]
 
 
 def literal(value: Value, depth: int = 0) -> str:
-    """Write a value, over several lines where one is not enough.
+    """Return the source of a value, on several lines if one is not enough.
 
-    A long text becomes one literal a line of its own, in brackets. What does not print is escaped, so that the
-    source holds no line separator, no control character and nothing that changes its direction.
+    A long text becomes several adjacent literals in parentheses. Unprintable characters are escaped, so that the source
+    has no line separators, control characters or changes of writing direction.
     """
     flat = _flat(value)
     if len(INDENT) * depth + len(flat) <= WIDTH:
@@ -50,13 +50,13 @@ def _bracketed(opening: str, lines: list[str], closing: str, depth: int) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Prefer double quotes, as formatters do."""
+    """Quote a text, with double quotes if possible, as formatters do."""
     shown = repr(text)
     return shown if "'" in text or '"' in text else f'"{shown[1:-1]}"'
 
 
 def _pieces(text: str, room: int) -> list[str]:
-    """Cut a text after its line ends, and a long line after a blank."""
+    """Split a text after its line ends, and long lines after white space."""
     lines = re.findall(r"[^\n]*\n|[^\n]+", text)
     fitting = re.compile(rf".{{1,{room}}}\Z|.{{1,{room}}}(?<=\s)|.{{1,{room}}}", re.DOTALL)
     return [piece for line in lines for piece in fitting.findall(line)]

@@ -1,7 +1,7 @@
-"""A template of the command `llm`: one system text and one prompt, with $names.
+"""A template for the command `llm`: one system text and one prompt, with $names.
 
-It has no place for turns of examples: those are folded into the prompt, which makes it another one. Knows nothing of
-files' names and places.
+It has no place for example messages: they are folded into the prompt, which makes it a different one. Knows nothing of
+file names and folders.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ FOLDED = (
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """Another template, with all its turns but the system's put into one."""
+    """A template that puts all turns of another template, except the system's, into one."""
 
     whole: Template
 
     @property
     def id(self) -> str:
-        """The same id, so that it takes the other's place."""
+        """The same id as the other template, so that it replaces it."""
         return self.whole.id
 
     def compile(self, prompt: Prompt, demos: Sequence[Example]) -> tuple[Turn, ...]:
-        """Lay the turns out as inputs and outputs, one after another; the last output is left to the model."""
+        """Lay out the turns as inputs and outputs, one after another; the last output is left to the model."""
         turns = self.whole.compile(prompt, demos)
         system = tuple(one for one in turns if one.role == "system")
         parts: list[str | Slot] = []
@@ -46,11 +46,11 @@ class Folded:
         return (*system, turn("user", *parts, "Output:"))
 
     def answer(self, prompt: Prompt, target: str, reasoning: str = "") -> str:
-        """Write a worked answer as the other does."""
+        """Write the answer of a demo as the other template does."""
         return self.whole.answer(prompt, target, reasoning)
 
     def parse(self, prompt: Prompt, text: str) -> str | None:
-        """Read an answer as the other does."""
+        """Read an answer as the other template does."""
         return self.whole.parse(prompt, text)
 
 
@@ -73,7 +73,7 @@ def _draft(winner: Winner) -> Draft:
 
 
 def _names(prompt: Prompt) -> dict[str, str]:
-    """Name the inputs; a single one is what llm is given anyway."""
+    """Return names for the inputs; a single one is "input", which llm fills from its argument."""
     return {prompt.inputs[0]: "input"} if len(prompt.inputs) == 1 else slot_names(prompt.inputs)
 
 

@@ -1,4 +1,4 @@
-"""Inputs marked by words that stand nowhere else in a prompt, so that a text can be cut into its texts and slots again.
+"""Marking inputs by words that occur nowhere else in a prompt, so that a text can be split into texts and slots again.
 
 For formats that have no escapes. Knows no file.
 """
@@ -13,22 +13,22 @@ from optimizer.errors import ExportError
 from search_spaces.prompt import Prompt, Slot, Turn
 from search_spaces.templates import turn as joined_turn
 
-# Tried in this order; the widest is wider than any text that was not written to collide with it.
+# Tried in this order; no text contains the widest by accident.
 BRACKETS = (("{", "}"), *(("<" * width, ">" * width) for width in range(2, 9)))
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """How the inputs are marked: the mark of every input by name."""
+    """The marks of the inputs, by name."""
 
     by_name: dict[str, str]
 
     def body(self, turn: Turn) -> str:
-        """Write a turn as one text."""
+        """Return a turn as one text."""
         return "".join(self.by_name[part.name] if isinstance(part, Slot) else part for part in turn.parts)
 
     def cut(self, role: str, body: str) -> Turn:
-        """Inverse of `body`."""
+        """Return the turn of a text, the inverse of `body`."""
         names = {mark: name for name, mark in self.by_name.items()}
         marks = "|".join(re.escape(mark) for mark in sorted(names, key=len, reverse=True))
         pieces = re.split(f"({marks})", body) if marks else [body]
@@ -36,7 +36,7 @@ class Marks:
 
 
 def choose_marks(turns: Sequence[Turn], inputs: Iterable[str]) -> Marks:
-    """Find marks that stand nowhere in the texts.
+    """Return marks that occur nowhere in the texts.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def choose_marks(turns: Sequence[Turn], inputs: Iterable[str]) -> Marks:
 
 
 def note(prompt: Prompt, marks: Marks) -> str:
-    """Say how the inputs are marked, if not as anybody would expect."""
+    """Return a note on how the inputs are marked; empty if it is in the usual way."""
     name = prompt.inputs[0]
     usual = f"{{{name}}}"
     if marks.by_name[name] == usual:

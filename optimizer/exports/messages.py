@@ -1,6 +1,6 @@
 """The neutral format: JSON in which every message is a list of texts and slots, so that nothing needs escaping.
 
-Filling it is one line in any language: join the texts and the inputs. Knows nothing of files' names and places.
+Filling it takes one line in any language: join the texts and the inputs. Knows nothing of file names and folders.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ def _draft(winner: Winner) -> Draft:
 
 
 def to_json(data: object) -> str:
-    """Write JSON for people to read too."""
+    """Return readable JSON."""
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
 def fixed_turns(winner: Winner) -> tuple[Turn, ...]:
-    """Compile a prompt, if its examples are the same for every input and its answers are what the model writes.
+    """Compile a prompt whose examples are the same for every input and whose answers are what the model writes.
 
     Raises
     ------
     ExportError
-        If they are not.
+        For any other prompt.
     """
     prompt = winner.prompt
     refuse_calibrated(prompt)
@@ -53,12 +53,12 @@ def fixed_turns(winner: Winner) -> tuple[Turn, ...]:
 
 
 def refuse_calibrated(prompt: Prompt) -> None:
-    """Refuse a prompt whose answers are not those that the model writes.
+    """Refuse a calibrated prompt, whose answers are not those that the model writes.
 
     Raises
     ------
     ExportError
-        If it is one.
+        If the prompt is calibrated.
     """
     if prompt.calibrated:
         raise ExportError(
@@ -69,7 +69,7 @@ def refuse_calibrated(prompt: Prompt) -> None:
 
 
 def write_turns(turns: Sequence[Turn]) -> list[dict[str, Any]]:
-    """Write turns as JSON takes them: the inverse of `read_turns`."""
+    """Return turns in a form for JSON; the inverse of `read_turns`."""
     return [{"role": turn.role, "content": [_part(part) for part in turn.parts]} for turn in turns]
 
 
@@ -78,7 +78,7 @@ def _part(part: str | Slot) -> dict[str, str]:
 
 
 def read_turns(messages: Sequence[Mapping[str, Any]]) -> tuple[Turn, ...]:
-    """Turn the JSON's messages into turns again."""
+    """Return the turns of messages from JSON."""
     return tuple(
         Turn(message["role"], tuple(Slot(p["slot"]) if "slot" in p else p["text"] for p in message["content"]))
         for message in messages

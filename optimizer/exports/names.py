@@ -1,6 +1,6 @@
-"""Names that every template language takes, for inputs whose own names some would not.
+"""Names for inputs that every template language accepts.
 
-Knows no format: what is refused anywhere is avoided everywhere, so that an input is called the same in all files.
+Knows no format: a name that any of them refuses is always avoided, so that an input has the same name in all files.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 
-# Words of Jinja, nunjucks, Handlebars and JavaScript, and names that their tools put into a template themselves.
+# Keywords of Jinja, nunjucks, Handlebars and JavaScript, and names that their tools define in a template.
 TAKEN = frozenset(
     "true false none null undefined self super loop caller varargs kwargs this context each lookup log with unless "
     "else if role history json media section prompt input inputs template messages name function var let const new "
@@ -20,7 +20,7 @@ TAKEN = frozenset(
 
 
 def slot_names(inputs: Iterable[str]) -> dict[str, str]:
-    """Name each input by letters of ASCII, digits and underscores: "Größe (cm)" becomes "Grosse_cm"."""
+    """Return a name of ASCII letters, digits and underscores for each input: "Größe (cm)" becomes "Grosse_cm"."""
     names: dict[str, str] = {}
     for name in inputs:
         plain = unicodedata.normalize("NFKD", name.replace("ß", "ss")).encode("ascii", "ignore").decode()
@@ -34,11 +34,11 @@ def slot_names(inputs: Iterable[str]) -> dict[str, str]:
 
 
 def renamed(names: Mapping[str, str]) -> str:
-    """Say which inputs are called otherwise, or nothing."""
+    """Return a note on which inputs have other names; empty if none has."""
     changed = [f"{name!r} is called {slot}" for name, slot in names.items() if name != slot]
     return f"The input {', '.join(changed)} there." if changed else ""
 
 
 def given(inputs: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
-    """Give the inputs by their names there."""
+    """Return the inputs by their new names."""
     return {names[name]: value for name, value in inputs.items()}

@@ -1,8 +1,8 @@
-"""A prompt as one row of parts, and the place in it where the examples stand.
+"""A prompt as one sequence of parts, and the place of the examples in it.
 
-A role opens a message; texts and slots follow. In this form an example is a piece of the row in every template,
-whether it is a paragraph of a message or two messages, and the pieces can be put together anew for each input
-without the template. Knows no template and no file.
+A role opens a message; texts and slots follow. In this form, an example is a piece of the sequence in every template,
+whether it is a paragraph of a message or two messages, so the pieces can be combined for each input without the
+template. Knows no template and no file.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from optimizer.exports.proof import shared
 from search_spaces.prompt import Prompt, Slot, Turn
 from search_spaces.templates import Template
 
-Token = str | tuple[str, str]  # one character; or ("role" | "slot" | "number", what it names)
+Token = str | tuple[str, str]  # one character; or ("role" | "slot" | "number", its name)
 NUMBER = ("number", "of the example")
 NUMBER_PART = {NUMBER[0]: NUMBER[1]}
 
 
 def tokens(turns: Sequence[Turn]) -> list[Token]:
-    """Write turns as a row of characters, roles and slots."""
+    """Return turns as a sequence of characters, roles and slots."""
     row: list[Token] = []
     for turn in turns:
         row.append(("role", turn.role))
@@ -33,7 +33,7 @@ def tokens(turns: Sequence[Turn]) -> list[Token]:
 
 
 def parts(row: Sequence[Token]) -> tuple[Value, ...]:
-    """Join the characters to texts; the rest become dicts of one key, as in the JSON of messages."""
+    """Join characters into texts; roles and slots become dicts with one key, as in the format `messages`."""
     joined: list[Value] = []
     for is_text, group in groupby(row, key=lambda token: isinstance(token, str)):
         found = list(group)
@@ -43,9 +43,9 @@ def parts(row: Sequence[Token]) -> tuple[Value, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A prompt whose examples depend on the input: what stands before and after them, and a piece for each.
+    """A prompt whose examples depend on the input: the parts before and after them, and a piece for each example.
 
-    `early` tells the examples that the template shows before all others, whatever their similarity.
+    `early` marks the examples that the template shows before all others, whatever their similarity.
     """
 
     before: tuple[Value, ...]
@@ -55,7 +55,7 @@ class Pool:
 
     @property
     def numbered(self) -> bool:
-        """Whether a piece holds its number."""
+        """Whether a piece contains its number."""
         return bool(self.pieces) and NUMBER_PART in self.pieces[0]
 
     @property
@@ -65,12 +65,12 @@ class Pool:
 
 
 def cut_pool(prompt: Prompt, template: Template) -> Pool:
-    """Find out how a template shows each example of the pool: compile the prompt with none, with one, with one twice.
+    """Find out how a template shows each example of the pool, by compiling the prompt with none, one, and one twice.
 
     Raises
     ------
     ExportError
-        If the template does not put its examples one after another, each for itself.
+        If the template does not show its examples one after another, independently of each other.
     """
     base = tokens(template.compile(prompt, ()))
     rows = [tokens(template.compile(prompt, (demo,))) for demo in prompt.demos]
@@ -81,18 +81,18 @@ def cut_pool(prompt: Prompt, template: Template) -> Pool:
         first = row[seam : len(row) - tail]
         twice = tokens(template.compile(prompt, (demo, demo)))
         pieces.append(parts(_numbered(first, twice[seam + len(first) : len(twice) - tail])))
-    # DSPy's adapters show an example that lacks a field before those that lack none.
+    # DSPy's adapters show examples that lack a field before complete ones.
     by_completeness = prompt.template.startswith("dspy-") and prompt.reasoning
     early = tuple(by_completeness and not demo.reasoning for demo in prompt.demos)
     return Pool(parts(base[:seam]), tuple(pieces), parts(base[seam:]), early)
 
 
 def _seam(base: Sequence[Token], rows: Sequence[Sequence[Token]]) -> int:
-    """Find a place at which every row is the base with a piece put in.
+    """Find a place at which every row is the base with a piece inserted.
 
-    There may be several, when all pieces begin as the rest of the base does (or end as its beginning does); each
-    then turns the same characters from the end of every piece to its beginning, so that the pieces joined are the
-    same. The last one at which a message or a line begins reads best.
+    There may be several, if all pieces begin like the rest of the base (or end like its beginning); these places differ
+    only in which characters are at the end of a piece and which at its beginning, so the joined pieces are the same.
+    The last place at which a message or a line begins is the most readable.
     """
     low = len(base) - min(shared(base[::-1], row[::-1]) for row in rows)
     high = min(shared(base, row) for row in rows)
@@ -105,7 +105,7 @@ def _seam(base: Sequence[Token], rows: Sequence[Sequence[Token]]) -> int:
 
 
 def _numbered(first: Sequence[Token], second: Sequence[Token]) -> Sequence[Token]:
-    """Put a mark in the place of the number, if the same example is shown as number 1 and number 2 with it."""
+    """Replace the number in a piece by a mark, if the same example has the numbers 1 and 2 when shown twice."""
     if first == second:
         return first
     at = shared(first, second)

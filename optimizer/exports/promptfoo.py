@@ -1,9 +1,9 @@
 """A folder for promptfoo: a configuration, the winner and the seed prompt as two prompts, and rows as tests.
 
-Answers are read and scored by our own functions, in Python. A wanted answer stands in a test's assertion and never
-among its variables, which a prompt could print. promptfoo reads variables with rules of its own (checked with 0.123.1):
-it drops a line end, puts variables into one another, and opens files that a variable names. Knows nothing of files'
-names and places.
+Answers are parsed and scored by our own functions, in Python. An expected answer is in a test's assertion and never
+among its variables, which a prompt could print. promptfoo changes variables by its own rules (checked with 0.123.1): it
+drops a line end, inserts variables into one another, and opens files that a variable names. Knows nothing of file names
+and folders.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from optimizer.exports.scored import score_fault, score_module, score_note
 from optimizer.exports.yaml import write_yaml
 from search_spaces.prompt import Example, Prompt, Turn
 
-OPENED = ("file://", "package:")  # a variable that begins so is opened, not printed
+OPENED = ("file://", "package:")  # a variable that begins like this is opened instead of printed
 # LiteLLM's name of a provider -> promptfoo's
 ANTHROPIC = "anthropic:messages"
 PROVIDERS = {
@@ -64,7 +64,7 @@ KEYLESS = f'It asks with the key "{NO_KEY}"; for a server that needs one write a
 
 
 def _provider(facts: Facts) -> str | dict[str, Any]:
-    """Name the model as promptfoo does, at the address that it was tuned on; never at OpenAI if it is not there."""
+    """Return promptfoo's name of the model, with the address of the run; never OpenAI's if the model is elsewhere."""
     known = "openai:chat" if facts.server == OPENAI else PROVIDERS.get(facts.model.partition("/")[0], "")
     if facts.address:
         name = ANTHROPIC if known == ANTHROPIC else "openai:chat"
@@ -74,7 +74,7 @@ def _provider(facts: Facts) -> str | dict[str, Any]:
 
 
 def _names(winner: Winner) -> dict[str, str]:
-    """Name the inputs so that no row holds one in double braces, which promptfoo would fill."""
+    """Return names for the inputs that no row has in double braces, since promptfoo would fill these."""
     texts = "\n".join(row.text for row in winner.facts.rows)
     names = slot_names(winner.prompt.inputs)
     while any(re.search(r"\{\{\s*" + name + r"\s*\}\}", texts) for name in names.values()):
@@ -83,7 +83,7 @@ def _names(winner: Winner) -> dict[str, str]:
 
 
 def _variable(value: str) -> str:
-    return value + "\n" if value.endswith("\n") else value  # the last one is dropped
+    return value + "\n" if value.endswith("\n") else value  # promptfoo drops the last one
 
 
 def _is_plain(row: Example) -> bool:
@@ -145,7 +145,7 @@ def _messages(turns: tuple[Turn, ...], names: Mapping[str, str]) -> list[dict[st
 
 
 def _module(winner: Winner, label: str) -> str:
-    """Write the module that reads the answers to one of the prompts."""
+    """Return the module that parses the answers to one of the prompts."""
     facts = winner.facts
     if label == "seed":
         assert facts.seed

@@ -1,4 +1,4 @@
-"""What every format hands over, and how its files are proven: read back, filled with probes, compared with ours.
+"""The interface of a format, and how its files are checked: read back, filled with probes, compared with our rendering.
 
 Knows no format and writes no file.
 """
@@ -44,34 +44,34 @@ NASTY = (
 
 
 OPENAI = "https://api.openai.com/v1"
-OPENAIS = ("openai/", "gpt-")  # how names of models begin that are asked there
+OPENAIS = ("openai/", "gpt-")  # beginnings of the names of OpenAI's models
 OLLAMA, OLLAMAS_OWN = {"ollama", "ollama_chat"}, "http://localhost:11434"
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a run knows of a prompt beside its texts; each may be missing, and some formats need some of it.
+    """What a run knows about a prompt besides its texts; each may be missing, and some formats need some of it.
 
     Parameters
     ----------
     name
         Name of the task.
     model
-        Model that it was tuned on, as LiteLLM names it.
+        LiteLLM's name of the model on which the prompt was tuned.
     seed, seed_renderer
-        Prompt that the search began from, and what renders it.
+        The seed prompt, and its renderer.
     rows, split
-        Rows to export with it, and what they are: "test" only once the run itself has opened them, else "dev".
+        Rows to export with it, and their split: "test" only once the run itself has opened them, else "dev".
     train
         Training rows.
     record
-        Provenance and scores, as JSON takes them.
+        Provenance and scores, in a form for JSON.
     several
         The closed list, if an answer may name several of its labels.
     metric
-        What scored the rows, if no second model and no code of the user's is needed for it.
+        The metric of the rows, unless it is a judge or the user's own code.
     address
-        Address of the server that it was tuned on; empty where it is the provider's own.
+        Address of the model's server; empty for the provider's default.
     """
 
     name: str = "prompt"
@@ -88,7 +88,7 @@ class Facts:
 
     @property
     def server(self) -> str:
-        """Where its model answers OpenAI's requests; empty where that is not known, since no other may see the rows."""
+        """Where its model answers OpenAI requests; empty if unknown, because no other server may see the rows."""
         provider, slash, _ = self.model.partition("/")
         if slash and provider in OLLAMA:
             return (self.address or OLLAMAS_OWN).rstrip("/").removesuffix("/v1") + "/v1"
@@ -106,7 +106,7 @@ class Facts:
 
     @property
     def elsewhere(self) -> str:
-        """Say that its model is not at OpenAI, for formats without a place for an address; empty where it is."""
+        """A note that the model is not at OpenAI, for formats that cannot contain an address; empty if it is there."""
         if self.server == OPENAI or not self.model:
             return ""
         at = f" at {self.server or self.address}" if self.server or self.address else ", which is not at OpenAI"
@@ -114,7 +114,7 @@ class Facts:
 
     @property
     def bare_model(self) -> str:
-        """The model's name at its provider, or a word to be replaced."""
+        """The model's name at its provider, or "your-model" if unknown."""
         return self.model.partition("/")[2] or self.model or "your-model"
 
     def asked(self, what: str) -> tuple[Example, ...]:
@@ -123,7 +123,7 @@ class Facts:
         Raises
         ------
         ExportError
-            If there are none, where the format is made of them.
+            If there are none; `what` says what the format needs them for.
         """
         if not self.rows:
             raise ExportError(
@@ -138,7 +138,7 @@ NO_FACTS = Facts()
 
 @dataclass(frozen=True, slots=True)
 class Winner:
-    """A prompt to be exported: it, what it was scored with, and what is known of it."""
+    """A prompt to export, its renderer, and what is known about it."""
 
     prompt: Prompt
     renderer: Renderer
@@ -146,17 +146,17 @@ class Winner:
 
 
 def everything(_: Mapping[str, str]) -> bool:
-    """Take any inputs."""
+    """Return that any inputs are carried."""
     return True
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a format wants to write.
+    """What a format would write.
 
     `content` is the text of the file, or the texts of the files of a folder by name. `winner` is what it must render
-    as: the given one, unless the format lays a prompt out in its own way. `carries` tells inputs that arrive whole
-    from those that the format's reader changes whatever we write; a format that has such inputs is not exact.
+    as: the given one, unless the format lays out a prompt in its own way. `carries` returns whether inputs arrive
+    unchanged; if the format's reader always changes some inputs, the format is not exact.
     """
 
     content: str | Mapping[str, str]
@@ -172,22 +172,22 @@ class Draft:
 
     @property
     def renderer(self) -> Renderer:
-        """What renders it."""
+        """The renderer of that prompt."""
         return self.winner.renderer
 
 
 def nothing_else(*_: object) -> str:
-    """Find no fault."""
+    """Return that nothing differs."""
     return ""
 
 
 @dataclass(frozen=True, slots=True)
 class Exporter:
-    """One format: a line about it, its usual file name, its fidelity in a line, how it is written and how it is read.
+    """One format: a line about it, its default file name, a line on its fidelity, and how it is written and read.
 
-    `read` turns the written path into a function from inputs to messages, without the tool that the format is for;
-    it is missing where the file holds messages that are rendered already. `check` looks at all else that the path
-    holds, and says what differs, or nothing. `rows` tells whether it holds the rows that are handed over.
+    `read` turns the written path into a function from inputs to messages, without the tool that the format is for; it
+    is missing if the file contains rendered messages. `check` compares everything else in the path, and returns what
+    differs, or an empty text. `rows` is whether the format contains rows.
     """
 
     about: str
@@ -199,21 +199,21 @@ class Exporter:
     rows: bool = False
 
     def fault(self, path: Path, draft: Draft, probes: Sequence[Example]) -> str:
-        """Say what differs in what was written, or nothing."""
+        """Return what differs in what was written; empty if nothing does."""
         found = self.check(path, draft)
         if found or self.read is None:
             return found
-        # Asked for its own text, an example of a pool shows up.
+        # Given its own text as input, an example of a pool is shown.
         return difference(self.read(path, draft), draft, [*probes, *draft.prompt.demos])
 
 
 def refuse_lost(tool: str, why: str, turns: Sequence[Turn], arrives: Callable[[Message], bool]) -> None:
-    """Refuse a prompt of which a message would not arrive in a tool, whatever the inputs.
+    """Refuse a prompt with a message that would not arrive in a tool for any inputs.
 
     Raises
     ------
     ExportError
-        If there is one.
+        If there is such a message.
     """
     inputs = {part.name: "x" for turn in turns for part in turn.parts if isinstance(part, Slot)}
     for message in fill(turns, inputs):
@@ -225,27 +225,27 @@ def refuse_lost(tool: str, why: str, turns: Sequence[Turn], arrives: Callable[[M
 
 
 def arriving(turns: Sequence[Turn], arrives: Callable[[Message], bool]) -> Callable[[Mapping[str, str]], bool]:
-    """Tell inputs whose messages arrive all."""
+    """Return a function that says whether all messages arrive with given inputs."""
     return lambda inputs: all(map(arrives, fill(turns, inputs)))
 
 
 def filling(turns: Sequence[Turn]) -> Render:
-    """Fill turns, as a format does that keeps texts and slots apart."""
+    """Return a function that fills turns, for a format that keeps texts and slots apart."""
     return lambda inputs: [message.to_dict() for message in fill(turns, inputs)]
 
 
 def sentences(*notes: str) -> str:
-    """Join what must be known, leaving out what is empty."""
+    """Join the notes that are not empty."""
     return " ".join(note for note in notes if note)
 
 
 def is_fixed(prompt: Prompt) -> bool:
-    """Whether the messages have the same examples for every input."""
+    """Return whether the messages have the same examples for every input."""
     return not (prompt.nearest and prompt.demos)
 
 
 def nasty_rows(prompt: Prompt) -> Iterator[Example]:
-    """Rows of every nasty text: alone in all inputs, and beside its neighbours."""
+    """Yield rows of difficult texts: each in all inputs, and each with its neighbours in the list."""
     marks = [mark.format(name) for name in prompt.inputs for mark in ("{{{}}}", "<<{}>>", "{}:", "</{}>")]
     texts = [*NASTY, *marks]
     for position, text in enumerate(texts):
@@ -256,10 +256,10 @@ def nasty_rows(prompt: Prompt) -> Iterator[Example]:
 
 
 def difference(render: Render, draft: Draft, probes: Iterable[Example]) -> str:
-    """Say where the loaded messages differ from ours for the first time, or nothing.
+    """Return the first difference between the loaded messages and ours; empty if there is none.
 
-    Every probe is asked as a new row: one that stands in the pool of examples may be shown itself, since a user's
-    input carries no id by which to leave it out.
+    Every probe is treated as a new row: a row that is in the pool of examples may be shown as its own example, since a
+    user's input has no id by which to exclude it.
     """
     for probe in [*probes, *nasty_rows(draft.prompt)]:
         given = dict(probe.inputs)
@@ -287,7 +287,7 @@ def _first_difference(found: Messages, wanted: Messages) -> str:
 
 
 def shared(a: Sequence[object], b: Sequence[object]) -> int:
-    """Length of the common beginning."""
+    """Return the length of the common beginning."""
     pairs = zip(a, b, strict=False)
     return next((i for i, (x, y) in enumerate(pairs) if x != y), min(len(a), len(b)))
 

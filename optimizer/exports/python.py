@@ -1,8 +1,8 @@
-"""A prompt as a Python module that needs the standard library alone: `render(...)`, `parse(text)`, SETTINGS.
+"""A prompt as a Python module that needs only the standard library: `render(...)`, `parse(text)`, SETTINGS.
 
-A prompt whose examples are the nearest to the input takes its pool of examples and our retrieval with it; a calibrated
-one its prior and `calibrate(text, logprobs)`. Our functions go in as they are written here, so that they cannot drift
-apart. Knows nothing of files' names and places.
+For a prompt whose examples are the nearest to the input, the module has its pool of examples and our retrieval; for a
+calibrated one, its prior and `calibrate(text, logprobs)`. The source of our own functions is copied, so that the two
+cannot drift apart. Knows nothing of file names and folders.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def _model(winner: Winner) -> dict[str, Value]:
 
 
 def _retrieval(prompt: Prompt, pool: Pool) -> str:
-    """Write the functions that choose the examples, with what this prompt needs of them."""
+    """Return the functions that choose the examples, as this prompt needs them."""
     each, piece = "position in _nearest(inputs)", 'EXAMPLES[position]["parts"]'
     if pool.numbered:
         each = "number, position in enumerate(_nearest(inputs), start=1)"
@@ -198,7 +198,7 @@ def _examples(prompt: Prompt, pool: Pool) -> tuple[Value, ...]:
 
 
 def _choosing(prompt: Prompt) -> list[str]:
-    """Write the functions that choose a label by log-probabilities, if the prompt is calibrated."""
+    """Return the functions that choose a label by log-probabilities, if the prompt is calibrated."""
     if not prompt.calibrated:
         return []
     if not prompt.prior:
@@ -214,13 +214,13 @@ def _choosing_constants(prompt: Prompt) -> dict[str, Value]:
 
 
 def _read(path: Path, _: Draft) -> Render:
-    """Load a module; the inputs are given by name."""
+    """Load a module, and return its `render`."""
     module = load(path)
     return lambda inputs: module.render(**inputs)
 
 
 def _check(path: Path, draft: Draft) -> str:
-    """Compare the settings, and every answer that it reads or chooses."""
+    """Compare the settings, and the answers that the module parses or chooses."""
     module, winner = load(path), draft.winner
     if draft.prompt.settings.to_dict() != module.SETTINGS or draft.prompt.inputs != module.INPUTS:
         return "the settings or the names of the inputs are others"
@@ -242,18 +242,18 @@ def _check(path: Path, draft: Draft) -> str:
 
 
 def _parsed(draft: Draft, text: str) -> str | None:
-    """Read an answer as our own renderer does; of several labels those of the list, as predictions give them."""
+    """Parse an answer with our own renderer; if it may name several labels, reduce it to the list as `predict` does."""
     found, several = draft.renderer.parse(draft.prompt, text), draft.winner.facts.several
     return label_sets.reduced(found, several) if several else found
 
 
 def _is_mended(prompt: Prompt, text: str) -> bool:
-    """Whether only DSPy can read an answer, as no whole JSON object holds it."""
+    """Whether only DSPy can read an answer, because no complete JSON object contains it."""
     return prompt.template == "dspy-json" and not read_object(text, answer_fields(prompt)[-1:])
 
 
 def _completions(draft: Draft) -> Iterator[str]:
-    """Completions to read: worked answers, plain and with words around them, and nasty texts."""
+    """Yield completions to parse: answers as in demos, plain and with text around them, and difficult texts."""
     prompt, template = draft.prompt, draft.renderer.templates[draft.prompt.template]
     targets = {
         *prompt.labels,
@@ -278,7 +278,7 @@ def _completions(draft: Draft) -> Iterator[str]:
 
 
 def _told(prompt: Prompt) -> Iterator[list[dict[str, Any]]]:
-    """Log-probabilities to choose by: labels whole and in two tokens, likely and unlikely, and nasty texts."""
+    """Yield log-probabilities to choose by: labels as one and two tokens, likely and unlikely, and difficult texts."""
     yield []
     for cut in (1, 4, 100):
         for lead in prompt.labels:

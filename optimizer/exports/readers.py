@@ -1,7 +1,7 @@
-"""The tools that the formats are for: each loads what was written as its users do, and gives back the messages.
+"""The tools that the formats are for: each loads an export as its users do, and returns the messages.
 
-Loaded only when it is asked for a proof. A tool that is not installed is named, with what would install it. Knows
-nothing of how a format is written, but where a file must be filled by hand.
+A tool is imported only for `--verify`. For a tool that is not installed, it is said what is needed. Knows nothing of
+how a format is written, except where a file must be filled in by hand.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from optimizer.exports.names import given, slot_names
 from optimizer.exports.proof import Draft, Messages, Render, difference
 from search_spaces.prompt import Example
 
-SECONDS = 300  # that a program may take to read an export
+SECONDS = 300  # most seconds that a program may take to read an export
 
 
 Load = Callable[[Path, Draft], Render]
@@ -35,8 +35,8 @@ Fault = Callable[[Path, Draft], str]
 class Reader:
     """The tool for a format.
 
-    `packages` are the distributions, of which the first that is installed is the tool; or a `program` must be found.
-    `load` turns a path into messages by that tool; where it cannot, `look` says what the tool finds wrong.
+    `packages` are alternative distributions, of which the first that is installed is used; or it is a `program`. `load`
+    turns a path into messages with that tool; if that is not possible, `look` returns what the tool finds wrong.
     """
 
     packages: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class Reader:
 
     @property
     def installed(self) -> str:
-        """The tool with its version, or nothing."""
+        """The tool with its version; empty if it is not installed."""
         if self.program:
             return self.program if shutil.which(self.program) else ""
         for package in self.packages:
@@ -58,11 +58,11 @@ class Reader:
 
     @property
     def needed(self) -> str:
-        """What would have to be there."""
+        """What has to be installed."""
         return f"the program {self.program}" if self.program else f"the package {self.packages[0]}"
 
     def fault(self, path: Path, draft: Draft, probes: Sequence[Example]) -> str:
-        """Say what the tool makes of a written path that is not ours, or nothing."""
+        """Return how the tool's reading of a written path differs from ours; empty if it does not."""
         found = self.look(path, draft) if self.look else ""
         return found or (difference(self.load(path, draft), draft, probes) if self.load else "")
 
@@ -84,7 +84,7 @@ def _langchain(path: Path, draft: Draft) -> Render:
     from langchain_core.load import loads
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it is in beta, and says so each time
+        warnings.simplefilter("ignore")  # it warns each time that it is in beta
         template = loads(path.read_text("utf-8"), allowed_objects="core")
     names, roles = slot_names(draft.prompt.inputs), {"human": "user", "ai": "assistant", "system": "system"}
     return lambda inputs: [
@@ -94,7 +94,7 @@ def _langchain(path: Path, draft: Draft) -> Render:
 
 
 def _mlflow(path: Path, draft: Draft) -> Render:
-    """Take the prompt as the registry gives it back; registering it would need a registry."""
+    """Make the prompt as the registry would return it, because registering it would need a registry."""
     from mlflow.entities.model_registry.prompt_version import PromptVersion
 
     told = json.loads(path.read_text("utf-8"))
@@ -186,14 +186,14 @@ def _dspy(path: Path, draft: Draft) -> Render:
 
 
 def _inspect_look(path: Path, draft: Draft) -> str:
-    """Run the task on a mock that answers nothing, and compare what it was sent for each row."""
+    """Run the task on a mock model, and compare what it was sent for each row."""
     from inspect_ai import eval as evaluate
     from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
     def silence() -> Iterator[Any]:
         while True:
             output = ModelOutput.from_content("mockllm/model", "x")
-            output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)  # else it fetches a tokenizer
+            output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)  # else it downloads a tokenizer
             yield output
 
     made = runpy.run_path(str(path / "task.py"))[task_name(draft.winner)]()
@@ -208,7 +208,7 @@ def _inspect_look(path: Path, draft: Draft) -> str:
 
 
 def _sent_fault(sent: Mapping[str, Messages], draft: Draft, *, left_out: bool = False) -> str:
-    """Compare the messages by row; some rows may have been left out."""
+    """Compare the messages by row; with `left_out`, rows may be missing."""
     for row in draft.winner.facts.rows:
         wanted = [message.to_dict() for message in draft.renderer.messages(draft.prompt, row)]
         if not (left_out and row.id not in sent) and sent.get(row.id) != wanted:
@@ -217,12 +217,12 @@ def _sent_fault(sent: Mapping[str, Messages], draft: Draft, *, left_out: bool = 
 
 
 def _promptfoo_look(path: Path, draft: Draft) -> str:
-    """Let promptfoo ask a provider that says what it is told, and compare that for each row."""
+    """Let promptfoo call its echo provider, and compare what that returns for each row."""
     with tempfile.TemporaryDirectory(prefix="phrasetune-") as folder:
         told = Path(folder) / "told.json"
         quiet = ("PROMPTFOO_DISABLE_TELEMETRY=1", "PROMPTFOO_DISABLE_UPDATE=1", f"PROMPTFOO_CONFIG_DIR={folder}")
         asked = ("eval", "-c", path / "promptfooconfig.yaml", "-o", told, "-r", "echo")
-        done = subprocess.run(  # noqa: S603 - the program that the user has, on the file that we wrote
+        done = subprocess.run(  # noqa: S603 - the user's own program, on the file that we wrote
             ["/usr/bin/env", *quiet, "promptfoo", *map(str, asked), "--no-write", "--no-cache", "--no-progress-bar"],
             capture_output=True,
             timeout=SECONDS,
@@ -244,12 +244,12 @@ def _promptfoo_look(path: Path, draft: Draft) -> str:
 
 
 def _taken(module: str, name: str, body: object) -> str:
-    """Say why a client's own types refuse a body, or nothing."""
+    """Return why a client library's types refuse a body; empty if they accept it."""
     from pydantic import TypeAdapter, ValidationError
 
     wanted = getattr(import_module(module), name)
     try:
-        list(TypeAdapter(wanted).validate_python(body)["messages"])  # only those that are asked for are looked at
+        list(TypeAdapter(wanted).validate_python(body)["messages"])  # messages are validated only when iterated
     except ValidationError as error:
         return str(error).split("\n", 1)[0]
     return ""

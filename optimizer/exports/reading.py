@@ -1,4 +1,4 @@
-"""Functions that read an answer, as pieces of a Python module that needs the standard library alone.
+"""Functions that parse an answer, as parts of a Python module that needs only the standard library.
 
 Knows nothing of files.
 """
@@ -75,7 +75,7 @@ found = _read({text})
 
 
 def reading(prompt: Prompt, renderer: Renderer, several: Sequence[str]) -> tuple[list[str], list[Function]]:
-    """Write the functions that read an answer, `parse` the first of them, and name ours that they use."""
+    """Return the source of functions that parse an answer, `parse` first, and our own functions that they use."""
     after: list[Function] = [label_sets.reduced] if several else [answering.first_object] if renderer.slots else []
     matching: list[Function] = [answering.match_label] if prompt.labels else []
     known = {"output": literal(prompt.output), "labels": literal(prompt.labels, depth=1)}
@@ -86,7 +86,7 @@ def reading(prompt: Prompt, renderer: Renderer, several: Sequence[str]) -> tuple
         parse = PARSE_ADAPTED.format(reader=reader.__name__, answer=answer, **known)
     else:
         template = renderer.templates[prompt.template]
-        reader = READERS.get(prompt.answer_format, answering._read_bare)  # noqa: SLF001 - its source is what is wanted
+        reader = READERS.get(prompt.answer_format, answering._read_bare)  # noqa: SLF001 - its source is copied
         steps = _unwrapping(prompt, template) if isinstance(template, TextTemplate) else UNWRAPPED.format(text="text")
         found = "match_label(found, Prompt.labels) if found is not None else None" if prompt.labels else "found or None"
         parse = PARSE.format(reasoning=prompt.reasoning, steps=steps, reader=reader.__name__, answer=found, **known)
@@ -95,18 +95,18 @@ def reading(prompt: Prompt, renderer: Renderer, several: Sequence[str]) -> tuple
 
 
 def reads_whole(several: Sequence[str]) -> str:
-    """Name the function that reads an answer as it is scored: of several labels also what is none of the list."""
+    """Return the name of the function whose result is scored: with several labels, also labels not on the list."""
     return "_whole" if several else "parse"
 
 
 def constants(prompt: Prompt, several: Sequence[str]) -> dict[str, Value]:
-    """Give the constants that the functions read."""
+    """Return the constants that the functions use."""
     fields: dict[str, Value] = {"FIELDS": answer_fields(prompt)} if prompt.template in ADAPTED else {}
     return fields | ({"LABELS": tuple(several)} if several else {})
 
 
 def _unwrapping(prompt: Prompt, template: TextTemplate) -> str:
-    """Write how the words around a worked answer are taken off one that repeats them, as `TextTemplate.parse` does."""
+    """Return the source that removes the text around an answer in the form of demos, as `TextTemplate.parse` does."""
     name = prompt.output.lower().replace(" ", "_") if template.tags else titled(prompt.output)
     opening, closing = (side.replace("{name}", name) for side in template.worked.split("{value}"))
     suffix = f".removesuffix({literal(closing)})" if closing else ""

@@ -1,7 +1,7 @@
-"""The metric of a run as a Python module, `score(answer, targets)`, for tools that judge answers by themselves.
+"""The metric of a run as a Python module, `score(answer, targets)`, for tools that score answers themselves.
 
-What a second model, code of the user's own or a package is needed for cannot be carried: there a right answer is one
-that equals a wanted one, and the note says so. Knows no tool.
+A metric that needs a judge, the user's own code or a package cannot be exported: then an answer is correct if it equals
+an accepted one, and the note says so. Knows no tool.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ SETS = "row(METRIC, LABELS)(answer, targets)"
 
 
 def is_carried(facts: Facts) -> bool:
-    """Whether the module scores a row as the run did."""
+    """Return whether the module scores a row as the run did."""
     return facts.metric is not None and (bool(facts.several) or facts.metric.name in BY_NAME)
 
 
 def score_note(facts: Facts) -> str:
-    """Say how rows are scored, and by what they were scored in the run if that is another."""
+    """Return a note on how rows are scored, and how that differs from the run."""
     if not is_carried(facts):
         return "An answer is right if it equals a wanted one; the run's own metric is not computed there."
     assert facts.metric
@@ -54,7 +54,7 @@ def score_note(facts: Facts) -> str:
 
 
 def score_module(facts: Facts) -> str:
-    """Write the module."""
+    """Return the source of the module."""
     call, constants, functions = _call(facts)
     code = [SCORE.format(call=call), *sources(*functions)]
     lines = [f"{name} = {literal(value)}" for name, value in constants.items()]
@@ -74,20 +74,20 @@ def _call(facts: Facts) -> tuple[str, dict[str, Value], list[Function]]:
 
 
 def score_fault(path: Path, facts: Facts) -> str:
-    """Say where a written module scores otherwise than the run, or nothing."""
+    """Return where a written module scores differently from the run; empty if nowhere."""
     score: Callable[[str | None, Sequence[str]], float] = load(path).score
     if score(None, ["x"]):
         return "score() gives something for nothing"
     for row, answer in _answered(facts.rows) if is_carried(facts) else ():
         assert facts.metric
-        with suppress(DataError):  # a row given by the user may have an answer that the metric cannot compare with
+        with suppress(DataError):  # a row from the user may have a target that the metric cannot compare with
             if facts.metric.row(answer, row.targets) != score(answer, row.targets):
                 return f"score() scores {answer!r} otherwise for row {row.id!r}"
     return ""
 
 
 def _answered(rows: Sequence[Example]) -> list[tuple[Example, str]]:
-    """Rows with right, wrong and nasty answers; some dozens are enough."""
+    """Return rows with correct, wrong and difficult answers, of at most 40 rows."""
     judged = [row for row in rows if row.targets][:40]
     said = [*NASTY, *(f" {target.upper()}." for row in judged[:5] for target in row.targets)]
     return [(row, answer) for row in judged for answer in (*row.targets, *said)]

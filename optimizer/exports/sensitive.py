@@ -1,7 +1,7 @@
-"""What should not be handed on unseen: addresses, numbers and keys that a text holds.
+"""Finding personal data and keys in texts: addresses, numbers, keys.
 
-Rather misses one than cries wolf: what can be checked is checked (Luhn's sum, ISO 7064 for an IBAN, a token's header),
-and addresses that were made for documentation pass. Knows texts, no prompt.
+Prefers missing one to false alarms: what can be verified is verified (Luhn's checksum, ISO 7064 for an IBAN, a token's
+header), and addresses reserved for documentation are accepted. Knows texts, no prompt.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 
-SHOWN = 3  # characters of a finding that are repeated: enough to find it by, too few to use it
+SHOWN = 3  # characters of a finding that are shown: enough to find it, too few to use it
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where something stands in a text: `text[start:end]` is of a `kind`."""
+    """A finding in a text: `text[start:end]` is of a `kind`."""
 
     start: int
     end: int
@@ -29,7 +29,7 @@ class Span:
 
 
 def find(text: str) -> list[Span]:
-    """List what a text holds, in order; spans do not overlap."""
+    """Return the findings in a text, in order and without overlaps."""
     found: list[Span] = []
     for kind, (pattern, is_one) in _KINDS.items():
         for match in pattern.finditer(text):
@@ -42,14 +42,14 @@ def find(text: str) -> list[Span]:
 
 
 def mask(text: str) -> str:
-    """Put the name of its kind in the place of each: "write to a@b.eu" becomes "write to [e-mail address]"."""
+    """Replace each finding by its kind: "write to a@b.eu" becomes "write to [e-mail address]"."""
     for span in reversed(find(text)):
         text = f"{text[: span.start]}[{span.kind}]{text[span.end :]}"
     return text
 
 
 def hint(text: str, span: Span) -> str:
-    """Show how a finding begins."""
+    """Return the beginning of a finding."""
     return f"{text[span.start : min(span.end, span.start + SHOWN)]}…"
 
 
@@ -57,7 +57,7 @@ def _always(_: str) -> bool:
     return True
 
 
-# Names that nobody has: RFC 2606 and RFC 6761.
+# Names reserved for examples and tests: RFC 2606 and RFC 6761.
 _MADE_UP = re.compile(r"(?:\A|[@.])(?:example\.(?:com|net|org|edu)|(?:[\w-]+\.)*(?:example|test|invalid|localhost))\Z")
 
 
@@ -70,12 +70,12 @@ def _digits(text: str) -> str:
 
 
 def _is_phone(text: str) -> bool:
-    """Whether it has as many digits as E.164 allows, and is none of the 555-01xx that films use."""
+    """Whether it has as many digits as E.164 allows, and is not one of the fictitious numbers 555-01xx."""
     digits = _digits(text)
     return 7 <= len(digits) <= 15 and len(set(digits)) > 2 and not re.search(r"55501\d\d\Z", digits)
 
 
-# First digits -> how many there are in all: ISO/IEC 7812, as the issuers use it.
+# First digits and lengths of card numbers: ISO/IEC 7812, as issuers use it.
 _CARDS = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}|3[47]\d{13}"
     r"|3(?:0[0-5]|[68]\d)\d{11}|35(?:2[89]|[3-8]\d)\d{12}|6(?:011|5\d\d|4[4-9]\d)\d{12}"
@@ -83,20 +83,20 @@ _CARDS = re.compile(
 
 
 def _is_card(text: str) -> bool:
-    """Whether an issuer gives such numbers, and the check digit is right (ISO/IEC 7812-1, annex B: Luhn)."""
+    """Whether issuers use such numbers, and the check digit is correct (ISO/IEC 7812-1, annex B: Luhn)."""
     digits = _digits(text)
     doubled = (sum(divmod(int(d) * (1 + place % 2), 10)) for place, d in enumerate(reversed(digits)))
     return bool(_CARDS.fullmatch(digits)) and sum(doubled) % 10 == 0
 
 
 def _is_iban(text: str) -> bool:
-    """Whether the check digits are right (ISO 13616, ISO 7064 MOD 97-10)."""
+    """Whether the check digits are correct (ISO 13616, ISO 7064 MOD 97-10)."""
     code = "".join(text.split()).upper()
     return 15 <= len(code) <= 34 and int("".join(str(int(c, 36)) for c in code[4:] + code[:4])) % 97 == 1
 
 
 def _is_address(text: str) -> bool:
-    """Whether an IP address is one of the open network. 1.2.3.4 is rather a version."""
+    """Whether it is a public IP address; short ones such as 1.2.3.4 are more likely to be version numbers."""
     try:
         found = ipaddress.ip_address(text)
     except ValueError:
@@ -114,7 +114,7 @@ def _is_token(text: str) -> bool:
 
 
 def _is_secret(text: str) -> bool:
-    """Whether it looks drawn by lot: letters and digits, hardly any repeated; "your-api-key-1" is a place for a key."""
+    """Whether it looks random: letters and digits, with few repetitions; "your-api-key-1" is only a placeholder."""
     if re.search(r"your|example|xxx|\*\*\*|placeholder|redacted|hidden|changeme|123456|<|\[|\{", text, re.IGNORECASE):
         return False
     both = any(c.isdigit() for c in text) and any(c.isalpha() for c in text)
@@ -123,7 +123,7 @@ def _is_secret(text: str) -> bool:
     return both and longest < 5 and -sum(p * math.log2(p) for p in share) > 2.5
 
 
-# Kind -> how it looks, and what is checked further. The first kind that takes a place has it.
+# Kind -> its pattern, and a further check. If kinds overlap, the first one wins.
 _KINDS: dict[str, tuple[re.Pattern[str], Callable[[str], bool]]] = {
     "private key": (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:.*?-----END [A-Z ]*-----)?", re.DOTALL), _always),
     "JSON web token": (re.compile(r"\beyJ[\w-]{10,}\.eyJ[\w-]{5,}\.[\w-]*"), _is_token),

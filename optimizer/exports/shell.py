@@ -1,8 +1,8 @@
-"""A script that asks with curl, whose inputs are its arguments.
+"""A shell script that calls the model with curl; the inputs are its arguments.
 
-The request's JSON stands in it as pieces in single quotes, of which JSON needs none; the arguments are made JSON by the
-shell itself. The key stays in the environment, and out of the list of processes. Knows nothing of files' names and
-places.
+The request's JSON is in single quotes, which JSON does not need itself; the arguments are converted to JSON by the
+shell. The key stays in the environment, and is not visible in the list of processes. Knows nothing of file names and
+folders.
 """
 
 from __future__ import annotations
@@ -111,12 +111,12 @@ def _message(turn: Turn, inputs: tuple[str, ...]) -> str:
 
 
 def _literal(value: object) -> str:
-    """Write JSON in which no single quote stands, so that a shell takes it as it is between two."""
+    """Return JSON without single quotes, which a shell takes literally between single quotes."""
     return json.dumps(value, ensure_ascii=False).replace("'", "\\u0027").replace("\x7f", "\\u007f")
 
 
 def _read(path: Path, draft: Draft) -> Render:
-    """Put the pieces of the body together as a shell does."""
+    """Join the pieces of the body as a shell does."""
     [line] = BODY.findall(path.read_bytes().decode())
     pieces = list(PIECE.finditer(line))
     assert line == "".join(piece.group() for piece in pieces), "the body is one word of a shell"

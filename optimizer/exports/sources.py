@@ -1,7 +1,7 @@
-"""Our own functions as the source of a module that needs the standard library alone.
+"""The source of our own functions, for a module that needs only the standard library.
 
-They go in as they are written in our rooms, with all that they call there, so that they cannot drift apart. Knows no
-prompt and no file.
+The source is copied together with everything of ours that it uses, so that the two cannot drift apart. Knows no prompt
+and no file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from optimizer.errors import DataError, ExportError
 from optimizer.exports.literals import literal
 
-# What the sources need, and how to see that they do.
+# Patterns that show which imports a source needs.
 IMPORTS = {
     r"\bjson\.": "import json",
     r"\bmath\.": "import math",
@@ -46,17 +46,17 @@ class DataError(ValueError):
 
 
 def imports(code: Sequence[str]) -> list[str]:
-    """Write the imports that sources need."""
+    """Return the imports that sources need."""
     return [line for sign, line in IMPORTS.items() if any(re.search(sign, each) for each in code)]
 
 
 def sources(*functions: Function) -> list[str]:
-    """Return the sources of functions of ours and of all that they use of ours, constants first.
+    """Return the sources of our functions and of everything of ours that they use, constants first.
 
     Raises
     ------
     ExportError
-        If an installation has left the sources out.
+        If phrasetune is installed without its sources.
     """
     found: dict[str, str] = {}
     constants: dict[str, str] = {}
@@ -77,19 +77,19 @@ def sources(*functions: Function) -> list[str]:
 
 
 def load(path: Path) -> ModuleType:
-    """Run a module that was made of sources."""
+    """Run a module that was made from sources."""
     module = ModuleType("phrasetune_exported")
     code = compile(path.read_bytes().decode(), str(path), "exec", dont_inherit=True)
     sys.modules[module.__name__] = module  # where a dataclass looks for its own module
     try:
-        exec(code, module.__dict__)  # noqa: S102 - nothing but our own functions and literals
+        exec(code, module.__dict__)  # noqa: S102 - only our own functions and literals
     finally:
         del sys.modules[module.__name__]
     return module
 
 
 def _names(source: str) -> list[str]:
-    """Names that a source looks up, in their order; annotations are never looked at."""
+    """Return the names that a source looks up, in order, except in annotations, which are never evaluated."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.arg):
@@ -116,7 +116,7 @@ def _source(one: Any) -> str:  # noqa: ANN401 - a function, also a cached one, o
         ) from None
 
 
-def _constant(value: Any) -> str:  # noqa: ANN401 - what a room of ours holds
+def _constant(value: Any) -> str:  # noqa: ANN401 - any constant of our modules
     if isinstance(value, re.Pattern):
         return f"re.compile({literal(value.pattern)}, {value.flags})"
     if isinstance(value, set):

@@ -1,7 +1,7 @@
-"""The readers of Jinja: a plain template, MLflow's prompt registry, Haystack, LlamaIndex and Prompty.
+"""Formats based on Jinja: a plain template, MLflow's prompt registry, Haystack, LlamaIndex and Prompty.
 
-All share one room of escapes; each has its own frame, and its own texts that it cannot take. Knows nothing of files'
-names and places.
+All use the escapes of `jinja`; each has its own file format, and its own texts that it cannot represent. Knows nothing
+of file names and folders.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ JINJA = Exporter(
 
 # --- MLflow -------------------------------------------------------------------------------------------------
 
-# MLflow takes a template for Jinja only where it sees a tag; without one it puts the inputs in one after another.
+# MLflow treats a template as Jinja only if it has a tag; otherwise it replaces the inputs one after another.
 SWITCH = "{% if true %}{% endif %}"
 
 
@@ -98,7 +98,7 @@ def _mlflow_read(path: Path, draft: Draft) -> Render:
 
 
 def _each(template: Sequence[Mapping[str, str]], names: Mapping[str, str], *, but: str = "") -> Render:
-    """Render every message, but those of one role, which stay as they are."""
+    """Return a function that renders every message, except those of the role `but`, which stay as they are."""
     return lambda inputs: [
         {"role": role, "content": text if role == but else rendered(text, inputs, names)}
         for role, text in ((message["role"], message["content"]) for message in template)
@@ -125,7 +125,7 @@ def _haystack_draft(winner: Winner) -> Draft:
             "the prompt holds the word templatize_part, which Haystack refuses in every template. "
             "Export it as messages or python. Nothing was left behind."
         )
-    # Haystack renders what system and user say, and leaves what the assistant says as it is.
+    # Haystack renders system and user messages, and leaves assistant messages as they are.
     template: list[dict[str, Any]] = [
         {
             "role": turn.role,
@@ -208,14 +208,14 @@ LLAMAINDEX = Exporter(
 
 # --- Prompty ------------------------------------------------------------------------------------------------
 
-# A line that Prompty takes for the beginning of a message, and refuses where an input has put it.
+# A line that Prompty takes for the beginning of a message, and refuses if it comes from an input.
 ROLE_LINE = re.compile(r"\s*#?\s*(system|user|assistant|developer)(\[[^\]]*\])?\s*:\s*", re.IGNORECASE)
 PROMPTY_WHY = 'it cuts messages into lines, drops blank ones at their edges and takes a line such as "user:" for a role'
 PROMPTY_LOSS = (
     "Prompty changes an input that begins or ends a message with a line break, or breaks lines by other signs than "
     '"\\n", and refuses one with a line such as "user:".'
 )
-# A server that the file names is given no key of the environment, unless the one who runs it trusts the server.
+# Prompty sends no key from the environment to a server named in the file unless the user declares it as trusted.
 NO_KEY = "none"
 KEYLESS = (
     f'It asks {{address}} with the key "{NO_KEY}"; for a server that needs one write apiKey: ${{{{env:NAME}}}}, and '

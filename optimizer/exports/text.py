@@ -1,7 +1,7 @@
-"""For people: a prompt as plain text to paste, and as Markdown to read.
+"""A prompt for people: as plain text to paste, and as Markdown to read.
 
-An input is shown by a mark that stands nowhere else in the prompt, so that the file can be cut into its texts and
-slots again; that is also how it is checked. Knows nothing of files' names and places.
+An input is shown by a mark that occurs nowhere else in the prompt, so that the file can be split into texts and slots
+again, which is also how it is checked. Knows nothing of file names and folders.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _heading(role: str, width: int) -> str:
 
 
 def _heading_width(turns: Sequence[Turn], marks: Marks) -> int:
-    """Find how many brackets a role needs for no line of the prompt to look like one."""
+    """Return how many brackets the roles need so that no line of the prompt looks like a role."""
     wanted = [(turn.role, marks.body(turn)) for turn in turns]
     for width in HEADING_WIDTHS:
         if _read_text(_write_text(turns, marks, width), width, [turn.role for turn in turns]) == wanted:
@@ -105,13 +105,13 @@ def _markdown_draft(winner: Winner) -> Draft:
 
 
 def _block(number: int, role: str, body: str) -> str:
-    """Fence a message with more backticks than it holds in a row (CommonMark 0.31, section 4.5)."""
+    """Return a message between fences of more backticks than any run of them in it (CommonMark 0.31, section 4.5)."""
     fence = "`" * max(3, 1 + _longest_run(body))
     return f"## {number}. {role}\n\n{fence}text\n{body}\n{fence}\n"
 
 
 def _code(text: str) -> str:
-    """Write a name as code in a cell of a table."""
+    """Return a name as code for a table cell."""
     text = " ".join(text.split()).replace("|", "\\|")
     fence = "`" * (1 + _longest_run(text))
     return f"{fence}{text}{fence}" if len(fence) == 1 else f"{fence} {text} {fence}"

@@ -1,15 +1,15 @@
-"""The canonical file of a winner: everything that is known of it, in a schema of our own.
+"""The canonical file of a winner: everything that is known about it, in our own schema.
 
-    schema      "phrasetune/winner/1"; a reader refuses another number after the last slash
+    schema      "phrasetune/winner/1"; a reader should refuse another number after the last slash
     phrasetune  the version that wrote it
-    messages    texts and slots as in the format messages; null where the examples depend on the input
-    settings    what is sent beside the messages
-    reading     what reading an answer needs to know: answer field, labels, format, reasoning, priors of the labels
-    prompt      the ingredients: whatever `Prompt.from_dict` takes
+    messages    texts and slots as in the format messages; null if the examples depend on the input
+    settings    what a request contains besides the messages
+    reading     what parsing an answer needs: answer field, labels, format, reasoning, priors of the labels
+    prompt      the ingredients, as `Prompt.from_dict` takes them
     provenance  run, trial, task, model, digest of the data, dates
-    scores      "dev" and "test", each with metric, score, 95 % interval and number of rows; null where there is none
+    scores      "dev" and "test", each with metric, score, 95 % interval and number of rows; null if unknown
 
-Knows nothing of files' names and places.
+Knows nothing of file names and folders.
 """
 
 from __future__ import annotations

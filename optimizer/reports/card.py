@@ -139,7 +139,7 @@ def make(  # noqa: PLR0913 - a card is made from so many records
 
 
 def _gains(metric: str, dev: int, test: int, verdict: Verdict | None) -> dict[str, float]:
-    """Return split -> the smallest difference that its rows can show: from their number if rows are right or wrong."""
+    """Return split -> the smallest difference its rows can show: from their number if right or wrong, else measured."""
     from optimizer.power import shown_gain
     from optimizer.scores.metrics import METRICS
     from optimizer.verdict import least
