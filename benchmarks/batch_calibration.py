@@ -2,11 +2,12 @@
 
     python benchmarks/batch_calibration.py [--data ../shared/data/tabular/ups_sst2_opt27b]
 
-100 prompts x 872 sentences of SST-2 on OPT-2.7B. A batch of unlabelled rows is drawn; the prior of every prompt comes
-from it; all other rows are answered ("all": every row, batch and answered alike). Prints the accuracy of the median and
-of the best prompt, for our mean of log-probabilities and for the mean of probabilities, each with and without the
-further row that draws few rows towards no calibration. A row of a search's first block of five is calibrated on four
-others, so the line of 4 is what the search sees at first, and the last lines what is exported.
+100 prompts x 872 sentences of SST-2 on OPT-2.7B. A batch of unlabelled rows is drawn, from which the prior of every
+prompt is computed; all other rows are answered ("all": the batch has all rows, which are also answered). Prints the
+accuracy of the median and the best prompt, for our mean of log-probabilities and for the mean of probabilities, each
+with and without the further row that shrinks small batches towards no calibration. A row in a search's first block of
+five is calibrated on four others, so the line for 4 is what the search sees at first, and the last lines are what is
+exported.
 
 Knows the table's format and `optimizer.scores.calibration`; no model is called.
 """

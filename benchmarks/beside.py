@@ -1,11 +1,12 @@
-"""What do models beside the one that answers bring: a proposer, and a teacher? Whole searches, embedded model.
+"""What do a proposer and a teacher gain? Whole searches with the embedded model.
 
     python benchmarks/beside.py ../shared/data [NAME …]
 
-Both are scripted, and know nothing of the world: the proposer copies the terms of rows that it is shown, into an
-instruction or into what labels mean; the teacher knows each training row's answer and names the row's longest words for
-it. The space is without what is found in the training rows by counting, which says the same. Prints a table for LOG.md:
-the best prompt's mean score on the test rows over some seeds of the search, in percent, and the paired gain.
+Both are scripted, and have no knowledge of the world: the proposer copies terms of the rows that it is shown into an
+instruction or into descriptions of labels; the teacher knows each training row's answer, and gives the row's longest
+words as its reasoning. The space excludes what is counted in the training rows, which would say the same. Prints a
+table for LOG.md: the best prompt's mean score on the test rows over some seeds of the search, in percent, and the
+paired gain.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What the rival methods share: a book of answers that counts calls, random draws, rows in turn, and Optuna's TPE.
+"""What the rival methods share: a record of answers that counts calls, random draws, the order of rows, Optuna's TPE.
 
-Knows no truth.
+Knows no true accuracy.
 """
 
 from __future__ import annotations

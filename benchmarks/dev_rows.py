@@ -1,10 +1,10 @@
-"""How many dev rows should a search look at that has few calls? On landscapes whose truth is known.
+"""How many dev rows should a search with few calls use? On synthetic landscapes with known truth.
 
     python benchmarks/dev_rows.py --seeds 16 --jobs 2 --calls 100 250 500 1000
 
-Each search is repeated with another least number of calls for each dev row, `board.CALLS_A_ROW`: with 1 it looks at as
-many rows as there are, up to its calls. Prints, for each number of calls, the mean regret of the winner in points of
-accuracy with its standard error, and how often the dev rows show a gain over the seed prompt.
+Each search is repeated with other values of `board.CALLS_A_ROW`, the least number of calls per dev row: with 1, it uses
+as many rows as there are, up to its number of calls. Prints, for each number of calls, the mean regret of the winner in
+points of accuracy with its standard error, and how often the dev rows show a gain over the seed prompt.
 """
 
 from __future__ import annotations

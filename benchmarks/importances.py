@@ -1,9 +1,9 @@
-"""Whether the intervals of what each dimension is worth hold after a search: on landscapes whose truth is known.
+"""Do the intervals of the dimensions' importances cover the truth after a search? On landscapes with known truth.
 
     python benchmarks/importances.py [--seeds 20] [--calls 300 1000 3000]
 
-Prints how many of the intervals of shares and of gains hold the truth (95 % should), the shares' error, and their
-width. The truth is taken apart as the model is: shares of the differences in logits, gains in the score.
+Prints how many of the intervals of shares and of gains contain the truth (95 % should), the errors of the shares, and
+the widths. The truth is decomposed as the model is: shares of the differences in logits, gains in the score.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Synthetic landscapes: a space of templates, wordings and demos whose truth is known everywhere.
 
-A prompt answers a row rightly with probability sigmoid(a[row] (f(prompt) + t(prompt, label) + b[row]) + noise): an
-item-response model with unequal discriminations and a lump of hard rows, a tilt of each prompt towards some labels,
-and noise that prompts with the same wording or the same demos share. So no method's own model of answers is exact.
+A prompt answers a row correctly with probability sigmoid(a[row] (f(prompt) + t(prompt, label) + b[row]) + noise): an
+item-response model with unequal discriminations, a group of hard rows, a bias of each prompt towards some labels, and
+noise shared by prompts with the same wording or the same demos. So no search method's own model of answers is exact.
 Knows no search method.
 
-`f` is a mixture of five parts, each of variance 1 over the prompts drawn at random, times its share:
+`f` is a mixture of parts, each with variance 1 over randomly drawn prompts, multiplied by its share:
 
 ============  ====  =====  =======  ====
 family        main  pairs  demoset  own

@@ -2,19 +2,19 @@
 
     python benchmarks/live.py --seeds 5 --sets sst2 ag_news --peers bootstrap capo
 
-Everybody asks the embedded model through one OpenAI-compatible server on loopback (`live_server`), which counts the
-different requests of each; test inputs are asked under another name. `live_peers` holds the peers and the rows. Asked:
+All call the embedded model through one OpenAI-compatible server on loopback (`live_server`), which counts the different
+requests of each; test inputs are sent under another name. `live_peers` has the peers and the rows. The questions:
 
 (i)  after as many calls as a peer has spent, is our test accuracy at least the peer's?
 (ii) after how many calls does the prompt that we would recommend reach the best peer's test accuracy, and stay there?
 
-Fair to the peers, as far as we can: the embedded model cannot write instructions, so where a peer wants a model that
-can, the server's "proposer" answers with the wordings of our own space; a peer's repeated requests count once, as if
-it kept a cache; its labels and layout are such as the embedded model reads. Not fair to anybody: the embedded model is
-no language model. It learns from demonstrations and hardly from wordings, most of all from those that are like the
-input. Our space holds demonstrations chosen anew for each input; DSPy has them too (KNNFewShot), but none of these
-four optimizers uses them, and GEPA shows none at all. So (i) measures space and search together. What a real model
-would make of the same prompts is not measured here.
+It is as fair to the peers as we can make it: the embedded model cannot write instructions, so if a peer needs a model
+that can, the server's "proposer" answers with the wordings of our own space; a peer's repeated requests count once, as
+if it had a cache; its labels and layout are such that the embedded model can read them. A limit for all: the embedded
+model is not a language model. It learns mainly from demonstrations, above all from those similar to the input, and
+hardly from wordings. Our space has demonstrations chosen for each input; DSPy has them, too (KNNFewShot), but none of
+these four optimizers uses them, and GEPA shows none at all. So (i) measures space and search together. How a real model
+would answer the same prompts is not measured here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The peers of the live comparison: their environments, their rows, their runs, and the one scorer of all answers.
 
-A peer runs in a process and a virtual environment of its own, against the counting server, and hands back its answers
-to the test inputs; nothing else of it counts but the calls that the server saw. Results are kept as JSON in a cache
-folder, and hold until the peer's script, its rows or the answers of the server's models change.
+A peer runs in its own process and virtual environment, against the counting server, and returns its answers to the test
+inputs; only these and the calls that the server saw count. Results are cached as JSON in a folder until the peer's
+script, its rows or the answers of the server's models change.
 """
 
 from __future__ import annotations

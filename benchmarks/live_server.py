@@ -1,15 +1,15 @@
-"""The embedded model behind an OpenAI-compatible server on loopback that counts who asks how often.
+"""The embedded model behind an OpenAI-compatible server on loopback that counts the requests of each client.
 
     python benchmarks/live_server.py [PORT]
 
-It prints its address, serves http://127.0.0.1:PORT/count/NAME/v1/chat/completions to a client that calls itself NAME,
-gives all counts at /counts, and ends when its standard input closes, so that it never outlives who started it.
+It prints its address, serves http://127.0.0.1:PORT/count/NAME/v1/chat/completions to a client named NAME, returns all
+counts at /counts, and ends when its standard input closes, so that it never outlives the process that started it.
 
-Two models. "embedded" answers what the prompt holds; it can write no instruction. "proposer" stands in for a model
-that can: it rewrites an instruction with the same wordings that phrasetune's own space holds, keeps what was said of
-the labels and of the form, and learns from feedback ("The right label is …") by naming that row's telling words.
-Both are deterministic: equal requests get equal answers, but that the proposer goes on to its next wording each time
-that the same client repeats itself. It knows the forms in which DSPy and promptolution ask, and no task.
+It has two models. "embedded" answers from what the prompt contains; it cannot write instructions. "proposer" replaces a
+model that can: it rewrites an instruction with the wordings of phrasetune's own space, keeps what was said about the
+labels and the form, and learns from feedback ("The right label is …") by adding that row's distinctive words. Both are
+deterministic: equal requests get equal answers, except that the proposer moves on to its next wording each time the
+same client repeats a request. It knows the forms in which DSPy and promptolution ask, but no task.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a search is measured on: a space, dev rows with fixed answers, and the truth about every prompt.
 
-A problem's prompts carry their parameters as JSON in place of a wording, so that an answer can be looked up. Knows no
-search method.
+The prompts of a problem have their parameters as JSON instead of a wording, so that an answer can be looked up. Knows
+no search method.
 """
 
 from __future__ import annotations

@@ -2,14 +2,14 @@
 
     python benchmarks/programs.py --sets sst2 ag_news --seeds 2
 
-The program names a clue in a text, then the label of text and clue. Everybody asks the embedded model through one
+The program finds a clue in a text, then the label from text and clue. All call the embedded model through one
 OpenAI-compatible server on loopback (`live_server`), which counts the different requests of each; MIPROv2, GEPA and
-SIMBA may ask its "proposer" for instructions. They run at their documented defaults (`auto="light"` where there is
-one). Then `PromptSearch` runs with as many calls as each of them has spent, and is scored on the same test rows.
+SIMBA may ask its "proposer" for instructions. They run with their documented defaults (`auto="light"` if there is one).
+Then `PromptSearch` runs with as many calls as each of them has spent, and is scored on the same test rows.
 
-Not fair to anybody: the embedded model is no language model. It learns from demonstrations that are like the input and
-hardly from wordings; our space holds demonstrations chosen anew for each input, and none of these optimizers' does.
-`--fixed` takes them out of ours.
+A limit for all: the embedded model is not a language model. It learns from demonstrations similar to the input and
+hardly from wordings; our space has demonstrations chosen for each input, which none of these optimizers uses. `--fixed`
+removes them from ours.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How far do prompts lie apart under the embedded model? Draws prompts at random and scores each on the same rows.
+"""How much do prompts differ in score with the embedded model? Draws prompts at random, scores each on the same rows.
 
     python benchmarks/prompt_spread.py rows.jsonl more.csv --text text --label label
 
-Prints the spread of accuracy, the mean by each ingredient, a ladder of fixed prompts, and the time of a call.
-Knows the templates and the embedded model; picks demonstrations with its own few lines.
+Prints the spread of accuracy, the mean by each ingredient, the scores of a series of fixed prompts, and the time of a
+call. Knows the templates and the embedded model; selects demonstrations with its own code.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""What do the proposals that are made without a model bring? Whole searches with and without them, embedded model.
+"""What do proposals gain that are made without a model? Whole searches with and without them, with the embedded model.
 
     python benchmarks/proposals.py ../shared/data [NAME …]
 
-Those proposals are: labels listed with their telling terms, wordings that name telling terms, and constraints from
-the form of the wanted answers. "without" takes exactly these out of the space, so that the built-in wordings, templates
-and demos are left; with demos "none" none may be shown, so that the wording has to carry all. Prints a table for
-LOG.md: the best prompt's mean score on the test rows over some seeds of the search, in percent, and the paired gain.
+These proposals are: labels listed with their distinctive terms, wordings that name distinctive terms, and constraints
+from the form of the expected answers. "without" removes exactly these from the space, so that the built-in wordings,
+templates and demos are left; with demos "none", no demos may be shown, so that only the wording helps. Prints a table
+for LOG.md: the best prompt's mean score on the test rows over some seeds of the search, in percent, and the paired
+gain.
 """
 
 from __future__ import annotations

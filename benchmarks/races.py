@@ -1,7 +1,7 @@
-"""Runs methods on problems, in several processes, and keeps what they did in a file outside the repository.
+"""Runs methods on problems, in several processes, and caches the results in a file outside the repository.
 
-A result is kept under a digest of the code that made it, so after a change of the engine only the engine runs again.
-Knows the problems and the methods; knows no bar.
+A result is cached by a digest of the code that made it, so after a change of the engine only the engine runs again.
+Knows the problems and the methods, but no criterion of success.
 """
 
 from __future__ import annotations

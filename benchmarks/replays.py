@@ -2,12 +2,12 @@
 
 Finds the tables in a folder, whatever their tasks and models:
 
-- `NAME.npz` (correct [prompts, rows], 255 where not asked; test_acc [prompts]) beside `NAME.prompts.jsonl.gz`: a list.
-  Prompts that were asked every row and tested count; the truth is the test accuracy.
+- `NAME.npz` (correct [prompts, rows], 255 if not answered; test_acc [prompts]) with `NAME.prompts.jsonl.gz`: a list.
+  Only prompts that answered every row and were tested count; the truth is the test accuracy.
 - a folder with `matrix.npz` (correct [prompts, rows]) and `prompts.jsonl`: a list. Each seed draws its own dev rows;
   the truth is the accuracy on the others.
-- `runs.csv.gz` (an accuracy for each dataset, model, template and way of showing examples): a grid for each dataset and
-  model, the largest that is full. Answers are simulated at the real accuracies.
+- `runs.csv.gz` (an accuracy for each dataset, model, template and way of showing examples): the largest complete grid
+  for each dataset and model. Answers are simulated with the real accuracies.
 
 Knows no search method.
 """

@@ -1,8 +1,8 @@
-"""The other ways to search for a prompt, each as good as its paper says; none of them is ours.
+"""Other methods to search for a prompt, implemented as their papers describe them; none of them is ours.
 
-A method is a generator: after each step it yields how many answers it has looked at and the prompt that it would
-recommend now. An answer asked for again is free, as from a cache. Rows that are looked at in turn are shuffled with
-the labels spread evenly; between prompts seen on all rows the dev mean decides. Knows no truth.
+A method is a generator: after each step, it yields how many answers it has used and the prompt that it would recommend
+now. A repeated answer is free, as from a cache. Methods that go through the rows in order use a shuffled order with
+evenly spread labels; between prompts evaluated on all rows, the dev mean decides. Knows no true accuracy.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
     python benchmarks/search_efficiency.py --source live
 
 Sources: "landscape" (synthetic, see `landscapes`), "table" (answers and accuracies of real models, see `replays`) and
-"live" (other packages on a served model, see `live`). Prints one table; each line compares ours with the best of the
-others that a bar names. A call is one answer of one prompt on one row; regret is how many points of accuracy the prompt
-that a method would recommend lies below the best there is.
+"live" (other packages on a served model, see `live`). Prints one table; each line compares our engine with the best of
+the other methods that its criterion names. A call is one answer of one prompt on one row; regret is how many points of
+accuracy the recommended prompt is below the best one in the space.
 """
 
 from __future__ import annotations

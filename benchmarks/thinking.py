@@ -1,10 +1,10 @@
-"""Measure what a decision of the pooled searcher costs: to learn what was answered last, and to say what comes next.
+"""Measure how long a decision of the pooled searcher takes: learning from new answers, and choosing what is next.
 
     OMP_NUM_THREADS=1 python benchmarks/thinking.py
 
-On the space of the bundled task, with the cells filled at random: 5 %, 20 % and all of them. Prints medians for LOG.md,
-in milliseconds by the clock and of the processor. On a busy machine the clock also counts the others' work; in one
-thread the processor's time does not. The model is warm, as it is in a search: it fits anew from where it last stood.
+Uses the space of the bundled task, with 5 %, 20 % and all of the cells filled at random. Prints medians for LOG.md, in
+milliseconds of wall time and CPU time. On a busy machine, wall time includes other processes' work; the CPU time of one
+thread does not. As in a search, the model is warm: it is refitted from its last state.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
     PYTHONPATH=tests python -m benchmarks.throughput [--calls 4096]
 
-The server of the tests stands in a process of its own, and answers every call after the same wait. The ideal is
-calls x wait / calls at a time. Ours goes the whole way of a paid run: render, look up, reserve, claim, call, write
-down with a disk flush, parse, score; over the lean lane and over LiteLLM. The bare client posts the same bytes from the
-same pool of connections, decodes the answers and does nothing else: our processor time is compared with its. DSPy
-evaluates a `dspy.Predict` with as many threads, without its cache. A first, shorter go warms everybody up.
+The tests' server runs in its own process, and answers every call after the same wait. The ideal time is calls x wait /
+calls at a time. Ours does everything that a paid run does: render, look up, reserve, claim, call, record with a disk
+flush, parse, score; with direct calls and with LiteLLM. The bare client posts the same bytes over the same pool of
+connections, decodes the answers and does nothing else: our CPU time is compared with its CPU time. DSPy evaluates a
+`dspy.Predict` with as many threads, without its cache. A first, shorter run warms up all of them.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Measure cascade and suspected labels: what is saved and lost, and how many suspects were labelled wrongly on purpose.
+"""Measure the cascade (calls saved, score lost) and suspected labels (how many of them were made wrong on purpose).
 
     python benchmarks/together.py ../shared/data ag_news sms_spam sst2
 
-Each data set is a folder with train.jsonl, dev.jsonl and test.jsonl, whose rows have `id`, `text` and `label`. Of all
-labels a share is turned to another (`--turned 0.05`). A prompt is stood in for by answers of which a share is the true
-label (`--prompt 0.85`), at random. Prints tables for LOG.md.
+Each data set is a folder with train.jsonl, dev.jsonl and test.jsonl, whose rows have `id`, `text` and `label`. A share
+of all labels is replaced by others (`--turned 0.05`). A prompt is simulated by answers of which a random share is the
+true label (`--prompt 0.85`). Prints tables for LOG.md.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Measure the verdict: seconds of training the baseline, of judging, and of its learning curve.
+"""Measure the verdict: seconds for training the baseline, for the comparison, and for the learning curve.
 
     python benchmarks/verdict.py ../shared/data banking77 ag_news
 
 Each data set is a folder with train.jsonl, dev.jsonl and test.jsonl, whose rows have `id`, `text` and `label`. A prompt
-is stood in for by answers of which a share is right (`--prompt 0.8`). Prints a table for LOG.md.
+is simulated by answers of which a share is correct (`--prompt 0.8`). Prints a table for LOG.md.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python benchmarks/whole_verdicts.py ../shared/data [NAME …]
 
-Each data set is a folder with train.jsonl, dev.jsonl and test.jsonl. banking77; sst2 with the rows of sentiment_domains
-as another domain; hatexplain by the groups that a text speaks of; snips_slots; scitldr. Prints a table for LOG.md:
-scores on the test rows with 95 % intervals, what was found beside them, and seconds by the clock and of the processor.
+Each data set is a folder with train.jsonl, dev.jsonl and test.jsonl: banking77; sst2 with the rows of sentiment_domains
+as another domain; hatexplain by the groups that a text mentions; snips_slots; scitldr. Prints a table for LOG.md:
+scores on the test rows with 95 % intervals, what was found besides them, and seconds of wall time and CPU time.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class Evaluator:
         return Spent(n, each.usd * n * (1 + usd * (longer - 1)), int(each.tokens * n * (1 + share * (longer - 1))))
 
     def reckon(self, cells: Sequence[Cell], like: Sequence[Outcome], *, judged: bool = True) -> Spent:
-        """Estimate what scoring these cells would take: calls as dear as those of outcomes `like` them, and judgements.
+        """Estimate what scoring these cells would take: calls that cost as much as the outcomes `like`, and judgements.
 
         A cached answer counts only with its judgement, and not at all if that is cached, too. So what was bought before
         a run was interrupted does not reduce the budget that is left for the rest.

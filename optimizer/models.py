@@ -1,9 +1,9 @@
 """Models: the protocol, and the door of LiteLLM.
 
-`open_model("openai/…")` gives anything that LiteLLM reaches, over the lean lane of `direct` where the endpoint speaks
-the OpenAI protocol; `open_model("embedded")` gives the small model in this process. A model makes one attempt at a
-call and reports what happened; who makes another, who pays for it and what it scores is decided elsewhere. This room
-reads the environment (keys, addresses) and lets none of it out: neither into an error nor into a record.
+`open_model("openai/…")` opens any model that LiteLLM reaches, with direct calls (`direct`) if the endpoint speaks the
+OpenAI protocol; `open_model("embedded")` opens the small model in this process. A model makes one attempt at a call and
+reports the outcome; retries, payment and scores are decided elsewhere. This module reads keys and addresses from the
+environment; no key gets into an error or a record.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from optimizer.records import Completion, Request
 
 LONG = 600.0  # seconds; the gateway ends a call at its own deadline
 EMBEDDED = {"embedded", "phrasetune/embedded"}
-# Providers whose endpoints speak the OpenAI protocol, and to which LiteLLM sends what it is given.
+# Providers whose endpoints speak the OpenAI protocol, and to which LiteLLM sends requests unchanged.
 LEAN = {"openai", "hosted_vllm", "lm_studio", "llamafile", "litellm_proxy"}
 
 
 class Model(Protocol):
-    """Completes prompts: at once, as a `LocalModel`, or after a wait, as a `RemoteModel`."""
+    """Completes prompts: a `LocalModel` in this process, a `RemoteModel` over a network."""
 
     @property
     def name(self) -> str:
-        """What results.db and the reports call it."""
+        """Its name in results.db and the reports."""
 
     @property
     def address(self) -> str:
-        """Where it is reached, if not at its provider's usual place; part of what makes two calls equal."""
+        """Its address, if not the provider's default; only calls with the same address share cached answers."""
 
     @property
     def price(self) -> tuple[float, float] | None:
@@ -53,7 +53,7 @@ class LocalModel(Model, Protocol):
     """A model in this process."""
 
     def complete(self, request: Request) -> Completion:
-        """Answer. What an `error` says is final."""
+        """Answer a request; an `error` in the completion is final."""
 
 
 @runtime_checkable
@@ -66,11 +66,11 @@ class RemoteModel(Model, Protocol):
         Raises
         ------
         CallFailed
-            If it gave no answer; it says what is to be done.
+            If there is no answer; its `fate` says what follows.
         """
 
     async def leave(self) -> None:
-        """Close what is open."""
+        """Close its connections."""
 
 
 def open_model(
@@ -81,18 +81,18 @@ def open_model(
     Parameters
     ----------
     name
-        "embedded", or provider/model as LiteLLM writes it.
+        "embedded", or provider/model as in LiteLLM.
     api_base
-        Address of an OpenAI-compatible server, where the provider needs one.
+        Address of an OpenAI-compatible server, if the provider needs one.
     price
-        US dollars per million prompt tokens and per million completion tokens, over the price table's.
+        US dollars per million prompt tokens and per million completion tokens; overrides the price table.
     keyless
-        Whether a missing key is let pass, for a model that is looked at and not called.
+        Whether a missing key is allowed, for a model that is not called.
 
     Raises
     ------
     ModelError
-        If the name has no provider that LiteLLM knows, its key is not set, or the address is none or holds a key.
+        If LiteLLM does not know the provider, if the key is not set, or if the address is invalid or contains a key.
     """
     _refuse_unfit(api_base)
     if name in EMBEDDED:
@@ -110,9 +110,10 @@ def open_model(
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What LiteLLM is to be told of a provider whose other services are wanted: embeddings, files, fine-tuning.
+    """What LiteLLM needs for other services of a provider: embeddings, files, fine-tuning.
 
-    `model` is the name without the provider; `litellm` the package; `destination` where the calls go.
+    `model` is the name without the provider, `litellm` the package, `told` the arguments for its calls, and
+    `destination` where the calls go.
     """
 
     name: str
@@ -124,7 +125,7 @@ class Service:
 
 
 def open_service(name: str, *, api_base: str = "", keyless: bool = False) -> Service:
-    """Reach a provider's other services; the parameters, and what is raised, are those of `open_model`."""
+    """Open a provider's other services; parameters and errors as in `open_model`."""
     _refuse_unfit(api_base)
     litellm = import_litellm()
     model, provider, key, base, told = _reach(litellm, name, api_base, keyless=keyless)
@@ -141,7 +142,7 @@ def _reach(
     *,
     keyless: bool,
 ) -> tuple[str, str, str, str, dict[str, str]]:
-    """Find model, provider, key, address, and what LiteLLM must be told beside the environment."""
+    """Return model, provider, key, address, and the arguments that LiteLLM needs besides the environment."""
     model, provider, key, base = _resolve(litellm, name, api_base)
     told = _needed_key(litellm, name, known=bool(api_base) or keyless)
     redirected = destinations.redirected(provider, os.environ)
@@ -162,7 +163,7 @@ def _reach(
 
 
 def destination(model: Model) -> Destination | None:
-    """Say where calls to a model go; None if they do not leave this process, or go a way that we do not know."""
+    """Return where calls to a model go; None if they stay in this process, or if it is a user's own model."""
     return model.destination if isinstance(model, Direct | LiteLLMModel) else None
 
 
@@ -172,10 +173,10 @@ def _refuse_unfit(address: str) -> None:
 
 
 def _resolve(litellm: Any, name: str, api_base: str) -> tuple[str, str, str | None, str | None]:  # noqa: ANN401
-    """Let LiteLLM say model, provider, key and address of a name."""
+    """Return the model, provider, key and address that LiteLLM finds for a name."""
     try:
         model, provider, key, base = litellm.get_llm_provider(name, api_base=api_base or None)
-    except Exception:  # noqa: BLE001 - whatever LiteLLM raises here, the name is what is wrong
+    except Exception:  # noqa: BLE001 - whatever LiteLLM raises here, the name is wrong
         raise ModelError(
             f"unknown model {name!r}; allowed: embedded, or provider/model as LiteLLM names it, such as "
             "openai/gpt-4o-mini, anthropic/claude-3-5-haiku-latest, ollama_chat/llama3.1 or "
@@ -189,7 +190,7 @@ def _resolve(litellm: Any, name: str, api_base: str) -> tuple[str, str, str | No
 
 
 def _misnamed(litellm: Any, name: str) -> str:  # noqa: ANN401
-    """Say what is wrong with a name that LiteLLM does not know."""
+    """Return what is wrong with a name that LiteLLM does not know."""
     provider, slash, _ = name.partition("/")
     known = [str(each.value) for each in litellm.LlmProviders]
     if slash and provider not in known:
@@ -198,26 +199,26 @@ def _misnamed(litellm: Any, name: str) -> str:  # noqa: ANN401
 
 
 def _needed_key(litellm: Any, name: str, *, known: bool) -> dict[str, str]:  # noqa: ANN401
-    """Refuse a missing key, unless an address is known; return what LiteLLM must be told beside the environment."""
+    """Raise ModelError for a missing key, unless it is `known` not to matter; return arguments that LiteLLM needs."""
     missing = litellm.validate_environment(name)["missing_keys"]
-    # LiteLLM names all that a provider may want where one of them lacks.
+    # If one variable is missing, LiteLLM lists all that the provider may want.
     keys = [key for key in missing if key.endswith(("_KEY", "_TOKEN", "_ID")) and not os.environ.get(key)]
     if keys and not known:
         raise ModelError(
             f"model {name!r} needs {' and '.join(keys)} in the environment. "
             f"Set it (export {keys[0]}=…, or --env-file), or name another model; `embedded` needs no key."
         )
-    return {"api_key": "none"} if keys else {}  # a server of one's own may want no key, but LiteLLM wants one
+    return {"api_key": "none"} if keys else {}  # the user's own server may need no key, but LiteLLM requires one
 
 
 def _mode(litellm: Any, model: str) -> str:  # noqa: ANN401
-    """How LiteLLM reaches a model: some are asked by another protocol than chat completions."""
+    """Return how LiteLLM reaches a model: some use a protocol other than chat completions."""
     known: Mapping[str, Any] = litellm.model_cost.get(model, {})
     return "responses" if model.startswith("responses/") else str(known.get("mode", ""))
 
 
 def load_keys(path: str) -> None:
-    """Put the NAME=value lines of a file into the environment; what stands there already is kept.
+    """Add the NAME=value lines of a file to the environment; variables that are set already are kept.
 
     Raises
     ------
@@ -241,13 +242,13 @@ def _environment(*names: str) -> str:
 
 
 def _accounts() -> dict[str, str]:
-    """Whose account is charged: the variables of OpenAI's own client are honoured, as LiteLLM does."""
+    """Return headers for the account to charge, from the variables of OpenAI's own client, as LiteLLM does."""
     variables = {"OpenAI-Organization": "OPENAI_ORGANIZATION", "OpenAI-Project": "OPENAI_PROJECT"}
     return {header: value for header, variable in variables.items() if (value := _environment(variable))}
 
 
 def _bodies(litellm: Any, model: str, provider: str) -> Callable[[Request, int], dict[str, Any]]:  # noqa: ANN401
-    """Make the bodies of requests as LiteLLM would: some models call a parameter otherwise, or take none of it."""
+    """Return a function that makes request bodies as LiteLLM would: some models rename parameters, or lack them."""
     from litellm.utils import ProviderConfigManager, get_optional_params
 
     config = ProviderConfigManager.get_provider_chat_config(model=model, provider=litellm.LlmProviders(provider))
@@ -271,7 +272,7 @@ def _bodies(litellm: Any, model: str, provider: str) -> Callable[[Request, int],
 
 
 def offers_logprobs(name: str) -> bool:
-    """Whether LiteLLM would ask a model for log-probabilities; who knows none of its kind is asked."""
+    """Return whether LiteLLM would request log-probabilities from a model; True if it does not know the model."""
     if name in EMBEDDED:
         return True
     taken = import_litellm().get_supported_openai_params(name)
@@ -283,7 +284,7 @@ def _logprobs_wanted(told: int) -> dict[str, Any]:
 
 
 class LiteLLMModel:
-    """Any model behind LiteLLM. Importing LiteLLM takes seconds, so it waits for the first model of this kind."""
+    """Any model behind LiteLLM, which is imported only when such a model is opened, because that takes seconds."""
 
     def __init__(
         self,
@@ -299,7 +300,7 @@ class LiteLLMModel:
         self._alternatives = Alternatives()
 
     async def ask(self, request: Request) -> Completion:
-        """Make one attempt, and a second one where the provider tells of fewer alternatives to a token."""
+        """Make one attempt, and another one if the provider returns only fewer alternatives to each token."""
         told = self._alternatives.told(request)
         try:
             response = await self._call(request, told)
@@ -311,7 +312,7 @@ class LiteLLMModel:
         return read(response.model_dump(), request, self.price)
 
     async def _call(self, request: Request, told: int) -> Any:  # noqa: ANN401 - LiteLLM's response
-        # LiteLLM drops what it knows a provider not to take; then the answer comes without log-probabilities.
+        # LiteLLM drops parameters that a provider does not support; the answer may then lack log-probabilities.
         return await self._litellm.acompletion(
             model=self.name,
             messages=[message.to_dict() for message in request.messages],
@@ -326,11 +327,11 @@ class LiteLLMModel:
         )
 
     async def leave(self) -> None:
-        """LiteLLM keeps its connections to itself."""
+        """Do nothing: LiteLLM manages its own connections."""
 
 
 def classify_raised(error: Exception) -> CallFailed:
-    """Classify what LiteLLM raised: by status and words, since its classes for the same refusal differ by provider."""
+    """Classify an exception of LiteLLM by status and message, because its classes differ between providers."""
     status = getattr(error, "status_code", None)
     said = f"{error} {getattr(error, 'body', None) or ''}"
     if unheard(error):

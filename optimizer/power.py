@@ -9,12 +9,12 @@ import math
 
 from optimizer.distributions import NORMAL, critical, last
 
-POWER, LEVEL = 0.8, 0.95  # of the tests that are planned for
+POWER, LEVEL = 0.8, 0.95  # power and confidence level of the planned tests
 FLIPS = 0.25  # assumed share of rows on which exactly one of two prompts is right, before any has answered
 
 
 def smallest_gain(n: int, *, flips: float = FLIPS, power: float = POWER, level: float = LEVEL) -> float:
-    """Smallest gain in accuracy that `n` paired rows show with this power; 1 if they show none.
+    """Return the smallest gain in accuracy that `n` paired rows show with this power; 1 if they show none.
 
     Parameters
     ----------
@@ -34,9 +34,9 @@ def smallest_gain(n: int, *, flips: float = FLIPS, power: float = POWER, level: 
 
     Notes
     -----
-    Connor (1987), solved for the difference instead of n. We add half a row, because the exact test rejects less
-    often than the paper's normal one. Its exact power is then 0.79 to 0.87 where 0.8 is asked (0.75 to 0.79
-    without), for 20 to 1,000 rows and flips of 0.05 to 0.4.
+    Connor (1987), solved for the difference instead of n. We add half a row, because the exact test rejects less often
+    than the paper's normal one. For a requested power of 0.8, the exact power is then 0.79 to 0.87 (without the half
+    row 0.75 to 0.79), for 20 to 1,000 rows and flips of 0.05 to 0.4.
     """
 
     def hidden(gain: float) -> bool:
@@ -49,7 +49,7 @@ def smallest_gain(n: int, *, flips: float = FLIPS, power: float = POWER, level: 
 
 
 def shown_gain(n: int) -> float:
-    """`smallest_gain` of prompts that disagree on a quarter of the rows; 1 if it exceeds a quarter.
+    """Return `smallest_gain` for prompts that disagree on a quarter of the rows; 1 if it exceeds a quarter.
 
     Such prompts cannot differ by more than a quarter.
     """
@@ -58,7 +58,7 @@ def shown_gain(n: int) -> float:
 
 
 def graded_gain(n: int, *, apart: float = 0.2, power: float = POWER, level: float = LEVEL) -> float:
-    """Smallest gain in a mean of scores in [0, 1] that `n` paired rows show with this power; 1 if they show none.
+    """Return the smallest gain in a mean of scores in [0, 1] that `n` paired rows show with this power; 1 if none.
 
     `apart` is the root mean square difference of two prompts' scores on a row. The gain is proportional to it, and no
     default suits all tasks. Other parameters as in `smallest_gain`.
@@ -67,7 +67,7 @@ def graded_gain(n: int, *, apart: float = 0.2, power: float = POWER, level: floa
 
 
 def measured_gain(interval: tuple[float, float]) -> float:
-    """Smallest difference that would be found with 80 % power, given a measured difference's 95 % interval; at most 1.
+    """Return the smallest difference, at most 1, found with 80 % power, from a measured difference's 95 % interval.
 
     The standard error is taken from the width of the interval (Bloom 1995).
     """
@@ -75,12 +75,12 @@ def measured_gain(interval: tuple[float, float]) -> float:
 
 
 def rows_to_show(difference: float, interval: tuple[float, float], n: int) -> int:
-    """Count the paired rows that show a difference with 80 % power, if it is as large as measured on `n` rows.
+    """Return how many paired rows show a difference with 80 % power, if it is as large as measured on `n` rows.
 
     Parameters
     ----------
     difference, interval
-        What was measured on the `n` rows, with its 95 % interval; a difference of 0 is shown by no number of rows.
+        The difference measured on the `n` rows, with its 95 % interval.
     n
         Number of rows that both contenders have answered.
 
@@ -103,6 +103,6 @@ def rows_to_show(difference: float, interval: tuple[float, float], n: int) -> in
 
 
 def _error(interval: tuple[float, float]) -> float:
-    """Read the standard error off a 95 % interval."""
+    """Return the standard error of a 95 % interval."""
     low, high = interval
     return (high - low) / 2 / critical(LEVEL)

@@ -1,4 +1,4 @@
-"""A question to a model, local or remote, as the ledger asks it; and a model opened over one lane or the other."""
+"""Calling a model, local or remote, as the ledger does; and opening a model with direct calls or with LiteLLM."""
 
 from __future__ import annotations
 

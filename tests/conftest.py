@@ -1,4 +1,4 @@
-"""What several files of tests share: a server on loopback."""
+"""Fixtures that several test files share: a server on loopback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompts to export: nasty ones, drawn by Hypothesis, and an ordinary one; and an export with rows at hand."""
+"""Prompts to export: difficult ones, drawn by Hypothesis, and an ordinary one; and an export with rows."""
 
 from __future__ import annotations
 

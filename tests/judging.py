@@ -1,4 +1,4 @@
-"""A judge for the loopback server: it answers as the embedded model does, and judges by the words that are shared."""
+"""A judge for the loopback server: it answers like the embedded model, and judges by the share of common words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A landscape whose truth is known: a small space of prompts, rows, and answers drawn once and for all."""
+"""A synthetic landscape with known truth: a small space of prompts, rows, and answers that are drawn once."""
 
 from __future__ import annotations
 

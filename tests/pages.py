@@ -1,4 +1,4 @@
-"""Pages in Markdown whose blocks are run as a reader would run them: in order, in one folder."""
+"""Running the code blocks of Markdown pages as a reader would: in order, in one folder."""
 
 from __future__ import annotations
 

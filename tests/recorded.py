@@ -1,4 +1,4 @@
-"""Runs written into a results.db as a search leaves them, from patterns: what each prompt answered to each row."""
+"""Runs recorded in a results.db as a search would record them, from patterns of each prompt's answers to each row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The winner with one ingredient at a time set back: which prompts these are, what they cost, what is written down."""
+"""Ablation resets one ingredient of the winner at a time: which prompts these are, what they cost, what is recorded."""
 
 from __future__ import annotations
 

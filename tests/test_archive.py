@@ -1,4 +1,4 @@
-"""History and export from Python: the typed, documented door."""
+"""History and export from Python: typed and documented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trials chosen by a condition of the user's, which can read and nothing else; the ways to list them; wordings."""
+"""Trials selected by the user's SQL condition, which can only read; the ways to list them; wordings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits for a pipeline: what holds, what is found, the exit code, and JUnit XML that any reader takes."""
+"""Limits for a pipeline: whether they hold, what is found, the exit code, and JUnit XML that any reader accepts."""
 
 from __future__ import annotations
 

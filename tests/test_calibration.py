@@ -1,4 +1,4 @@
-"""Batch calibration takes a model's habits off: from tokens to labels, over a batch of rows, and on a real table."""
+"""Batch calibration removes a model's bias: from tokens to labels, over a batch of rows, and on a real table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The prompt card: what the records say and nothing else, in Markdown and JSON, and no text that leaves its place."""
+"""The prompt card shows only what the records say, in Markdown and JSON, and escapes all texts."""
 
 from __future__ import annotations
 

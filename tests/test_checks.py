@@ -1,4 +1,4 @@
-"""`phrasetune doctor`: what is wrong is found before a run meets it, with what to do; one call, and no key shown."""
+"""`phrasetune doctor` finds problems before a run does, and says what to do; it makes one call and shows no key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A prompt as a scikit-learn classifier: scikit-learn's own checks, and what it promises beside them."""
+"""A prompt as a scikit-learn classifier: scikit-learn's own checks, and what the class promises in addition."""
 
 from __future__ import annotations
 

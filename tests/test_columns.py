@@ -1,4 +1,4 @@
-"""What columns are taken for: by name first, by shape second."""
+"""Which roles are guessed for columns: by name first, by values second."""
 
 from __future__ import annotations
 

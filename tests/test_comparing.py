@@ -1,4 +1,4 @@
-"""Two prompts side by side: on which rows, with which result, and what is refused."""
+"""Comparing two prompts: on which rows, with which result, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The learning curve: nested stratified draws, a known crossover, honest intervals, extrapolation that says so."""
+"""The learning curve: nested stratified draws, a known crossover, intervals that cover, marked extrapolation."""
 
 from __future__ import annotations
 

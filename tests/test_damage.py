@@ -1,4 +1,4 @@
-"""A results.db of an older phrasetune is brought up to date beside a copy of it; a damaged one is refused."""
+"""A results.db of an older version is upgraded after a copy was made; a damaged one is refused."""
 
 from __future__ import annotations
 

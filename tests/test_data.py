@@ -1,4 +1,4 @@
-"""Table -> Examples -> Dataset: the roles of columns, and who goes where."""
+"""From a table to examples to a data set: the roles of columns, and the splits."""
 
 from __future__ import annotations
 

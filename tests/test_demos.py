@@ -1,4 +1,4 @@
-"""Each strategy shows rows of its pool, as many as asked for, and those that its name promises."""
+"""Each demo strategy selects rows of its pool, as many as requested, and the kind that its name promises."""
 
 from __future__ import annotations
 

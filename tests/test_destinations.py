@@ -1,4 +1,4 @@
-"""Where calls go: what is shown is where they arrive, with the key of the variable that is named."""
+"""Calls go to the address that is shown, with the key of the variable that is named."""
 
 from __future__ import annotations
 

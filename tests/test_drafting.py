@@ -1,4 +1,4 @@
-"""The first task file: whatever the columns are called, it can be used as it is."""
+"""The first task file can be used as it is, whatever the names of the columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded model: it reads prompts of any shape, weighs what stands in them, and answers in their form."""
+"""The embedded model reads prompts of any layout, weighs what they contain, and answers in their format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What prompts are worth on new rows, on the board of a search whose metric is no mean over rows."""
+"""Estimates of prompts on new rows, in a search whose metric is not a mean over rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A prompt on rows gives one outcome a row, in order, of one of four kinds, and buys nothing twice."""
+"""Evaluating a prompt gives one outcome per row, in order, of one of four kinds, and buys nothing twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every format carries every prompt to the letter or refuses, and no export touches what it was not told to."""
+"""Every format represents every prompt exactly or refuses it, and no export touches any other file."""
 
 from __future__ import annotations
 

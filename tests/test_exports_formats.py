@@ -1,4 +1,4 @@
-"""The formats for other tools, read without the tools: what they carry, what they refuse, what must not be in them."""
+"""The formats for other tools, read without these: what they contain, what they refuse, what must not be in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bias: gaps between groups that are corrected for their number, and answers that turn when terms are swapped."""
+"""Bias: gaps between groups, corrected for their number, and answers that change when terms are swapped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a verdict finds beside the scores: other rows, suspected labels, duplicates, drift, and where it is told."""
+"""What a verdict finds besides the scores: other rows, suspected labels, duplicates, drift; and where it is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing that lies about is run: no module or pickle of the folder, nothing in a results.db or in a cell."""
+"""No foreign code is run: no module or pickle in the folder, nothing in a results.db or in a cell."""
 
 from __future__ import annotations
 

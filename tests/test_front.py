@@ -1,4 +1,4 @@
-"""The front, the constraints, and a search that minds both, on landscapes whose costs are known."""
+"""The front, the constraints, and a search that observes both, on landscapes with known costs."""
 
 from __future__ import annotations
 

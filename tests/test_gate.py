@@ -1,4 +1,4 @@
-"""The gate lets out as many calls as a provider bears, and as fast as it bears them; the clock is the test's."""
+"""The gate allows as many calls, and as fast, as a provider can take; the tests control the clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a program may hand over where a model, a task, a watch or rows are wanted, and what is said of anything else."""
+"""What a program may pass as a model, a task, a watch or rows, and the error for anything else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A space as numbers: there and back, how alike two prompts are, and where a function is highest."""
+"""A space as numbers: conversion in both directions, the similarity of prompts, and where a function is highest."""
 
 from __future__ import annotations
 

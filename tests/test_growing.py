@@ -1,4 +1,4 @@
-"""Under a judge: what is free is always there, the rest is bought while it is covered, once, and the rest is told."""
+"""With a judge: free analyses are always done; others are bought once if affordable, or reported as missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that a program hands over: whatever they come in, they make the task that a file of them makes."""
+"""Rows that a program passes, in any form, make the same task as a file with these rows."""
 
 from __future__ import annotations
 

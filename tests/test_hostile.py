@@ -1,4 +1,4 @@
-"""Rows that try to be more than rows: in a prompt, in an answer, in results.db, on the page and in the terminal."""
+"""Malicious rows stay data: in a prompt, in an answer, in results.db, on the page and in the terminal."""
 
 from __future__ import annotations
 

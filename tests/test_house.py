@@ -1,4 +1,4 @@
-"""The house: who may import whom, which package stands behind which door, and what must never be."""
+"""The house rules: which module may import which, which package is behind which door, and what is forbidden."""
 
 from __future__ import annotations
 

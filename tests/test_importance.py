@@ -1,4 +1,4 @@
-"""What each dimension is worth: the shares of known functions, and of a model that was fitted to simulated answers."""
+"""Importances of dimensions: the shares of known functions, and of a model fitted to simulated answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other tools' files as the beginning of a task: what becomes of each part, what is left out, and what is refused."""
+"""Making a task from other tools' files: how each part is converted, what is left out, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a user hands in as rows or as a task file either works or gets one clear error that says where and what."""
+"""Any rows or task file of a user either work or get one clear error that says where and what."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wordings are filled in one pass, and a label is described by the words that tell it from the others."""
+"""Wordings are filled in one pass, and a label is described by the words that distinguish it from the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A judge scores prompts and baseline alike, is paid once and under the same caps, and a failing one scores nothing."""
+"""A judge scores prompts and baseline alike, is paid once and under the same caps; if it fails, there is no score."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The knowledge gradient sends the next rows to where they may change who is thought best."""
+"""The knowledge gradient chooses the next rows where they may change which prompt seems best."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ladder of trained rivals: who is trained, who is left out and why, and who stands in the verdict."""
+"""The ladder of trained rivals: which are trained, which are left out and why, and which is in the verdict."""
 
 from __future__ import annotations
 

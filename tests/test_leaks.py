@@ -1,4 +1,4 @@
-"""No row helps to answer itself: the provider's log is read, request by request, for what each split's rows hold."""
+"""No row helps to answer itself: each request in the provider's log is checked for texts of each split's rows."""
 
 from __future__ import annotations
 

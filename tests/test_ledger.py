@@ -1,4 +1,4 @@
-"""A completion is bought once, written down at once, and never beyond a cap, whatever goes wrong meanwhile."""
+"""A completion is bought once, recorded at once, and never beyond a cap, whatever goes wrong."""
 
 from __future__ import annotations
 

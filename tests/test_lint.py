@@ -1,4 +1,4 @@
-"""What is found in a prompt before it is handed on: addresses, keys, copied rows, bare slots, and little else."""
+"""What is found in a prompt before export: addresses, keys, copied rows, unfilled slots; and few false alarms."""
 
 from __future__ import annotations
 

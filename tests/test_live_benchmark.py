@@ -1,4 +1,4 @@
-"""The live comparison counts calls where they arrive, scores everybody alike and reads its own path rightly."""
+"""The live comparison counts calls at the server, scores all methods alike and reads its own results correctly."""
 
 from __future__ import annotations
 

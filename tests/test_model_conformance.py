@@ -1,4 +1,4 @@
-"""What every model keeps to, wherever it runs: the embedded one, and one on a real server over either lane."""
+"""The contract of every model: the embedded one, and one on a real server, with direct calls and with LiteLLM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a contender costs, and when the dearer one has paid off: against sums done by hand."""
+"""What a contender costs, and when the dearer one has paid off, compared with calculations by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report in a real browser: what stands in rows, names and answers is text, and nothing is asked of any host."""
+"""The report in a real browser: rows, names and answers are shown as text only, and no host is contacted."""
 
 from __future__ import annotations
 

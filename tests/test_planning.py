@@ -1,4 +1,4 @@
-"""What a run will take: ranges that hold what it took, from prompts that are rendered and calls that were made."""
+"""Estimates of what a run takes: ranges that contain what it took, from rendered prompts and measured calls."""
 
 from __future__ import annotations
 

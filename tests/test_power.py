@@ -1,4 +1,4 @@
-"""What a number of rows can show is what the exact test finds on so many, and the other way round."""
+"""The gain that so many rows can show is the one that the exact test finds on them, and vice versa."""
 
 from __future__ import annotations
 

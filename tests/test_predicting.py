@@ -1,4 +1,4 @@
-"""A prompt on new rows: what it takes is said before, and what ends early is kept and gone on with."""
+"""Answering new rows: the estimate comes first, and what ends early is kept and can be resumed."""
 
 from __future__ import annotations
 

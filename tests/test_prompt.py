@@ -1,4 +1,4 @@
-"""The nouns are values: frozen, equal when their parts are, kept whole by JSON, and named by a digest."""
+"""The data classes are values: frozen, equal if their fields are, preserved by JSON, and identified by a digest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls are written down before they go out: none is sent twice, and what a dead process had sent is not forgotten."""
+"""Calls are recorded before they are sent: none is sent twice, and those of a dead process are not forgotten."""
 
 from __future__ import annotations
 

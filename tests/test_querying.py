@@ -1,4 +1,4 @@
-"""A query of a database as the rows of a task: read, and nothing else."""
+"""The rows of a task from a query of a database, which can only read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A winner asked again: really bought, on the same rows, and what is said of a provider that has changed."""
+"""Rechecking a winner: answers are really bought, on the same rows, and a changed provider is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A row is rendered with the demos that its prompt holds, or with the nearest of them, and never with itself."""
+"""A row is rendered with the prompt's demos, or with the nearest of them, and never with itself."""
 
 from __future__ import annotations
 

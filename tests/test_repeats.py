@@ -1,4 +1,4 @@
-"""Repeats tell noise from difference: the flip rate is unbiased, and two runs of one prompt stay under the floor."""
+"""Repeats distinguish noise from differences: the flip rate is unbiased, and two runs stay below the floor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables, differences and the page: the same figures everywhere, and no text of the data that is not just text."""
+"""Tables, differences and the page have the same figures everywhere, and show all data as text only."""
 
 from __future__ import annotations
 

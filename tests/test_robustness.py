@@ -1,4 +1,4 @@
-"""Changes that should not matter: seeded, small, of the right kind; and what is said of the mean and the worst."""
+"""Changes that should not matter are seeded, small and of the right kind; and their mean and worst are reported."""
 
 from __future__ import annotations
 

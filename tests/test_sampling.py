@@ -1,4 +1,4 @@
-"""Large files: which rows are kept, that the sample is a fair one, and what is said of it."""
+"""Large files: which rows are kept, that the sample is unbiased, and how it is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No key comes to stand in a file or on a screen, wherever it is kept and whoever repeats it."""
+"""No key gets into a file or onto a screen, wherever it is kept and whatever repeats it."""
 
 from __future__ import annotations
 

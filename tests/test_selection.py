@@ -1,4 +1,4 @@
-"""The best of many is reported at what it is worth: unbiased, with an honest interval, and no gain out of thin air."""
+"""The best of many is reported without selection bias, with an interval that covers, and without false gains."""
 
 from __future__ import annotations
 

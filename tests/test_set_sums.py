@@ -1,4 +1,4 @@
-"""Metrics that sum counts over a set, and those of ordered labels and of several labels, are what others compute."""
+"""Metrics of summed counts, of ordered labels and of several labels agree with other implementations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What wanted answers have in common is said, what they do not share is left unsaid, and wordings speak of it."""
+"""What expected answers have in common is described, nothing else is, and wordings use the descriptions."""
 
 from __future__ import annotations
 

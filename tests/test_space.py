@@ -1,4 +1,4 @@
-"""Every ready-made space loads and builds, a task file changes it as it says, and what it holds is counted right."""
+"""Every built-in space loads and builds, a task file changes it as specified, and its size is counted correctly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The statistics keep what they promise: intervals cover, tests seldom cry wolf, and known answers come out."""
+"""The statistics keep their promises: intervals cover, tests keep their error rate, and known results come out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""results.db keeps what it is given, answers plain SQL, and leaves every file alone that is not its own."""
+"""results.db keeps what it is given, answers plain SQL, and leaves alone files that are not a results.db."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pooled model, on answers simulated from item response theory, where the truth is known."""
+"""The pooled model on answers simulated from item response theory, with known truth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files -> Table: what loads, as what, and how everything else is refused."""
+"""Reading files as tables: what loads, as what, and how everything else is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompt and baseline together: a threshold chosen on dev, a front on test, distillation, hints, and what is said."""
+"""Combining prompt and baseline: a threshold chosen on dev, a front on test, distillation, hints, and the sentences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run says of itself: answers that were cut off or not read, and attempts that were paid for nothing."""
+"""What a run reports: answers that were cut off or unreadable, and attempts that were paid for without an answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A prompt that cannot fit into what the model takes is not sent: a failed call, never a wrong answer."""
+"""A prompt that cannot fit into the model's context is not sent: it is a failed call, never a wrong answer."""
 
 from __future__ import annotations
 

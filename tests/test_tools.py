@@ -1,4 +1,4 @@
-"""Other people's tools on a results.db, each the real one: they skip where the group `tools` is not installed."""
+"""Third-party tools on a results.db, each the real one; skipped if the group `tools` is not installed."""
 
 from __future__ import annotations
 

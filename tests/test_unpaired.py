@@ -1,4 +1,4 @@
-"""Two samples of different rows: intervals that cover, tests that keep their size and find what is there."""
+"""Two samples of different rows: intervals cover, and tests keep their error rate and find real differences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wordings that come during a search: in the space, in the search, in results.db, and from another process."""
+"""Wordings added during a search: in the space, in the search, in results.db, and from another process."""
 
 from __future__ import annotations
 

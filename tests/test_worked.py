@@ -1,4 +1,4 @@
-"""Worked demos: what the model thought of training rows that it answered rightly, shown as demos are."""
+"""Worked demos: the model's reasoning on training rows that it answered correctly, shown in demos."""
 
 from __future__ import annotations
 

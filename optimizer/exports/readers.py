@@ -1,7 +1,7 @@
 """The tools that the formats are for: each loads an export as its users do, and returns the messages.
 
-A tool is imported only for `--verify`. For a tool that is not installed, it is said what is needed. Knows nothing of
-how a format is written, except where a file must be filled in by hand.
+A tool is imported only for `--verify`; if it is not installed, the error says what is needed. Knows nothing of how a
+format is written, except where a file must be filled in by hand.
 """
 
 from __future__ import annotations

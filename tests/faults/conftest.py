@@ -1,4 +1,4 @@
-"""What the fault tests share: the nursery, a server for each test, and the table that `make faults` ends with."""
+"""Fixtures of the fault tests: the nursery, a server for each test, and the table at the end of `make faults`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was truly spent, by the server's own account, never passes a cap."""
+"""What was really spent, according to the server's log, never exceeds a cap."""
 
 from __future__ import annotations
 

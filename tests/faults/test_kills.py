@@ -1,4 +1,4 @@
-"""Killed at any moment, a run that is started again loses nothing, buys nothing twice and comes to the same end."""
+"""A run that is killed at any moment and resumed loses nothing, buys nothing twice and has the same result."""
 
 from __future__ import annotations
 

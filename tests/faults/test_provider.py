@@ -1,4 +1,4 @@
-"""Whatever a provider does, a run ends with what it would have come to, or stops, says why and shows no score."""
+"""Whatever a provider does, a run has the same result as without faults, or it stops, says why and shows no score."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several processes on one results.db, a full disk, a file that goes away, a clock that stands still."""
+"""Several processes on one results.db, a full disk, a file that disappears, a clock that stands still."""
 
 from __future__ import annotations
 
