@@ -137,9 +137,13 @@ def objects(text: str) -> Iterator[tuple[dict[str, Any], str]]:
         start = text.find("{", end)
 
 
-def first_object(text: str) -> str:
-    """Return the source text of the first JSON object in a text, or the whole text if there is none."""
-    return next((found for _, found in objects(text)), text)
+def last_object(text: str) -> tuple[dict[str, Any] | None, str]:
+    """Return the last JSON object in a text, decoded and as its source text, or None and the whole text.
+
+    An empty one counts only if there is no other: a sentence before the answer may say "I fill {} with".
+    """
+    found = [*objects(text)]
+    return next((one for one in reversed(found) if one[0]), found[-1] if found else (None, text))
 
 
 def _read_tagged(prompt: Prompt, text: str) -> str | None:

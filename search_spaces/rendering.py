@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from search_spaces import templates as built_in
-from search_spaces.answering import first_object
+from search_spaces.answering import last_object
 from search_spaces.demos import DemoPool
 from search_spaces.prompt import Example, Message, Prompt, Turn, fill
 from search_spaces.templates import Template
@@ -57,7 +57,7 @@ class Renderer:
     def parse(self, prompt: Prompt, text: str) -> str | None:
         """Read the answer out of a completion; None if there is none."""
         found = self.templates[prompt.template].parse(prompt, text)
-        return first_object(found) if self.slots and found else found
+        return last_object(found)[1] if self.slots and found else found
 
     def _pool(self, prompt: Prompt) -> DemoPool:
         key = id(prompt.demos)

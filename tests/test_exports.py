@@ -278,12 +278,13 @@ def test_the_module_reads_an_object_as_it_is_scored(
         template=template, answer_format=answer_format, reasoning=reasoning, labels=(), output="slots", demos=()
     )
     (path,) = export(prompt, "python", Target(tmp_path), ours, []).files
-    said = (object_, f"Sure {{it}} is:\n```json\n{object_}\n```", "none")
+    repeated = f'In {{"city": "Oslo"}} I fill {{}} with:\n{object_}'
+    said = (object_, f"Sure {{it}} is:\n```json\n{object_}\n```", repeated, f"{object_}: {{}}", "none")
     texts = [ours.templates[template].answer(prompt, text, "Because.") for text in said]
     code = f"import runpy, json; m = runpy.run_path({str(path)!r}); print(json.dumps([*map(m['parse'], {texts!r})]))"
     run = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
 
-    assert json.loads(run.stdout) == [ours.parse(prompt, text) for text in texts] == [object_, object_, "none"]
+    assert json.loads(run.stdout) == [ours.parse(prompt, text) for text in texts] == [*[object_] * 4, "none"]
 
 
 def calibrated(**changes: Any) -> Prompt:

@@ -352,6 +352,7 @@ def test_token_f1(answer: str, target: str, expected: float) -> None:
         ('{"city": "Rome", "time": ["two", "three"]}', 1.0),
         ('{"time": ["Three", "two"], "city": "rome."}', 1.0),  # order, case and punctuation do not count
         ('Here it is:\n```json\n{"city": "Rome", "time": ["two", "three"]}\n```', 1.0),
+        ('Row: {"city": "Oslo"}\n{"city": "Rome", "time": ["two", "three"]}', 1.0),  # the row before the answer
         ('{"city": "Rome", "time": ["two", "three"], "country": null, "sort": "", "year": []}', 1.0),
         ('{"city": "Rome"}', 2 * 1 / (1 + 3)),
         ('{"city": "Rome", "time": "two"}', 2 * 2 / (2 + 3)),

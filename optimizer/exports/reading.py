@@ -49,7 +49,7 @@ PARSE_OBJECT = '''
 def parse(text: str) -> str | None:
     """Read the JSON object out of a completion, without a fence or a sentence around it; None if there is no answer."""
     found = _whole(text)
-    return first_object(found) if found else found
+    return last_object(found)[1] if found else found
 '''
 
 PARSE_ADAPTED = '''
@@ -75,8 +75,8 @@ found = _read({text})
 
 
 def reading(prompt: Prompt, renderer: Renderer, several: Sequence[str]) -> tuple[list[str], list[Function]]:
-    """Return the source of functions that parse an answer, `parse` first, and our own functions that they use."""
-    after: list[Function] = [label_sets.reduced] if several else [answering.first_object] if renderer.slots else []
+    """Write the functions that read an answer, `parse` the first of them, and name ours that they use."""
+    after: list[Function] = [label_sets.reduced] if several else [answering.last_object] if renderer.slots else []
     matching: list[Function] = [answering.match_label] if prompt.labels else []
     known = {"output": literal(prompt.output), "labels": literal(prompt.labels, depth=1)}
     known["name"] = "_whole" if after else "parse"

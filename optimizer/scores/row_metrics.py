@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 from optimizer.errors import DataError
+from search_spaces.answering import last_object
 
 Row = Callable[[str, Sequence[str]], float]
 Place = Callable[[str], float | None]
@@ -50,7 +51,7 @@ def token_f1(answer: str, target: str) -> float:
 
 
 def slot_f1(answer: str, target: str) -> float:
-    """Return the F1 of two bags of (slot, value) pairs, each from the first JSON object of a text.
+    """F1 of two bags of (slot, value) pairs, each from the last JSON object of a text.
 
     Each object in a list keeps its own pairs, and is compared with the object with which it has most in common.
     """
@@ -153,19 +154,16 @@ class _Slots:
 
 
 def _slots(text: str) -> _Slots | None:
-    """Return the contents of the first JSON object in a text; None if there is none."""
-    decoder = json.JSONDecoder()
-    for brace in re.finditer(r"\{", text):
-        try:
-            value, _ = decoder.raw_decode(text, brace.start())
-            found = _Slots()
-            found.add("", value)
-        except RecursionError:  # nested too deeply: not an answer, and trying each brace in it would take too long
-            return None
-        except ValueError:
-            continue
-        return found
-    return None
+    """What the last JSON object in a text says; None if there is none."""
+    value, _ = last_object(text)
+    if value is None:
+        return None
+    found = _Slots()
+    try:
+        found.add("", value)
+    except RecursionError:  # nested a thousand deep: no answer
+        return None
+    return found
 
 
 def _shared(found: _Slots, wanted: _Slots) -> int:
