@@ -16,6 +16,7 @@ from optimizer.engine.studies import best_hyperparameters
 from optimizer.errors import DataError, TaskError
 from optimizer.preparing import prepare
 from optimizer.rivals.linear import Refit, load, train
+from optimizer.scores.label_sets import read
 from optimizer.scores.metrics import get_metric
 from optimizer.scoring import summarise
 from optimizer.store import Store
@@ -195,6 +196,32 @@ def test_labels_that_were_found_are_kept_with_the_run(tmp_path: Path) -> None:
     assert set(history(tmp_path / "r.db").handover(None, None).facts.several) == {*other.values()}
     assert set(several_of(Task.model_validate(run.task), rows)) == {*other.values()}
     assert several_of(lost, rows) == ()  # rather none than false ones
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ('{"price": true, "bug": false}', "price"),
+        ('Here: {"price": true, "bug": false}', "price"),
+        ('```json\n{"price": true, "bug": false}\n```\nDone.', "price"),
+        ("{'price': True, 'bug': False}", "price"),
+        ('{"Price": 1, "bug": 0, "thanks": 1}', "price thanks"),
+        ('{"price": "yes", "bug": "No"}', "price"),
+        ('{"price": true, "bug": false, "reason": "no bug, it isn\'t"}', "price"),
+        ('{"topics": {"price": true, "bug": false}}', "price"),
+        ('So {"bug": true, "price": true} it is not.\n{"bug": false, "price": true}\n{"sure": true}', "price"),
+        ("price: true\nbug: false", "price"),
+        ("- **price**: yes\n- **bug**: no.", "price"),
+        ("price: yes, bug: no; thanks", "price thanks"),
+        ('{"price": false, "bug": false}', ""),
+        ('["price", "bug"]', "price bug"),
+        ('{"topics": ["price"]}', "price"),
+    ],
+)
+def test_labels_that_are_answered_by_no_are_not_named(said: str, named: str) -> None:
+    """Whatever stands around the object that says so, and however it says yes and no."""
+    assert read(said, LABELS) == {*named.split()}
+    assert read(said, (*LABELS, "none")) == {*(named or "none").split()}
 
 
 @pytest.mark.parametrize("name", ["kappa", "closeness"])

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-SEPARATORS = ", ", "; ", " | "  # the first whose sign is in no label is used
+YES_OR_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+ENTRY = re.compile(r"""(?:"([^"\n]*)"|'([^'\n]*)')\s*:\s*["']?(\w+)["']?\s*[,}]""")
+SEPARATORS = ", ", "; ", " | "  # the first whose sign stands in no label is used
 Counts = Callable[[str, Sequence[str]], tuple[float, ...]]
 
 
@@ -55,17 +57,42 @@ def pieces(text: str, marks: str) -> list[str]:
 def read(text: str, labels: tuple[str, ...]) -> frozenset[str]:
     """Return the labels that an answer names, each matched as leniently as a single label.
 
-    An item that names none counts as a label that is not on the list, so that an invented label costs as much as any
-    wrong one. An empty list names the label "none", if there is one.
+    A piece that names none counts as a label that is not on the list, so that an invented one costs as any wrong one.
+    An empty list, or nothing but no, names the label "none", if there is one.
     """
-    parts = pieces(text, signs(labels))
-    if text.strip() and not parts:
+    said = _answered(text, labels)
+    named = [one for one, yes in said.items() if yes] if said else _listed(text, labels)
+    if text.strip() and not named:
         return frozenset(label for label in labels if label.casefold() == "none")
-    return frozenset(label for part in parts for label in _named(part, labels))
+    return frozenset(named)
+
+
+def _answered(text: str, labels: tuple[str, ...]) -> dict[str, bool]:
+    """What the last object that answers labels by yes or no says of each; other keys in it say nothing.
+
+    It may be JSON or Python's own, with words around it or keys beside.
+    """
+    for body in reversed(re.findall(r"\{[^{}]*\}", text)):
+        entries = [(match_label(a or b, labels), YES_OR_NO.get(said.casefold())) for a, b, said in ENTRY.findall(body)]
+        if answers := {label: yes for label, yes in entries if label is not None and yes is not None}:
+            return answers
+    return {}
+
+
+def _listed(text: str, labels: tuple[str, ...]) -> list[str]:
+    """What the pieces of an answer name."""
+    return [label for part in pieces(text, signs(labels)) for label in _named(part, labels)]
 
 
 def _named(part: str, labels: tuple[str, ...]) -> list[str]:
-    """Return the label that an item of an answer names, or several with only "and" between them."""
+    """The label that a piece of an answer names, or several that stand there with nothing but "and" between them.
+
+    One that is answered by yes is named, and one that is answered by no is not.
+    """
+    key, _, value = part.rpartition(":")
+    yes = YES_OR_NO.get(re.sub(r"\W", "", value).casefold())
+    if yes is not None and part not in labels and (one := match_label(key, labels)):
+        return [one] if yes else []
     if one := match_label(part, labels):
         return [one]
     several = mentioned(part, labels)
