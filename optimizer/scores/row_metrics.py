@@ -249,21 +249,31 @@ def number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-_NUMBER = re.compile(r"(?<![^\W_])(?<!\d\.)[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?!\.?\d)")
-_SCALE = re.compile(r"(?<=\d)[^\S\n]*(?:/|out of|of)[^\S\n]*\d+(?:\.\d+)?(?!\.?\d)", re.IGNORECASE)
+_NUMBER = re.compile(
+    r"(?<![^\W_])(?<!\d\.)[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?+"
+    r"(?!\.?\d|[\u00bc-\u00be\u2150-\u215f]|\s*(?:hundred|thousand|[mb]illion|trillion))",  # "3\u00bd", "1.2 million"
+    re.IGNORECASE,
+)
+_SCALE = re.compile(r"(?:(?<=\d)[^\S\n]*(?:/|of)|\bout of)[^\S\n]*\d+(?:\.\d+)?(?!\.?\d)", re.IGNORECASE)
+_THOUSANDS = re.compile(r"(?<!\d)(?<!\d[.,])\d{1,3}(?:,\d{3})+(?!,?\d)")
+_MANY = re.compile(r"(?<!\d)\d++([/.,:-])\d++(?:\1\d++)+")  # a date, a version, "1,23,456"
+_SIGNED = re.compile(r"(?<=[-+])[$\u00a2-\u00a5\u20a0-\u20bf](?=[\d.])")  # the currency in "-$3"
 
 
 @lru_cache(maxsize=50_000)  # a search reads all of a prompt's answers again after every block
 def _named_number(text: str) -> float | None:
-    """Return the number that an answer names: the only one in it, else in its last line, else in its first line.
+    """The number that an answer names: that which its last or first line is, else the only one in it or in those lines.
 
-    If each of these has several different numbers, return None. A scale does not count ("3.5/5", "4 out of 5"), and a
-    comma may be the decimal separator.
+    Naming two is naming none. A scale is none of them ("3.5/5", "4 out of 5") and neither is a date; a comma may be the
+    decimal sign.
     """
-    if (value := number(text)) is not None:
-        return value
-    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text.translate(_DASHES))
-    text = _SCALE.sub("", re.sub(r"(?<=\d),(?=\d)", ".", text)).strip()
+    first, last = text.strip().partition("\n")[0], text.strip().rpartition("\n")[2]
+    for line in (text, last, first):
+        if (value := number(line)) is not None:
+            return value
+    text = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), text.translate(_DASHES))
+    text = re.sub(r"(?<=\d),(?=\d)", ".", _MANY.sub("", _SIGNED.sub("", text)))
+    text = _SCALE.sub("", text).strip()
     for part in (text, text.rpartition("\n")[2], text.partition("\n")[0]):
         if len(named := {float(found) for found in _NUMBER.findall(part)}) == 1:
             (value,) = named
