@@ -408,6 +408,29 @@ def test_objects_in_a_list_keep_their_pairs_to_themselves(items: list[object], e
     assert METRICS["exact_match"].row(answer, [target]) == float(expected == 1)
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ({"items": {"a": 1, "b": 2}}, {"items": [{"a": 1, "b": 2}]}, 1.0),
+        (
+            {"in": {"items": {"a": 1, "to": {"b": 2}}}, "c": 3},
+            {"in": {"items": [{"a": 1, "to": [{"b": 2}]}]}, "c": 3},
+            1.0,
+        ),
+        ({"in": {"items": [{"a": 1}]}}, {"in": [{"items": {"a": 1}}]}, 1.0),
+        ({"items": {"a": 1}}, {"items": [{"a": 2}, {"a": 1}]}, 2 * 1 / (1 + 2)),
+        ({"items": {"a": 1}}, {"items": [{"a": 1}], "items.a": 1}, 2 * 1 / (1 + 2)),
+        ({"item": {"a": 1}}, {"items": [{"a": 1}]}, 0.0),
+    ],
+)
+def test_an_object_by_itself_is_a_list_of_one(one: object, other: object, expected: float) -> None:
+    """Where the other has a list of objects, on whichever side and however deep."""
+    for answer, target in ((one, other), (other, one)):
+        told, wanted = json.dumps(answer), json.dumps(target)
+        assert pytest.approx(expected) == METRICS["slot_f1"].row(told, [wanted])
+        assert METRICS["exact_match"].row(told, [wanted]) == float(expected == 1)
+
+
 def test_slot_f1_refuses_a_target_without_an_object() -> None:
     """A target column that holds no JSON is the task's mistake, not the model's."""
     with pytest.raises(DataError, match=r"'Rome' holds no JSON object.*Write the target column so, or choose"):

@@ -134,8 +134,21 @@ class _Slots:
         """The number of pairs."""
         return self.pairs.total() + sum(item.total for listed in self.items.values() for item in listed)
 
-    def add(self, slot: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
-        """Add the value of a slot; null and empty texts mean, like a missing slot, that there is no value."""
+    def listed(self, slot: str) -> _Slots:
+        """Take an object that stands in a slot by itself for a list of one."""
+        inside, beside = _Slots(), _Slots()
+        for (name, value), times in self.pairs.items():
+            home = inside if name.startswith(f"{slot}.") else beside
+            home.pairs[name.removeprefix(f"{slot}."), value] = times
+        for name, items in self.items.items():
+            home = inside if name.startswith(f"{slot}.") else beside
+            home.items[name.removeprefix(f"{slot}.")] = items
+        if inside.pairs or inside.items:
+            beside.items[slot] = [inside]
+        return beside
+
+    def add(self, slot: str, value: Any) -> None:  # noqa: ANN401 - whatever JSON holds
+        """Take in what a slot holds; null and empty texts say, as an absent slot does, that there is no value."""
         if isinstance(value, dict):
             for name, inner in value.items():
                 self.add(f"{slot}.{name}" if slot else name, inner)
@@ -167,7 +180,14 @@ def _slots(text: str) -> _Slots | None:
 
 
 def _shared(found: _Slots, wanted: _Slots) -> int:
-    """Count the pairs that two objects share; objects in lists are matched greedily by how many pairs they share."""
+    """Count the pairs that two objects share; of objects in a list those belong together that share most.
+
+    An object where the other has a list of them is a list of one.
+    """
+    for slot in wanted.items.keys() - found.items.keys():
+        found = found.listed(slot)
+    for slot in found.items.keys() - wanted.items.keys():
+        wanted = wanted.listed(slot)
     shared = (found.pairs & wanted.pairs).total()
     for slot in found.items.keys() & wanted.items.keys():
         given, needed = found.items[slot], wanted.items[slot]
