@@ -83,10 +83,10 @@ def read_thought(text: str) -> str:
 def _read_bare(prompt: Prompt, text: str) -> str | None:
     text = text.strip()
     if prompt.reasoning:
-        cue = list(re.finditer(r"^\W*answer\W*?:", text, re.IGNORECASE | re.MULTILINE))
-        if cue:
-            answer = text[cue[-1].end() :].strip()
-            return answer if prompt.labels else _unmarked(answer, cut=True)
+        cues = [*CUE.finditer(text)]
+        if cues:
+            answer = text[cues[-1].end() :].strip()
+            return answer if prompt.labels else _unmarked(answer, cut=_opens(cues[-1][0]))
         return text.rsplit("\n", 1)[-1] if prompt.labels else None
     if not prompt.labels:
         return _uncued(_unmarked(text), prompt.output)
@@ -102,13 +102,18 @@ def _uncued(text: str, output: str) -> str:
     """Remove a cue that the answer repeats, such as "**Answer:** 4" or the output field's name."""
     name = r"[\W_]+".join(re.findall(r"[^\W_]+", output)) or "answer"
     cue = re.match(rf"[\s*_#>-]*(?:answer|{name})[\s*_]*:", text, re.IGNORECASE)
-    return _unmarked(text[cue.end() :], cut=True) if cue else text
+    return _unmarked(text[cue.end() :], cut=_opens(cue[0])) if cue else text
+
+
+def _opens(cue: str) -> bool:
+    """Whether a cue opens bold that it does not close, as "**Answer:" does."""
+    return cue.count("**") % 2 == 1
 
 
 def _unmarked(text: str, *, cut: bool = False) -> str:
-    """Remove bold or a LaTeX box around a whole answer; if a cue was `cut` off, also a single `**` at either end."""
+    """Remove bold or a LaTeX box around a whole answer; if a `cut` cue opened bold, also where that closes."""
     text = text.strip()
-    if cut and text.count("**") % 2:
+    if cut:
         text = text[2:] if text.startswith("**") else text.removesuffix("**")
     bold = re.fullmatch(r"\*\*([^*\n]+)\*\*\.?", text.strip())
     text = bold[1].strip() if bold else text.strip()

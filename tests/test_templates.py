@@ -121,7 +121,7 @@ def test_every_label_is_read_from_its_own_answer(name: str, listing: str) -> Non
 # What an answer must not hold, by the template or the format that writes it; JSON takes everything.
 OUTSIDE = {
     "bare": r"(?i)\A([\s*_#>-]*(label|answer)[\s*_]*:|<answer>)|</answer>\Z|\A\*\*[^*\n]+\*\*\.?\Z|\\boxed",
-    "bare-reasoning": r"(?i)answer\W*:|</answer>\Z|\A\*\*|\*\*\.?\Z|\\boxed",
+    "bare-reasoning": r"(?i)answer\W*:|</answer>\Z|\A\*\*[^*\n]+\*\*\.?\Z|\\boxed",
     "tagged": r"</reasoning>",
     "tagged-reasoning": r"</reasoning>",
     # DSPy takes any break of a line for "\n".
@@ -771,6 +771,10 @@ def test_labels_that_letters_do_not_tell_apart_are_matched_exactly() -> None:
         ("plain", {"reasoning": True, "labels": ()}, "It is 42.", None),
         ("plain", {"reasoning": True, "labels": ()}, "6 * 7\n**Answer: 42**", "42"),
         ("markdown", {"reasoning": True, "labels": ()}, "6 * 7\n**Answer:** $\\boxed{\\frac{1}{2}}$", "\\frac{1}{2}"),
+        ("plain", {"reasoning": True, "labels": ()}, "So.\nAnswer: **kwargs", "**kwargs"),
+        ("plain", {"reasoning": True, "labels": ()}, "So.\n- **Answer**: **/*.py", "**/*.py"),
+        ("plain", {"reasoning": True, "labels": ()}, "So.\n**Answer: 2**3**", "2**3"),
+        ("plain", {"output": "pattern", "labels": ()}, "Pattern: **/*.py", "**/*.py"),
         ("plain", {"output": "sum", "labels": ()}, "Answer:\n6011", "6011"),
         ("plain", {"output": "sum", "labels": ()}, "sum: 8907", "8907"),
         ("chat", {"output": "total_sum", "labels": ()}, "### Total sum\n: **9060**", "9060"),
