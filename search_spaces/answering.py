@@ -40,11 +40,15 @@ def read_answer(prompt: Prompt, text: str) -> str | None:
 def match_label(text: str, labels: Sequence[str]) -> str | None:
     """Find the label that a text names: exactly, else by letters and digits alone, else as the only one mentioned.
 
+    It is named exactly also in bold and with a period behind it: letters do not tell -1 from 1.
+
     A text that mentions two different labels names none.
     """
     text = text.strip()
-    if text in labels:
-        return text
+    bare = _unmarked(text).strip("* ")
+    for exact in (text, bare, text.removesuffix("."), bare.removesuffix(".")):
+        if exact in labels:
+            return exact
     letters, by_letters = _letters(text), {_letters(label): label for label in labels}
     if letters and len(by_letters) == len(labels) and letters in by_letters:
         return by_letters[letters]

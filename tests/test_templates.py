@@ -738,6 +738,29 @@ def test_labels_that_letters_do_not_tell_apart_are_matched_exactly() -> None:
     labels = ["C", "C++", "c#"]
 
     assert [match_label(text, labels) for text in ("C++", "c#", "C", "c", "C#")] == ["C++", "c#", "C", None, None]
+    assert [match_label(text, labels) for text in ("**C++**", "C++.", "**c#.**", "** C")] == ["C++", "C++", "c#", "C"]
+
+
+BOLD = [
+    "**{}**",
+    "{}.",
+    "**{}**.",
+    "**{}.**",
+    "Label: **{}**",
+    "**Label:** {}",
+    "So.\nAnswer: **{}**",
+    "**Answer: {}**",
+]
+
+
+@pytest.mark.parametrize("said", BOLD)
+def test_signed_numbers_are_labels(said: str) -> None:
+    """In bold and with a period as well, where their digits alone are the same."""
+    labels = ("-1", "0", "1")
+
+    prompt = make("chat", labels=labels, reasoning="Answer" in said)
+
+    assert [TEMPLATES["chat"].parse(prompt, said.format(label)) for label in labels] == [*labels]
 
 
 @pytest.mark.parametrize(
