@@ -391,6 +391,7 @@ def test_answers_are_scored_as_in_the_run(name: str, tmp_path: Path) -> None:
     assert [one["score"] for one in found] == case.scores
     assert [one["pass"] for one in found] == [value == 1 for value in case.scores]
     assert 1.0 in case.scores
+    assert runpy.run_path(str(done.path / "score.py"))["score"](case.said[0], []) == 0  # a row without a right answer
     assert f"read and scored as in the run, by {name}." in done.note
     assert ("one figure of all rows" in done.note) == (name == "macro_f1")
 

@@ -24,8 +24,11 @@ from __future__ import annotations
 '''
 SCORE = '''
 def score(answer: str | None, targets: Sequence[str]) -> float:
-    """Score what was read as an answer by the wanted ones, from 0 to 1; None is an answer that could not be read."""
-    return 0.0 if answer is None else {call}
+    """Score what was read as an answer by the wanted ones, from 0 to 1; None is an answer that could not be read.
+
+    Where no answer is known to be right, none scores.
+    """
+    return 0.0 if answer is None or not targets else {call}
 '''
 EACH = "max({name}(answer, target) for target in targets)"
 BY_NAME: Mapping[str, tuple[str, Function]] = {
@@ -76,7 +79,7 @@ def _call(facts: Facts) -> tuple[str, dict[str, Value], list[Function]]:
 def score_fault(path: Path, facts: Facts) -> str:
     """Return where a written module scores differently from the run; empty if nowhere."""
     score: Callable[[str | None, Sequence[str]], float] = load(path).score
-    if score(None, ["x"]):
+    if score(None, ["x"]) or score("x", []):
         return "score() gives something for nothing"
     for row, answer in _answered(facts.rows) if is_carried(facts) else ():
         assert facts.metric
