@@ -72,7 +72,7 @@ def spaced(text: str) -> str:
     return " " + re.sub(r"[\W_]+", " ", text.casefold()).strip() + " "
 
 
-CUE = re.compile(r"^\W*answer\W*?:", re.IGNORECASE | re.MULTILINE)
+CUE = re.compile(r"^[^\w\n]*answer\W*?:", re.IGNORECASE | re.MULTILINE)
 
 
 def read_thought(text: str) -> str:
@@ -139,7 +139,9 @@ def objects(text: str) -> Iterator[tuple[dict[str, Any], str]]:
     while start >= 0:
         try:
             value, end = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
+        except RecursionError:  # nested a thousand deep: no answer, and each brace in it would cost as much again
+            return
+        except ValueError:
             end = start + 1
         else:
             yield value, text[start:end]

@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
@@ -22,7 +23,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from optimizer.programs.adapters import NAMES, adapter_templates
-from search_spaces.answering import format_note, match_label
+from search_spaces.answering import format_note, match_label, objects, read_thought
 from search_spaces.prompt import Example, Message, Prompt, Slot, Turn, fill
 from search_spaces.templates import BUILT_IN, Template, label_lines, text_template, turn
 from tests.conftest import Command
@@ -257,6 +258,16 @@ def test_a_completion_that_runs_away_is_no_label(name: str, text: str) -> None:
     answer_format = "json" if "{" in text else "tagged"
 
     assert TEMPLATES[name].parse(make(name, answer_format, labels=("good", "bad")), text) is None
+
+
+@pytest.mark.parametrize("text", ['{"label": ' * 64_000, "\n" * 64_000 + "x", " " * 64_000, "answer\n" * 9_000])
+def test_a_completion_that_runs_away_is_read_at_once(text: str) -> None:
+    """In time that grows as its length does: otherwise it would be some ten seconds."""
+    start = time.process_time()
+
+    assert not [*objects(text)]
+    assert read_thought(text) == ""
+    assert time.process_time() - start < 1
 
 
 @every_template
