@@ -72,12 +72,12 @@ def spaced(text: str) -> str:
     return " " + re.sub(r"[\W_]+", " ", text.casefold()).strip() + " "
 
 
-CUE = re.compile(r"^[^\w\n]*answer\W*?:", re.IGNORECASE | re.MULTILINE)
+CUE = r"(?im)^[^\w\n]*answer\W*?:"
 
 
 def read_thought(text: str) -> str:
     """Return the reasoning before the last "Answer:" of a completion in the bare format; empty if there is none."""
-    cues = [*CUE.finditer(text)]
+    cues = [*re.finditer(CUE, text)]
     return text[: cues[-1].start()].strip() if cues else ""
 
 
@@ -87,7 +87,7 @@ def read_thought(text: str) -> str:
 def _read_bare(prompt: Prompt, text: str) -> str | None:
     text = text.strip()
     if prompt.reasoning:
-        cues = [*CUE.finditer(text)]
+        cues = [*re.finditer(CUE, text)]
         if cues:
             answer = text[cues[-1].end() :].strip()
             return answer if prompt.labels else _unmarked(answer, cut=_opens(cues[-1][0]))
