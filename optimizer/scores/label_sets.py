@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 YES_OR_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-ENTRY = re.compile(r"""(?:"([^"\n]*)"|'([^'\n]*)')\s*:\s*["']?(\w+)["']?\s*[,}]""")
+ENTRY = r"""(?:"([^"\n]*)"|'([^'\n]*)')\s*:\s*["']?(\w+)["']?\s*[,}]"""
 SEPARATORS = ", ", "; ", " | "  # the first whose sign stands in no label is used
 Counts = Callable[[str, Sequence[str]], tuple[float, ...]]
 
@@ -73,7 +73,9 @@ def _answered(text: str, labels: tuple[str, ...]) -> dict[str, bool]:
     It may be JSON or Python's own, with words around it or keys beside.
     """
     for body in reversed(re.findall(r"\{[^{}]*\}", text)):
-        entries = [(match_label(a or b, labels), YES_OR_NO.get(said.casefold())) for a, b, said in ENTRY.findall(body)]
+        entries = [
+            (match_label(a or b, labels), YES_OR_NO.get(said.casefold())) for a, b, said in re.findall(ENTRY, body)
+        ]
         if answers := {label: yes for label, yes in entries if label is not None and yes is not None}:
             return answers
     return {}
