@@ -197,7 +197,7 @@ def test_where_no_baseline_serves_the_judge_is_spared(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "most", "named"), [("max_calls", 330, True), ("max_usd", 0.018, False), ("max_tokens", 19_000, False)]
+    ("key", "most", "named"), [("max_calls", 330, True), ("max_usd", 0.018, False), ("max_tokens", 17_500, False)]
 )
 def test_a_cap_ends_a_part_and_not_the_verdict(tmp_path: Path, key: str, most: float, named: bool) -> None:
     """Whatever was covered stands, nothing is spent beyond the cap, and what is missing is told."""

@@ -68,16 +68,18 @@ def read(text: str, labels: tuple[str, ...]) -> frozenset[str]:
 
 
 def _answered(text: str, labels: tuple[str, ...]) -> dict[str, bool]:
-    """What the last object that answers labels by yes or no says of each; other keys in it say nothing.
+    """Return what the last object that answers labels by yes or no says of each.
 
-    It may be JSON or Python's own, with words around it or keys beside.
+    It may be JSON or Python's own, with words around it and other keys in it. A key that is true and no label counts as
+    an invented one.
     """
     for body in reversed(re.findall(r"\{[^{}]*\}", text)):
-        entries = [
-            (match_label(a or b, labels), YES_OR_NO.get(said.casefold())) for a, b, said in re.findall(ENTRY, body)
-        ]
-        if answers := {label: yes for label, yes in entries if label is not None and yes is not None}:
-            return answers
+        entries = [(a or b, said.casefold()) for a, b, said in re.findall(ENTRY, body)]
+        named = [(match_label(key, labels), key, said) for key, said in entries if said in YES_OR_NO]
+        if any(label for label, _, _ in named):
+            return {
+                label or f"?{key.casefold()}": YES_OR_NO[said] for label, key, said in named if label or said == "true"
+            }
     return {}
 
 
