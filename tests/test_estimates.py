@@ -20,13 +20,17 @@ LABELS = ("yes", "no")
 ROWS = [Example(f"r{i:03d}", (("text", f"text {i}"),), (LABELS[i % 2],)) for i in range(100)]
 
 
-def answered(rights: Flags, rows: Sequence[Example] = ROWS) -> Board:
-    """A board on which each prompt was right on these rows [prompts, rows], and said the other label elsewhere."""
+def answered(rights: Flags, rows: Sequence[Example] = ROWS, asked: Sequence[int] = ()) -> Board:
+    """A board on which each prompt was right on these rows [prompts, rows], and said the other label elsewhere.
+
+    `asked` are how many rows each prompt has answered, the first ones; all of them if it is empty.
+    """
     board = Board(space(), rows, get_metric("mcc", LABELS), 0)
     grid, rng = Grid(board.space), np.random.default_rng(0)
     while len(board.cards) < len(rights):
         board.open(grid.decode(grid.random(1, rng)[0]))
-    picks = [Pick(number, tuple(range(len(rows)))) for number in range(len(rights))]
+    counts = asked or [len(rows)] * len(rights)
+    picks = [Pick(number, tuple(range(count))) for number, count in enumerate(counts)]
     outcomes = []
     for pick in picks:
         for place in pick.rows:
@@ -74,3 +78,19 @@ def test_where_the_metric_falls_while_the_rows_mean_rises_nothing_is_turned_roun
         assert -1 <= card.credible[0] <= card.estimate <= card.credible[1] <= 1
         assert card.gain_credible[0] <= card.gain <= card.gain_credible[1]
     assert min(card.estimate or 0 for card in board.cards[3:]) > max(card.estimate or 0 for card in board.cards[:3])
+
+
+def test_one_row_says_little_of_a_metric_of_the_whole_set() -> None:
+    """MCC of one row is 0 or 1 whatever the prompt: right is estimated above wrong, and nothing above the best."""
+    rng = np.random.default_rng(3)
+    chances = np.concatenate([np.linspace(0.6, 0.85, 8), np.full(60, 0.7)])
+    rights = rng.random((68, len(ROWS))) < chances[:, None]
+    board = answered(rights, asked=[*[len(ROWS)] * 8, *[1] * 60])
+
+    estimate(board)
+
+    found = np.array([card.estimate for card in board.cards])
+    lucky = rights[8:, 0]
+    assert found[8:][lucky].min() > found[8:][~lucky].max()
+    assert found[8:].max() < found[:8].max()
+    assert abs(found[8:].mean() - 0.4) < 0.1
