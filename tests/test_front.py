@@ -207,6 +207,23 @@ def test_a_search_for_the_front_finds_cheaper_prompts() -> None:
     assert np.mean(sought) > np.mean(left) + 0.03
 
 
+class Solved(Priced):
+    """All prompts are right on all rows."""
+
+    def _answer(self, prompt: Prompt, row: Example) -> Outcome:
+        outcome = super()._answer(prompt, row)
+        return replace(outcome, kind=Kind.RIGHT, score=1.0, answer=row.target)
+
+
+def test_of_prompts_that_are_right_on_the_same_rows_the_cheapest_wins() -> None:
+    """Where all prompts are always right, none is recommended that costs more than the seed prompt."""
+    found = run(space(), Solved(), FEW, options())
+
+    asked = [trial for trial in found.trials if trial.n == len(FEW)]
+    assert len(asked) > 1
+    assert measures(found.best.outcomes).prompt_tokens == min(measures(trial.outcomes).prompt_tokens for trial in asked)
+
+
 @pytest.mark.parametrize("sampler", ["pooled", "tpe"])
 def test_the_winner_keeps_the_constraints(sampler: str) -> None:
     """The best prompt has at most so many tokens, whoever searches, though better ones have more."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,6 +133,20 @@ class Aims:
             broken = {number: self._broken(number, asked[number]) for number in numbers}
         kept = [number for number in numbers if not broken[number]]
         return kept or [min(numbers, key=lambda number: (broken[number], number))]
+
+    def cheapest(self, numbers: Sequence[int], best: int) -> int:
+        """Return the cheapest of the prompts that have the best one's score on each row; for a front, in all."""
+
+        def as_good(number: int) -> bool:
+            if self.pareto and not self.board.left(number) and self.board.score(number) == self.board.score(best):
+                return True
+            return np.array_equal(self.board.scores[number], self.board.scores[best], equal_nan=True)
+
+        def expense(number: int) -> tuple[float, float, int]:
+            outcomes = self.board.cards[number].answers.values()
+            return fmean(o.cost for o in outcomes), fmean(o.tokens for o in outcomes), number
+
+        return min(filter(as_good, numbers), key=expense)
 
     def hopeless(self, card: Card) -> bool:
         """Whether a prompt clearly breaks a constraint."""

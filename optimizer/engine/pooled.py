@@ -113,7 +113,8 @@ class Pooled:
         """Close what is open, and return the winner.
 
         The winner is the prompt with the highest posterior mean (for a metric of the whole set: the highest score)
-        among those with a full score. If there are fewer than two, the leader may win as well.
+        among those with a full score. If there are fewer than two, the leader may win as well. Of prompts that were
+        right on the same rows the cheapest wins.
         """
         self._give_up(rng)
         for card in self.board.cards:
@@ -123,7 +124,9 @@ class Pooled:
         able = [card.number for card in self.board.cards if card.state is State.COMPLETE]
         if len(able) < 2:
             able.append(self.leader)  # there were too few calls for all of its rows
-        winner = max(self.aims.keeping(able, final=True), key=lambda number: (self._merit(number), -number))
+        kept = self.aims.keeping(able, final=True)
+        best = max(kept, key=lambda number: (self._merit(number), -number))
+        winner = self.aims.cheapest(kept, best)
         if self.board.cards[winner].state is State.PRUNED:
             self._prune(self.board.cards[winner], "the best when the search ended, though only")
         return winner
