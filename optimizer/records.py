@@ -98,7 +98,8 @@ class Outcome:
     """The outcome of one prompt (or trained model) on one example. `score` is None exactly if `kind` is ERROR.
 
     `step` is the decision of the search that requested it, counted from 0. `tokens` are those of prompt and answer.
-    `cut` is whether the answer was cut off at `max_tokens`.
+    `cut` is whether the answer was cut off at `max_tokens`. A program makes several calls for a row: `calls` are the
+    keys of their completions, in order, and the figures are those of all of them.
     """
 
     example_id: str
@@ -113,6 +114,7 @@ class Outcome:
     step: int = 0
     prompt_tokens: int = 0
     cut: bool = False
+    calls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

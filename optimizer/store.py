@@ -12,7 +12,16 @@ from dataclasses import asdict, replace
 from functools import lru_cache
 
 from optimizer.database.completions import compact, now, reads
-from optimizer.database.outcomes import ANSWERED, BOUGHT, check, outcome, outcome_row, outcomes_checksum
+from optimizer.database.outcomes import (
+    ANSWERED,
+    BOUGHT,
+    CALLED,
+    check,
+    outcome,
+    outcome_row,
+    outcomes_checksum,
+    with_calls,
+)
 from optimizer.database.owner import alive, told
 from optimizer.database.verdicts import Rulings
 from optimizer.errors import InputError, StoreError
@@ -167,8 +176,8 @@ class Store(Rulings):
             known = self._known(trial.outcomes)
             self._insert("prompt_trials", [row | {"checksum": outcomes_checksum(trial.outcomes, known)}], replace=True)
             self.conn.executemany(
-                "INSERT OR REPLACE INTO outcomes (run, trial, step, error, example, kind, score, answer, completion) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO outcomes (run, trial, step, error, example, kind, score, answer, completion, "
+                "calls) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 ((run, trial.number, *_searched(o), *outcome_row(o, known)) for o in trial.outcomes),
             )
             self.conn.execute(_ADD_UP, (run, trial.number))
@@ -242,11 +251,14 @@ class Store(Rulings):
     def outcomes(self, run: int, trial: int) -> tuple[Outcome, ...]:
         """Read the outcomes of a trial on the dev rows."""
         sql = f"SELECT a.*, {ANSWERED} FROM outcomes a {BOUGHT} WHERE a.run = ? AND trial = ? ORDER BY example"  # noqa: S608 - constants
-        found = [(outcome(row), row) for row in self.rows(sql, run, trial)]
+        told = self.rows(sql, run, trial)
+        sql = f"SELECT a.example, {ANSWERED} FROM outcomes a {CALLED} WHERE a.run = ? AND trial = ? ORDER BY 1, j.key"  # noqa: S608
+        found = with_calls([outcome(row) for row in told], self.rows(sql, run, trial))
         of = self.rows("SELECT checksum FROM prompt_trials WHERE run = ? AND number = ?", run, trial)
-        check(f"trial {trial} of run {run}", [o for o, _ in found], of)
+        check(f"trial {trial} of run {run}", found, of)
         return tuple(
-            replace(o, step=row["step"], text=row["error"] if o.kind is Kind.ERROR else o.text) for o, row in found
+            replace(o, step=row["step"], text=row["error"] if o.kind is Kind.ERROR else o.text)
+            for o, row in zip(found, told, strict=True)
         )
 
     @reads
@@ -318,10 +330,11 @@ class Store(Rulings):
         raise StoreError(f"{self.path.name}: has no run {run}; allowed: {known}.")
 
 
-_ADD_UP = """UPDATE prompt_trials AS t SET (calls, cost, prompt_tokens, completion_tokens, call_seconds) = (
-               SELECT COUNT(*), COALESCE(SUM(c.cost), 0), COALESCE(SUM(c.prompt_tokens), 0),
+_ADD_UP = """UPDATE prompt_trials AS t SET (calls, answered, cost, prompt_tokens, completion_tokens, call_seconds) = (
+               SELECT COUNT(*), COUNT(DISTINCT o.example), COALESCE(SUM(c.cost), 0), COALESCE(SUM(c.prompt_tokens), 0),
                       COALESCE(SUM(c.completion_tokens), 0), COALESCE(SUM(c.seconds), 0)
-               FROM outcomes o JOIN completions c ON c.id = o.completion WHERE o.run = t.run AND o.trial = t.number)
+               FROM outcomes o JOIN json_each(COALESCE(o.calls, json_array(o.completion))) j
+               JOIN completions c ON c.id = j.value WHERE o.run = t.run AND o.trial = t.number)
              WHERE run = ? AND number = ?"""
 
 

@@ -17,6 +17,7 @@ from optimizer.ledger import Ledger
 from optimizer.records import Completion, Request
 
 GATHERED = 0.005  # seconds to wait for each further request of a batch
+Bought = tuple[str, Completion]  # a completion with its key
 LOOK = 0.5  # seconds after which a waiting thread checks whether buying has ended
 
 
@@ -31,17 +32,17 @@ class Clerk:
     ledger: Ledger
     recalling: bool = False
     trouble: BaseException | None = None
-    _asked: SimpleQueue[tuple[Request, Future[Completion]] | None] = field(default_factory=SimpleQueue)
+    _asked: SimpleQueue[tuple[Request, Future[Bought]] | None] = field(default_factory=SimpleQueue)
 
-    def ask(self, request: Request) -> Completion:
-        """Wait for a completion, in any thread.
+    def ask(self, request: Request) -> Bought:
+        """Wait for a completion, in any thread; return its key and itself.
 
         Raises
         ------
         RuntimeError
             If it was not bought; the message has the ledger's error.
         """
-        answered: Future[Completion] = Future()
+        answered: Future[Bought] = Future()
         if self.trouble is None:
             self._asked.put((request, answered))
         while self.trouble is None or answered.done():
@@ -67,9 +68,9 @@ class Clerk:
         if self.trouble is not None:
             raise self.trouble
 
-    def _others(self, most: int) -> list[tuple[Request, Future[Completion]]]:
+    def _others(self, most: int) -> list[tuple[Request, Future[Bought]]]:
         """Take further requests that are asked at about the same time, `most` at most."""
-        found: list[tuple[Request, Future[Completion]]] = []
+        found: list[tuple[Request, Future[Bought]]] = []
         while len(found) < most:
             try:
                 if asked := self._asked.get(timeout=GATHERED):
@@ -78,8 +79,8 @@ class Clerk:
                 break
         return found
 
-    def _buy(self, asked: Sequence[tuple[Request, Future[Completion]]]) -> None:
-        bought: list[tuple[str, Completion]] = []
+    def _buy(self, asked: Sequence[tuple[Request, Future[Bought]]]) -> None:
+        bought: list[Bought] = []
         if self.trouble is None:
             try:
                 answer = self.ledger.recall if self.recalling else self.ledger.complete
@@ -90,4 +91,4 @@ class Clerk:
             if self.trouble is not None:
                 answered.set_exception(RuntimeError(f"not bought: {self.trouble}"))
             else:
-                answered.set_result(bought[position][1])
+                answered.set_result(bought[position])

@@ -54,7 +54,7 @@ def _json(tuned: TunedProgram) -> None:
     from optimizer.reports.plain import trial_record, verdict_record
 
     best = trial_record(tuned.found.best)
-    told = {"run": tuned.run.id, "best": best, "verdict": verdict_record(tuned.verdict)}
+    told = {"notes": tuned.notes, "run": tuned.run.id, "best": best, "verdict": verdict_record(tuned.verdict)}
     beside = {role: asdict(each) for role, each in tuned.beside.items()}
     out_json(told | {"calls": tuned.calls, "bought": tuned.run.bought, "cost": tuned.run.cost, "beside": beside})
 
@@ -63,6 +63,8 @@ def _text(tuned: TunedProgram) -> None:
     from optimizer.report import comparisons_grid, dollars, on_dev, params_text, percent, run_failed, verdict_grid
 
     best, seed, run = tuned.found.best, tuned.found.trials[0], tuned.run
+    for note in tuned.notes:
+        out(f"note: {note}")
     out(f"run {run.id}: {len(tuned.found.trials)} programs tried; {run.reason}")
     bought = f"{run.bought:,} bought, {run.reused:,} reused from the ledger{run_failed(run)}"
     out(f"completions: {bought}; spent: {dollars(run.cost)}")

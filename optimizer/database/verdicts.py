@@ -12,7 +12,16 @@ from dataclasses import replace
 from optimizer.contenders import LEVEL, RIVAL
 from optimizer.database.completions import compact, reads, unpacked
 from optimizer.database.findings import Keeping
-from optimizer.database.outcomes import ANSWERED, BOUGHT, check, outcome, outcome_row, outcomes_checksum
+from optimizer.database.outcomes import (
+    ANSWERED,
+    BOUGHT,
+    CALLED,
+    check,
+    outcome,
+    outcome_row,
+    outcomes_checksum,
+    with_calls,
+)
 from optimizer.database.record_rows import record_of, row_of
 from optimizer.records import (
     Bill,
@@ -91,8 +100,8 @@ class Rulings(Keeping):
         row = {"run": run, "position": position, **row_of(contender, but=("outcomes",))}
         self._insert("contenders", [row | {"checksum": outcomes_checksum(contender.outcomes, known)}], replace=True)
         self.conn.executemany(
-            "INSERT OR REPLACE INTO contender_outcomes (run, name, example, kind, score, answer, completion) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO contender_outcomes (run, name, example, kind, score, answer, completion, calls) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             ((run, contender.name, *outcome_row(each, known)) for each in contender.outcomes),
         )
 
@@ -133,13 +142,16 @@ class Rulings(Keeping):
     def contender_outcomes(self, run: int, name: str) -> tuple[Outcome, ...]:
         """Read what a contender answered on the test rows; nothing if there is no such contender."""
         sql = f"SELECT a.*, {ANSWERED} FROM contender_outcomes a {BOUGHT} WHERE a.run = ? AND name = ? ORDER BY example"  # noqa: S608 - constants
-        found = tuple(outcome(row) for row in self.rows(sql, run, name))
+        told = [outcome(row) for row in self.rows(sql, run, name)]
+        called = f"contender_outcomes a {CALLED} WHERE a.run = ? AND name = ? ORDER BY a.example, j.key"
+        sql = f"SELECT a.example, {ANSWERED} FROM {called}"  # noqa: S608 - constants
+        found = tuple(with_calls(told, self.rows(sql, run, name)))
         of = self.rows("SELECT checksum FROM contenders WHERE run = ? AND name = ?", run, name)
         check(f"the {name} of run {run}", found, of)
         return found
 
     def _known(self, outcomes: Sequence[Outcome]) -> dict[str, tuple[int, str]]:
         """Find the completions behind outcomes: key -> (id, text)."""
-        keys = [outcome.completion_key for outcome in outcomes if outcome.completion_key]
+        keys = [key for outcome in outcomes for key in (outcome.completion_key, *outcome.calls) if key]
         found = self._many("SELECT key, id, text FROM completions WHERE key IN (%s)", keys)
         return {unpacked(key): (number, text) for key, number, text in found}

@@ -1,4 +1,4 @@
-"""A sentence on how many answers were cut off at `max_tokens`, and what to do. Records in, text out."""
+"""Sentences on how many answers were cut off at `max_tokens`, and what to do. Records in, text out."""
 
 from __future__ import annotations
 
@@ -29,4 +29,25 @@ def cut_off(trials: Sequence[Trial], contenders: Sequence[Contender], best: Tria
     bounds = str(min(cut)) if len(set(cut)) == 1 else f"{min(cut)} to {max(cut)}"
     return (
         f"{len(cut):,} of {len(answers):,} answers were cut off at max_tokens = {bounds}; raise max_tokens in [model]"
+    )
+
+
+def cut_steps(trials: Sequence[Trial], contenders: Sequence[Contender] = ()) -> str:
+    """Return a sentence on how many rows a program lost an answer of a step on; empty if it lost none.
+
+    Parameters
+    ----------
+    trials
+        All trials of the run.
+    contenders
+        Those of its verdict, if it has one.
+    """
+    outcomes = [o for trial in trials for o in trial.outcomes] + [o for c in contenders for o in c.outcomes]
+    rows = {o.calls: o.cut for o in outcomes if o.calls}
+    cut = sum(rows.values())
+    if not cut:
+        return ""
+    return (
+        f"in {cut:,} of {len(rows):,} runs of the program on a row, a step's answer was cut off at max_tokens; "
+        "raise it in [model], or in the step that sets its own"
     )

@@ -7,15 +7,16 @@ model is asked, and its calls are counted. Knows no space and decides nothing.
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 import sysconfig
 import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from optimizer.calls.clerk import Clerk
 from optimizer.errors import BudgetSpent, InputError
-from optimizer.records import Completion, Kind, Outcome, Request
+from optimizer.records import CUT, Completion, Kind, Outcome, Request
 from search_spaces.prompt import Message, Settings
 
 ENGINES = (str(Path(__file__).parents[1]), str(Path(dspy.__file__).parent))
@@ -49,6 +50,7 @@ class Ran:
     """The result of a program on a row: its prediction, or why there is none.
 
     `trace` holds (predictor, inputs, prediction) of each step; `score` and `feedback` come from the metric.
+    `bought` are the completions of its calls, and `keys` their keys.
     """
 
     prediction: Any = None
@@ -57,6 +59,7 @@ class Ran:
     score: float | None = None
     feedback: str = ""
     bought: tuple[Completion, ...] = ()
+    keys: tuple[str, ...] = ()
     seconds: float = 0.0
 
     def outcome(self, example_id: str) -> Outcome:
@@ -66,9 +69,9 @@ class Ran:
         tokens = asked + sum(completion.completion_tokens for completion in self.bought)
         told = None if self.prediction is None else str(dict(self.prediction.items()))
         seconds = sum(completion.seconds for completion in self.bought) or self.seconds
-        return Outcome(
-            example_id, self.kind, self.score, told, "", tokens, cost, seconds, self.feedback, prompt_tokens=asked
-        )
+        cut = any(completion.finish_reason == CUT for completion in self.bought)
+        took = (tokens, cost, seconds, self.feedback, 0, asked, cut, self.keys)
+        return Outcome(example_id, self.kind, self.score, told, "", *took)
 
 
 class Judged:
@@ -114,7 +117,7 @@ class _Asked:
 
     clerk: Clerk
     room: int
-    bought: list[Completion] = field(default_factory=list)
+    bought: list[tuple[str, Completion]] = field(default_factory=list)
     seen: Counter[Request] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -123,9 +126,9 @@ class _Asked:
         asked = _as_request(request, self.room)
         with self.lock:
             asked, self.seen[asked] = replace(asked, sample=self.seen[asked]), self.seen[asked] + 1
-        completion = self.clerk.ask(asked)
+        key, completion = self.clerk.ask(asked)
         with self.lock:
-            self.bought.append(completion)
+            self.bought.append((key, completion))
         if completion.error:
             raise ConnectionError(completion.error)
         usage = lm15.Usage(completion.prompt_tokens, completion.completion_tokens)
@@ -197,7 +200,7 @@ class Runner:
     def _run(self, jobs: Sequence[tuple[Any, Any]], *, recalling: bool) -> list[Ran]:
         if self.clerk:
             self.clerk.begin(recalling=recalling)
-        with ThreadPoolExecutor(self.workers) as pool:
+        with _counted_here(self.clerk), ThreadPoolExecutor(self.workers) as pool:
             try:
                 work: list[Future[Ran]] = [pool.submit(copy_context().run, self._one, *job) for job in jobs]
                 if self.clerk:
@@ -225,8 +228,8 @@ class Runner:
             score, feedback = self.metric(example, prediction)
             kind = Kind.RIGHT if score >= 1 else Kind.WRONG
             ran = Ran(prediction, tuple(trace), kind, score, feedback)
-        bought = tuple(engine.bought) if engine else ()
-        return replace(ran, bought=bought, seconds=time.perf_counter() - started)
+        keys, bought = zip(*engine.bought, strict=True) if engine and engine.bought else ((), ())
+        return replace(ran, bought=bought, keys=keys, seconds=time.perf_counter() - started)
 
     def _model(self, engine: _Asked | None) -> AbstractContextManager[Any]:
         if engine is None:
@@ -235,6 +238,22 @@ class Runner:
         assert self.clerk is not None
         model = dspy.LM(self.clerk.ledger.model.name, engine=engine, cache=False, num_retries=0)
         return dspy.context(lm=model)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _counted_here(clerk: Clerk | None) -> Iterator[None]:
+    """Drop DSPy's warning for each answer that was cut off, if phrasetune counts them and tells once."""
+    logger = logging.getLogger("dspy.clients.lm")
+
+    def wanted(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("LM response was truncated")
+
+    if clerk:
+        logger.addFilter(wanted)
+    try:
+        yield
+    finally:
+        logger.removeFilter(wanted)
 
 
 def _raised(error: Exception) -> str:

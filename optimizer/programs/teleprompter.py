@@ -23,6 +23,7 @@ from optimizer.calls.own_models import opened
 from optimizer.database import slots
 from optimizer.errors import InputError
 from optimizer.events import Event
+from optimizer.evidence.cut_off import cut_steps
 from optimizer.ledger import Ledger
 from optimizer.models import Model
 from optimizer.phrases import counted
@@ -172,6 +173,8 @@ class PromptSearch(Teleprompter):  # type: ignore[misc] # DSPy has no types
                 self.found = asked.search(Kept(store, run, self.watch.event).hooks(asked, proposing))
                 self.wordings = [each for each in slots.lineage(store, run) if each.origin == "model"]
             self.calls, self.bought = desk.runner.spent, desk.runner.bought
+        if said := cut_steps(self.found.trials):
+            self.watch.notice(said)
         return asked.winner(self.found.best.prompt)
 
     def evaluate(self, program: Any, examples: Sequence[Any]) -> list[Outcome]:  # noqa: ANN401

@@ -20,6 +20,7 @@ from optimizer.contenders import BEST, SEED
 from optimizer.database import slots
 from optimizer.errors import BudgetSpent, Interrupted, reason_of, resume_note
 from optimizer.events import Stage
+from optimizer.evidence.cut_off import cut_steps
 from optimizer.holding import PerRow, dearest, keep_back, per_row
 from optimizer.ledger import Ledger
 from optimizer.models import Model
@@ -45,7 +46,7 @@ class TunedProgram:
     """What `tune_program` returns: its run in results.db, the program, how it was found, and its verdict.
 
     `verdict` is None if the budget did not cover it. `calls` are those that programs made in this process. `beside` is
-    what was spent on other models than the one that answers, by role.
+    what was spent on other models than the one that answers, by role. `notes` say what was odd in the calls.
     """
 
     run: Run
@@ -54,6 +55,7 @@ class TunedProgram:
     calls: int
     verdict: Verdict | None
     beside: Mapping[str, Spent]
+    notes: tuple[str, ...] = ()
 
 
 def tune_program(  # noqa: PLR0913 - the models that may be passed
@@ -149,7 +151,9 @@ class _Tuning:
             self._leave("finished", found.reason + (f"; no verdict: {lacking}" if lacking else ""))
         spent = self.store.spent_by_model(self.id)
         beside = {role: spent.get(self.ledgers[role].buyer, Spent()) for role in self.beside}
-        return TunedProgram(self.store.run(self.id), best, found, calls, ruling, beside)
+        odd = (doubtful(self.store, self.id), cut_steps(found.trials, ruling.contenders if ruling else ()))
+        notes = tuple(note for note in odd if note)
+        return TunedProgram(self.store.run(self.id), best, found, calls, ruling, beside, notes)
 
     # --- its caps, and what it continues from -----------------------------------------------------------------
 

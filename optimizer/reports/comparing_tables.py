@@ -29,7 +29,7 @@ def sides_grid(found: Compared) -> Grid:
         for letter, side in (("a", found.a), ("b", found.b))
     )
     seen = f", opened by {found.opened} different runs so far" if found.opened > 1 else ""
-    columns = ("prompt", "task", "model", found.metric, "95 %", "$ / 1,000", "tokens / call", "ms / 1,000")
+    columns = ("prompt", "task", "model", found.metric, "95 %", "$ / 1,000", "tokens / row", "ms / 1,000")
     return Grid(f"On the {found.n} {found.split} rows that both have answered{seen}", columns, rows)
 
 
