@@ -216,7 +216,7 @@ def ready(task: Task, data: Dataset, named: tuple[str, ...], metric: Metric) -> 
         changes = {**_without_logprobs(task), **task.space}
         space = load_space(facts, changes, task.seed, task.templates, proposed=proposed if task.proposing else {})
     except DimensionError as error:
-        raise SpaceError(str(error)) from None
+        raise SpaceError(f"{task.file}: {error}" if task.file else str(error)) from None
     rows = [[example.to_dict() for example in split] for split in (data.train, data.dev, data.test)]
     data = replace(data, notes=(*data.notes, *hidden))
     plan = Plan(task, data, labels, space, renderer(space, task), digest(rows), metric, several)

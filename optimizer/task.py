@@ -39,8 +39,8 @@ from search_spaces.templates import text_template
 class Task(Section):
     """A whole task file.
 
-    Paths are relative to `folder`. If a program passed them, `rows` replace the data file, and `scorer` is the function
-    of the metric.
+    Paths are relative to `folder`; errors name `file`, its own path. If a program passed them, `rows` replace the data
+    file, and `scorer` is the function of the metric.
     """
 
     task: About  #: what is wanted
@@ -56,6 +56,7 @@ class Task(Section):
     space: dict[str, Any] = Field(default_factory=dict)  #: dimension -> what it is locked to, narrowed to, extended by
     seed: dict[str, Any] = Field(default_factory=dict)  #: dimension -> value of the seed prompt
     folder: Path = Field(default=Path(), exclude=True)
+    file: SkipJsonSchema[str] = Field(default="", exclude=True, repr=False)
     rows: SkipJsonSchema[SkipValidation[Table | None]] = Field(default=None, exclude=True, repr=False)
     scorer: SkipJsonSchema[SkipValidation[Callable[..., Any] | None]] = Field(default=None, exclude=True, repr=False)
 
@@ -166,7 +167,7 @@ def parse_task(text: str, path: Path) -> Task:
         raise TaskError(f"{path}: holds a number of thousands of digits. Shorten it.") from None
     except RecursionError:
         raise TaskError(f"{path}: holds values nested too deeply. A task file needs three levels.") from None
-    return check_task(content, str(path)).model_copy(update={"folder": path.parent})
+    return check_task(content, str(path)).model_copy(update={"folder": path.parent, "file": str(path)})
 
 
 def with_models(task: Task, named: Mapping[str, str]) -> Task:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from optimizer.errors import TaskError
+from optimizer.errors import SpaceError, TaskError
+from optimizer.preparing import prepare
 from optimizer.scoring import METRICS
 from optimizer.task import Task, check_task, load_task
 from optimizer.task_sections import (
@@ -30,6 +31,7 @@ from optimizer.task_sections import (
     Teacher,
     TuningSpec,
 )
+from tests.small_task import write_task
 
 HEAD = '[task]\nname = "support"\n'
 DATA = '[data]\nfile = "rows.csv"\ninputs = ["text"]\ntarget = "label"\n'
@@ -573,3 +575,18 @@ def test_fractions_that_were_made_to_sum_to_one_do(train: float, share: float) -
     content["data"] |= {"train": train, "dev": dev, "test": 1 - train - dev}
 
     assert dev == check_task(content, "task.toml").data.dev
+
+
+@pytest.mark.parametrize("section", ["[space]\nnosuch = 1", "[seed]\nk = 3"])
+def test_a_wrong_dimension_names_the_task_file(section: str, tmp_path: Path) -> None:
+    """As any other mistake in it does; a task that no file holds has none to name."""
+    path = write_task(tmp_path, rows=60)
+    path.write_text(path.read_text(encoding="utf-8").split("[space]")[0] + section, encoding="utf-8")
+    task = load_task(path)
+
+    with pytest.raises(SpaceError) as caught:
+        prepare(task)
+    with pytest.raises(SpaceError) as unnamed:
+        prepare(task.model_copy(update={"file": ""}))
+
+    assert str(caught.value) == f"{path}: {unnamed.value}"
