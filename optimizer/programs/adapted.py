@@ -15,10 +15,21 @@ from optimizer.errors import InputError, kind_of
 from search_spaces.demos import DemoPool
 from search_spaces.prompt import Example
 
+
+class _PlainJSON(dspy.JSONAdapter):  # type: ignore[misc] # DSPy has no types
+    """DSPy's JSON layout without a `response_format`, which depends on what DSPy knows of a model's name.
+
+    With it a saved program would send other requests than those that were scored.
+    """
+
+    def _prepare_response_format(self, *_: object) -> None:
+        """Add nothing to the request."""
+
+
 # Without DSPy's fallback to another layout: that would be a second call, in a form that was not chosen.
 ADAPTERS = {
     "chat": dspy.ChatAdapter(use_json_adapter_fallback=False),
-    "json": dspy.JSONAdapter(),
+    "json": _PlainJSON(),
     "xml": dspy.XMLAdapter(use_json_adapter_fallback=False),
 }
 
@@ -26,27 +37,41 @@ ADAPTERS = {
 class AdaptedPredict(dspy.Predict):  # type: ignore[misc] # DSPy has no types
     """`dspy.Predict` with its own adapter; `nearest` is the number of demos that it shows, the nearest to the inputs.
 
-    0 shows all of them. With `nearest_last` the most similar one comes last, else first.
+    0 shows all of them. With `nearest_last` the most similar one comes last, else first. `scored` are temperature and
+    `max_tokens` that it was scored with; they hold where neither the program nor its language model sets its own.
     """
 
     adapter = "chat"
     nearest = 0
     nearest_last = True
+    scored: Mapping[str, Any] = {}
 
     def forward(self, **inputs: Any) -> Any:  # noqa: ANN401 - DSPy's form
         """Predict as `dspy.Predict` does."""
         with dspy.context(adapter=ADAPTERS[self.adapter]):
-            return super().forward(**self._with_demos(inputs))
+            return super().forward(**self._as_scored(inputs))
 
     async def aforward(self, **inputs: Any) -> Any:  # noqa: ANN401
         """Predict as `dspy.Predict` does."""
         with dspy.context(adapter=ADAPTERS[self.adapter]):
-            return await super().aforward(**self._with_demos(inputs))
+            return await super().aforward(**self._as_scored(inputs))
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         """Return all that `load_state` needs."""
         own = {"adapter": self.adapter, "nearest": self.nearest, "nearest_last": self.nearest_last}
+        own |= {"scored": dict(self.scored)}
         return {**super().dump_state(json_mode=json_mode), **own}
+
+    def _as_scored(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        model = inputs.get("lm") or self.lm or dspy.settings.lm
+        told = {**getattr(model, "kwargs", {}), **self.config, **inputs.get("config", {})}
+        set_ = {
+            "max_tokens" if name == "max_completion_tokens" else name
+            for name, value in told.items()
+            if value is not None
+        }
+        missing = {name: value for name, value in self.scored.items() if name not in set_}
+        return self._with_demos({**inputs, "config": {**missing, **inputs.get("config", {})}})
 
     def _with_demos(self, inputs: dict[str, Any]) -> dict[str, Any]:
         if not self.nearest or "demos" in inputs:

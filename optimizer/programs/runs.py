@@ -173,6 +173,11 @@ class Runner:
         return self.asked if self.clerk else self.tally.calls
 
     @property
+    def defaults(self) -> dict[str, Any]:
+        """What a call gets that sets no temperature or `max_tokens`; nothing if DSPy makes the calls."""
+        return {"temperature": 0.0, "max_tokens": self.room or ROOM} if self.clerk else {}
+
+    @property
     def bought(self) -> int:
         """How many of these calls were bought here; without a ledger, all."""
         return self.clerk.ledger.bought if self.clerk else self.spent

@@ -195,6 +195,9 @@ class ProgramSearch:
     def winner(self, best: Prompt) -> Any:  # noqa: ANN401
         """Return the program of a configuration, marked as one that was compiled."""
         program = self.set(best)
+        for predictor in program.predictors():
+            if isinstance(predictor, AdaptedPredict):
+                predictor.scored = self.runner.defaults
         program._compiled = True  # noqa: SLF001 - DSPy's own mark: a program around it leaves it as it is
         return program
 
