@@ -29,6 +29,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from optimizer.calls.clerk import Clerk
 from optimizer.errors import BudgetSpent, InputError
+from optimizer.phrases import counted
 from optimizer.records import CUT, Completion, Kind, Outcome, Request
 from search_spaces.prompt import Message, Settings
 
@@ -119,10 +120,18 @@ class _Asked:
     room: int
     bought: list[tuple[str, Completion]] = field(default_factory=list)
     seen: Counter[Request] = field(default_factory=Counter)
+    failed: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def complete(self, request: lm15.Request) -> lm15.Response:
-        """Answer as a model would; raise if there is no answer."""
+        """Answer as a model would; raise if there is no answer, and keep why, as the program may catch it."""
+        try:
+            return self._answer(request)
+        except Exception as error:
+            self.failed = self.failed or f"{type(error).__name__}: {error}"
+            raise
+
+    def _answer(self, request: lm15.Request) -> lm15.Response:
         asked = _as_request(request, self.room)
         with self.lock:
             asked, self.seen[asked] = replace(asked, sample=self.seen[asked]), self.seen[asked] + 1
@@ -134,6 +143,29 @@ class _Asked:
         usage = lm15.Usage(completion.prompt_tokens, completion.completion_tokens)
         end = ENDS.get(completion.finish_reason, "stop")
         return lm15.Response(None, request.model, lm15.Message.assistant(completion.text), end, usage)
+
+
+class _Strangers(BaseCallback):  # type: ignore[misc]
+    """Notices language models that are asked beside the ledger."""
+
+    def __init__(self, engine: _Asked) -> None:
+        self.engine = engine
+        self.names: set[str] = set()
+
+    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: ANN401
+        """Keep the name of a model that is another one."""
+        del call_id, inputs
+        if getattr(instance, "engine", None) is not self.engine:
+            self.names.add(str(getattr(instance, "model", type(instance).__name__)))
+
+    def refuse(self) -> None:
+        """Raise InputError if there was one."""
+        if self.names:
+            raise InputError(
+                f"the program asks a language model of its own ({min(self.names)}): no cap holds for its calls, "
+                "and they are not recorded. Let its steps ask the model that is tuned for; in Python, "
+                "`PromptSearch` without `model` leaves all calls to the program."
+            )
 
 
 class _Tally(BaseCallback):  # type: ignore[misc] # DSPy has no types
@@ -156,7 +188,8 @@ class Runner:
 
     Without a `clerk`, the programs ask the language model that DSPy is configured with or that they bring. No row is
     then started once `calls` of them have been made; 0 means no limit. `room` is the maximum number of tokens of an
-    answer if a program does not set one; 0 is the default.
+    answer if a program does not set one; 0 is the default. `raised` says where programs raised after their model had
+    answered, which counts as a wrong answer: another prompt may make the model say what the program can use.
     """
 
     metric: Judged
@@ -166,11 +199,22 @@ class Runner:
     room: int = 0
     tally: _Tally = field(default_factory=_Tally)
     asked: int = 0
+    raised: list[str] = field(default_factory=list)
 
     @property
     def spent(self) -> int:
         """Calls so far; with a ledger those that were asked for, bought or cached."""
         return self.asked if self.clerk else self.tally.calls
+
+    @property
+    def odd(self) -> str:
+        """A sentence on programs that raised; empty if none did."""
+        if not self.raised:
+            return ""
+        return (
+            f"the program raised after an answer in {counted(len(self.raised), 'run')} on a row, which count as wrong "
+            f"answers; first: {self.raised[0]}"
+        )
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -221,14 +265,21 @@ class Runner:
     def _one(self, program: Any, example: Any) -> Ran:  # noqa: ANN401
         """Run a program on a row; if it raises, there is no answer."""
         started, engine = time.perf_counter(), _Asked(self.clerk, self.room) if self.clerk else None
-        trace: list[Any] = []
+        prediction, trace, raised = None, list[Any](), None
+        strangers = _Strangers(engine) if engine else None
         try:
-            with self._model(engine), dspy.context(trace=trace, disable_history=True):
+            with self._model(engine, strangers), dspy.context(trace=trace, disable_history=True):
                 prediction = program(**example.inputs())
-        except AdapterParseError as error:
-            ran = Ran(kind=Kind.UNPARSED, score=0.0, feedback=str(error))
         except Exception as error:  # noqa: BLE001 - a program may raise anything
-            ran = Ran(feedback=_raised(error))
+            raised = error
+        if strangers:
+            strangers.refuse()
+        if engine and engine.failed:  # whatever the program has made of it
+            ran = Ran(feedback=engine.failed if raised is None else _raised(raised))
+        elif isinstance(raised, AdapterParseError):
+            ran = Ran(kind=Kind.UNPARSED, score=0.0, feedback=str(raised))
+        elif raised is not None:
+            ran = self._broke_off(_raised(raised), answered=bool(engine and engine.bought))
         else:
             score, feedback = self.metric(example, prediction)
             kind = Kind.RIGHT if score >= 1 else Kind.WRONG
@@ -236,13 +287,20 @@ class Runner:
         keys, bought = zip(*engine.bought, strict=True) if engine and engine.bought else ((), ())
         return replace(ran, bought=bought, keys=keys, seconds=time.perf_counter() - started)
 
-    def _model(self, engine: _Asked | None) -> AbstractContextManager[Any]:
+    def _broke_off(self, said: str, *, answered: bool) -> Ran:
+        """Return the result of a program that raised; if that was before any answer, it says nothing about prompts."""
+        if not answered:
+            return Ran(feedback=said)
+        self.raised.append(said)
+        return Ran(kind=Kind.UNPARSED, score=0.0, feedback=said)
+
+    def _model(self, engine: _Asked | None, strangers: _Strangers | None) -> AbstractContextManager[Any]:
         if engine is None:
             told = [*(dspy.settings.callbacks or []), self.tally]
             return dspy.context(callbacks=told)  # type: ignore[no-any-return]
         assert self.clerk is not None
         model = dspy.LM(self.clerk.ledger.model.name, engine=engine, cache=False, num_retries=0)
-        return dspy.context(lm=model)  # type: ignore[no-any-return]
+        return dspy.context(lm=model, callbacks=[*(dspy.settings.callbacks or []), strangers])  # type: ignore[no-any-return]
 
 
 @contextmanager

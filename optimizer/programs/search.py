@@ -15,6 +15,7 @@ import dspy
 from optimizer import search
 from optimizer.errors import BudgetSpent, InputError, ProviderError
 from optimizer.events import Event, Stage
+from optimizer.phrases import counted
 from optimizer.programs.adapted import AdaptedPredict, adapt, require_program
 from optimizer.programs.rows import Rows
 from optimizer.programs.runs import Ran, Runner
@@ -106,6 +107,9 @@ class ProgramSearch:
             teaching.say(f"the teacher cannot go on: {error}")
             teaching.runner.asked = 0
             work, runs = self._bootstrap(teaching, begun=True)  # the same as when the run is resumed
+        raised = teaching.runner.raised
+        if teaching.runner is self.runner and len(raised) == runs:
+            raise InputError(f"the program raised on each of {counted(runs, 'row')} ({raised[0]}). Mend it.")
         self.each = max(1.0, teaching.runner.spent / max(1, runs))  # calls per row
         self.space = ProgramSpace([self._predictor(name, work) for name in self.names])
         return self.space

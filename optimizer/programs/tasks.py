@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import dspy
+from dspy.adapters.utils import serialize_for_json
 
 from optimizer.errors import TaskError
 from optimizer.preparing import Plan, constraints
@@ -81,9 +83,17 @@ def scorer(plan: Plan, rows: Rows) -> Any:  # noqa: ANN401
         if target not in prediction:
             raise TaskError(f"the program's prediction has no field {target!r}; it has {', '.join(prediction.keys())}")
         row = by_example[id(example)]
-        answer = str(prediction[target])
+        answer = _as_text(prediction[target])
         value = score(metric, answer, row)[1]
         said = feedback(metric, answer, row) or ("" if value == 1 else f"wanted: {row.target}")
         return dspy.Prediction(score=value, feedback=said)
 
     return scored
+
+
+def _as_text(value: object) -> str:
+    """Return a field of a prediction as a model writes it: a list, a mapping or a pydantic model as JSON."""
+    plain = serialize_for_json(value)
+    if not isinstance(plain, dict | list):
+        return str(plain)
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))  # as rows hold it

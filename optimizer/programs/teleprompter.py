@@ -173,7 +173,7 @@ class PromptSearch(Teleprompter):  # type: ignore[misc] # DSPy has no types
                 self.found = asked.search(Kept(store, run, self.watch.event).hooks(asked, proposing))
                 self.wordings = [each for each in slots.lineage(store, run) if each.origin == "model"]
             self.calls, self.bought = desk.runner.spent, desk.runner.bought
-        if said := cut_steps(self.found.trials):
+        for said in filter(None, (cut_steps(self.found.trials), desk.runner.odd)):
             self.watch.notice(said)
         return asked.winner(self.found.best.prompt)
 
