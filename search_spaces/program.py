@@ -28,7 +28,8 @@ class Predictor:
     """A step of a program: its name, its original instruction, its fields, and the demos that it may be shown.
 
     `pools` maps "own", "labelled" and "bootstrapped" to demos; an empty pool is never chosen. `wordings` are further
-    instructions that the user wrote, and `late` is how many ids are reserved for those that are added later.
+    instructions that the user wrote, and `late` is how many ids are reserved for those that are added later. It came
+    with `adapter` and `nearest`.
     """
 
     name: str
@@ -38,6 +39,8 @@ class Predictor:
     pools: Mapping[str, Sequence[Demo]] = field(default_factory=dict)
     wordings: Sequence[str] = ()
     late: int = 0
+    adapter: str = "chat"
+    nearest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ class ProgramSpace(Space):
         setting, kind = Setting(instruction, str(value("adapter"))), str(value("demos"))
         pool = tuple(predictor.pools.get(kind.removesuffix(NEAREST), ()))
         if kind in {"none", "own"}:
-            return replace(setting, demos=pool)
+            return replace(setting, demos=pool, nearest=predictor.nearest if pool else 0)
         k = min(int(value("k")), len(pool))
         if kind.endswith(NEAREST):
             return replace(setting, demos=pool, nearest=k)
@@ -124,6 +127,8 @@ def _dimensions(predictor: Predictor) -> list[Dimension]:
         if name == "instruction":
             texts, late = {**dimension.texts, **own}, tuple(f"late{n}" for n in range(1, predictor.late + 1))
             dimension = replace(dimension, texts=texts, choices=(*dimension.choices, *own), slots=late)
+        if name == "adapter":
+            dimension = replace(dimension, seed=predictor.adapter)
         if name == "demos":
             choices = tuple(kind for kind in dimension.choices if kind in kinds)
             dimension = replace(dimension, choices=choices, seed="own" if "own" in choices else "none")

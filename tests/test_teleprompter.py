@@ -254,3 +254,24 @@ def test_what_cannot_be_used_is_refused(student: Any, train: Sequence[Any], chan
     """One clear error."""
     with pytest.raises(InputError, match=said):
         searched(**changes).compile(student, trainset=train, valset=VAL)
+
+
+def test_the_search_starts_from_the_program_as_it_is() -> None:
+    """With the layout that DSPy is configured with; one that was tuned before keeps its own, and its nearest demos."""
+    search, again = searched(budget=60), searched(budget=60)
+    with dspy.context(adapter=dspy.JSONAdapter()):
+        search.compile(Steps(), trainset=TRAIN, valset=VAL)
+    tuned = adapt(Steps())
+    tuned.extract.adapter, tuned.extract.nearest = "xml", 2
+    tuned.extract.demos = [dspy.Example(text=f"I like {n}", topic=n) for n in "abcd"]
+
+    again.compile(tuned, trainset=TRAIN, valset=VAL)
+
+    first, second = (json.loads(each.found.trials[0].prompt.instruction) for each in (search, again))
+    assert {step["adapter"] for step in first.values()} == {"json"}
+    assert (second["extract"]["adapter"], second["extract"]["nearest"], len(second["extract"]["demos"])) == (
+        "xml",
+        2,
+        4,
+    )
+    assert second["classify.predict"]["adapter"] == "chat"

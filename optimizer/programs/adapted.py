@@ -87,7 +87,8 @@ class AdaptedPredict(dspy.Predict):  # type: ignore[misc] # DSPy has no types
 def adapt(program: Any) -> Any:  # noqa: ANN401 - DSPy has no types
     """Turn the plain predictors of a program into `AdaptedPredict`, in place; returns the program.
 
-    A predictor of another class than `dspy.Predict` is left as it is.
+    They get the layout that DSPy is configured with, or its usual one if that is none of `ADAPTERS`. A predictor of
+    another class than `dspy.Predict` is left as it is.
 
     Raises
     ------
@@ -95,9 +96,11 @@ def adapt(program: Any) -> Any:  # noqa: ANN401 - DSPy has no types
         If it is not a program.
     """
     require_program(program)
+    configured = {dspy.JSONAdapter: "json", dspy.XMLAdapter: "xml"}.get(type(dspy.settings.adapter), "chat")
     for _, predictor in program.named_predictors():
         if type(predictor) is dspy.Predict:
             predictor.__class__ = AdaptedPredict  # in place: the program may refer to the object in several places
+            predictor.adapter = configured
     return program
 
 

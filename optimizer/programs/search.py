@@ -144,7 +144,8 @@ class ProgramSearch:
         pools = {"own": list(predictor.demos), "labelled": whole or done.labelled, "bootstrapped": done.right}
         told = str(predictor.signature.instructions)
         kept = max(LEAST_IDS, MOST_PROPOSED // len(self.names)) if self.proposed else 0
-        return Predictor(name, told, inputs, outputs, pools, tuple(self.instructions.get(name, ())), kept)
+        own = tuple(self.instructions.get(name, ()))
+        return Predictor(name, told, inputs, outputs, pools, own, kept, predictor.adapter, predictor.nearest)
 
     # --- the search ---------------------------------------------------------------------------------------
 
