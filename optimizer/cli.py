@@ -170,7 +170,7 @@ def tune(task: str, db: str, allow_code: bool, as_json: bool, quiet: bool, **cha
     if program or save:
         ours, still = changed(load_task(task), changes), quiet or as_json
         found = tune_program(ours, program, db, allow_code=allow_code, quiet=still, save=save)
-        tell_program(found, save, as_json=as_json)
+        tell_program(found, save, db, as_json=as_json)
         return
     tuned = _tune(changed(load_task(task), changes), db, allow_code=allow_code, quiet=quiet or as_json)
     if as_json:

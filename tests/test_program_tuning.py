@@ -414,6 +414,7 @@ def test_rows_that_take_more_calls_than_predictors_have_a_verdict(command: Comma
     said = command("tune", str(task), "--program", "programs:Sort", "--allow-code").stdout
 
     assert "programs tried; " in said
+    assert f"Next: phrasetune tune {task} --program programs:Sort --allow-code --save program.json" in said
     assert "Verdict: " in said
     assert "no verdict" not in said
     with Store(tmp_path / "results.db") as store:

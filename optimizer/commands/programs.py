@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer.commands.terminal import next_step, out, out_grid, out_json, resumable, stoppable
+from optimizer.commands.terminal import next_step, out, out_grid, out_json, resumable, same_again, stoppable, where
 from optimizer.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,14 +38,16 @@ def tune_program(
     return tuned
 
 
-def tell_program(tuned: TunedProgram, save: str | None, *, as_json: bool) -> None:
+def tell_program(tuned: TunedProgram, save: str | None, db: str, *, as_json: bool) -> None:
     """Print the result."""
     if as_json:
         _json(tuned)
         return
     _text(tuned)
-    if save:
-        next_step(f"in Python: from optimizer import adapt; adapt(your_program).load({save!r})")
+    at = where(db, tuned.run.id)
+    saved = f"in Python: from optimizer import adapt; adapt(your_program).load({save!r})"
+    again = f"{same_again()} --save program.json  # buys nothing again"
+    next_step(saved if save else again, f"phrasetune show{at}", f"phrasetune report{at}")
 
 
 def _json(tuned: TunedProgram) -> None:
