@@ -151,11 +151,7 @@ class _Tuning:
             self._leave("finished", found.reason + (f"; no verdict: {lacking}" if lacking else ""))
         spent = self.store.spent_by_model(self.id)
         beside = {role: spent.get(self.ledgers[role].buyer, Spent()) for role in self.beside}
-        odd = (
-            doubtful(self.store, self.id),
-            cut_steps(found.trials, ruling.contenders if ruling else ()),
-            asked.runner.odd,
-        )
+        odd = (cut_steps(found.trials, ruling.contenders if ruling else ()), asked.runner.odd)
         notes = tuple(note for note in odd if note)
         return TunedProgram(self.store.run(self.id), best, found, calls, ruling, beside, notes)
 
