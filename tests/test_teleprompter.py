@@ -94,7 +94,8 @@ def searched(metric: Any = right, **changes: Any) -> PromptSearch:
 
 def test_all_predictors_share_one_study() -> None:
     """The wording that makes the second predictor right is found, and the program that has it is returned."""
-    student, search = Steps(), searched(seed=1)  # of ten seeds six find it with so few calls
+    student = Steps()
+    search = searched(budget=800)  # ten seeds of ten find it; with 500 six do, and which depends on the processor
 
     best = search.compile(student, trainset=TRAIN, valset=VAL)
 
@@ -106,7 +107,7 @@ def test_all_predictors_share_one_study() -> None:
     assert "as they stand" in best.classify.predict.signature.instructions
     assert student.classify.predict.signature.instructions == "Tell the mood."
     assert type(student.extract) is dspy.Predict
-    assert search.calls <= 500
+    assert search.calls <= 800
 
 
 def test_the_same_seed_finds_the_same_program() -> None:
