@@ -69,6 +69,40 @@ def test_the_provider_says_how_long_to_wait(asked: float, waited: float) -> None
     assert gate.wait(1.0) == pytest.approx(waited)
 
 
+def test_refusals_at_random_do_not_bring_it_to_a_halt() -> None:
+    """Where every other call is refused however few are made, it keeps to the fifth of a second that is asked for."""
+    gate, now = Gate(16), 0.0
+    for step in range(200):
+        now += max(0.05, gate.wait(now))
+        gate.leave(now)
+        now += 0.05
+        if step % 2:
+            gate.limited(now, now - 0.05, 0.2)
+        else:
+            gate.answered(now, 0.05)
+
+    assert now < 150
+    assert gate.rate >= 2.5
+
+
+def test_a_rate_that_was_refused_once_is_tried_again() -> None:
+    """A limit that the provider has lifted since costs a dozen answers, not a hundred."""
+    gate, now = Gate(16), 0.0
+    for step in range(8):
+        gate.leave(step / 10)
+        gate.answered(step / 10 + 0.05, 0.05)
+    gate.leave(0.8)
+    gate.limited(0.85, 0.8, None)
+    refused, now = gate.rate / 0.8, 0.85
+
+    for _ in range(20):
+        now += gate.wait(now)
+        gate.leave(now)
+        gate.answered(now + 0.05, 0.05)
+
+    assert gate.rate > 1.5 * refused
+
+
 def test_the_users_pace_is_kept_by_even_spacing() -> None:
     """120 a minute are two a second; 6,000 tokens a minute are 100 a second."""
     calls, tokens = Gate(16, per_minute=120), Gate(16, tokens_per_minute=6000)

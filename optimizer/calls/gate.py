@@ -3,9 +3,11 @@
 Calls at a time: doubled with every round of answers until the first sign of trouble, then one more with every round;
 cut to three quarters on a rate limit or an overload, and when answers take three times as long as usual (additive
 increase, multiplicative decrease: Chiu and Jain 1989; a rise of latency as a signal: Brakmo and Peterson 1995).
-Calls per second: unlimited until the first rate limit; then four fifths of the number answered in the last second, or
-two fifths of the present rate if none was answered. Each answer raises the rate by half a call per second, so that it
-doubles in about a second and a half, but by only a fiftieth of a call per second near the rate last refused.
+Calls per second: unlimited until the first rate limit; then four fifths of the rate at which calls were answered in the
+last second, or in the time of the last few calls if they are slower, or two fifths of the present rate if none was
+answered. It does not fall far below what the wait that the provider asks for suggests: some refuse calls at random,
+however few are made. Each answer raises the rate by half a call per second, so that it doubles in about a second and a
+half; near the rate last refused by a fiftieth, doubled with each further answer, since that rate may be out of date.
 
 A state machine; the time is passed in. Knows no model, no thread and no event loop.
 """
@@ -19,7 +21,9 @@ from dataclasses import dataclass, field
 FIRST = 16  # calls at a time before anything is known about the provider
 LESS, SLOWER = 0.75, 0.8  # factors on the calls at a time and on the calls per second
 FASTER, NEAR = 0.5, 0.02  # calls per second that an answer adds; at rates below one per second, shares of the rate
-LEAST_RATE = 0.2  # calls per second: even after many refusals, one is tried every five seconds
+LAST = 5.0  # calls at the present rate that say how fast calls are answered, if they take more than a second
+LEAST_RATE = 0.2  # calls per second: even after many refusals, one is tried every five seconds …
+LEAST_ASKED, MOST_LEAST = 0.5, 5.0  # … or, if the provider asks for a wait, one in so many waits, at most so many
 UNKNOWN_RATE = 2.0  # calls per second that are assumed if the very first calls were refused
 LATE = 3.0  # times the usual latency that count as trouble
 
@@ -48,6 +52,7 @@ class Gate:
     answered_at: float = -math.inf
     _troubled: bool = False
     _too_fast: float = math.inf  # the rate last refused
+    _streak: int = 0  # answers since then
     _cut_at: float = -math.inf
     _not_before: float = -math.inf
     _slot: float = -math.inf
@@ -80,8 +85,10 @@ class Gate:
         self.answered_at = now
         self._answers.append(now)
         self.at_once = min(self.most, self.at_once + (1 / self.at_once if self._troubled else 1))
+        self._streak += 1
         near = 0.9 * self._too_fast < self.rate < 1.1 * self._too_fast
-        self.rate *= 1 + (NEAR if near else FASTER) / max(1.0, self.rate)
+        step = min(FASTER, NEAR * 2.0**self._streak) if near else FASTER
+        self.rate *= 1 + step / max(1.0, self.rate)
         self._latency = seconds if not self._latency else 0.8 * self._latency + 0.2 * seconds
         self._usual = min(1.002 * self._usual, self._latency)  # a latency that stays high becomes the usual one
         if self._latency > LATE * self._usual and self._trouble(now, now - seconds):
@@ -96,12 +103,15 @@ class Gate:
     def limited(self, now: float, sent: float, wait: float | None) -> None:
         """Count a call, sent at time `sent`, that hit a rate limit; the provider asks to wait `wait` seconds."""
         self.flying -= 1
+        self._streak = 0
         if self._trouble(now, sent):
-            answered = sum(at > now - 1 for at in self._answers)
+            span = max(1.0, LAST / self.rate)
+            answered = sum(at > now - span for at in self._answers) / span
             known = answered or not math.isinf(self.rate)  # otherwise, too many calls were sent at the very start
             at = min(self.rate, answered or UNKNOWN_RATE)
             self._too_fast = at if known else math.inf
-            self.rate = max(LEAST_RATE, (SLOWER if answered else SLOWER / 2) * at)
+            asked = min(MOST_LEAST, LEAST_ASKED / wait) if wait else 0.0
+            self.rate = max(LEAST_RATE, asked, (SLOWER if answered else SLOWER / 2) * at)
         self._not_before = max(self._not_before, now + min(self.longest, 1 / self.rate if wait is None else wait))
 
     def _trouble(self, now: float, sent: float) -> bool:
