@@ -65,7 +65,7 @@ def measured(folder: Path, turned: float, share: float) -> tuple[list[str], list
     found = []
     for split, each in (("dev", dev), ("test", test)):
         sure = {row.id: float(c) for row, c in zip(each.rows, chosen.calibrated(each.confidence), strict=True)}
-        found += suspects(split, each.rows, each.prompt, each.baseline, sure)
+        found += suspects(split, each.rows, each.prompt, each.baseline, sure, read=str)
     wrong = {a.id for split in ("dev", "test") for a, b in zip(rows[split], true[split], strict=True) if a != b}
     hits = [suspect.example in wrong for suspect in ranked(found)]
     cells = [f"{len(hits)}", f"{np.mean(hits):.2f}", f"{np.mean(hits[:50]):.2f}", f"{sum(hits) / len(wrong):.2f}"]

@@ -134,9 +134,13 @@ def recorded_metric(store: Store, run: Run) -> Metric:
     if is_own(run.metric):
         return METRICS["exact_match"]
     task = Task.model_validate(run.task)
-    return objective(
-        task, labels_of(task, [row for s in ("train", "dev", "test") for row in store.examples(run.data, s)])
-    )
+    return objective(task, recorded_labels(store, run))
+
+
+def recorded_labels(store: Store, run: Run) -> tuple[str, ...]:
+    """Return the closed list of labels of a run's rows; empty for open answers."""
+    rows = [row for split in ("train", "dev", "test") for row in store.examples(run.data, split)]
+    return labels_of(Task.model_validate(run.task), rows)
 
 
 _Whose = tuple[Run, Trial]

@@ -16,7 +16,7 @@ import numpy as np
 
 from optimizer.budget import Budget, Caps
 from optimizer.calling import capped, may_cost, open_ledger
-from optimizer.comparing import recorded_metric
+from optimizer.comparing import recorded_labels, recorded_metric
 from optimizer.contenders import BEST, SEED
 from optimizer.database import rechecks
 from optimizer.database.rechecks import Origins, Recheck
@@ -33,6 +33,7 @@ from optimizer.scoring import METRICS, Metric, compare, summarise
 from optimizer.stats import wilson
 from optimizer.store import Store
 from optimizer.task import Task
+from optimizer.task_rows import Reading, reading
 from optimizer.watch import Watch
 from search_spaces.prompt import Example
 
@@ -105,13 +106,13 @@ def recheck(  # noqa: PLR0913 - each names one thing
         then = random.Random("recheck").sample(every_row, len(every_row))[:rows]  # fewer rows are a subset of more
         examples = {row.id: row for row in store.examples(run.data, split)}
         number, started = rechecks.begin(store, run.id, trial.number, split, len(then))
-        metric = _free_metric(store, run)
+        metric, read = _free_metric(store, run), reading(task, recorded_labels(store, run))
         budget = Budget(capped(Caps(), max_calls, max_usd))
         ledger = open_ledger(model, task.model, store, run.id, budget, watch)
         evaluate = Evaluator(ledger, renderer_for(trial, run.task), metric or METRICS["exact_match"], sample=number)
         then, now = _ask(evaluate, trial, [examples[outcome.example_id] for outcome in then], then)
         about = (number, run.id, trial.number, split, len(then), started)
-        rechecks.finish(store, _compared(store, about, (then, now), examples, metric))
+        rechecks.finish(store, _compared(store, about, (then, now), examples, metric, read))
         every = {each.id: each for each in rechecks.rechecks(store, run.id)}
     failed, chance = sum(outcome.score is None for outcome in now), _noise(metric, (then, now), len(every_row))
     temperature = trial.prompt.settings.temperature
@@ -167,13 +168,14 @@ def _compared(
     sides: tuple[Sequence[Outcome], Sequence[Outcome]],
     rows: Mapping[str, Example],
     metric: Metric | None,
+    read: Reading,
 ) -> Recheck:
     """Compare earlier and new answers on the rows that have a new one; `about` are the first fields of the recheck."""
     answered = {outcome.example_id for outcome in sides[1] if outcome.score is not None}
     if not answered:
         raise ProviderError(f"none of {len(sides[1])} calls was answered ({sides[1][0].text}). Give the command again.")
     then, now = ([outcome for outcome in side if outcome.example_id in answered] for side in sides)
-    changed = sum(a.answer != b.answer for a, b in zip(then, now, strict=True))
+    changed = sum(read(a.answer) != read(b.answer) for a, b in zip(then, now, strict=True))
     scores = compared = None
     if metric:
         scores = (summarise(metric, then, rows) or 0.0, summarise(metric, now, rows) or 0.0)

@@ -5,12 +5,13 @@ Also determines their labels and metric. Knows no space, no model and no results
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from optimizer.data import SplitPlan, split, to_examples
 from optimizer.errors import DataError, TaskError, meant, one_of
+from optimizer.kinds import KINDS
 from optimizer.phrases import agreed, counted
 from optimizer.records import Dataset
 from optimizer.rows.cells import shown
@@ -23,10 +24,12 @@ from optimizer.rows.sampling import Draw
 from optimizer.rows.splits import LEAST_ROWS
 from optimizer.rows.tables import Table, drawn, read_table
 from optimizer.scores import label_sets, own_metric, row_metrics
-from optimizer.scores.metrics import Metric, get_metric
+from optimizer.scores.metrics import METRICS, Metric, get_metric
 from optimizer.scoring import score
 from optimizer.task import Task
 from search_spaces.prompt import Example
+
+Reading = Callable[[str | None], Hashable]
 
 
 def objective(task: Task, labels: Sequence[str], rows: Sequence[Example] = ()) -> Metric:
@@ -42,6 +45,19 @@ def objective(task: Task, labels: Sequence[str], rows: Sequence[Example] = ()) -
         scale = sorted((row.target for row in rows), key=lambda target: row_metrics.number(target) or 0.0)
         order = (scale[0], scale[-1])
     return get_metric(task.metric, order, several=task.task.kind == "multilabel")
+
+
+def reading(task: Task, labels: Sequence[str]) -> Reading:
+    """Return what a task's metric reads in an answer, so that one that is merely written otherwise stays the same.
+
+    A judge and the user's own code do not say what they read: then it is what the usual metric of the kind reads. Slots
+    are read as slots by any metric. None is an answer that could not be read.
+    """
+    kind = task.task.kind
+    unsaid = kind == "extraction" or task.metric not in METRICS or METRICS[task.metric].judged
+    usual = get_metric(KINDS[kind].usual, labels, several=kind == "multilabel")
+    reads = usual.reads if unsaid else objective(task, labels).reads
+    return lambda answer: None if answer is None else reads(answer)
 
 
 def read_rows(task: Task, table: Table | None = None, *, own: Metric | None = None) -> tuple[Dataset, tuple[str, ...]]:

@@ -19,12 +19,23 @@ from optimizer.preparing import prepare
 from optimizer.records import Kind, Outcome
 from optimizer.reports.findings_tables import grids
 from optimizer.scores.metrics import METRICS
-from optimizer.task import load_task
+from optimizer.task import Task, check_task, load_task
+from optimizer.task_rows import reading
 from search_spaces.prompt import Example
 from tests.small_task import write_task
 from tests.test_journey import Watched
 
 ACCURACY = METRICS["accuracy"]
+
+
+def task_of(**about: object) -> Task:
+    data = {"file": "r.csv", "inputs": ["text"], "target": "label"}
+    judge = {"rubric": "Is it right?", "model": {"name": "openai/x", "api_base": "http://127.0.0.1:9"}}
+    with_judge = {"judge": judge} if about.get("metric") == "judge" else {}
+    return check_task({"task": {"name": "t", **about}, "data": data, **with_judge}, "a test")
+
+
+SINGLE = reading(task_of(), ("yes", "no", "maybe"))
 
 
 def world(sizes: list[int], shares: list[float], seed: int = 0) -> tuple[list[Outcome], dict[str, dict[str, str]]]:
@@ -122,12 +133,43 @@ def test_turned_answers_are_counted_on_rows_answered_both_ways() -> None:
         ]
 
     before, after = given(["yes", "yes", "no", "no", "yes"]), given(["yes", "no", "no", "maybe", ""])
-    found = flips(BEST, before, after, rows, ACCURACY, np.random.default_rng(0))
+    found = flips(BEST, before, after, rows, ACCURACY, np.random.default_rng(0), read=SINGLE)
 
     assert found is not None
     assert (found.name, found.n, found.flips, found.difference) == (BEST, 4, 2, -0.25)
     assert found.interval[0] < 0.5 < found.interval[1]
-    assert flips(BEST, before, given([""] * 5), rows, ACCURACY, np.random.default_rng(0)) is None
+    assert flips(BEST, before, given([""] * 5), rows, ACCURACY, np.random.default_rng(0), read=SINGLE) is None
+
+
+@pytest.mark.parametrize(
+    ("about", "labels", "before", "same", "other"),
+    [
+        ({"kind": "multilabel"}, ("price", "bug"), "price, bug", '["Bug", "price"]', "price"),
+        ({"kind": "multilabel", "metric": "m:f"}, ("price", "bug"), "price, bug", "bug; price", "bug"),
+        ({"kind": "extraction"}, (), '{"a": 1, "b": [{"c": "X"}]}', '{\n "b": {"c": "x"}, "a": "1"}', '{"a": 1}'),
+        ({"kind": "extraction", "metric": "exact_match"}, (), '{"a": "X", "b": 2}', '{"b": 2, "a": "x."}', '{"b": 2}'),
+        ({"kind": "extraction", "metric": "judge"}, (), '{"a": [{"b": 1}, {"b": 2}]}', '{"a":[{"b":2},{"b":1}]}', "{}"),
+        ({"kind": "qa"}, (), "the Eiffel Tower", "Eiffel tower.", "Big Ben"),
+        ({"kind": "qa", "metric": "spearman"}, (), "4 out of 5", "4.0", "3"),
+        ({"kind": "generation"}, (), "All is well.", "all is well", "Nothing is"),
+        ({"kind": "generation", "metric": "chrf"}, (), "All is well.", "All is well.", "all is well"),
+        ({"metric": "accuracy"}, ("C", "C#"), "C", "C", "C#"),
+    ],
+)
+def test_an_answer_that_is_written_otherwise_has_not_turned(
+    about: dict[str, str], labels: tuple[str, ...], before: str, same: str, other: str
+) -> None:
+    """Labels and slots in another order, and whatever else the metric does not see, are no other answer."""
+    rows = [Example(name, (("text", "x"),), (before,)) for name in "ab"]
+
+    def given(*answers: str) -> list[Outcome]:
+        return [Outcome(row.id, Kind.RIGHT, 1.0, a) for row, a in zip(rows, answers, strict=True)]
+
+    read = reading(task_of(**about), labels)
+    found = flips(BEST, given(before, before), given(same, other), rows, ACCURACY, np.random.default_rng(0), read=read)
+
+    assert found is not None
+    assert (found.n, found.flips) == (2, 1)
 
 
 def test_the_sentence_names_what_is_shown() -> None:

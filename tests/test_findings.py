@@ -164,16 +164,20 @@ def test_rows_of_the_run_itself_are_not_from_elsewhere(tmp_path: Path) -> None:
 
 
 def test_rows_on_which_both_agree_against_the_label_are_suspected() -> None:
-    """Not those where they differ, where one could not be read, or where the baseline is unsure; the surest first."""
+    """Not where they differ, where one could not be read, or where the baseline is unsure; however it is written."""
     prompt, baseline = list(given(95)), list(given(95))
     prompt[96] = replace(prompt[96], answer="maybe")
     prompt[97] = replace(prompt[97], kind=Kind.UNPARSED, answer=None)
+    baseline[99] = replace(baseline[99], answer="NO")
     confidence = {row.id: 0.5 + i / 300 for i, row in enumerate(ROWS)} | {"x98": 0.4}
 
-    found = ranked(suspects("dev", ROWS, prompt, baseline, confidence))
+    def read(answer: str | None) -> str | None:
+        return answer and answer.casefold()
+
+    found = ranked(suspects("dev", ROWS, prompt, baseline, confidence, read))
 
     assert found == (
-        Suspect("x99", "dev", "yes", "no", confidence["x99"]),
+        Suspect("x99", "dev", "yes", "NO", confidence["x99"]),
         Suspect("x95", "dev", "yes", "no", confidence["x95"]),
     )
 

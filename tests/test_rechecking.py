@@ -23,6 +23,7 @@ from search_spaces.rendering import Renderer
 from search_spaces.templates import BUILT_IN
 from tests.conftest import Command
 from tests.recorded import Tried, write_run
+from tests.test_multilabel import write
 
 ANSWERED = "1" * 20  # rows take turns: bug, praise, bug, …
 
@@ -94,6 +95,24 @@ def test_the_difference_is_paired_with_what_was_recorded(db: Path, server: ChatS
     assert "The winner scores worse than it did: -50.0 points" in said
     assert "Were this chance alone, two runs of the prompt on 20 rows would lie up to 35.0 points apart." in said
     assert "The provider has another model: x-1 answered then, x-2 now." in said
+
+
+def test_labels_in_another_order_are_no_other_answer(
+    tmp_path: Path, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer has changed if the metric reads another one in it."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
+    cells = ["price, bug", "thanks"] * 20
+    task = write(tmp_path, cells, metric="micro_f1", labels='labels = ["price", "bug", "thanks"]')
+    with task.open("a", encoding="utf-8") as file:
+        file.write(f'reasoning = "off"\n[model]\nname = "openai/x"\napi_base = "{server.url}"\n')
+    server.misbehave(says('"price, bug"'))
+    run = tune(task, db=tmp_path / "r.db").run
+    server.misbehave(says('"Bug"; "price"'))
+
+    assert recheck(run, rows=10, db=tmp_path / "r.db").latest.changed == 0
+    server.misbehave(says("price"))
+    assert recheck(run, rows=10, db=tmp_path / "r.db").latest.changed == 10
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ taken over a bias from the rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -135,13 +135,15 @@ def _largest(
 # --- swapped terms ----------------------------------------------------------------------------------------
 
 
-def flips(
+def flips(  # noqa: PLR0913 - each names one thing
     name: str,
     before: Sequence[Outcome],
     after: Sequence[Outcome],
     rows: Sequence[Example],
     metric: Metric,
     rng: np.random.Generator,
+    *,
+    read: Callable[[str | None], Hashable],
 ) -> Flips | None:
     """Count how often swapping terms changes a contender's answer; None without a row answered both ways.
 
@@ -157,12 +159,14 @@ def flips(
         The metric.
     rng
         Draws resamples.
+    read
+        Returns what an answer says, however it is written.
     """
     old = {outcome.example_id: outcome for outcome in before if outcome.score is not None}
     new = [outcome for outcome in after if outcome.score is not None and outcome.example_id in old]
     if not new:
         return None
-    turned = sum(outcome.answer != old[outcome.example_id].answer for outcome in new)
+    turned = sum(read(outcome.answer) != read(old[outcome.example_id].answer) for outcome in new)
     changed = compare(metric, new, [old[o.example_id] for o in new], {row.id: row for row in rows}, rng)
     return Flips(name, len(new), turned, wilson(turned, len(new)), changed.difference, changed.interval)
 

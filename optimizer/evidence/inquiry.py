@@ -29,6 +29,7 @@ from optimizer.preparing import Plan
 from optimizer.records import Outcome, Trial, Verdict
 from optimizer.rows.overlap import audit
 from optimizer.scoring import Grader
+from optimizer.task_rows import reading
 from optimizer.verdict import ERRORS, Entry
 from search_spaces.prompt import Example, Prompt
 from search_spaces.space import Space
@@ -68,6 +69,7 @@ class Inquiry:
         """Choose the cascade's threshold, before the test rows are opened."""
         self.prompt = BEST if BEST in self.trials else SEED
         self.seed = self.plan.task.search.seed
+        self.read = reading(self.plan.task, self.plan.labels)
         self.rng = np.random.default_rng(self.seed)
         dev, ours = self.plan.data.dev, self.trials[self.prompt].outcomes
         self.reckoning = Reckoning(self.evaluate, self.rival, dev, ours)
@@ -297,7 +299,9 @@ class Inquiry:
             self.prompt: self.evaluate.rows(winner, rows),
             RIVAL: self._theirs(rows),
         }
-        turned = (fairness.flips(name, given[name], after[name], rows, metric, self.rng) for name in after)
+        turned = (
+            fairness.flips(name, given[name], after[name], rows, metric, self.rng, read=self.read) for name in after
+        )
         return tuple(each for each in turned if each)
 
     def _steadiness(self, given: Mapping[str, Sequence[Outcome]]) -> tuple[tuple[Changed, ...], tuple[Steadiness, ...]]:
@@ -375,4 +379,4 @@ class Inquiry:
             return []
         sure = self.chosen.calibrated(answered.confidence) if self.chosen else answered.confidence
         by_id = {row.id: float(each) for row, each in zip(answered.rows, sure, strict=True)}
-        return quality.suspects(split, answered.rows, answered.prompt, answered.baseline, by_id)
+        return quality.suspects(split, answered.rows, answered.prompt, answered.baseline, by_id, self.read)

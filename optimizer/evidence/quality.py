@@ -6,7 +6,7 @@ Reads rows and outcomes; changes nothing, and calls no model.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from zlib import crc32
 
 import numpy as np
@@ -34,6 +34,7 @@ def suspects(
     prompt: Sequence[Outcome],
     baseline: Sequence[Outcome],
     confidence: Mapping[str, float],
+    read: Callable[[str | None], Hashable],
 ) -> list[Suspect]:
     """Return the rows on which prompt and baseline give the same answer, but not the target.
 
@@ -51,6 +52,8 @@ def suspects(
         Their outcomes on the rows, or on some of them.
     confidence
         Example id -> the baseline's calibrated confidence; only rows with at least SURE are returned.
+    read
+        Returns what an answer says, however it is written.
     """
     ours = {outcome.example_id: outcome for outcome in prompt}
     examples = {row.id: row for row in rows}
@@ -59,7 +62,7 @@ def suspects(
         mine, row = ours.get(theirs.example_id), examples.get(theirs.example_id)
         if mine is None or row is None or theirs.answer is None or {mine.kind, theirs.kind} != {Kind.WRONG}:
             continue
-        if mine.answer == theirs.answer and confidence[row.id] >= SURE:
+        if read(mine.answer) == read(theirs.answer) and confidence[row.id] >= SURE:
             found.append(Suspect(row.id, split, row.target, theirs.answer, confidence[row.id]))
     return found
 

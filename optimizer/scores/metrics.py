@@ -6,8 +6,9 @@ outcomes nor where an answer comes from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from optimizer.errors import TaskError, one_of
@@ -19,9 +20,13 @@ from optimizer.scores.row_metrics import (
     closeness,
     exact_match,
     holds_object,
+    plain_words,
+    position,
     rouge_l,
     slot_f1,
+    slots,
     token_f1,
+    words,
 )
 from optimizer.scores.set_metrics import balance, bleu, chrf, kappa, macro_f1, mcc, micro, spearman
 
@@ -45,6 +50,8 @@ class Metric:
         The kinds of task that it suits.
     row
         (answer, accepted answers) -> score of one row in [0, 1].
+    reads
+        (answer) -> what it says, however it is written: two answers that say the same are one to `row`.
     over
         The statistic of a whole set; None for the mean of the rows' scores. Takes the correct labels [..., m] as
         numbers from 0 and the answers [..., m] as the same numbers, with -1 for any other answer or none; returns one
@@ -77,6 +84,7 @@ class Metric:
     description: str
     kinds: tuple[str, ...]
     row: Row
+    reads: Callable[[str], Hashable] = field(default=str, kw_only=True)
     over: Callable[[Codes, Codes], Floats] | None = None
     low: float = 0.0
     weigh: Callable[[Codes], Floats] | None = None
@@ -115,6 +123,7 @@ _ALL = (
         kappa,
         low=-1.0,
         ordered=True,
+        reads=position(()),
         graded=True,
     ),
     Metric(
@@ -123,6 +132,7 @@ _ALL = (
         _LABELS,
         closeness(()),
         ordered=True,
+        reads=position(()),
         graded=True,
     ),
     Metric(
@@ -133,6 +143,7 @@ _ALL = (
         spearman,
         low=-1.0,
         ordered=True,
+        reads=position(()),
         graded=True,
     ),
     Metric(
@@ -140,6 +151,7 @@ _ALL = (
         "share of rows whose answer equals an accepted one, but for case, punctuation and articles",
         ("qa", "extraction", "generation"),
         best(exact_match),
+        reads=words,
     ),
     Metric("micro_f1", "F1 of all labels of all rows together", _SETS, accuracy, pool=micro),
     Metric(
@@ -149,16 +161,26 @@ _ALL = (
         accuracy,
         graded=True,
     ),
-    Metric("token_f1", "F1 of the words shared with an accepted answer", _TEXTS, best(token_f1), graded=True),
+    Metric(
+        "token_f1", "F1 of the words shared with an accepted answer", _TEXTS, best(token_f1), graded=True, reads=words
+    ),
     Metric(
         "slot_f1",
         "F1 of the (slot, value) pairs of a JSON object",
         ("extraction",),
         best(slot_f1),
         graded=True,
+        reads=slots,
         formed=holds_object,
     ),
-    Metric("rouge_l", "F1 of the longest common subsequence of words", _TEXTS, best(rouge_l), graded=True),
+    Metric(
+        "rouge_l",
+        "F1 of the longest common subsequence of words",
+        _TEXTS,
+        best(rouge_l),
+        graded=True,
+        reads=plain_words,
+    ),
     Metric(
         "bleu",
         "BLEU of all rows together, by sacrebleu",
@@ -212,5 +234,8 @@ def get_metric(name: str, labels: Sequence[str] = (), *, several: bool = False) 
     metric, order = METRICS[name], tuple(labels)
     if several:
         tally, pool = label_sets.counts(name, order)
-        return replace(metric, row=label_sets.row(name, order), over=None, weigh=None, tally=tally, pool=pool)
-    return replace(metric, row=closeness(order), order=order) if metric.ordered and order else metric
+        row, reads = label_sets.row(name, order), partial(label_sets.read, labels=order)
+        return replace(metric, row=row, reads=reads, over=None, weigh=None, tally=tally, pool=pool)
+    if not (metric.ordered and order):
+        return metric
+    return replace(metric, row=closeness(order), reads=position(order), order=order)

@@ -11,7 +11,7 @@ import re
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -42,12 +42,12 @@ def exact_match(answer: str, target: str) -> float:
     if target.startswith("{") and (wanted := _slots(target)) is not None:
         found = _slots(answer)
         return float(found is not None and 2 * _shared(found, wanted) == found.total + wanted.total)
-    return float(_words(answer) == _words(target))
+    return float(words(answer) == words(target))
 
 
 def token_f1(answer: str, target: str) -> float:
     """Return the F1 of two bags of words."""
-    return _overlap(Counter(_words(answer)), Counter(_words(target)))
+    return _overlap(Counter(words(answer)), Counter(words(target)))
 
 
 def slot_f1(answer: str, target: str) -> float:
@@ -70,10 +70,24 @@ def holds_object(answer: str) -> bool:
     return _slots(answer) is not None
 
 
+def slots(answer: str) -> Hashable:
+    """Return all that a text says to `slot_f1`, in no order: two texts with the same slots score the same."""
+    try:
+        found = _slots(answer)
+        return words(answer) if found is None else found.said()
+    except RecursionError:
+        return answer
+
+
 def rouge_l(answer: str, target: str) -> float:
     """Return ROUGE-L: Lin (2004), eqs. 2-4 with beta = 1, on words of letters and digits, without stemming."""
-    a, b = (re.findall(r"[^\W_]+", text.casefold()) or text.split() for text in (answer, target))
+    a, b = plain_words(answer), plain_words(target)
     return 2 * _common_subsequence(a, b) / (len(a) + len(b)) if a or b else 1.0
+
+
+def plain_words(text: str) -> tuple[str, ...]:
+    """Return the words of letters and digits of a text, without case; if it has none, what stands between spaces."""
+    return tuple(re.findall(r"[^\W_]+", text.casefold()) or text.split())
 
 
 def _overlap(found: Counter[Any], wanted: Counter[Any]) -> float:
@@ -90,7 +104,7 @@ _ARTICLES = {"a", "an", "the"}
 
 
 @lru_cache(maxsize=8192)  # the accepted answers recur with every prompt
-def _words(text: str) -> tuple[str, ...]:
+def words(text: str) -> tuple[str, ...]:
     """Return the words of an answer as SQuAD compares them (Rajpurkar et al. 2016): no case, punctuation or articles.
 
     Unlike SQuAD, this keeps different answers apart. Signs and punctuation within numbers stay, so "-1.5" is not "15";
@@ -103,8 +117,8 @@ def _words(text: str) -> tuple[str, ...]:
     text = "".join(c for c in text if unicodedata.category(c) != "Sc")
     before, after = f" {text}", f"{text[1:]} "
     bare = "".join(c for p, c, n in zip(before, text, after, strict=False) if not _is_mark(c) or _in_number(p, c, n))
-    words = tuple(bare.split())
-    return tuple(word for word in words if word not in _ARTICLES) or words or tuple(text.split())
+    kept = tuple(bare.split())
+    return tuple(word for word in kept if word not in _ARTICLES) or kept or tuple(text.split())
 
 
 def _shortest(number: re.Match[str]) -> str:
@@ -147,6 +161,17 @@ class _Slots:
             beside.items[slot] = [inside]
         return beside
 
+    def said(self) -> frozenset[tuple[tuple[str, Hashable], int]]:
+        """Return all that it says, in no order; a list of one object says what the object does by itself."""
+        parts: Counter[tuple[str, Hashable]] = Counter(self.pairs)
+        for slot, listed in self.items.items():
+            inner = [item.said() for item in listed if item.total]
+            if len(inner) == 1:
+                parts.update({(f"{slot}.{name}", value): times for (name, value), times in inner[0]})
+            else:
+                parts.update((slot, one) for one in inner)
+        return frozenset(parts.items())
+
     def add(self, slot: str, value: Any) -> None:  # noqa: ANN401 - whatever JSON holds
         """Take in what a slot holds; null and empty texts say, as an absent slot does, that there is no value."""
         if isinstance(value, dict):
@@ -161,9 +186,9 @@ class _Slots:
                 else:
                     self.add(slot, inner)
         elif value is not None:
-            words = _words(value if isinstance(value, str) else json.dumps(value))
-            if words:
-                self.pairs[slot, " ".join(words)] += 1
+            said = words(value if isinstance(value, str) else json.dumps(value))
+            if said:
+                self.pairs[slot, " ".join(said)] += 1
 
 
 def _slots(text: str) -> _Slots | None:
@@ -249,6 +274,12 @@ def placed(order: Sequence[str]) -> Place:
     return places.get
 
 
+def position(order: Sequence[str]) -> Callable[[str], Hashable]:
+    """Return a function from an answer to its place in an order, or to the answer itself if it has none."""
+    place = placed(order)
+    return lambda answer: answer if (value := place(answer)) is None else value
+
+
 def _wanted(place: Place, target: str) -> float:
     value = number(target) if place is _named_number else place(target)
     if value is None:
@@ -261,9 +292,9 @@ def _wanted(place: Place, target: str) -> float:
 
 def number(text: str) -> float | None:
     """Return the number of a text that consists of one number; None for others."""
-    words = _words(text)
+    said = words(text)
     try:
-        value = float(words[0]) if len(words) == 1 else math.nan
+        value = float(said[0]) if len(said) == 1 else math.nan
     except ValueError:
         return None
     return value if math.isfinite(value) else None
