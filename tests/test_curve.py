@@ -386,6 +386,21 @@ def test_a_run_keeps_its_curve_and_bills(finished: Path) -> None:
     assert all(f">{text}<" in drawn for text in ("What each costs", "labelled rows", "64", pays_off(found)))
 
 
+def test_a_prompt_is_charged_for_the_dev_rows_that_it_looked_at(tmp_path: Path) -> None:
+    """Six calls look at few of 50 dev rows; the baseline is chosen on all of them."""
+    task = load_task(write_task(tmp_path, search={"calls": 12, "trials": 3, "block": 4}))
+
+    tuned = tune(task, db=tmp_path / "r.db")
+
+    looked = {outcome.example_id for trial in tuned.trials for outcome in trial.outcomes}
+    assert tuned.verdict
+    prompt, rival = tuned.verdict.bills
+    used = {contender.name: contender.train_rows for contender in tuned.verdict.contenders}
+    assert len(looked) < 50
+    assert prompt.labelled == used[prompt.name] + len(looked)
+    assert rival.labelled == 150
+
+
 def test_show_tells_the_curve_of_the_winner_alone(command: Command, finished: Path) -> None:
     """As a table, and with --json as plain numbers."""
     best = history(finished).run().winner

@@ -186,6 +186,7 @@ class Conclusion:
         # Finding the rival took training all kinds, just as finding the prompt took trying others.
         tried = [rung.trained for rung in self.store.weightless(self.run) if rung.trained]
         costs = [trained.cost for trained in tried]
+        looked = len({outcome.example_id for trial in found.trials for outcome in trial.outcomes})
         known = None if None in costs else sum(cost or 0.0 for cost in costs)
         took[RIVAL] = (known, sum(trained.seconds for trained in tried))
         bills = tuple(
@@ -193,7 +194,7 @@ class Conclusion:
                 contender,
                 spent=took[contender.name][0],
                 seconds=took[contender.name][1],
-                labelled=contender.train_rows + len(self.plan.data.dev),
+                labelled=contender.train_rows + (len(self.plan.data.dev) if contender.name == RIVAL else looked),
                 label_cost=self.plan.task.baseline.label_cost,
             )
             for contender in ruling.contenders
