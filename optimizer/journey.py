@@ -6,7 +6,7 @@ data -> splits -> space -> search -> verdict, with every completion in the ledge
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from optimizer import search
@@ -81,6 +81,7 @@ class _Journey:
     watch: Watch
     kept: bool
     said: list[str]  # notices that the watch got
+    ablated: float = field(default=0.0, init=False)  # seconds that the ablation took
 
     def walk(self) -> Tuned:
         plan, store = self.plan, self.store
@@ -134,7 +135,8 @@ class _Journey:
         if not self.plan.data.test:
             return None, found.reason
         helpers = [self.role_ledgers[role] for role in (PROPOSER, TEACHER) if role in self.role_ledgers]
-        return Conclusion(self.plan, self.evaluate, self.store, self.id, self._stage, self.judge, helpers).reach(found)
+        those = self.plan, self.evaluate, self.store, self.id, self._stage
+        return Conclusion(*those, self.judge, helpers, self.ablated).reach(found)
 
     def _notes(self, found: search.Found, ruling: Verdict | None) -> list[str]:
         """Return notes on what was odd in the calls of this run, and on wordings that it had no calls for."""
@@ -295,9 +297,11 @@ class _Journey:
             return (), ""
         self._stage("ablation", "the winner without each of its ingredients")
         self.reserve.hold({best.number})
+        began = self.ledger.budget.worked()
         space = wordings.entered(self.store, self.id, plan.space)
         ablations, lacking = ablate(space, best, self.evaluate, dev_rows(plan), options.seed)
         self.store.save_worth(self.id, ablations)
+        self.ablated = self.ledger.budget.worked() - began
         return ablations, lacking
 
     def _totals(self) -> dict[str, int | float | None]:

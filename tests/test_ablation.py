@@ -115,6 +115,21 @@ def test_an_ablation_is_the_difference_on_the_same_dev_rows(ablated: tuple[Path,
     assert ledger.bought == 0
 
 
+def test_finding_the_prompt_took_no_time_of_the_ablation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its calls are not part of the prompt's dollars either."""
+
+    def slow(_: object, __: Trial, evaluate: Evaluator, *___: object) -> tuple[tuple[()], str]:
+        evaluate.ledger.budget.worked_before += 3600
+        return (), ""
+
+    monkeypatch.setattr("optimizer.journey.ablate", slow)
+
+    tuned = tune(write_task(tmp_path, search={"calls": 40, "trials": 3, "ablate": True}), db=tmp_path / "r.db")
+
+    assert tuned.verdict
+    assert 0 < tuned.verdict.bills[0].seconds < 3600
+
+
 def test_the_same_run_again_buys_no_ablation_twice(ablated: tuple[Path, Tuned]) -> None:
     """Its completions are in the ledger, and the figures are the same."""
     folder, tuned = ablated

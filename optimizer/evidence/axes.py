@@ -26,7 +26,7 @@ def axes_grid(verdict: Verdict) -> Grid:
     axes: list[tuple[str, str, Callable[[Verdict, Contender], str], str]] = [
         ("focus", f"{verdict.metric} (95 %), less that on dev", _focus, _focused(verdict)),
         ("training data", "labelled rows learned from", _taught, _crossover(verdict)),
-        ("resource usage", "to find; per 1,000 requests", _spent, _paid_off(verdict)),
+        ("resource usage", "to find (seconds: of this run); per 1,000 requests", _spent, _paid_off(verdict)),
         ("control", "answers in the wanted form; worst change", _steered, _steady(verdict)),
         ("applicability", "on other rows; widest gap of groups", _applied, _travels(verdict)),
     ]

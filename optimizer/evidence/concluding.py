@@ -50,6 +50,8 @@ class Conclusion:
     helpers
         The ledgers, besides the judge's, that bought something for the search: proposed wordings, and reasoning about
         training rows.
+    idle
+        Seconds since the search that went into neither prompt nor baseline, such as those of the ablation.
     """
 
     plan: Plan
@@ -59,6 +61,7 @@ class Conclusion:
     stage: Callable[[str, str], None]
     judge: Judge | None = None
     helpers: Sequence[Ledger] = ()
+    idle: float = 0.0
 
     def reach(self, found: search.Found) -> tuple[Verdict | None, str]:
         """Reach a verdict, and return it with why the run ended; None if the budget does not cover the test rows."""
@@ -66,7 +69,7 @@ class Conclusion:
             return self._reach(found, ledgers)
 
     def _reach(self, found: search.Found, ledgers: ExitStack) -> tuple[Verdict | None, str]:
-        worked = self.evaluate.ledger.budget.worked()
+        worked = self.evaluate.ledger.budget.worked() - self.idle
         aside = self._aside()
         known = self.store.ladder(self.run)
         # A resumed run trained these within the time that it had worked before, so that time was not searching.

@@ -42,7 +42,7 @@ def bills_grid(verdict: Verdict) -> Grid:
     """Return a table of what prompt and baseline cost to find and to use."""
     return Grid(
         "What each costs",
-        ("contender", "labelled rows", "$ labels", "$ to find", "s to find", "$ / 1,000", "ms / 1,000"),
+        ("contender", "labelled rows", "$ labels", "$ to find", "s to find (this run)", "$ / 1,000", "ms / 1,000"),
         tuple(_bill_row(bill) for bill in verdict.bills),
     )
 
