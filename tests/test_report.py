@@ -315,6 +315,23 @@ def test_marks_stand_where_their_values_are() -> None:
     assert [log(value) for value in (8, 64, 512)] == pytest.approx([0, 30, 60])
 
 
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ([-0.12, 0.31], ["-20", "-10", "0", "10", "20", "30", "40"]),
+        ([-0.98, 0.97], ["-100", "-50", "0", "50", "100"]),
+        ([0.02, 0.31], ["0", "10", "20", "30", "40"]),
+        ([0.0, 0.31], ["0", "10", "20", "30", "40"]),
+    ],
+)
+def test_a_scale_reaches_down_as_far_as_the_scores(values: list[float], ticks: list[str]) -> None:
+    """A correlation may be negative; a score that is not is drawn on a scale from 0 on."""
+    scale = scores(values, 250, 12)
+
+    assert [said for _, said in scale.ticks] == ticks
+    assert all(12 <= scale(value) <= 250 for value in values)
+
+
 def test_the_best_so_far_only_rises(finished: Path) -> None:
     """The line of the search begins at the seed prompt and ends at the best that is known."""
     walk = history(finished).story().walk

@@ -92,10 +92,14 @@ def round_steps(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def scores(values: Iterable[float], start: float, end: float) -> Scale:
-    """Return a scale of scores in [0, 1], labelled in percent, that covers the values and five points around them."""
+    """Return a scale of scores, labelled in percent, that covers the values and five points around them.
+
+    It ends at 1, and begins at 0 unless a value lies below that: a correlation is as low as -1.
+    """
     known = list(values) or [0.0, 1.0]
-    steps = round_steps(max(0.0, min(known) - 0.05) * 100, min(1.0, max(known) + 0.05) * 100)
-    steps = [step for step in steps if -1e-9 <= step <= 100 + 1e-9]
+    least = 0.0 if min(known) >= 0 else -1.0
+    steps = round_steps(max(least, min(known) - 0.05) * 100, min(1.0, max(known) + 0.05) * 100)
+    steps = [step for step in steps if 100 * least - 1e-9 <= step <= 100 + 1e-9]
     return Scale(steps[0] / 100, steps[-1] / 100, start, end, [(step / 100, f"{step:g}") for step in steps])
 
 
