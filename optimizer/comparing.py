@@ -122,7 +122,7 @@ def side_by_side(db: str | Path, a: Named, b: Named) -> Compared:
                 "`phrasetune history --state complete`."
             )
         names = (_called(second), _called(first))
-        comparison = compare(metric, ours, theirs, rows, np.random.default_rng(0), names)
+        comparison = compare(metric, ours, theirs, rows, _rng(run), names)
         fixed, broken = changes(theirs, ours, rows)
         sides = _side(store, first, theirs, rows, metric), _side(store, second, ours, rows, metric)
         opened = store.opened(run.data) if split == "test" else 0
@@ -191,8 +191,13 @@ def _side(store: Store, whose: _Whose, outcomes: Sequence[Outcome], rows: dict[s
     run, trial = whose
     score = summarise(metric, outcomes, rows)
     assert score is not None
-    limits = interval(metric, outcomes, rows, np.random.default_rng(0))
+    limits = interval(metric, outcomes, rows, _rng(run))
     return Side(run, trial, store.prompt_text(run.id, trial.number), score, limits, measures(outcomes))
+
+
+def _rng(run: Run) -> np.random.Generator:
+    """Return a generator with the seed of a run, whose verdict has the same intervals and p-values then."""
+    return np.random.default_rng(run.task["search"]["seed"])
 
 
 def _called(whose: _Whose) -> str:

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from scipy.stats import binomtest
 
-from optimizer import history
+from optimizer import history, tune
 from optimizer.comparing import Named, named, side_by_side
+from optimizer.contenders import BEST
 from optimizer.errors import InputError
 from optimizer.reports.comparing_tables import record, sentence
 from tests.conftest import Command
 from tests.recorded import Tried, write_run
+from tests.small_task import write_task
 
 SEED = Tried("10" * 10, "10" * 10)
 
@@ -64,6 +66,22 @@ def test_winners_are_compared_on_the_sealed_rows(db: Path) -> None:
     }
     assert [side.measures.cost_per_1000 for side in (found.a, found.b)] == pytest.approx([1, 2])
     assert sentence(found).startswith("2:1 is better than 1:1: +75.0 points (95 % interval")
+
+
+def test_the_figures_are_those_of_the_verdict(tmp_path: Path) -> None:
+    """To the last digit, whatever the seed of the run: intervals and p-values are resampled by the same draws."""
+    task = write_task(tmp_path, search={"calls": 120, "trials": 6, "seed": 7})
+    task.write_text(task.read_text(encoding="utf-8").replace("[data]", 'metric = "macro_f1"\n[data]'), encoding="utf-8")
+    tuned = tune(task, db=tmp_path / "r.db")
+    assert tuned.verdict
+    seed, best = tuned.verdict.contenders[:2]
+    assert best.name == BEST
+    verdict = tuned.verdict.comparisons[0]
+
+    found = side_by_side(tmp_path / "r.db", Named(1, 0), Named(1, tuned.best.number))
+
+    assert (found.a.interval, found.b.interval) == (seed.interval, best.interval)
+    assert (found.comparison.interval, found.comparison.p_value) == (verdict.interval, verdict.p_value)
 
 
 def test_the_other_way_round_the_signs_turn(db: Path) -> None:
