@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optimizer.contenders import BEST, CASCADE, DISTILLED
+from optimizer.contenders import BEST, CASCADE, DISTILLED, on_both
 from optimizer.phrases import amount, counted
 from optimizer.records import Ablation, Comparison, Contender, Importance, Outcome, Run, State, Trial, Verdict
 from optimizer.reports.grids import Grid
@@ -154,7 +154,9 @@ def _contender_row(contender: Contender) -> tuple[str, ...]:
 def comparisons_grid(verdict: Verdict) -> Grid:
     """Return a table of the paired comparisons."""
     rows = tuple(comparison_row(comparison) for comparison in verdict.comparisons)
-    return Grid("Paired comparisons", ("comparison", "points", "95 %", "p", "test"), rows)
+    apart = any(on_both(verdict.contenders, c.a, c.b) for c in verdict.comparisons)
+    title = f"Paired comparisons{', each on the rows that both answered' if apart else ''}"
+    return Grid(title, ("comparison", "points", "95 %", "p", "test"), rows)
 
 
 def comparison_row(comparison: Comparison) -> tuple[str, ...]:

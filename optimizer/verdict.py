@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, LEVEL, PICKED, RIVAL, SEED, TUNED
+from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, LEVEL, PICKED, RIVAL, SEED, TUNED, on_both, shared
 from optimizer.errors import ProviderError
 from optimizer.phrases import rough
 from optimizer.power import measured_gain, rows_to_show, shown_gain
@@ -106,10 +106,9 @@ def _sentences(contenders: Sequence[Contender], comparisons: Sequence[Comparison
     found = {(comparison.a, comparison.b): comparison for comparison in comparisons}
     scores = {contender.name: contender.score for contender in contenders}
     gain, rivalry = found.get((BEST, SEED)), found.get((BEST, RIVAL)) or found.get((SEED, RIVAL))
-    n = min(contender.n for contender in contenders)
-    said = [_gain(gain, n)] if gain else ["The search found no prompt better than the seed prompt."]
+    said = [_gain(gain, contenders)] if gain else ["The search found no prompt better than the seed prompt."]
     if rivalry:
-        said.append(_rivalry(rivalry, scores, n, metric))
+        said.append(_rivalry(rivalry, scores, contenders, metric))
     said += [text for contender in contenders if (text := _unread(contender))]
     return said + [_failures(contender) for contender in contenders if contender.n < len(contender.outcomes)]
 
@@ -127,25 +126,28 @@ def _failures(contender: Contender) -> str:
     return f"{failed} of {len(contender.outcomes)} calls of the {contender.name} failed; they are left out."
 
 
-def _gain(gain: Comparison, n: int) -> str:
+def _gain(gain: Comparison, contenders: Sequence[Contender]) -> str:
+    where = on_both(contenders, gain.a, gain.b)
     if gain.p_value >= LEVEL:
-        takes = _takes(gain, n) if gain.difference > 0 else ""
-        return f"No improvement over the seed prompt is shown: {figures(gain)}{takes and f'; {takes}'}."
+        takes = _takes(gain, shared(contenders, gain.a, gain.b)) if gain.difference > 0 else ""
+        return f"No improvement over the seed prompt is shown: {figures(gain)}{where}{takes and f'; {takes}'}."
     if gain.difference > 0:
-        return f"The search improved on the seed prompt by {figures(gain)}."
-    return f"The chosen prompt is worse than the seed prompt on the test rows: {figures(gain)}."
+        return f"The search improved on the seed prompt by {figures(gain)}{where}."
+    return f"The chosen prompt is worse than the seed prompt on the test rows: {figures(gain)}{where}."
 
 
-def _rivalry(rivalry: Comparison, scores: Mapping[str, float], n: int, metric: Metric) -> str:
+def _rivalry(rivalry: Comparison, scores: Mapping[str, float], contenders: Sequence[Contender], metric: Metric) -> str:
+    n, where = shared(contenders, rivalry.a, rivalry.b), on_both(contenders, rivalry.a, rivalry.b)
     ours, theirs = f"{rivalry.a} ({100 * scores[rivalry.a]:z.1f} %)", f"{rivalry.b} ({100 * scores[rivalry.b]:z.1f} %)"
     if rivalry.p_value >= LEVEL:
         return (
-            f"No difference shown between {ours} and {theirs} in {metric.name} on {n} test rows: {figures(rivalry)}; "
+            f"No difference shown between {ours} and {theirs} in {metric.name}{where or f' on {n} test rows'}: "
+            f"{figures(rivalry)}; "
             f"{n} rows {able(rivalry, n)}."
         )
     if rivalry.difference > 0:
-        return f"The {ours} beats the {theirs} in {metric.name} by {figures(rivalry)}."
-    return f"The {theirs} beats the {ours} in {metric.name}: {figures(rivalry)}."
+        return f"The {ours} beats the {theirs} in {metric.name} by {figures(rivalry)}{where}."
+    return f"The {theirs} beats the {ours} in {metric.name}: {figures(rivalry)}{where}."
 
 
 def figures(comparison: Comparison) -> str:

@@ -192,6 +192,7 @@ def test_a_rival_that_is_never_above_is_level_and_overtakes_nothing() -> None:
     assert (curve.crossover, curve.level) == (8, True)
     assert sentence(curve) == "Training is level with the best prompt from 8 labelled rows or fewer on."
     assert "(* = is level with the prompt)" in curve_grid(curve, "accuracy").title
+    assert curve_grid(curve, "accuracy", " on 9 rows").columns[3].endswith(" on 9 rows")
     assert "training is level from about 8 rows on" in [row[-1] for row in axes.rows]
     assert "Ring: where training is level with it." in learning(curve, verdict).note
 

@@ -11,7 +11,7 @@ import pytest
 from optimizer.contenders import BEST, CASCADE, RIVAL, SEED
 from optimizer.errors import ProviderError
 from optimizer.records import Kind, Outcome
-from optimizer.report import percent, spread
+from optimizer.report import comparisons_grid, percent, spread
 from optimizer.scoring import METRICS
 from optimizer.verdict import Entry, able, decide
 from search_spaces.prompt import Example
@@ -210,6 +210,30 @@ def test_failed_calls_are_left_out_of_every_figure() -> None:
 
     assert (verdict.contenders[1].n, verdict.contenders[1].score) == (199, 1.0)
     assert "1 of 200 calls of the best prompt failed; they are left out." in verdict.sentence
+
+
+def failing(name: str, share: float, failed: int) -> Entry:
+    """A contender that is right on a share of the rows, whose first calls failed."""
+    good = entry(name, share)
+    bad = tuple(Outcome(row.id, Kind.ERROR, None, None, text="gone") for row in ROWS[:failed])
+    return replace(good, outcomes=(*bad, *good.outcomes[failed:]))
+
+
+def test_a_difference_on_other_rows_than_the_scores_says_on_which() -> None:
+    """Else the two scores and their difference would not add up; where all rows were answered nothing is said."""
+    entries = [entry(SEED, 0.3), failing(BEST, 0.9, 4), entry(RIVAL, 0.6)]
+    close = [entry(SEED, 0.6), failing(BEST, 0.62, 4), entry(RIVAL, 0.63)]
+
+    clear, unclear = (decide(each, ROWS, ACCURACY, opened=1, seed=0) for each in (entries, close))
+    whole = decide([entry(SEED, 0.3), entry(BEST, 0.9), entry(RIVAL, 0.6)], ROWS, ACCURACY, opened=1, seed=0)
+
+    assert re.search(r"improved on the seed prompt by .*?\) on the 196 rows that both answered\. The", clear.sentence)
+    assert re.search(r"beats the trained .*?, p = \S+\) on the 196 rows that both answered\. 4 of 200", clear.sentence)
+    assert "trained baseline (63.0 %) in accuracy on the 196 rows that both answered: " in unclear.sentence
+    assert "; 196 rows can show" in unclear.sentence
+    assert comparisons_grid(clear).title == "Paired comparisons, each on the rows that both answered"
+    assert comparisons_grid(whole).title == "Paired comparisons"
+    assert "both answered" not in whole.sentence
 
 
 @pytest.mark.parametrize("failed", [41, 200])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from optimizer.contenders import CASCADE, LEVEL, RIVAL, rivalled
+from optimizer.contenders import CASCADE, LEVEL, RIVAL, on_both, rivalled
 from optimizer.evidence.money import break_even
 from optimizer.findings import Elsewhere, Findings, GroupGap, Steadiness
 from optimizer.records import Bill, Contender, Kind, Verdict
@@ -83,7 +83,9 @@ def _focused(verdict: Verdict) -> str:
         if (found.a, found.b) == (prompt, RIVAL):
             better = found.a if found.difference > 0 else found.b
             shown = found.p_value < LEVEL
-            return f"{better} ahead by {100 * abs(found.difference):.1f} points" if shown else "no difference shown"
+            where = on_both(verdict.contenders, prompt, RIVAL)
+            ahead = f"{better} ahead by {100 * abs(found.difference):.1f} points{where}"
+            return ahead if shown else "no difference shown"
     return UNKNOWN
 
 

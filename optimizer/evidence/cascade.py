@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.contenders import CASCADE, LEVEL
+from optimizer.contenders import CASCADE, LEVEL, on_both
 from optimizer.findings import Cascade, CascadePoint
 from optimizer.records import Comparison, Contender, Outcome, Verdict
 from optimizer.scoring import Metric, interval, summarise, weights
@@ -205,7 +205,8 @@ def sentence(cascade: Cascade, verdict: Verdict) -> str:
     return (
         f"Together: with the {cascade.baseline} answering where it is at least {100 * point.threshold:.0f} % sure, "
         f"{100 * point.share:.0f} % of the rows go to the {cascade.prompt}, and the cascade scores "
-        f"{100 * found.score:z.1f} %: {_against(versus[cascade.prompt])}."
+        f"{100 * found.score:z.1f} %: {_against(versus[cascade.prompt])}"
+        f"{on_both(verdict.contenders, CASCADE, cascade.prompt)}."
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.baseline import Budget, Floats, Lesson, Refit, Rival
-from optimizer.contenders import DISTILLED, HINTED, PICKED, RIVAL, TUNED
+from optimizer.contenders import DISTILLED, HINTED, PICKED, RIVAL, TUNED, on_both
 from optimizer.records import Comparison, Dataset, Outcome, Verdict
 from optimizer.scoring import Metric
 from search_spaces.prompt import Example, Prompt
@@ -189,7 +189,10 @@ def sentence(verdict: Verdict, prompt: str) -> str:
     said = []
     for name, against in ((DISTILLED, RIVAL), (HINTED, prompt), (PICKED, prompt), (TUNED, RIVAL)):
         if found := versus.get((name, against)):
-            said.append(f"The {name} scores {100 * scores[name]:.1f} %: {_figures(found)} against the {against}.")
+            where = on_both(verdict.contenders, name, against)
+            said.append(
+                f"The {name} scores {100 * scores[name]:.1f} %: {_figures(found)} against the {against}{where}."
+            )
     return " ".join(said)
 
 

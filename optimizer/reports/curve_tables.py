@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from optimizer.contenders import RIVAL, on_both
 from optimizer.evidence.axes import axes_grid
 from optimizer.evidence.money import break_even
 from optimizer.records import Bill, CurvePoint, LearningCurve, Verdict
@@ -19,8 +20,8 @@ def drawn_once(points: Sequence[CurvePoint]) -> bool:
     return len(points) > 1 and all(point.repeats == 1 for point in points)
 
 
-def curve_grid(curve: LearningCurve, metric: str) -> Grid:
-    """Return a table of the trained baseline by its number of training rows."""
+def curve_grid(curve: LearningCurve, metric: str, where: str = "") -> Grid:
+    """Return a table of the trained baseline by its number of training rows; `where` it is compared with the prompt."""
     rows = tuple(
         (
             f"{point.rows:,}{' *' if point.rows == curve.crossover else ''}",
@@ -32,7 +33,7 @@ def curve_grid(curve: LearningCurve, metric: str) -> Grid:
         )
         for point in curve.points
     )
-    columns = ("training rows", metric, "95 %", f"points over the {curve.prompt}", "95 %", "draws")
+    columns = ("training rows", metric, "95 %", f"points over the {curve.prompt}{where}", "95 %", "draws")
     star = f"{'is level with' if curve.level else 'overtakes'} the prompt"
     note = f"; {ONCE}" if drawn_once(curve.points) else ""
     return Grid(f"The trained baseline by its labelled rows (* = {star}{note})", columns, rows)
@@ -68,9 +69,10 @@ def grids(verdict: Verdict | None) -> list[Grid]:
     """Return tables of the kinds of rivals, the learning curve, the bills and the axes of a verdict."""
     if verdict is None:
         return []
+    where = on_both(verdict.contenders, verdict.curve.prompt, RIVAL) if verdict.curve else ""
     tried = sum(rung.trained is not None for rung in verdict.ladder)
     return [
         *([ladder_grid(verdict.ladder, verdict.metric)] if tried > 1 else []),
-        *([curve_grid(verdict.curve, verdict.metric)] if verdict.curve else []),
+        *([curve_grid(verdict.curve, verdict.metric, where)] if verdict.curve else []),
         *([bills_grid(verdict), axes_grid(verdict)] if verdict.bills else []),
     ]
