@@ -12,7 +12,7 @@ import numpy as np
 
 from optimizer.contenders import BEST, CASCADE, DISTILLED, HINTED, LEVEL, PICKED, RIVAL, SEED, TUNED, on_both, shared
 from optimizer.errors import ProviderError
-from optimizer.phrases import rough
+from optimizer.phrases import counted, rough
 from optimizer.power import measured_gain, rows_to_show, shown_gain
 from optimizer.records import Comparison, Contender, Kind, Outcome, Verdict
 from optimizer.report import shows
@@ -110,7 +110,9 @@ def _sentences(contenders: Sequence[Contender], comparisons: Sequence[Comparison
     if rivalry:
         said.append(_rivalry(rivalry, scores, contenders, metric))
     said += [text for contender in contenders if (text := _unread(contender))]
-    return said + [_failures(contender) for contender in contenders if contender.n < len(contender.outcomes)]
+    # The cascade makes no calls of its own.
+    failing = [c for c in contenders if c.n < len(c.outcomes) and c.name != CASCADE]
+    return said + [failures(len(c.outcomes) - c.n, len(c.outcomes), f" of the {c.name}") for c in failing]
 
 
 def _unread(contender: Contender) -> str:
@@ -121,9 +123,9 @@ def _unread(contender: Contender) -> str:
     return f"Most answers of the {contender.name} could not be read ({unread} of {contender.n})."
 
 
-def _failures(contender: Contender) -> str:
-    failed = len(contender.outcomes) - contender.n
-    return f"{failed} of {len(contender.outcomes)} calls of the {contender.name} failed; they are left out."
+def failures(failed: int, calls: int, whose: str = "") -> str:
+    """Return a sentence on calls that failed."""
+    return f"{failed:,} of {counted(calls, 'call')}{whose} failed; {'it is' if failed == 1 else 'they are'} left out."
 
 
 def _gain(gain: Comparison, contenders: Sequence[Contender]) -> str:

@@ -209,7 +209,7 @@ def test_failed_calls_are_left_out_of_every_figure() -> None:
     )
 
     assert (verdict.contenders[1].n, verdict.contenders[1].score) == (199, 1.0)
-    assert "1 of 200 calls of the best prompt failed; they are left out." in verdict.sentence
+    assert "1 of 200 calls of the best prompt failed; it is left out." in verdict.sentence
 
 
 def failing(name: str, share: float, failed: int) -> Entry:
@@ -234,6 +234,17 @@ def test_a_difference_on_other_rows_than_the_scores_says_on_which() -> None:
     assert comparisons_grid(clear).title == "Paired comparisons, each on the rows that both answered"
     assert comparisons_grid(whole).title == "Paired comparisons"
     assert "both answered" not in whole.sentence
+
+
+def test_failed_calls_are_told_of_those_who_made_them() -> None:
+    """A cascade asks nobody: what failed in it are the prompt's calls."""
+    prompt = failing(BEST, 0.9, 4)
+    cascade = Entry(CASCADE, (*prompt.outcomes[:100], *entry(RIVAL, 0.6).outcomes[100:]), 10, "")
+
+    verdict = decide([entry(SEED, 0.3), prompt, entry(RIVAL, 0.6), cascade], ROWS, ACCURACY, opened=1, seed=0)
+
+    assert verdict.sentence.endswith("4 of 200 calls of the best prompt failed; they are left out.")
+    assert verdict.sentence.count("failed") == 1
 
 
 @pytest.mark.parametrize("failed", [41, 200])

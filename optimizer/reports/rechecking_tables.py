@@ -11,7 +11,7 @@ from optimizer.database.rechecks import Origins, Recheck
 from optimizer.rechecking import Rechecked
 from optimizer.report import comparison_row, minute, percent, spread
 from optimizer.reports.grids import Grid
-from optimizer.verdict import figures
+from optimizer.verdict import failures, figures
 
 
 def trend_grid(rechecks: Sequence[Recheck], metric: str) -> Grid:
@@ -53,7 +53,7 @@ def sentences(found: Rechecked) -> list[str]:
         )
     said.append(_origin(r))
     if found.failed:
-        said.append(f"{found.failed} of {r.rows} calls failed; they are left out.")
+        said.append(failures(found.failed, r.rows))
     return [sentence for sentence in said if sentence]
 
 
