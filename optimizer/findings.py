@@ -136,7 +136,10 @@ class Flips:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A contender on `n` test rows with a change that should not matter; `difference` is minus the unchanged score."""
+    """A contender on `n` test rows with a change that should not matter; `difference` is minus the unchanged score.
+
+    They are the rows that it answered with the change and without.
+    """
 
     name: str
     change: str

@@ -215,8 +215,10 @@ def _slice_cells(verdict: Verdict, slices: Mapping[str, Mapping[str, str]], colu
         [o.score for o in c.outcomes if o.score is not None and slices.get(o.example_id, {}).get(column) == value]
         for c in verdict.contenders
     ]
-    means = [percent(sum(scored) / len(scored)) if scored else "–" for scored in scores]
-    return (str(len(scores[0]) if scores else 0), *means)
+    most = max(map(len, scores), default=0)
+    fewer = ["" if len(scored) == most else f" on {len(scored):,}" for scored in scores]
+    means = [percent(sum(each) / len(each)) + few if each else "–" for each, few in zip(scores, fewer, strict=True)]
+    return (f"{most:,}", *means)
 
 
 def prompt_diff(seed: str, other: str, names: tuple[str, str] = ("seed prompt", "this prompt")) -> str:

@@ -118,6 +118,20 @@ def test_of_graded_rows_a_card_tells_what_was_measured(copied: Path) -> None:
     assert shown == "50 test rows can show differences in token_f1 from about 1.0 points"
 
 
+def test_calls_that_failed_show_nothing(copied: Path) -> None:
+    """The rows that can show a difference are those that the winner answered."""
+    records = history(copied)
+    made = records.card()
+    assert made.verdict
+    contenders = tuple(replace(c, n=41) for c in made.verdict.contenders)
+
+    fewer = replace(made, verdict=replace(made.verdict, contenders=contenders))
+
+    assert "; 41 test rows can show differences" in dict(record(fewer)["limits"])["what the rows can show"]
+    change(copied, "UPDATE contenders SET n = 41")
+    assert history(copied).card().smallest_gain["test"] > made.smallest_gain["test"]
+
+
 def test_what_was_found_stands_in_it(made: Card) -> None:
     """Groups with their gap, changes and how many labels to look at; of rows that look mislabelled only the number."""
     assert made.verdict

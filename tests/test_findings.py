@@ -20,12 +20,12 @@ from optimizer.evidence.elsewhere import sentence as away_sentence
 from optimizer.evidence.inquiry import Inquiry
 from optimizer.evidence.quality import drifts, duplicates, informed, ranked, suspects
 from optimizer.evidence.quality import sentence as drift_sentence
-from optimizer.findings import Duplicates, Findings, Suspect
+from optimizer.findings import Duplicates, Elsewhere, Findings, GroupScore, Suspect
 from optimizer.pages.page import page
 from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import looks, prepare
 from optimizer.records import Dataset, Kind, Outcome, Verdict
-from optimizer.reports.findings_tables import grids, surer, thresholds, to_look_at
+from optimizer.reports.findings_tables import grids, groups_grids, surer, thresholds, to_look_at
 from optimizer.reports.plain import verdict_record
 from optimizer.scores.metrics import METRICS
 from optimizer.verdict import Entry, decide
@@ -75,6 +75,26 @@ def test_the_loss_has_an_interval_of_different_rows() -> None:
     assert found[0].difference_interval == (pytest.approx(-0.409, abs=2e-3), pytest.approx(-0.183, abs=2e-3))
     assert away_sentence(found).startswith("Out of domain, on 100 rows: the seed prompt 60.0 % (-30.0 points, -40.")
     assert away_sentence(()) == ""
+
+
+def test_the_prompt_out_of_domain_is_the_seed_prompt_where_none_better_was_found() -> None:
+    """The best prompt stands for it where there is one."""
+    seed, best, rival = (Elsewhere(name, "ood", 60, 0.6, (0.5, 0.7), 0.0, (-0.1, 0.1)) for name in (SEED, BEST, RIVAL))
+
+    assert away_sentence((seed, rival)).startswith("Out of domain, on 60 rows: the seed prompt 60.0 % (+0.0 points")
+    assert "seed prompt" not in away_sentence((seed, best, rival))
+
+
+def test_rows_that_were_not_answered_are_not_counted() -> None:
+    """Of 60 rows the prompt answered 58, and of a group of 20 it answered 17."""
+    best = Elsewhere(BEST, "ood", 58, 0.6, (0.5, 0.7), 0.0, (-0.1, 0.1))
+    groups = [GroupScore(name, "by", "long", n, 0.6, (0.5, 0.7)) for name, n in ((BEST, 17), (RIVAL, 20))]
+
+    said = away_sentence((best, replace(best, name=RIVAL, n=60)))
+
+    assert said.startswith("Out of domain, each on the rows that it answered: the best prompt 60.0 % on 58 (+0.0")
+    assert "the trained baseline 60.0 % on 60 (" in said
+    assert next(groups_grids(groups)).rows == (("long", "20", "60.0 % (50.0–70.0) on 17", "60.0 % (50.0–70.0)"),)
 
 
 def test_rows_from_elsewhere_are_answered_by_every_contender(tmp_path: Path) -> None:

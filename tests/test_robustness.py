@@ -146,7 +146,7 @@ def test_intervals_of_the_worst_hold_for_all_changes_together() -> None:
 
 
 def test_failed_calls_are_left_out() -> None:
-    """Each change is compared on the rows that it has; without any there is nothing to say."""
+    """Each change is scored and compared on the rows answered both ways; without any there is nothing to say."""
     before = given(0.8, 0)
     gone = [Outcome(o.example_id, Kind.ERROR, None, None) for o in before]
 
@@ -154,6 +154,10 @@ def test_failed_calls_are_left_out() -> None:
                               np.random.default_rng(0))  # fmt: skip
     assert steady
     assert [c.n for c in changed] == [150]
+    (both,), _ = measure(BEST, [*before[:190], *gone[190:]], {"case": [*gone[:50], *before[50:]]}, TEXTS, ACCURACY,
+                         np.random.default_rng(0))  # fmt: skip
+    assert both.n == 140
+    assert (both.score, both.difference) == (np.mean([o.score for o in before[50:190]]), 0)
     assert measure(BEST, before, {"case": gone}, TEXTS, ACCURACY, np.random.default_rng(0)) == ([], None)
 
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from optimizer.contenders import SEED
+from optimizer.contenders import BEST, SEED
 from optimizer.findings import Elsewhere
+from optimizer.phrases import counted
 from optimizer.records import Outcome, Verdict
 from optimizer.scoring import Metric, interval, summarise
 from optimizer.unpaired import unpaired_interval
@@ -59,11 +60,15 @@ def measure(
 
 def sentence(found: Sequence[Elsewhere]) -> str:
     """Return a sentence on what the contenders lose out of domain; empty without such rows."""
-    away = [each for each in found if each.rows == OOD and each.name != SEED]
-    away = away or [each for each in found if each.rows == OOD]
+    away = [each for each in found if each.rows == OOD]
+    if any(each.name == BEST for each in away):
+        away = [each for each in away if each.name != SEED]
+    alike = len({each.n for each in away}) == 1  # else calls failed
     said = [
-        f"the {each.name} {100 * each.score:z.1f} % ({100 * each.difference:+z.1f} points, "
+        f"the {each.name} {100 * each.score:z.1f} %{'' if alike else f' on {each.n:,}'} "
+        f"({100 * each.difference:+z.1f} points, "
         f"{100 * each.difference_interval[0]:+.1f} to {100 * each.difference_interval[1]:+.1f})"
         for each in away
     ]
-    return f"Out of domain, on {max(each.n for each in away)} rows: {', '.join(said)}." if said else ""
+    where = f", on {counted(away[0].n, 'row')}" if alike else ", each on the rows that it answered"
+    return f"Out of domain{where}: {', '.join(said)}." if said else ""

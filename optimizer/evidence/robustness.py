@@ -158,10 +158,10 @@ def measure(
     low by chance, so its interval is that of the paired difference, widened to hold for all changes simultaneously
     (Bonferroni).
     """
-    examples = {row.id: row for row in rows}
-    changed = []
+    examples, changed = {row.id: row for row in rows}, []
+    known = {outcome.example_id for outcome in before if outcome.score is not None}
     for change, outcomes in after.items():
-        scored = [outcome for outcome in outcomes if outcome.score is not None]
+        scored = [outcome for outcome in outcomes if outcome.score is not None and outcome.example_id in known]
         score = summarise(metric, scored, examples)
         if score is None:
             continue

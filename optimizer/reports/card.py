@@ -132,7 +132,7 @@ def make(  # noqa: PLR0913 - a card is made from so many records
         None if run.cost is None else run.failed_cost,
         {c.name: dict(Counter(outcome.kind.value for outcome in c.outcomes)) for c in contenders},
         {c.name: sum(outcome.cut for outcome in c.outcomes) for c in contenders},
-        _gains(run.metric, winner.n, rows["test"], verdict),
+        _gains(run.metric, winner.n, answered(verdict, rows), verdict),
         verdict and _handed_on(verdict, run.task),
         kept,
     )
@@ -176,6 +176,12 @@ def _handed_on(verdict: Verdict, task: Mapping[str, Any]) -> Verdict:
 
 
 # --- machine-readable -------------------------------------------------------------------------------------
+
+
+def answered(verdict: Verdict | None, rows: Mapping[str, int]) -> int:
+    """Return how many test rows the winner has a score on: all of them, but for calls that failed."""
+    ours = own(verdict)
+    return ours.n if ours else rows["test"]
 
 
 def own(verdict: Verdict | None) -> Contender | None:

@@ -22,7 +22,7 @@ from optimizer.report import (
     verdict_grid,
 )
 from optimizer.reports import findings_tables
-from optimizer.reports.card import UNKNOWN, Card, own
+from optimizer.reports.card import UNKNOWN, Card, answered, own
 from optimizer.reports.front_tables import constraints_grids, constraints_record
 from optimizer.reports.grids import Grid, Section
 from optimizer.reports.markdown import fenced, inline, table
@@ -135,7 +135,7 @@ def _scores(card: Card) -> Section:
 def _limits(card: Card) -> Iterator[tuple[str, str]]:
     prompt, verdict = card.winner.prompt, card.verdict
     yield "intended use", "rows like those that it was tuned on"
-    sizes = {"dev": card.winner.n, "test": card.origin.rows["test"]}
+    sizes = {"dev": card.winner.n, "test": answered(verdict, card.origin.rows)}
     what = f"differences in {card.metric}"
     able = [f"{sizes[split]:,} {split} rows {shows(what, gain)}" for split, gain in card.smallest_gain.items()]
     yield "what the rows can show", "; ".join(able) or f"{UNKNOWN}: the run came to no verdict"

@@ -125,20 +125,20 @@ def groups_grids(found: Sequence[GroupScore]) -> Iterator[Grid]:
     names = list(dict.fromkeys(score.name for score in found))
     for column in dict.fromkeys(score.column for score in found):
         cells = {(s.value, s.name): s for s in found if s.column == column}
-        values = sorted({value for value, _ in cells})
-        rows = tuple(
-            (
-                value,
-                str(max(s.n for name in names if (s := cells.get((value, name))))),
-                *(_scored(cells.get((value, name))) for name in names),
-            )
-            for value in values
-        )
-        yield Grid(f"By {column} (95 %)", (column, "rows", *names), rows)
+        rows = []
+        for value in sorted({value for value, _ in cells}):
+            told = [cells.get((value, name)) for name in names]
+            most = max(score.n for score in told if score)
+            rows.append((value, f"{most:,}", *(_scored(score, most) for score in told)))
+        yield Grid(f"By {column} (95 %)", (column, "rows", *names), tuple(rows))
 
 
-def _scored(found: GroupScore | None) -> str:
-    return f"{percent(found.score)} ({spread(found.interval)})" if found else "–"
+def _scored(found: GroupScore | None, of: int) -> str:
+    """Format a score on a group, with its rows if they are fewer than those of the group."""
+    if found is None:
+        return "–"
+    fewer = "" if found.n == of else f" on {found.n:,}"
+    return f"{percent(found.score)} ({spread(found.interval)}){fewer}"
 
 
 def gaps_grid(found: Sequence[GroupGap]) -> Grid:
