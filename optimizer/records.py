@@ -162,7 +162,7 @@ class Run:
     """One search, as recorded in results.db.
 
     Times are UTC in ISO 8601; `task` is the task file's content; `cost` is None if the price is not known. `failed`
-    attempts returned no answer, and cost at most `failed_cost` of it.
+    attempts returned no answer, and cost at most `failed_cost` of it; those tried again at no charge are not counted.
     """
 
     id: int

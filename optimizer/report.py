@@ -53,8 +53,11 @@ def dollars(value: float | None) -> str:
 
 
 def and_failed(failed: int, usd: float | None) -> str:
-    """Return a suffix with the number and cost of failed attempts; empty if none failed."""
-    return f", {counted(failed, 'attempt')} failed ({dollars(usd)})" if failed else ""
+    """Return a suffix with the number and cost of failed attempts that were recorded; empty if none failed.
+
+    Those are the last attempts of their calls, and those that may have been charged.
+    """
+    return f", {counted(failed, 'attempt')} failed ({dollars(usd)}; without free retries)" if failed else ""
 
 
 def run_failed(run: Run) -> str:

@@ -181,6 +181,20 @@ def test_no_cell_is_asked_twice_unless_its_call_failed(way: str, fails: object) 
 
 
 @every_way
+def test_failed_calls_are_no_answers_that_were_looked_at(way: str) -> None:
+    """They count against `calls`, and are told beside the answers."""
+    landscape = Landscape(fails=shaky)
+
+    found = run(space(), landscape, FEW, options(way, 61))
+
+    kinds = [outcome.kind for step in landscape.log for _, outcome in step]
+    failed = kinds.count(Kind.ERROR)
+    assert failed
+    said = f"{len(kinds) - failed} answers were looked at and {failed} call{'s' * (failed > 1)} failed"
+    assert found.reason.startswith(said)
+
+
+@every_way
 @pytest.mark.parametrize("calls", [3, 20, 61, 250])
 def test_no_more_answers_are_looked_at_than_allowed(way: str, calls: int) -> None:
     """`calls` is a hard limit, however few they are; a search that leaves some of them unused says why."""

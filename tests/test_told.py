@@ -227,7 +227,10 @@ def faltered(folder: Path, model: Faltering, *, watch: Watch | None = None, **se
 def test_attempts_that_failed_are_told_with_what_they_cost(tmp_path: Path) -> None:
     """Beside the completions, in the summary, on the card and the page; and in what it took to find the prompt."""
     tuned = faltered(tmp_path, Faltering(lambda n: n % 3 == 0))
-    run, text = tuned.run, f"{tuned.run.failed} attempts failed ({dollars(tuned.run.failed_cost)})"
+    run, text = (
+        tuned.run,
+        f"{tuned.run.failed} attempts failed ({dollars(tuned.run.failed_cost)}; without free retries)",
+    )
 
     with Store(tmp_path / "r.db") as store:
         rows = store.rows("SELECT cost FROM failures ORDER BY id")

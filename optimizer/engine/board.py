@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.phrases import counted
+from optimizer.phrases import agreed, counted
 from optimizer.records import Outcome, State, Trial
 from optimizer.scoring import Metric, summarise
 from optimizer.scoring import interval as interval_of
@@ -101,7 +101,7 @@ class Board:
     awaited
         Whether a cell was asked for and has not answered yet [trials, rows].
     calls
-        Answers looked at.
+        Answers looked at, and calls that failed.
     """
 
     def __init__(self, space: Space, rows: Sequence[Example], metric: Metric, seed: int) -> None:
@@ -165,6 +165,13 @@ class Board:
                 self.calls += 1
             if not np.isnan(self.scores[pick.trial]).all():
                 card.steps[len(card.answers)] = self.score(pick.trial)
+
+    def looked(self) -> str:
+        """Say how many answers were looked at, and how many of the calls for them failed."""
+        answers = int((~np.isnan(self.scores)).sum())
+        said = f"{agreed(answers, 'answer was', 'answers were')} looked at"
+        failed = self.calls - answers
+        return f"{said} and {counted(failed, 'call')} failed" if failed else said
 
     @property
     def lost(self) -> NDArray[np.bool_]:

@@ -65,7 +65,7 @@ class Control:
         """Ask for the next block of the prompt under way, or of a new one."""
         left = self.limits.calls - self.board.calls
         if left <= 0:
-            self.reason = f"{self.limits.calls:,} answers were looked at"
+            self.reason = self.board.looked()
             return []
         under_way = [card for card in self.board.cards if card.open]
         # A late wording may have opened a prompt beside the one under way. The seed prompt goes first, then the latest.

@@ -306,8 +306,7 @@ class Pooled:
         return _merged([Pick(number, (row,)) for number, row in rows[:left]])
 
     def _spent(self) -> str:
-        calls = self.limits.calls
-        looked = f"{calls:,} answers were looked at" if calls > 1 else "1 answer was looked at"
+        looked = self.board.looked()
         return f"{looked}: too few to try another prompt than the seed prompt" if self._alone else looked
 
     @property

@@ -155,7 +155,11 @@ def budget_grid(story: Story) -> Grid:
         return write.format(search[name]) if search[name] else "no cap"
 
     rows = (
-        ("answers looked at by the search", f"{search['calls']:,}", f"{looked:,}"),
+        (
+            f"answers looked at by the search{', with failed calls' if run.failed else ''}",
+            f"{search['calls']:,}",
+            f"{looked:,}",
+        ),
         ("prompts tried", f"{search['trials']:,}", f"{len(story.trials):,}"),
         ("completions bought", cap("max_calls"), f"{run.bought:,} (and {run.reused:,} reused{run_failed(run)})"),
         ("US dollars", cap("max_usd", "${:,.2f}"), dollars(run.cost)),
