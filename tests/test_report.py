@@ -229,6 +229,16 @@ def test_the_best_trials_come_first(finished: Path) -> None:
     assert [trial.number for trial in sorted(trials, key=best_first)] == [5, 3, 4, 1, 0, 2]
 
 
+def test_the_head_of_the_page_writes_large_numbers_as_elsewhere(finished: Path) -> None:
+    """With a mark between thousands."""
+    story = history(finished).story()
+    many = replace(story.run, bought=2510, reused=1188)
+
+    drawn = page(replace(story, walk=replace(story.walk, run=many)))
+
+    assert "2,510 completions bought, 1,188 reused" in drawn.partition("</header>")[0]
+
+
 def test_the_page_copes_with_many_trials(finished: Path) -> None:
     """Fully scored trials and estimates are drawn, the rest says too little; the five hundred best are listed."""
     story = history(finished).story()
