@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from optimizer.findings import Flips, GroupGap, GroupScore
 from optimizer.records import Outcome
 from optimizer.scoring import Metric, compare, interval, summarise
-from optimizer.stats import TINY, mean_interval, wilson
-from optimizer.unpaired import PERMUTATIONS, holm, unpaired_interval
+from optimizer.stats import PERMUTATIONS, TINY, batches, mean_interval, wilson
+from optimizer.unpaired import holm, unpaired_interval
 from search_spaces.prompt import Example
 
 Floats = NDArray[np.float64]
@@ -122,14 +122,24 @@ def _largest(
     spread = float(every.std(ddof=1))
     if spread < TINY:
         return 1.0
-    member = np.repeat(np.eye(len(sizes)), sizes, axis=0) / sizes
-    dealt = np.array([every, *(rng.permutation(every) for _ in range(PERMUTATIONS))])
-    means = dealt @ member
     left, right = np.array(pairs).T
     errors = spread * np.sqrt(1 / sizes[left] + 1 / sizes[right])
-    apart = np.abs(means[:, left] - means[:, right]) / errors
-    observed = apart[0, list(pairs).index(pair)]
-    return float(np.mean(apart.max(axis=1) >= observed - TINY))
+
+    def apart(means: Floats) -> Floats:
+        """Return the studentised gap of each pair: means of groups [..., groups] -> [..., pairs]."""
+        gaps: Floats = np.abs(means[..., left] - means[..., right]) / errors
+        return gaps
+
+    observed = apart(np.array([each.mean() for each in scores]))[list(pairs).index(pair)]
+    binary, member = np.isin(every, (0.0, 1.0)).all(), np.repeat(np.eye(len(sizes)), sizes, axis=0) / sizes
+    larger = 0
+    for size in batches(PERMUTATIONS, max(len(every), len(pairs))):
+        if binary:  # how many of the rights each group gets is all there is to draw
+            means = rng.multivariate_hypergeometric(sizes, int(every.sum()), size=size) / sizes
+        else:
+            means = rng.permuted(np.broadcast_to(every, (size, len(every))), axis=1) @ member
+        larger += int((apart(means).max(axis=1) >= observed - TINY).sum())
+    return (1 + larger) / (1 + PERMUTATIONS)
 
 
 # --- swapped terms ----------------------------------------------------------------------------------------
