@@ -104,7 +104,7 @@ class GroupScore:
 
 @dataclass(frozen=True, slots=True)
 class GroupGap:
-    """The two of a column's `groups` that differ most in a contender's mean row score.
+    """The two of a column's `groups` that differ most in a contender's mean row score; the same one if all are alike.
 
     The interval is simultaneous for all pairs of groups; the p-value is corrected for groups and columns.
     """

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from optimizer.errors import DataError
 from optimizer.records import Comparison, Kind, Outcome
 from optimizer.scores.metrics import METRICS, Metric, get_metric
-from optimizer.scores.row_metrics import placed
+from optimizer.scores.row_metrics import accuracy, placed
 from search_spaces.prompt import Example
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ __all__ = [
     "get_metric",
     "grader",
     "interval",
+    "of_rows",
     "recall_of",
     "resampled",
     "score",
@@ -117,6 +118,13 @@ def summarise(metric: Metric, outcomes: Sequence[Outcome], examples: Mapping[str
         return math.fsum(_scores(scored)) / len(scored)
     over, codes = _measured(metric, examples, scored)
     return float(over(*codes))
+
+
+def of_rows(metric: Metric) -> str:
+    """Name what the mean of the rows' scores is, if it is not the metric of the whole set; else an empty text."""
+    if metric.mean:
+        return ""
+    return "accuracy" if metric.row is accuracy else "closeness" if metric.ordered else "the mean row score"
 
 
 def interval(

@@ -8,7 +8,7 @@ import pytest
 
 from optimizer.contenders import BEST, CASCADE, RIVAL, SEED
 from optimizer.evidence.axes import UNKNOWN, axes_grid
-from optimizer.findings import Elsewhere, Findings, GroupGap, Steadiness
+from optimizer.findings import Changed, Elsewhere, Findings, GroupGap, Steadiness
 from optimizer.records import Bill, Comparison, Contender, CurvePoint, Kind, LearningCurve, Outcome, Verdict
 
 
@@ -81,7 +81,10 @@ def test_findings_fill_the_cells() -> None:
     """Dev scores, other rows, groups and changes stand where they belong, the cascade beside the two."""
 
     def at(name: str, rows: str, score: float, difference: float) -> Elsewhere:
-        return Elsewhere(name, rows, 50, score, (0, 1), difference, (-1, 1))
+        return Elsewhere(name, rows, 50, score, (score - 0.1, score + 0.1), difference, (-1, 1))
+
+    def change(name: str, of: str, difference: float) -> Changed:
+        return Changed(name, of, 50, 0.6, (0, 1), difference, (difference - 0.05, difference + 0.05))
 
     def steady(name: str, worst: float) -> Steadiness:
         return Steadiness(name, 5, 0.7, (0, 1), -0.01, (-1, 1), "typos", 0.6, worst, (-1, 1))
@@ -94,6 +97,11 @@ def test_findings_fill_the_cells() -> None:
             at(RIVAL, "ood", 0.4, -0.3),
         ),
         gaps=(GroupGap(BEST, "channel", "chat", "mail", 3, 0.2, (0.1, 0.3), 0.01),),
+        changed=(
+            *(change(BEST, name, -0.02) for name in ("case", "typos")),
+            *(change(RIVAL, name, -0.2) for name in ("case", "typos")),
+            change(BEST, "demo order 1", -0.5),
+        ),
         steadiness=(steady(BEST, -0.02), steady(RIVAL, -0.2)),
     )
     both = replace(VERDICT, contenders=(*VERDICT.contenders, contender(CASCADE, 0.85)), findings=findings)
@@ -103,9 +111,52 @@ def test_findings_fill_the_cells() -> None:
     assert found["focus"][BEST] == "80.0 % (70.0–90.0), -4.0 points"
     assert found["focus"][RIVAL].endswith(", +0.0 points")
     assert found["control"][BEST] == "90.0 %; -2.0 points (typos)"
-    assert found["control"]["reading"] == "best prompt loses least at its worst, of 5 changes"
+    assert found["control"]["reading"] == "best prompt loses less at its worst, of 2 changes tried on both"
     assert found["applicability"][BEST] == "70.0 %, -10.0 points; 20.0 points by channel"
     assert found["applicability"]["reading"] == (
         "best prompt scores higher there, by 30.0 points; gap shown: best prompt, channel: chat over mail"
     )
     assert found["resource usage"][CASCADE] == "both of these; $1.50 and 2.0 s"
+
+
+@pytest.mark.parametrize(
+    ("best", "rival", "said"),
+    [
+        (-0.02, -0.2, "best prompt loses less at its worst, of 1 change tried on both"),
+        (-0.2, -0.02, "trained baseline loses less at its worst, of 1 change tried on both"),
+        (-0.1, -0.12, "no difference shown at the worst, of 1 change tried on both"),
+        (-0.1, None, "no change was tried on both"),
+    ],
+)
+def test_who_loses_less_is_said_of_the_changes_of_both(best: float, rival: float | None, said: str) -> None:
+    """Only where it is shown: the worst of nine is lower than the worst of three by chance alone."""
+    lost = {BEST: best, RIVAL: rival}
+    changed = tuple(
+        Changed(name, "case", 50, 0.6, (0, 1), worst, (worst - 0.05, worst + 0.05))
+        for name, worst in lost.items()
+        if worst is not None
+    )
+    further = tuple(Changed(BEST, f"order {i}", 50, 0.1, (0, 1), -0.7, (-0.8, -0.6)) for i in range(6))
+    steadiness = tuple(Steadiness(name, 7, 0.7, (0, 1), -0.01, (-1, 1), "x", 0.6, -0.7, (-1, 1)) for name in lost)
+    findings = Findings(changed=changed + further, steadiness=steadiness)
+
+    assert cells(replace(VERDICT, findings=findings))["control"]["reading"] == said
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ((0.8, 0.5), "best prompt scores higher there, by 30.0 points"),
+        ((0.72, 0.7), "no difference shown there"),
+        ((0.7, 0.7), "no difference shown there"),
+        ((0.7,), "only the best prompt has a score there"),
+    ],
+)
+def test_who_scores_higher_elsewhere_is_said_where_it_is_shown(scores: tuple[float, ...], said: str) -> None:
+    """By the intervals of both."""
+    away = tuple(
+        Elsewhere(name, "ood", 50, score, (score - 0.1, score + 0.1), 0.0, (-1, 1))
+        for name, score in zip((BEST, RIVAL), scores, strict=False)
+    )
+
+    assert cells(replace(VERDICT, findings=Findings(elsewhere=away)))["applicability"]["reading"] == said

@@ -18,8 +18,9 @@ from optimizer.pages.page import page
 from optimizer.planning import Probe, Terms, estimate
 from optimizer.preparing import prepare
 from optimizer.records import Kind, Outcome
-from optimizer.reports.findings_tables import grids
-from optimizer.scores.metrics import METRICS
+from optimizer.reports.findings_tables import gaps_grid, grids
+from optimizer.scores.metrics import METRICS, get_metric
+from optimizer.scoring import of_rows
 from optimizer.task import Task, check_task, load_task
 from optimizer.task_rows import reading
 from search_spaces.prompt import Example
@@ -110,6 +111,8 @@ def test_equal_scores_have_no_gap() -> None:
     (gap,) = group_gaps({BEST: outcomes}, slices, 0)
 
     assert (gap.difference, gap.p_value) == (0, 1)
+    assert gap.best == gap.worst
+    assert gaps_grid([gap]).rows[0][2] == "none"
     assert gap.interval[0] < 0 < gap.interval[1]
 
 
@@ -207,6 +210,25 @@ def test_the_sentence_names_what_is_shown() -> None:
         "Swapped terms turn 25.0 % of the trained baseline's answers (14.0 to 40.0) on 40 rows."
     )
     assert sentence([shown], [], (RIVAL,)) == ""
+    assert "is 20.0 points of accuracy better on a than" in sentence([shown], [], (BEST,), "accuracy")
+    assert sentence([], [replace(turned, n=1)], ()).endswith(" on 1 row.")
+    assert sentence([], [replace(turned, n=38), turned], ()).endswith(" on 38 rows and 40 rows.")
+
+
+@pytest.mark.parametrize(
+    ("name", "several", "of"),
+    [
+        ("accuracy", False, ""),
+        ("mcc", False, "accuracy"),
+        ("macro_f1", False, "accuracy"),
+        ("macro_f1", True, "the mean row score"),
+        ("kappa", False, "closeness"),
+        ("chrf", False, "the mean row score"),
+    ],
+)
+def test_a_gap_says_what_its_points_are(name: str, of: str, *, several: bool) -> None:
+    """Gaps are differences of mean row scores, which are not always the metric's."""
+    assert of_rows(get_metric(name, ("a", "b"), several=several)) == of
 
 
 # --- in a run ---------------------------------------------------------------------------------------------

@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from optimizer.contenders import CASCADE, LEVEL, RIVAL, on_both, rivalled
+from optimizer.distributions import critical
 from optimizer.evidence.money import break_even
-from optimizer.findings import Elsewhere, Findings, GroupGap, Steadiness
+from optimizer.findings import Changed, Elsewhere, Findings, GroupGap, Steadiness
+from optimizer.phrases import counted
 from optimizer.records import Bill, Contender, Kind, Verdict
 from optimizer.report import dollars, percent, spread
 from optimizer.reports.grids import Grid
 from optimizer.reports.rungs import best_on_dev
 
 UNKNOWN = "not measured"
+
+Figure = tuple[float, tuple[float, float]]  # with its interval
 
 
 def axes_grid(verdict: Verdict) -> Grid:
@@ -28,7 +32,7 @@ def axes_grid(verdict: Verdict) -> Grid:
         ("training data", "labelled rows learned from", _taught, _crossover(verdict)),
         ("resource usage", "to find (seconds: of this run); per 1,000 requests", _spent, _paid_off(verdict)),
         ("control", "answers in the wanted form; worst change", _steered, _steady(verdict)),
-        ("applicability", "on other rows; widest gap of groups", _applied, _travels(verdict)),
+        ("applicability", "on other rows; widest gap of groups, in mean row scores", _applied, _travels(verdict)),
     ]
     rows = tuple(
         (axis, measured, *(cell(verdict, contender) for contender in compared), reading)
@@ -71,7 +75,11 @@ def _applied(verdict: Verdict, contender: Contender) -> str:
     gaps = [gap for gap in _findings(verdict).gaps if gap.name == contender.name]
     widest = max(gaps, key=lambda gap: gap.difference, default=None)
     other = f"{percent(away.score)}, {_points(away.difference)}" if away else UNKNOWN
-    return other + (f"; {100 * widest.difference:.1f} points by {widest.column}" if widest else "")
+    if widest is None:
+        return other
+    return other + (
+        "; no gap" if widest.best == widest.worst else f"; {100 * widest.difference:.1f} points by {widest.column}"
+    )
 
 
 # --- readings ---------------------------------------------------------------------------------------------
@@ -112,8 +120,33 @@ def _steady(verdict: Verdict) -> str:
     pair = [each for each in (_steadiness(verdict, c.name) for c in verdict.contenders) if each]
     if not pair:
         return "under noise and other wordings: ask for it with --robustness"
-    firmer = max(pair, key=lambda each: each.worst_difference)
-    return f"{firmer.name} loses least at its worst, of {firmer.changes} changes"
+    tried = {each.name: _changes(verdict, each.name) for each in pair}
+    common = set.intersection(*(set(changes) for changes in tried.values()))
+    if len(pair) < 2 or not common:
+        return "no change was tried on both"
+    worst = {name: _worst([changes[each] for each in common]) for name, changes in tried.items()}
+    firmer, other = sorted(worst, key=lambda name: -worst[name][0])
+    of = f"of {counted(len(common), 'change')} tried on both"
+    shown = _shown(worst[firmer], worst[other])
+    return f"{firmer} loses less at its worst, {of}" if shown else f"no difference shown at the worst, {of}"
+
+
+def _worst(changes: Sequence[Changed]) -> Figure:
+    """Return the worst difference of changes, with an interval that holds for all of them together (Bonferroni)."""
+    worst = min(changes, key=lambda each: each.difference)
+    wider = critical(1 - 0.05 / len(changes)) / critical(0.95)
+    low, high = (worst.difference + wider * (limit - worst.difference) for limit in worst.difference_interval)
+    return worst.difference, (low, high)
+
+
+def _shown(higher: Figure, lower: Figure) -> bool:
+    """Whether one figure is shown to be above another, by the interval of two samples of rows.
+
+    The rows are the same, on which figures mostly rise and fall together, so it shows too little rather than too much.
+    """
+    from optimizer.unpaired import unpaired_interval  # numpy
+
+    return unpaired_interval(*higher, *lower)[0] > 0
 
 
 def _travels(verdict: Verdict) -> str:
@@ -125,8 +158,12 @@ def _travels(verdict: Verdict) -> str:
 
 
 def _kept(away: Sequence[Elsewhere]) -> str:
-    best = max(away, key=lambda each: each.score)
-    return f"{best.name} scores higher there, by {100 * (best.score - min(each.score for each in away)):.1f} points"
+    if len(away) < 2:
+        return f"only the {away[0].name} has a score there"
+    other, best = sorted(away, key=lambda each: each.score)
+    if not _shown((best.score, best.interval), (other.score, other.interval)):
+        return "no difference shown there"
+    return f"{best.name} scores higher there, by {100 * (best.score - other.score):.1f} points"
 
 
 def _where(gap: GroupGap) -> str:
@@ -146,6 +183,10 @@ def _elsewhere(verdict: Verdict, name: str, rows: str) -> Elsewhere | None:
 
 def _steadiness(verdict: Verdict, name: str) -> Steadiness | None:
     return next((each for each in _findings(verdict).steadiness if each.name == name), None)
+
+
+def _changes(verdict: Verdict, name: str) -> dict[str, Changed]:
+    return {each.change: each for each in _findings(verdict).changed if each.name == name}
 
 
 def _bill(verdict: Verdict, name: str) -> Bill | None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.findings import Flips, GroupGap, GroupScore
+from optimizer.phrases import counted
 from optimizer.records import Outcome
 from optimizer.scoring import Metric, compare, interval, summarise
 from optimizer.stats import PERMUTATIONS, TINY, batches, mean_interval, wilson
@@ -75,6 +76,8 @@ def _grouped(outcomes: Sequence[Outcome], slices: Slices, column: str) -> dict[s
 def group_gaps(given: Mapping[str, Sequence[Outcome]], slices: Slices, seed: int) -> tuple[GroupGap, ...]:
     """Find, for each column and contender, the two groups whose mean row scores differ most.
 
+    Where all groups are alike, both are the same one.
+
     Parameters
     ----------
     given
@@ -107,6 +110,8 @@ def _gap(name: str, column: str, groups: Mapping[str, Sequence[Outcome]], rng: n
     scores = [np.array([o.score for o in groups[value]], dtype=np.float64) for value in values]
     means = [float(each.mean()) for each in scores]
     best, worst = int(np.argmax(means)), int(np.argmin(means))
+    if means[best] - means[worst] < TINY:  # all alike, but for rounding
+        worst = best
     pairs = list(combinations(range(len(values)), 2))
     around = [mean_interval(scores[i], rng, level=1 - 0.05 / len(pairs)) for i in (best, worst)]
     limits = unpaired_interval(means[best], around[0], means[worst], around[1])
@@ -184,10 +189,14 @@ def flips(  # noqa: PLR0913 - each names one thing
 # --- in words ---------------------------------------------------------------------------------------------
 
 
-def sentence(gaps: Sequence[GroupGap], turned: Sequence[Flips], names: Sequence[str]) -> str:
-    """Return sentences on groups that contenders are shown to treat differently, and on answers changed by swaps."""
+def sentence(gaps: Sequence[GroupGap], turned: Sequence[Flips], names: Sequence[str], of: str = "") -> str:
+    """Return sentences on groups that contenders are shown to treat differently, and on answers changed by swaps.
+
+    `of` is what the points of a gap are points of, if not of the metric.
+    """
+    points = f"points of {of}" if of else "points"
     said = [
-        f"By {gap.column}, the {gap.name} is {100 * gap.difference:.1f} points better on {gap.best} than on "
+        f"By {gap.column}, the {gap.name} is {100 * gap.difference:.1f} {points} better on {gap.best} than on "
         f"{gap.worst} ({100 * gap.interval[0]:+.1f} to {100 * gap.interval[1]:+.1f}, p = {gap.p_value:.2g})."
         for gap in gaps
         if gap.p_value < ALARM and gap.name in names
@@ -198,5 +207,6 @@ def sentence(gaps: Sequence[GroupGap], turned: Sequence[Flips], names: Sequence[
         for each in turned
     ]
     if shares:
-        said.append(f"Swapped terms turn {' and '.join(shares)} on {max(each.n for each in turned)} rows.")
+        counts = [counted(n, "row") for n in dict.fromkeys(each.n for each in turned)]  # several if calls failed
+        said.append(f"Swapped terms turn {' and '.join(shares)} on {' and '.join(counts)}.")
     return " ".join(said)

@@ -28,7 +28,7 @@ from optimizer.phrases import counted
 from optimizer.preparing import Plan
 from optimizer.records import Outcome, Trial, Verdict
 from optimizer.rows.overlap import audit
-from optimizer.scoring import Grader
+from optimizer.scoring import Grader, of_rows
 from optimizer.task_rows import reading
 from optimizer.verdict import ERRORS, Entry
 from search_spaces.prompt import Example, Prompt
@@ -244,7 +244,7 @@ class Inquiry:
             cascade.sentence(found.cascade, verdict) if found.cascade else "",
             elsewhere.sentence(found.elsewhere),
             quality.sentence(found.drifts),
-            fairness.sentence(found.gaps, found.flips, (self.prompt, RIVAL)),
+            fairness.sentence(found.gaps, found.flips, (self.prompt, RIVAL), of_rows(metric)),
             robustness.sentence(found.steadiness),
             together.sentence(verdict, self.prompt),
         )

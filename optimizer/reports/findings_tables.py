@@ -147,7 +147,7 @@ def gaps_grid(found: Sequence[GroupGap]) -> Grid:
         (
             gap.name,
             gap.column,
-            f"{gap.best} − {gap.worst}",
+            "none" if gap.best == gap.worst else f"{gap.best} − {gap.worst}",
             str(gap.groups),
             f"{100 * gap.difference:+z.1f}",
             f"{100 * gap.interval[0]:+.1f} to {100 * gap.interval[1]:+.1f}",
