@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from optimizer.contenders import RIVAL
 from optimizer.database import slots
 from optimizer.database.completions import located
 from optimizer.database.trial_facts import facts
@@ -339,7 +340,22 @@ def _card(store: Store, run: Run) -> cards.Card:
         versions=sorted({c.version for c in bought.values() if c.version}) or store.versions(run.id, run.model),
         verdict=verdict,
         kept=_held(store, run, store.trial(run, None), verdict),
+        unseen=_unseen(store, run, verdict),
     )
+
+
+def _unseen(store: Store, run: Run, verdict: Verdict | None) -> dict[str, str]:
+    """Return split -> why no labels of it were looked for that prompt and baseline agree against."""
+    from optimizer.evidence.quality import informed  # numpy
+
+    own, found = cards.own(verdict), verdict.findings if verdict else None
+    if own is None or found is None or run.winner is None:
+        return {}
+    given = {"dev": store.outcomes(run.id, run.winner), "test": own.outcomes}
+    unsure = [split for split, outcomes in given.items() if not informed(store.examples(run.data, split), outcomes)]
+    said = dict.fromkeys(unsure, "the prompt is right no more often than the most frequent answer would be")
+    unjudged = not any((each.name, each.rows) == (RIVAL, "dev") for each in found.elsewhere)
+    return said | ({"dev": f"the {RIVAL} has no scores there"} if unjudged else {})
 
 
 def history(db: str | Path = "results.db") -> History:

@@ -153,6 +153,46 @@ def test_what_was_found_stands_in_it(made: Card) -> None:
     assert "row-7" not in text + json.dumps(record(card))
 
 
+@pytest.mark.parametrize(
+    ("unseen", "looked"),
+    [
+        ({}, "none was found"),
+        ({"dev": "why"}, "none was found; not looked for in dev rows: why"),
+        ({"dev": "why", "test": "why"}, "not looked for in dev and test rows: why"),
+    ],
+)
+def test_labels_that_nobody_looked_at_are_not_said_to_be_right(made: Card, unseen: dict[str, str], looked: str) -> None:
+    """Where they were not looked for, the card says why."""
+    assert made.verdict
+    assert made.verdict.findings
+    bare = replace(made.verdict, findings=replace(made.verdict.findings, suspects=()))
+
+    assert said(replace(made, verdict=bare, unseen=unseen))["labels to look at"] == looked
+
+
+@dataclass
+class Same:
+    """A model that gives the same answer to everything."""
+
+    name: str = "same"
+    address: str = ""
+    price: tuple[float, float] | None = None
+
+    def complete(self, _: Request) -> Completion:
+        """Answer."""
+        return Completion("access", 10, 1, 0.0, 0.001)
+
+
+def test_a_prompt_that_knows_nothing_looks_at_no_labels(tmp_path: Path) -> None:
+    """One that is right no more often than the most frequent answer would be confirms no suspicion."""
+    tune(write_task(tmp_path, search={"calls": 60, "trials": 2}), db=tmp_path / "r.db", model=Same())
+
+    unseen = history(tmp_path / "r.db").card().unseen
+
+    assert {*unseen} == {"dev", "test"}
+    assert "no more often than the most frequent answer" in unseen["test"]
+
+
 def test_without_a_verdict_all_that_it_would_say_is_unknown(copied: Path) -> None:
     """A finished run whose budget did not cover the test rows has a card without scores on them."""
     change(copied, "DELETE FROM verdicts")

@@ -47,7 +47,8 @@ class Card:
 
     `answers` counts, for each contender, the kinds of its outcomes on the test rows, and `cut` how many of its answers
     there were cut off at `max_tokens`. `smallest_gain` is the smallest difference that the rows of a split can show, if
-    known. `constraints` are those of the search, with the winner's values on the rows of a split. `responsible` is
+    known. `constraints` are those of the search, with the winner's values on the rows of a split. `unseen` says of a
+    split why no wrong labels were looked for in it. `responsible` is
     empty, and `verdict` None, if they are not known; the verdict comes without its outcomes and its learning curve.
     """
 
@@ -73,6 +74,7 @@ class Card:
     smallest_gain: Mapping[str, float]
     verdict: Verdict | None
     constraints: Mapping[str, Sequence[Held]]
+    unseen: Mapping[str, str]
 
 
 def make(  # noqa: PLR0913 - a card is made from so many records
@@ -84,6 +86,7 @@ def make(  # noqa: PLR0913 - a card is made from so many records
     versions: Sequence[str],
     verdict: Verdict | None,
     kept: Mapping[str, Sequence[Held]],
+    unseen: Mapping[str, str],
 ) -> Card:
     """Make a card.
 
@@ -103,6 +106,8 @@ def make(  # noqa: PLR0913 - a card is made from so many records
         The verdict, if the run has one.
     kept
         Split -> the winner's value of each constraint of the search.
+    unseen
+        Split -> why no wrong labels were looked for in it.
     """
     about, data = run.task["task"], run.task["data"]
     judge = run.task["judge"]["model"]["name"] if about["metric"] == "judge" else ""
@@ -135,6 +140,7 @@ def make(  # noqa: PLR0913 - a card is made from so many records
         _gains(run.metric, winner.n, answered(verdict, rows), verdict),
         verdict and _handed_on(verdict, run.task),
         kept,
+        unseen,
     )
 
 

@@ -29,6 +29,8 @@ from optimizer.reports.markdown import fenced, inline, table
 from search_spaces.program import PROGRAM
 from search_spaces.prompt import Prompt
 
+LOOKED = ("dev", "test")  # splits in which wrong labels are looked for
+
 
 def record(card: Card) -> dict[str, Any]:
     """Return a card for JSON; what is not known is null. Of rows that look mislabelled, it only has the number."""
@@ -192,9 +194,19 @@ def _found(card: Card) -> Iterator[Section]:
     rows = [findings_tables.elsewhere_grid(found.elsewhere, verdict.metric)] if found.elsewhere else []
     rows += [findings_tables.drifts_grid(found.drifts)] if found.drifts else []
     rows += [findings_tables.duplicates_grid(found.duplicates)] if found.duplicates else []
-    suspects = ", ".join(f"{n} {split}" for split, n in _suspects(verdict).items())
-    looked = f"prompt and baseline agree against the labels of these rows: {suspects}" if suspects else "none was found"
-    yield Section("Drift and labels", (("labels to look at", looked),), tuple(rows))
+    yield Section("Drift and labels", (("labels to look at", "; ".join(_looked(card))),), tuple(rows))
+
+
+def _looked(card: Card) -> Iterator[str]:
+    """Yield what came of looking for wrong labels, and where and why nobody looked."""
+    suspects = ", ".join(f"{n} {split}" for split, n in _suspects(card.verdict).items())
+    if suspects:
+        yield f"prompt and baseline agree against the labels of these rows: {suspects}"
+    elif len(card.unseen) < len(LOOKED):
+        yield "none was found"
+    for why in dict.fromkeys(card.unseen.values()):
+        splits = [split for split in LOOKED if card.unseen.get(split) == why]
+        yield f"not looked for in {' and '.join(splits)} rows: {why}"
 
 
 def _told(title: str, grids: Sequence[Grid], otherwise: str) -> Section:
