@@ -54,7 +54,7 @@ def drop_at_most(compared: Compared, points: float, *, lower_bound: bool) -> Ass
     """Assert that `b` loses at most so many points against `a`, or with `lower_bound` that the interval shows this."""
     c = compared.comparison
     value = c.interval[0] if lower_bound else c.difference
-    what = f"a loss of more than {points:g} points against {compared.a.name} is"
+    what = f"a loss of more than {points:g} {'point' if points == 1 else 'points'} against {compared.a.name} is"
     name = f"{what} ruled out" if lower_bound else f"{what} not found"
     return Assertion(name, value >= -points / 100 - ROUNDING, _difference(compared))
 

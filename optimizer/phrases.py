@@ -31,4 +31,7 @@ def amount(usd: float) -> str:
         places = min(MOST_PLACES, 1 - math.floor(math.log10(usd)))
         least = 10.0**-MOST_PLACES
         return f"<${least:.{MOST_PLACES}f}" if usd < least else f"${usd:.{places}f}".rstrip("0")
-    return "$0" if usd == 0 else f"${usd:.4f}" if usd < 1 else f"${usd:,.2f}"
+    if usd == 0 or usd >= 1:
+        return f"${usd:,.2f}" if usd else "$0"
+    whole, _, cents = f"{usd:.4f}".partition(".")
+    return f"${whole}.{cents[:2]}{cents[2:].rstrip('0')}"

@@ -196,8 +196,9 @@ def other_rows(
     known = {same_inputs(row) for row in (*data.train, *data.dev, *data.test)}
     kept = [(n, row) for n, row in enumerate(examples) if same_inputs(row) not in known and row.text.strip()]
     if len(kept) < LEAST_ROWS:
+        few = agreed(len(kept), "row that is", "rows that are")
         raise DataError(
-            f"{table.path}: has {len(kept)} rows that are not in {task.data.file}; at least {LEAST_ROWS} are needed. "
+            f"{table.path}: has {few} not in {task.data.file}; at least {LEAST_ROWS} are needed. "
             f"Add rows, or take the file out of [data]."
         )
     if targets and not metric.judged and not metric.code:

@@ -29,7 +29,7 @@ ROWS = 100
 SEARCH = {"calls": 150, "trials": 15, "ablate": True}
 
 CALLS, DOLLAR, TOKENS = Caps(calls=100), Caps(usd=1.0), Caps(tokens=10_000)
-TAKES = "it takes 21 calls (about $0.2100)"
+TAKES = "it takes 21 calls (about $0.21)"
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,7 @@ def test_an_ablation_that_the_caps_do_not_cover_is_left_out_and_said_so(tmp_path
         (
             Budget(DOLLAR, Spent(usd=0.5), Spent(usd=0.3)),
             21,
-            f"{TAKES}, and the budget has $0.2000 left",
+            f"{TAKES}, and the budget has $0.20 left",
         ),
         (Budget(DOLLAR, Spent(usd=0.5), Spent(usd=0.3)), 20, ""),
         (Budget(TOKENS, Spent(tokens=5000), Spent(tokens=3000)), 20, ""),

@@ -69,6 +69,10 @@ def test_what_was_found_stands_beside_each_assertion(db: Path, command: Command)
     assert [f if (f := case.find("failure")) is None else f.get("type") for case in suite] == [None, "assertion"]
     assert "-50.0 points" in str(suite[1][0].get("message"))
     assert "20 rows can show differences" not in said
+    one = ("assert", "--run", "2", "--no-regression-from", "1", "--max-drop", "1", "--max-cost-per-1000", "0.3")
+    told = " ".join(command(*one, code=1).output.split())
+    assert "a loss of more than 1 point against 1:1" in told
+    assert "1,000 rows cost at most $0.30 " in told
     assert "20 rows are too few to show any" in command("assert", "--run", "2", "--no-regression-from", "1").stdout
 
 

@@ -102,6 +102,10 @@ def test_the_limits_are_counted_and_not_invented(made: Card) -> None:
     assert limits["answers"] == f"8 labels and nothing else: {', '.join(made.winner.prompt.labels)}"
     unread = made.answers[ours.name].get("unparsed", 0)
     assert limits["failures"].startswith(f"of 50 calls 0 failed and are left out; {unread} answers")
+    one = replace(made, answers={**made.answers, ours.name: {"right": 8, "error": 1, "unparsed": 1}})
+    assert dict(record(one)["limits"])["failures"] == (
+        "of 10 calls 1 failed and is left out; 1 answer could not be read and counts as wrong"
+    )
     assert limits["test rows opened"] == "by 1 run up to the verdict"
     assert limits["rows from another domain"] == f"{UNKNOWN}: not measured"
     unknown = ("responsible", "version of the model", "when and how the rows came about")

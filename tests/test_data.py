@@ -407,6 +407,7 @@ def test_fractions_that_do_not_divide_a_whole_are_refused(fractions: dict[str, f
     ("table", "plan", "message"),
     [
         (labelled(11), {}, "rows.csv: has 11 rows; train, dev and test need at least 4 each, together 12. Add rows."),
+        (labelled(1), {}, "rows.csv: has 1 row; train, dev and test need at least 4 each"),
         (labelled(40, "a"), {}, "rows.csv: every row has the target 'a'; at least two are needed to tell"),
         (
             labelled(40),

@@ -149,6 +149,7 @@ def test_a_budget_that_ends_before_the_rows_from_elsewhere_keeps_the_verdict(
     ("change", "said"),
     [
         (lambda text: text.replace("billing", "nonsense"), "nonsense"),
+        (lambda text: "\n".join(text.splitlines()[:2]) + "\n", "has 1 row that is not in rows.csv; at least 4"),
         (lambda text: text.splitlines()[0] + "\n", "out-of-domain rows need at least 4|no rows|empty"),
         (lambda text: text.replace("label", "class", 1), "label"),
     ],
@@ -280,6 +281,9 @@ def test_a_run_tells_what_it_found(finished: Path, command: Command) -> None:
     assert all(title.split(" (")[0] in drawn for title in titles)
     assert "On other rows than the test rows" in said
     assert "calibrated confidence" in surer(verdict)
+    exact = replace(verdict.findings.cascade, surer=0.0)
+    exactly = surer(replace(verdict, findings=replace(verdict.findings, cascade=exact)))
+    assert "calibrated confidence is as high as its score (95 %" in exactly
     assert surer(verdict) in " ".join(said.split())
     assert "Drift between splits" not in seed
     assert [point["chosen"] for point in told["cascade"]["points"]].count(True) == 1
@@ -300,6 +304,9 @@ def test_suspects_are_listed_with_their_texts() -> None:
     assert grid.rows[0] == ("x0", "test", "row 0", "yes", "no", "90.0 %")
     assert grids(verdict) == []
     assert to_look_at(verdict).startswith("60 rows have labels that prompt and baseline agree against")
+    one = replace(verdict, findings=replace(verdict.findings, suspects=verdict.findings.suspects[:1]))
+    assert to_look_at(one).startswith("1 row has a label that")
+    assert to_look_at(one).endswith("lists it.")
     assert surer(verdict) == ""
     assert verdict_record(verdict)["findings"]["suspects"][0]["answer"] == "no"  # type: ignore[index]
 

@@ -38,6 +38,8 @@ def test_a_price_that_is_not_known_stays_so() -> None:
         ((1.0, 0.25), (51.0, 0.0), "after", 200_000, "the rival has paid off after 200,000 requests: it costs $50.00"),
         ((0.5, 1.5), (1.0, 0.0), "after", 334, "the rival has paid off after 334 requests"),  # 333.3, rounded up
         ((5.0, 0.1), (1.0, 0.5), "after", 10_000, "the prompt has paid off after 10,000 requests"),
+        ((0.1, 0.0), (0.0, 0.2345), "after", 427, "it costs $0.10 more to find and $0.2345 less per 1,000"),
+        ((0.001, 0.0), (0.0, 1.0), "after", 1, "the prompt has paid off after 1 request: it costs $0.001 more"),
         ((0.0, 0.25), (0.0, 0.0), "after", 0, "the rival has paid off after 0 requests: it costs no more to find"),
         ((1.0, 0.25), (0.0, 0.0), "never", None, "the prompt costs $1.00 more to find and $0.25 more per 1,000"),
         ((1.0, 0.0), (0.0, 0.0), "never", None, "the prompt costs $1.00 more to find and no less per 1,000"),

@@ -162,7 +162,10 @@ def test_amounts_that_are_not_known_are_not_zero() -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (0.001, "$0.0010"),
+        (0.3, "$0.30"),
+        (0.2345, "$0.2345"),
+        (0.99999, "$1.00"),
+        (0.001, "$0.001"),
         (0.0005, "$0.0005"),
         (0.000273, "$0.00027"),
         (0.00003, "$0.00003"),
@@ -172,7 +175,7 @@ def test_amounts_that_are_not_known_are_not_zero() -> None:
     ],
 )
 def test_small_amounts_are_not_zero(value: float, said: str) -> None:
-    """Below a tenth of a cent two figures that count are written, as far as six places show them."""
+    """Cents are whole, then as many places as count; below a tenth of a cent two figures, as far as six places go."""
     assert dollars(value) == said
 
 

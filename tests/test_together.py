@@ -362,7 +362,7 @@ def test_a_run_distils_hints_and_picks_demos_if_that_is_asked_for(tmp_path: Path
     pupil, hinted, picked = tuned.verdict.contenders[-4:-1]
     assert f"The {PICKED} scores {100 * picked.score:.1f} %: " in tuned.verdict.sentence
     assert [c.b for c in tuned.verdict.comparisons if c.a == PICKED] == [names[-6], RIVAL]
-    assert "for each row that the baseline picks" in picked.detail
+    assert "that the baseline picks for each row" in picked.detail
     assert picked.ms_per_1000 > tuned.verdict.contenders[-5].ms_per_1000
     assert {o.example_id for o in hinted.outcomes} == {row.id for row in plan.data.test}
     assert 100 < pupil.train_rows <= 160

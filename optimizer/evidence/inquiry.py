@@ -167,7 +167,7 @@ class Inquiry:
             return []
         prompts = together.picked(self._winner(), self.rival, data.train, data.test)
         shown = len(prompts[0].demos)
-        detail = f"{shown} demo{'s' * (shown > 1)} for each row that the baseline picks"
+        detail = f"{counted(shown, 'demo')} that the baseline picks for each row"
         given = {entry.name: entry for entry in entries}
         return self._helped(PICKED, "picked demos", [*zip(prompts, data.test, strict=True)], detail, given)
 

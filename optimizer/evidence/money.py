@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from optimizer.phrases import amount, counted
 from optimizer.records import Bill, Contender
 
 
@@ -56,14 +57,11 @@ def break_even(a: Bill, b: Bill) -> BreakEven:
         return break_even(b, a)
     if saved > 0:
         requests = math.ceil(round(1000 * more / saved, 6))
-        extra = f"it costs {_usd(more)} more to find" if more else "it costs no more to find"
-        said = f"the {a.name} has paid off after {requests:,} requests: {extra} and {_usd(saved)} less per 1,000."
+        extra = f"it costs {amount(more)} more to find" if more else "it costs no more to find"
+        after = f"the {a.name} has paid off after {counted(requests, 'request')}"
+        said = f"{after}: {extra} and {amount(saved)} less per 1,000."
         return BreakEven("after", requests, f"Break-even: {said}")
     if not more:
         return BreakEven("never", None, f"Break-even: never; {a.name} and {b.name} cost the same to find and to use.")
-    dearer = f"costs {_usd(more)} more to find and {_usd(-saved) + ' more' if saved else 'no less'} per 1,000"
+    dearer = f"costs {amount(more)} more to find and {amount(-saved) + ' more' if saved else 'no less'} per 1,000"
     return BreakEven("never", None, f"Break-even: never; the {a.name} {dearer} than the {b.name}.")
-
-
-def _usd(value: float) -> str:
-    return f"${value:,.2f}" if value >= 1 else f"${value:.3g}"

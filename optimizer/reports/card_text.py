@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from optimizer.findings import Elsewhere
+from optimizer.phrases import agreed, counted
 from optimizer.records import Verdict
 from optimizer.report import (
     and_failed,
@@ -171,7 +172,9 @@ def _runs(n: int) -> str:
 
 def _failures(answers: Mapping[str, int]) -> str:
     failed, unread, n = answers.get("error", 0), answers.get("unparsed", 0), sum(answers.values())
-    return f"of {n:,} calls {failed:,} failed and are left out; {unread:,} answers could not be read and count as wrong"
+    left_out = agreed(failed, "failed and is left out", "failed and are left out")
+    wrong = agreed(unread, "answer could not be read and counts", "answers could not be read and count")
+    return f"of {counted(n, 'call')} {left_out}; {wrong} as wrong"
 
 
 def _found(card: Card) -> Iterator[Section]:

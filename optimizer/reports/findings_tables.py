@@ -16,10 +16,12 @@ from optimizer.findings import (
     Steadiness,
     Suspect,
 )
+from optimizer.phrases import agreed, counted
 from optimizer.records import Verdict
 from optimizer.report import dollars, percent, spread
 from optimizer.reports.grids import Grid
 
+BARELY = 0.0005  # smaller differences are printed as 0
 LISTED = 50  # most suspects that are listed, as a person checks them one by one
 
 
@@ -95,9 +97,11 @@ def surer(verdict: Verdict) -> str:
     if cascade is None:
         return ""
     low, high = cascade.surer_interval
-    off = f"{100 * abs(cascade.surer):.1f} points {'above' if cascade.surer > 0 else 'below'}"
+    off = f"{100 * abs(cascade.surer):.1f} points {'above' if cascade.surer > 0 else 'below'} its score"
+    if abs(cascade.surer) < BARELY:
+        off = "as high as its score"
     return (
-        f"On the test rows the {cascade.baseline}'s calibrated confidence is {off} its score "
+        f"On the test rows the {cascade.baseline}'s calibrated confidence is {off} "
         f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f})."
     )
 
@@ -232,12 +236,13 @@ def suspects_grid(found: Sequence[Suspect], texts: Mapping[str, str], most: int)
         (s.example, s.split, texts.get(s.example, ""), s.label, s.answer, percent(s.confidence)) for s in found[:most]
     )
     some = f", of which the {most} surest are shown" if len(found) > most else ""
-    title = f"Labels to look at: prompt and baseline agree on another: {len(found)} rows{some}"
+    title = f"Labels to look at: prompt and baseline agree on another: {counted(len(found), 'row')}{some}"
     return Grid(title, ("row", "split", "text", "label", "both say", "baseline sure"), rows)
 
 
 def to_look_at(verdict: Verdict) -> str:
     """Return a sentence on how many labels a person should check; empty if there are none."""
     n = len(verdict.findings.suspects) if verdict.findings else 0
-    rows = "row has a label" if n == 1 else "rows have labels"
-    return f"{n} {rows} that prompt and baseline agree against: `phrasetune show` lists them." if n else ""
+    rows = agreed(n, "row has a label", "rows have labels")
+    them = "it" if n == 1 else "them"
+    return f"{rows} that prompt and baseline agree against: `phrasetune show` lists {them}." if n else ""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from random import Random
 
 from optimizer.errors import DataError
-from optimizer.phrases import agreed
+from optimizer.phrases import agreed, counted
 from optimizer.records import Dataset
 from optimizer.rows.cells import shown
 from optimizer.rows.overlap import SPLITS, differ, same_inputs
@@ -150,8 +150,8 @@ def _check_material(examples: Sequence[Example], table: Table, plan: SplitPlan, 
             table.check_column(name, role)
     if len(examples) < LEAST_ROWS * len(SPLITS):
         raise DataError(
-            f"{table.path}: has {len(examples)} rows; train, dev and test need at least {LEAST_ROWS} each, together "
-            f"{LEAST_ROWS * len(SPLITS)}. Add rows."
+            f"{table.path}: has {counted(len(examples), 'row')}; train, dev and test need at least {LEAST_ROWS} each, "
+            f"together {LEAST_ROWS * len(SPLITS)}. Add rows."
         )
     if len({example.target for example in examples}) == 1:
         raise DataError(
