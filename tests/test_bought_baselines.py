@@ -26,6 +26,7 @@ from optimizer.events import Event, Notice, Stage
 from optimizer.evidence import together
 from optimizer.ledger import Ledger
 from optimizer.models import open_model, open_service
+from optimizer.phrases import amount
 from optimizer.records import Dataset, Run
 from optimizer.rivals import encoder, provider_tuning
 from optimizer.rivals.ladder import choose, reach
@@ -521,7 +522,7 @@ def test_each_size_of_a_curve_is_a_job(command: Command, server: ChatServer, tmp
     took = spent - shown["bills"][1]["finding"] - answered
     paid = sum(row["usd"] for row in jobs[1:])
     assert paid < took <= part["usd"][1]
-    assert f" It took 2 more fine-tuning jobs, ${paid:.4f}." in shown["sentence"]
+    assert f" It took 2 more fine-tuning jobs, {amount(paid)}." in shown["sentence"]
     assert part["calls"] == [0, 100]
     said = (
         "Training overtakes the best prompt at 20 labelled rows or fewer. Training was tried on 20, 60 and 100 rows, "
