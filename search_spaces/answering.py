@@ -118,7 +118,7 @@ def _unmarked(text: str, *, cut: bool = False) -> str:
     """Remove bold or a LaTeX box around a whole answer; if a `cut` cue opened bold, also where that closes."""
     text = text.strip()
     if cut:
-        text = text[2:] if text.startswith("**") else text.removesuffix("**")
+        text = text[2:] if text.startswith("**") else re.sub(r"\*\*(\.?)$", r"\1", text)
     bold = re.fullmatch(r"\*\*([^*\n]+)\*\*\.?", text.strip())
     text = bold[1].strip() if bold else text.strip()
     box = re.fullmatch(r"\W*\\boxed\{((?:[^{}]|\{[^{}]*\})*)\}\W*", text)

@@ -804,6 +804,7 @@ def test_signed_numbers_are_labels(said: str) -> None:
         ("plain", {"reasoning": True, "output": "answer", "labels": ()}, "Answer: 42", "42"),
         ("plain", {"reasoning": True, "labels": ()}, "It is 42.", None),
         ("plain", {"reasoning": True, "labels": ()}, "6 * 7\n**Answer: 42**", "42"),
+        ("plain", {"reasoning": True, "labels": ()}, "6 * 7\n**Answer: 42**.", "42."),
         ("markdown", {"reasoning": True, "labels": ()}, "6 * 7\n**Answer:** $\\boxed{\\frac{1}{2}}$", "\\frac{1}{2}"),
         ("plain", {"reasoning": True, "labels": ()}, "So.\nAnswer: **kwargs", "**kwargs"),
         ("plain", {"reasoning": True, "labels": ()}, "So.\n- **Answer**: **/*.py", "**/*.py"),

@@ -108,17 +108,24 @@ def words(text: str) -> tuple[str, ...]:
     """Return the words of an answer as SQuAD compares them (Rajpurkar et al. 2016): no case, punctuation or articles.
 
     Unlike SQuAD, this keeps different answers apart. Signs and punctuation within numbers stay, so "-1.5" is not "15";
-    "1,000.0" becomes "1000". Nothing is removed if no word would be left: "(A)" becomes "a", and "?" is not "!".
+    "1,000.0" becomes "1000", and "3.0e-2" "0.03". Nothing is removed if no word would be left: "(A)" becomes "a", and
+    "?" is not "!".
     """
     text = unicodedata.normalize("NFC", text.casefold()).translate(_DASHES)
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)  # thousands
     text = re.sub(r"(?<![\w.])\.(?=\d)", "0.", text)  # .5
+    text = re.sub(r"(?<![\w.])\d+(?:\.(\d+))?e([-+]\d{1,2})(?!\w|\.\d)", _written_out, text)
     text = re.sub(r"(?<![\d.])(\d+)\.(\d+)(?!\.?\d)", _shortest, text)  # 5.00, but not a version such as 1.10.2
     text = "".join(c for c in text if unicodedata.category(c) != "Sc")
     before, after = f" {text}", f"{text[1:]} "
     bare = "".join(c for p, c, n in zip(before, text, after, strict=False) if not _is_mark(c) or _in_number(p, c, n))
     kept = tuple(bare.split())
     return tuple(word for word in kept if word not in _ARTICLES) or kept or tuple(text.split())
+
+
+def _written_out(number: re.Match[str]) -> str:
+    places = max(0, len(number[1] or "") - int(number[2]))
+    return f"{float(number[0]):.{places}f}"
 
 
 def _shortest(number: re.Match[str]) -> str:
