@@ -16,6 +16,7 @@ import numpy as np
 from optimizer.contenders import BEST, SEED
 from optimizer.errors import InputError
 from optimizer.front import Measures, measures
+from optimizer.phrases import counted
 from optimizer.records import Comparison, Outcome, Run, Trial
 from optimizer.report import Change, changes
 from optimizer.scores.metrics import METRICS, Metric
@@ -116,9 +117,10 @@ def side_by_side(db: str | Path, a: Named, b: Named) -> Compared:
         metric = recorded_metric(store, run)
         theirs, ours = _shared(*answers)
         if len(theirs) < LEAST_ROWS:
+            both = counted(len(theirs), f"{split} row")
             raise InputError(
-                f"{_called(first)} and {_called(second)} share {len(theirs)} {split} rows with a score; at least "
-                f"{LEAST_ROWS} are needed to show a difference. Compare prompts that were scored on more rows: "
+                f"{_called(first)} and {_called(second)} share {both} with a score; at least {LEAST_ROWS} are needed "
+                "to show a difference. Compare prompts that were scored on more rows: "
                 "`phrasetune history --state complete`."
             )
         names = (_called(second), _called(first))

@@ -91,6 +91,11 @@ def test_a_card_says_what_the_records_say(finished: Path, made: Card) -> None:
     assert said(made)["on sealed test rows"] == verdict.sentence
 
 
+def test_one_completion_is_one_on_a_card(made: Card) -> None:
+    """Not one completions."""
+    assert said(replace(made, bought=1))["the run"].startswith("$0; 1 completion bought, ")
+
+
 def test_the_limits_are_counted_and_not_invented(made: Card) -> None:
     """What the rows can show, the labels, the failures, the openings; and what was not measured."""
     ours = own(made.verdict)

@@ -147,6 +147,14 @@ def test_a_comparison_that_says_nothing_is_refused(db: Path, a: Named, b: Named,
         side_by_side(db, a, b)
 
 
+def test_one_row_that_two_prompts_share_is_one_row(db: Path) -> None:
+    """Not one rows."""
+    write_run(db, [SEED, Tried("1")])
+
+    with pytest.raises(InputError, match="share 1 dev row with a score"):
+        side_by_side(db, Named(1, 2), Named(3, 1))
+
+
 def test_where_only_one_run_has_opened_the_test_rows_dev_rows_serve(db: Path) -> None:
     """A run without a verdict has dev rows alone."""
     write_run(db, [Tried("10" * 10), Tried("1" * 20)])

@@ -356,6 +356,13 @@ def test_a_test_of_promptfoo_gives_nothing_away(tmp_path: Path) -> None:
     assert "{{ text__ }}" in (path / "winner.json").read_text()
 
 
+def test_one_row_that_promptfoo_would_open_is_told_as_one(tmp_path: Path) -> None:
+    """Not as one rows."""
+    _, note = promptfoo(simple(), ("plain", "file:///etc/passwd"), tmp_path)
+
+    assert "1 row that promptfoo would read as the name of a file is left out." in note
+
+
 def test_promptfoo_compares_winner_and_seed(tmp_path: Path) -> None:
     """Two prompts, each with its settings, and the provider's name as promptfoo has it."""
     seed = simple(instruction="Guess.", settings=Settings(0.0, 8), answer_format="json")
@@ -527,6 +534,22 @@ def test_a_format_of_rendered_rows_is_not_rescored(db: Path, tmp_path: Path) -> 
 
     with pytest.raises(ExportError, match="nothing to rescore"):
         rescore(done, history(db).handover(0, None), db=db)
+
+
+def test_one_completion_and_one_other_answer_are_one_each(
+    command: Command, monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path
+) -> None:
+    """Not one completions, nor one answers."""
+    shutil.copy(finished, tmp_path / "results.db")
+
+    def one(*given: object, **options: object) -> object:
+        return replace(rescore(*given, **options), bought=1, reused=49, turned=1)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("optimizer.rescoring.rescore", one)
+
+    said = command("export", "--format", "jinja2", "--trial", "0", "--rescore").stdout
+
+    assert "; 1 answer is another\n1 completion bought, 49 reused" in said
 
 
 def test_the_command_proves_rescores_and_lists(command: Command, finished: Path, tmp_path: Path) -> None:

@@ -92,6 +92,15 @@ def test_a_row_without_a_text_costs_no_other_its_answer(db: Path, server: ChatSe
     assert len(server.log) == 2
 
 
+def test_one_row_takes_one_completion(db: Path, command: Command) -> None:
+    """Not one completions."""
+    (db.parent / "new.csv").write_text("text\nhello\n", encoding="utf-8")
+
+    said = command("predict", "new.csv", "-o", "a.csv").output
+
+    assert "1 row, 0 without a readable answer; 1 completion bought" in said
+
+
 def test_a_label_that_the_task_does_not_know_is_said_and_not_scored(db: Path, command: Command) -> None:
     """Before anything is bought; a score of 0 would be one of the file, not of the prompt."""
     rows = [f"message {i},{'BUG' if i < 4 else 'praise'}" for i in range(6)]

@@ -16,6 +16,7 @@ from optimizer import PromptSearch
 from optimizer.errors import InputError
 from optimizer.events import Event, Notice
 from optimizer.preparing import prepare
+from optimizer.programs.runs import Judged, Runner
 from optimizer.programs.tasks import rows_of_task, scorer
 from optimizer.records import Completion, Kind, Request
 from optimizer.task import load_task
@@ -80,6 +81,13 @@ def test_raising_at_an_answer_is_a_wrong_answer_and_told() -> None:
     assert search.found.trials[0].score == 0.5
     (told,) = (line for line in said if "raised" in line)
     assert "which count as wrong answers; first: test_program_failures.py, line" in told
+
+
+def test_one_run_that_raised_is_told_as_one() -> None:
+    """Not as one wrong answers."""
+    runner = Runner(Judged(lambda row, told: row.label == told.label), None, 1, 0, raised=["here"])
+
+    assert " in 1 run on a row, which counts as a wrong answer; first: here" in runner.odd
 
 
 def test_a_program_that_raises_on_every_row_is_refused() -> None:

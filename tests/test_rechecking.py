@@ -287,6 +287,13 @@ def test_answers_that_were_read_otherwise_have_not_changed(tmp_path: Path, monke
     assert found.latest.scores == (1, 1)
 
 
+def test_one_row_asked_again_takes_one_completion(db: Path, server: ChatServer, command: Command) -> None:
+    """Not one completions."""
+    now(server, "bug")
+
+    assert ": 1 completion bought\n" in command("recheck", "--rows", "1").output
+
+
 def test_the_command_shows_the_trend(db: Path, server: ChatServer, command: Command) -> None:
     """Where calls go, each recheck in a row, and what is said; as JSON as well."""
     now(server, "bug")

@@ -242,6 +242,15 @@ def test_the_head_of_the_page_writes_large_numbers_as_elsewhere(finished: Path) 
     assert "2,510 completions bought, 1,188 reused" in drawn.partition("</header>")[0]
 
 
+def test_one_completion_is_one_at_the_head_of_the_page(finished: Path) -> None:
+    """Not one completions."""
+    story = history(finished).story()
+
+    drawn = page(replace(story, walk=replace(story.walk, run=replace(story.run, bought=1))))
+
+    assert "1 completion bought" in drawn.partition("</header>")[0]
+
+
 def test_the_page_copes_with_many_trials(finished: Path) -> None:
     """Fully scored trials and estimates are drawn, the rest says too little; the five hundred best are listed."""
     story = history(finished).story()

@@ -128,6 +128,7 @@ def _verify(done: Exported, told: Handover) -> None:
 
 def _rescore(done: Exported, told: Handover, db: str, max_calls: int) -> None:
     from optimizer.events import Destination
+    from optimizer.phrases import agreed, counted
     from optimizer.report import percent, spread
     from optimizer.rescoring import rescore
     from optimizer.watch import Watch
@@ -145,5 +146,5 @@ def _rescore(done: Exported, told: Handover, db: str, max_calls: int) -> None:
     if found.recorded is None:
         out(f"no score of this prompt on {found.split} rows is recorded")
     else:
-        out(f"recorded: {percent(found.recorded)}; {found.turned} answers are others")
-    out(f"{found.bought} completions bought, {found.reused} reused")
+        out(f"recorded: {percent(found.recorded)}; {agreed(found.turned, 'answer is another', 'answers are others')}")
+    out(f"{counted(found.bought, 'completion')} bought, {found.reused:,} reused")

@@ -164,6 +164,7 @@ def recheck(run: int | None, rows: int, max_calls: int, max_usd: float, db: str,
 
     from optimizer.archive import History
     from optimizer.events import Destination, Notice
+    from optimizer.phrases import counted
     from optimizer.rechecking import recheck as ask_again
     from optimizer.reports.rechecking_tables import record, sentences, trend_grid
     from optimizer.watch import Watch
@@ -180,7 +181,7 @@ def recheck(run: int | None, rows: int, max_calls: int, max_usd: float, db: str,
     if as_json:
         out_json(record(found))
         return
-    out(f"run {chosen.id}, trial {chosen.winner} on {chosen.model}: {found.bought} completions bought")
+    out(f"run {chosen.id}, trial {chosen.winner} on {chosen.model}: {counted(found.bought, 'completion')} bought")
     out_grid(trend_grid(found.all, chosen.metric))
     out("\n" + "\n".join(sentences(found)))
     next_step(f"phrasetune show {chosen.winner}{where(db, chosen.id)}")

@@ -197,7 +197,7 @@ def _say_predicted(done: Predicted) -> None:
     from optimizer.report import dollars, percent, spread
 
     missing = sum(answer is None for answer in done.answers) - done.unasked
-    bought = f"{done.bought:,} completions bought ({dollars(done.usd)}), {done.reused:,} reused"
+    bought = f"{counted(done.bought, 'completion')} bought ({dollars(done.usd)}), {done.reused:,} reused"
     unasked = f", {done.unasked:,} {'not asked' if done.ended else 'without a text'}" if done.unasked else ""
     err(f"{counted(len(done.rows), 'row')}, {missing:,} without a readable answer{unasked}; {bought}")
     if done.failures:

@@ -22,6 +22,7 @@ from optimizer.exports.python import PYTHON
 from optimizer.exports.reading import reads_whole
 from optimizer.exports.scored import score_fault, score_module, score_note
 from optimizer.exports.yaml import write_yaml
+from optimizer.phrases import agreed
 from search_spaces.prompt import Example, Prompt, Turn
 
 OPENED = ("file://", "package:")  # a variable that begins like this is opened instead of printed
@@ -34,6 +35,10 @@ PROVIDERS = {
     "ollama_chat": "ollama:chat",
 }
 RUNS = "promptfoo needs Python for that."
+LEFT_OUT = (
+    "row that promptfoo would read as the name of a file is left out.",
+    "rows that promptfoo would read as names of files are left out.",
+)
 JUDGE = '''\
 """What promptfoo calls: a transform that reads an answer, and an assertion that scores it."""
 
@@ -121,7 +126,7 @@ def _draft(winner: Winner) -> Draft:
     opened = len(facts.rows) - len(tests)
     note = sentences(
         f"Its tests are {len(tests)} {facts.split} rows.".replace("  ", " "),
-        f"{opened} rows that promptfoo would read as names of files are left out." if opened else "",
+        agreed(opened, *LEFT_OUT) if opened else "",
         ""
         if "seed" in prompts
         else "It is without the seed prompt, which is the winner itself or has no fixed messages.",

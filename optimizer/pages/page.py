@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from optimizer.pages.figures import figures
 from optimizer.pages.mistakes import confusions, rows_grid, squares
 from optimizer.pages.story import Story
+from optimizer.phrases import counted
 from optimizer.records import Run
 from optimizer.report import (
     best_first,
@@ -63,6 +64,7 @@ def page(story: Story, *, live: bool = False) -> str:
             story=story,
             run=story.run,
             started=minute(story.run.started),
+            bought=counted(story.run.bought, "completion"),
             failed=run_failed(story.run),
             verdict=verdict,
             live=live and story.run.status == "running",

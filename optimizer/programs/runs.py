@@ -29,7 +29,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from optimizer.calls.clerk import Clerk
 from optimizer.errors import BudgetSpent, InputError
-from optimizer.phrases import counted
+from optimizer.phrases import agreed
 from optimizer.records import CUT, Completion, Kind, Outcome, Request
 from search_spaces.prompt import Message, Settings
 
@@ -211,10 +211,12 @@ class Runner:
         """A sentence on programs that raised; empty if none did."""
         if not self.raised:
             return ""
-        return (
-            f"the program raised after an answer in {counted(len(self.raised), 'run')} on a row, which count as wrong "
-            f"answers; first: {self.raised[0]}"
+        count = agreed(
+            len(self.raised),
+            "run on a row, which counts as a wrong answer",
+            "runs on a row, which count as wrong answers",
         )
+        return f"the program raised after an answer in {count}; first: {self.raised[0]}"
 
     @property
     def defaults(self) -> dict[str, Any]:

@@ -221,7 +221,7 @@ def _cost(card: Card) -> tuple[tuple[str, str], ...]:
     bill = next((b for b in card.verdict.bills if ours and b.name == ours.name), None) if card.verdict else None
     use = f"{dollars(ours.cost_per_1000)}, {ours.ms_per_1000:,.0f} ms" if ours else UNKNOWN
     failed = and_failed(card.failed, card.failed_cost)
-    bought = f"{card.bought:,} completions bought, {card.reused:,} reused{failed}"
+    bought = f"{counted(card.bought, 'completion')} bought, {card.reused:,} reused{failed}"
     return (
         ("the run", f"{dollars(card.cost)}; {bought}"),
         ("to find it, labels included", dollars(bill.finding) if bill else UNKNOWN),
