@@ -22,8 +22,7 @@ ROUNDING = 1e-9  # tolerance, as a share of a limit, for rounding errors of mean
 class Measures:
     """What a prompt takes, averaged over the rows that it answered; failed calls do not count.
 
-    `tokens` are those of a call, prompt and answer together. `cost_per_1000` is 0 if the price is not known. All are 0
-    for a program read from a results.db, which does not record which calls a row took.
+    `tokens` are those of a call, prompt and answer together. `cost_per_1000` is 0 if the price is not known.
     """
 
     rows: int

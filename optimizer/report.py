@@ -156,10 +156,11 @@ def _contender_row(contender: Contender) -> tuple[str, ...]:
 
 def comparisons_grid(verdict: Verdict) -> Grid:
     """Return a table of the paired comparisons."""
-    rows = tuple(comparison_row(comparison) for comparison in verdict.comparisons)
-    apart = any(on_both(verdict.contenders, c.a, c.b) for c in verdict.comparisons)
+    table = tuple(comparison_row(comparison) for comparison in verdict.comparisons)
+    rows = {c.n for c in verdict.contenders}  # a card hands the verdict on without the outcomes
+    apart = len(rows) > 1 or any(on_both(verdict.contenders, c.a, c.b) for c in verdict.comparisons)
     title = f"Paired comparisons{', each on the rows that both answered' if apart else ''}"
-    return Grid(title, ("comparison", "points", "95 %", "p", "test"), rows)
+    return Grid(title, ("comparison", "points", "95 %", "p", "test"), table)
 
 
 def comparison_row(comparison: Comparison) -> tuple[str, ...]:

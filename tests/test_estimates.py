@@ -94,3 +94,17 @@ def test_one_row_says_little_of_a_metric_of_the_whole_set() -> None:
     assert found[8:][lucky].min() > found[8:][~lucky].max()
     assert found[8:].max() < found[:8].max()
     assert abs(found[8:].mean() - 0.4) < 0.1
+
+
+def test_a_prompt_whose_calls_all_failed_says_nothing_of_the_others() -> None:
+    """With few rows for each prompt, too, the others have their estimates."""
+    rows, rng = ROWS[:8], np.random.default_rng(4)
+    board = answered(rng.random((3, 8)) < 0.7, rows)
+    failing = board.open(Grid(board.space).decode(Grid(board.space).random(1, rng)[0]))
+    failed = [Outcome(row.id, Kind.ERROR, None, None) for row in board.rows]
+    board.enter(1, [Pick(failing, tuple(range(8)))], failed)
+
+    estimate(board)
+
+    assert all(np.isfinite(card.estimate) and np.isfinite(card.credible).all() for card in board.cards[:3])
+    assert board.cards[failing].estimate is None

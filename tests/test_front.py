@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from optimizer import history
+from optimizer.engine.aims import Aims
 from optimizer.engine.amounts import amount
+from optimizer.engine.board import Board, Pick
 from optimizer.engine.grid import Grid
 from optimizer.errors import InputError, TaskError
 from optimizer.front import (
@@ -28,10 +30,11 @@ from optimizer.front import (
 from optimizer.pages.page import page
 from optimizer.records import Kind, Outcome, State, Trial
 from optimizer.reports.front_tables import constraints_grids, constraints_record
+from optimizer.scores.metrics import get_metric
 from optimizer.search import Options, run
 from search_spaces.prompt import Example, Prompt
 from tests.conftest import Command
-from tests.landscape import DEV, Landscape, space
+from tests.landscape import DEV, LABELS, Landscape, space
 from tests.recorded import Tried, write_run
 
 FEW = DEV[:48]
@@ -222,6 +225,28 @@ def test_of_prompts_that_are_right_on_the_same_rows_the_cheapest_wins() -> None:
     asked = [trial for trial in found.trials if trial.n == len(FEW)]
     assert len(asked) > 1
     assert measures(found.best.outcomes).prompt_tokens == min(measures(trial.outcomes).prompt_tokens for trial in asked)
+
+
+def test_equal_rows_are_no_equal_score_of_a_whole_set() -> None:
+    """Under macro-F1 it matters what was said on the rows that were wrong: the better prompt wins, though dearer."""
+    board = Board(space(), FEW, get_metric("macro_f1", LABELS), 0)
+    grid, rng = Grid(board.space), np.random.default_rng(0)
+    while len(board.cards) < 2:
+        board.open(grid.decode(grid.random(1, rng)[0]))
+    half, other = len(FEW) // 2, dict(zip(LABELS, [*LABELS[1:], LABELS[0]], strict=True))
+    outcomes = []
+    for tokens, said in ((100, False), (50, True)):
+        for place, row in enumerate(board.rows):
+            right = place < half
+            answer = row.target if right else (other[row.target] if said else None)
+            kind = Kind.RIGHT if right else Kind.WRONG if said else Kind.UNPARSED
+            outcomes.append(Outcome(row.id, kind, float(right), answer, tokens=tokens, cost=tokens / 1e6))
+    board.enter(0, [Pick(number, tuple(range(len(FEW)))) for number in range(2)], outcomes)
+
+    best = max((0, 1), key=board.score)
+
+    assert board.score(0) > board.score(1)
+    assert Aims(board).cheapest([0, 1], best) == 0
 
 
 @pytest.mark.parametrize("sampler", ["pooled", "tpe"])

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from optimizer.engine.amounts import EVEN, Amount, amount
 from optimizer.engine.board import Board, Card
 from optimizer.engine.grid import Codes, Floats, Grid
 from optimizer.engine.surrogate import Draw
-from optimizer.front import Constraints, breaches, excess
+from optimizer.front import Constraints, breaches, excess, measures
 from optimizer.scoring import recall_of
 
 LEAST = 0.1  # least weight of the score: without it most draws would just pick the cheapest prompt
@@ -135,16 +134,17 @@ class Aims:
         return kept or [min(numbers, key=lambda number: (broken[number], number))]
 
     def cheapest(self, numbers: Sequence[int], best: int) -> int:
-        """Return the cheapest of the prompts that have the best one's score on each row; for a front, in all."""
+        """Return the cheapest of the prompts with the best one's score, on each row as well or, for a front, in all."""
 
         def as_good(number: int) -> bool:
-            if self.pareto and not self.board.left(number) and self.board.score(number) == self.board.score(best):
-                return True
-            return np.array_equal(self.board.scores[number], self.board.scores[best], equal_nan=True)
+            if self.board.score(number) != self.board.score(best):
+                return False
+            same = np.array_equal(self.board.scores[number], self.board.scores[best], equal_nan=True)
+            return same or (self.pareto and not self.board.left(number))
 
         def expense(number: int) -> tuple[float, float, int]:
-            outcomes = self.board.cards[number].answers.values()
-            return fmean(o.cost for o in outcomes), fmean(o.tokens for o in outcomes), number
+            taken = measures(self.board.cards[number].answers.values())
+            return taken.cost_per_1000, taken.tokens, number
 
         return min(filter(as_good, numbers), key=expense)
 

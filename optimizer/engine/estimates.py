@@ -61,14 +61,15 @@ def _moves(board: Board) -> _Line:
     """
     if board.metric.mean:
         return _Line()
-    asked = [card for card in board.cards if card.answers]
-    cards = [card for card in asked if len(card.answers) >= LEAST_ROWS] or asked
-    rows = np.array([len(card.answers) for card in cards])
-    means = np.array([np.nanmean(board.scores[card.number]) for card in cards])
-    scores = np.array([board.score(card.number) for card in cards])
+    answered = (~np.isnan(board.scores)).sum(axis=1)
+    least = LEAST_ROWS if answered.max() >= LEAST_ROWS else 1
+    numbers = [card.number for card in board.cards if answered[card.number] >= least]
+    rows = answered[numbers]
+    means = np.array([np.nanmean(board.scores[number]) for number in numbers])
+    scores = np.array([board.score(number) for number in numbers])
     mean, score = np.average(means, weights=rows), np.average(scores, weights=rows)
     away, apart = means - mean, scores - score
     steep = float((rows * away * apart).sum() / max((rows * away**2).sum(), 1e-9))
-    slope = max(0.0, steep) if len(cards) >= LEAST_PROMPTS else 1.0  # intervals of a falling line would flip
+    slope = max(0.0, steep) if len(numbers) >= LEAST_PROMPTS else 1.0  # intervals of a falling line would flip
     spread = float(np.sqrt((rows * (apart - slope * away) ** 2).mean()))
     return _Line(slope, float(score - slope * mean), spread)
