@@ -143,9 +143,9 @@ def _rivalry(rivalry: Comparison, scores: Mapping[str, float], contenders: Seque
     ours, theirs = f"{rivalry.a} ({100 * scores[rivalry.a]:z.1f} %)", f"{rivalry.b} ({100 * scores[rivalry.b]:z.1f} %)"
     if rivalry.p_value >= LEVEL:
         return (
-            f"No difference shown between {ours} and {theirs} in {metric.name}{where or f' on {n} test rows'}: "
+            f"No difference shown between {ours} and {theirs} in {metric.name}{where or f' on {n:,} test rows'}: "
             f"{figures(rivalry)}; "
-            f"{n} rows {able(rivalry, n)}."
+            f"{n:,} rows {able(rivalry, n)}."
         )
     if rivalry.difference > 0:
         return f"The {ours} beats the {theirs} in {metric.name} by {figures(rivalry)}{where}."

@@ -164,7 +164,7 @@ def budget_grid(story: Story) -> Grid:
         ),
         ("prompts tried", f"{search['trials']:,}", f"{len(story.trials):,}"),
         ("completions bought", cap("max_calls"), f"{run.bought:,} (and {run.reused:,} reused{run_failed(run)})"),
-        ("US dollars", cap("max_usd", "${:,.2f}"), dollars(run.cost)),
+        ("US dollars", dollars(search["max_usd"]) if search["max_usd"] else "no cap", dollars(run.cost)),
         ("tokens", cap("max_tokens"), "see the ledger"),
         ("minutes", cap("max_minutes", "{:g}"), f"{minute(run.started)} to {minute(run.finished) or 'now'} (UTC)"),
     )
