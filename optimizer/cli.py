@@ -5,6 +5,7 @@ Heavy packages are imported only when a command needs them, so that `--help` and
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import warnings
@@ -26,7 +27,7 @@ from optimizer.commands.options import (
     run_option,
     tune_options,
 )
-from optimizer.commands.programs import tell_program, tune_program
+from optimizer.commands.programs import program_space, tell_program, tune_program
 from optimizer.commands.results import card, predict, report, show, write_report
 from optimizer.commands.service import dashboard, doctor, plan, serve_embedded
 from optimizer.commands.terminal import err, next_step, out, out_grid, out_json, resumable, same_again, stoppable, where
@@ -35,11 +36,11 @@ from optimizer.errors import InputError, Interrupted, PhrasetuneError, ProviderE
 from optimizer.version import __version__
 
 if TYPE_CHECKING:
-    from optimizer.preparing import Plan
     from optimizer.records import Verdict
     from optimizer.reports.grids import Grid
     from optimizer.task import Task
     from optimizer.tuned import Tuned
+    from search_spaces.space import Space
 
 
 SECTIONS = {
@@ -102,45 +103,55 @@ def main() -> None:
 @main.command()
 @click.argument("task", type=click.Path())
 @click.option("--wordings", is_flag=True, help="Print the texts behind the names.")
+@program_option
 @code_option
 @json_option
-def space(task: str, wordings: bool, allow_code: bool, as_json: bool) -> None:
-    """Print the search space and one rendered prompt."""
+def space(task: str, wordings: bool, program: str | None, allow_code: bool, as_json: bool) -> None:
+    """Print the search space and one rendered prompt.
+
+    Of a program the space, and the instructions, layout and demos that its steps start with.
+    """
     from optimizer.preparing import prepare
 
-    plan = prepare(task, allow_code=allow_code)
-    seed = plan.space.build(plan.space.seed())
-    messages = plan.renderer.messages(seed, plan.data.train[0])
-    if as_json:
-        dimensions = {d.name: d.choices or {"low": d.low, "high": d.high} for d in plan.space.dimensions}
+    if program:
+        found = program_space(task, program, allow_code=allow_code)
+        seed = found.build(found.seed())
+        rendered: Any = json.loads(seed.instruction)
+        told = f"programs at most. What the search starts from:\n\n{seed.instruction}"
+    else:
+        plan = prepare(task, allow_code=allow_code)
+        found = plan.space
+        messages = plan.renderer.messages(found.build(found.seed()), plan.data.train[0])
         rendered = [message.to_dict() for message in messages]
-        out_json({"size": plan.space.size, "dimensions": dimensions, "seed": plan.space.seed(), "rendered": rendered})
+        texts = "\n".join(f"[{message.role}]\n{message.content}" for message in messages)
+        told = f"prompts. The seed prompt, with its first training row as input:\n\n{texts}"
+    if as_json:
+        dimensions = {d.name: d.choices or {"low": d.low, "high": d.high} for d in found.dimensions}
+        out_json({"size": found.size, "dimensions": dimensions, "seed": found.seed(), "rendered": rendered})
         return
-    out_grid(_space_grid(plan))
-    for dimension in plan.space.dimensions if wordings else ():
+    out_grid(_space_grid(found))
+    for dimension in found.dimensions if wordings else ():
         for name, text in dimension.texts.items():
             out(f"{dimension.name} = {name}: {text or '(nothing)'}")
-    out(f"\n{plan.space.size:,.0f} prompts. The seed prompt, with its first training row as input:\n")
-    for message in messages:
-        out(f"[{message.role}]\n{message.content}")
-    next_step(f"phrasetune tune {task}")
+    out(f"\n{found.size:,.0f} {told}")
+    next_step(f"phrasetune tune {task}" + (f" --program {program} --allow-code" if program else ""))
 
 
-def _condition(plan: Plan, name: str, values: tuple[object, ...]) -> str:
+def _condition(space: Space, name: str, values: tuple[object, ...]) -> str:
     """Return a condition on a dimension's values in words: by those it has, or by those it lacks if they are fewer."""
-    others = [value for value in plan.space[name].choices if value not in values]
+    others = [value for value in space[name].choices if value not in values]
     if others and len(others) < len(values):
         return f"{name} is not {' or '.join(map(str, others))}"
     return f"{name} is {' or '.join(map(str, values))}"
 
 
-def _space_grid(plan: Plan) -> Grid:
+def _space_grid(space: Space) -> Grid:
     from optimizer.reports.grids import Grid
 
     rows = []
-    for d in plan.space.dimensions:
+    for d in space.dimensions:
         values = ", ".join(map(str, d.choices)) or f"{d.low} to {d.high}"
-        only = "; ".join(_condition(plan, name, values) for name, values in d.when.items())
+        only = "; ".join(_condition(space, name, values) for name, values in d.when.items())
         rows.append((d.name, values, str(d.seed), d.about, only))
     return Grid("Search space", ("dimension", "values", "seed", "what it is", "only when"), tuple(rows))
 

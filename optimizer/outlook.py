@@ -105,7 +105,7 @@ def plan(  # noqa: PLR0913 - the models that may be passed, as in `tune`
     if program:
         require_allowed(f"program {program!r}", allowed=allow_code)
     task, models = brought(task, {MODEL: model, JUDGE: judge, PROPOSER: proposer, TEACHER: teacher})
-    ready = prepare(task, allow_code=allow_code)
+    ready = _prepared(task, program, allow_code=allow_code)
     ladder.choose(ready.task, labelled=bool(ready.labels))  # raises for a kind that cannot be trained
     asked, beside = open_models(ready, models, keyless=offline)
     terms = _terms(ready, asked, beside)
@@ -115,6 +115,14 @@ def plan(  # noqa: PLR0913 - the models that may be passed, as in `tune`
 
         return _of_program(ready, asked, terms, try_program(ready, program, asked, db, watch, offline=offline))
     return _of_prompts(ready, asked, terms, probe(ready, asked, db, watch, offline=offline))
+
+
+def _prepared(task: Task, program: str, *, allow_code: bool) -> Plan:
+    if not program:
+        return prepare(task, allow_code=allow_code)
+    from optimizer.programs.tasks import prepare_program
+
+    return prepare_program(task)
 
 
 def _of_prompts(ready: Plan, model: Model, terms: Terms, shown: Probe) -> Planned:

@@ -63,19 +63,17 @@ def load_space(
     for name, change in (changes or {}).items():
         if name not in declared:
             raise DimensionError(f"[space] has no dimension {name!r}; allowed: {', '.join(declared)}")
-        declared[name] = _change(declared[name], change, tuple(words))
-    declared = {name: _reserve(dimension, (changes or {}).get(name)) for name, dimension in declared.items()}
+        declared[name] = changed(declared[name], change, tuple(words))
+    declared = {name: reserve(dimension, (changes or {}).get(name)) for name, dimension in declared.items()}
     for name, count in proposed.items():
         if name in declared and (declared[name].slots or (name == "labels" and not declared[name].locked)):
-            declared[name] = _more(declared[name], count)
+            declared[name] = more(declared[name], count)
     listed = declared["labels"].slots if "labels" in declared else ()
     declared = {name: _beside_labels(dimension, listed) for name, dimension in declared.items()}
     for name, value in (seed or {}).items():
         if name not in declared:
             raise DimensionError(f"[seed] has no dimension {name!r}; allowed: {', '.join(declared)}")
-        if not declared[name].holds(value):
-            raise DimensionError(f"[seed] {name} = {value!r}; allowed: {_allowed(declared[name])}")
-        declared[name] = replace(declared[name], seed=type(declared[name].seed)(value))
+        declared[name] = seeded(declared[name], value)
     return Space(list(declared.values()), facts)
 
 
@@ -117,10 +115,17 @@ def _fit(dimension: Dimension, unsaid: frozenset[str]) -> Dimension:
     later = {"worked"} & unsaid
     when = {name: tuple(value for value in values if value not in later) for name, values in dimension.when.items()}
     dimension = replace(dimension, when=when)
-    return _narrow(dimension, [choice for choice in dimension.choices if choice not in without])
+    return narrowed(dimension, [choice for choice in dimension.choices if choice not in without])
 
 
-def _change(dimension: Dimension, change: Any, names: Sequence[str]) -> Dimension:  # noqa: ANN401 - it comes from a TOML file
+def changed(dimension: Dimension, change: Any, names: Sequence[str]) -> Dimension:  # noqa: ANN401 - it comes from a TOML file
+    """Change a dimension as a task file says; `names` are the placeholders that its wordings may have.
+
+    Raises
+    ------
+    DimensionError
+        If a key or value is not allowed.
+    """
     if not isinstance(change, Mapping):
         return _only(dimension, _listed(change))
     if unknown := set(change) - {"only", "drop", "add", "low", "high", "reserved"}:
@@ -142,32 +147,51 @@ def _change(dimension: Dimension, change: Any, names: Sequence[str]) -> Dimensio
     _check(dimension, dropped)
     if "add" in change:  # before `drop`, so that the user's own wordings may be the only ones left
         dimension = _add(dimension, change["add"], names)
-    return _narrow(dimension, [c for c in dimension.choices if c not in dropped]) if dropped else dimension
+    return narrowed(dimension, [c for c in dimension.choices if c not in dropped]) if dropped else dimension
 
 
-def _reserve(dimension: Dimension, change: Any) -> Dimension:  # noqa: ANN401
-    """Reserve ids for wordings that are added later; for a locked dimension, only if the task file asks for it."""
+def seeded(dimension: Dimension, value: Any) -> Dimension:  # noqa: ANN401
+    """Give a dimension another value in the seed prompt.
+
+    Raises
+    ------
+    DimensionError
+        If it does not have that value.
+    """
+    if not dimension.holds(value):
+        raise DimensionError(f"[seed] {dimension.name} = {value!r}; allowed: {_allowed(dimension)}")
+    return replace(dimension, seed=type(dimension.seed)(value))
+
+
+def reserve(dimension: Dimension, change: Any, usual: int = RESERVED) -> Dimension:  # noqa: ANN401
+    """Reserve ids for wordings that are added later; for a locked dimension, only if the task file asks for it.
+
+    Raises
+    ------
+    DimensionError
+        If it asks for what is not allowed, or gives a wording such an id.
+    """
     count = change.get("reserved") if isinstance(change, Mapping) else None
     if count is None:
-        count = RESERVED if dimension.texts and not dimension.locked else 0
+        count = usual if dimension.texts and not dimension.locked else 0
     elif not dimension.texts:
         raise DimensionError(f"[space.{dimension.name}] takes no `reserved`: it has no wordings; leave it out")
     if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MOST_RESERVED:
         raise DimensionError(
             f"[space.{dimension.name}] reserved = {count!r}; allowed: whole numbers from 0 to {MOST_RESERVED}"
         )
-    slots = tuple(f"late{position}" for position in range(1, count + 1))
+    return more(dimension, count)
+
+
+def more(dimension: Dimension, count: int) -> Dimension:
+    """Reserve more ids; raise DimensionError if a wording has one of them."""
+    first = len(dimension.slots) + 1
+    slots = tuple(f"late{position}" for position in range(first, first + count))
     if taken := set(slots) & set(dimension.texts):
         raise DimensionError(
             f"[space.{dimension.name}] add: the id {min(taken)!r} is kept for wordings that come later; choose another"
         )
-    return replace(dimension, slots=slots)
-
-
-def _more(dimension: Dimension, count: int) -> Dimension:
-    """Reserve more ids."""
-    first = len(dimension.slots) + 1
-    return replace(dimension, slots=(*dimension.slots, *(f"late{n}" for n in range(first, first + count))))
+    return replace(dimension, slots=(*dimension.slots, *slots))
 
 
 def _beside_labels(dimension: Dimension, listed: tuple[str, ...]) -> Dimension:
@@ -185,12 +209,13 @@ def _only(dimension: Dimension, values: list[Any]) -> Dimension:
         raise DimensionError(f"[space] {dimension.name} is empty; allowed: {_allowed(dimension)}")
     if _numeric(dimension):
         numbers = _checked_numbers(dimension, values)
-        return _narrow(replace(dimension, low=None, high=None), list(dict.fromkeys(numbers)))
+        return narrowed(replace(dimension, low=None, high=None), list(dict.fromkeys(numbers)))
     _check(dimension, values)
-    return _narrow(dimension, list(dict.fromkeys(values)))
+    return narrowed(dimension, list(dict.fromkeys(values)))
 
 
-def _narrow(dimension: Dimension, choices: list[Value]) -> Dimension:
+def narrowed(dimension: Dimension, choices: Sequence[Value]) -> Dimension:
+    """Leave a dimension these choices only; its seed stays if it is one of them, and else becomes the first."""
     if not choices and not dimension.choices:
         return dimension
     if not choices:

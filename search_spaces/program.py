@@ -14,12 +14,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from search_spaces.instructions import fill_wording, task_words
-from search_spaces.opening import as_dimension, tables_of
+from search_spaces.opening import as_dimension, changed, more, narrowed, reserve, seeded, tables_of
 from search_spaces.prompt import Prompt, digest
 from search_spaces.space import Dimension, Facts, Space, Value
 
 Demo = Mapping[str, Any]
 NEAREST = "_nearest"
+UNSHOWN = {"none", "own"}  # demo strategies that choose nothing
+WORDS = {
+    "own": "the instruction that the step came with",
+    "inputs": "the names of the step's input fields",
+    "output": "the names of the step's output fields",
+}  # the placeholders of wordings
 PROGRAM = "program"  # id of the template of a configuration, which no renderer has
 
 
@@ -54,11 +60,25 @@ class Setting:
 
 
 class ProgramSpace(Space):
-    """The dimensions of all predictors, named "predictor.dimension"."""
+    """The dimensions of all predictors, named "predictor.dimension".
 
-    def __init__(self, predictors: Sequence[Predictor]) -> None:
+    `changes` and `seed` are those of a task file, by these names; see `opening.load_space`.
+
+    Raises
+    ------
+    DimensionError
+        If a key or value of them is not allowed.
+    """
+
+    def __init__(
+        self,
+        predictors: Sequence[Predictor],
+        changes: Mapping[str, Any] | None = None,
+        seed: Mapping[str, Any] | None = None,
+    ) -> None:
         facts = Facts("generation", predictors[0].inputs, predictors[-1].outputs[-1], ())
-        super().__init__([d for predictor in predictors for d in _dimensions(predictor)], facts)
+        told = changes or {}, seed or {}
+        super().__init__([d for predictor in predictors for d in _dimensions(predictor, *told)], facts)
         self.predictors = tuple(predictors)
         self._settings: dict[str, dict[str, Setting]] = {}
 
@@ -92,7 +112,7 @@ class ProgramSpace(Space):
         instruction = fill_wording(text, words | {"own": predictor.instruction})
         setting, kind = Setting(instruction, str(value("adapter"))), str(value("demos"))
         pool = tuple(predictor.pools.get(kind.removesuffix(NEAREST), ()))
-        if kind in {"none", "own"}:
+        if kind in UNSHOWN:
             return replace(setting, demos=pool, nearest=predictor.nearest if pool else 0)
         k = min(int(value("k")), len(pool))
         if kind.endswith(NEAREST):
@@ -116,24 +136,52 @@ class ProgramSpace(Space):
         return digest([super().digest, json.dumps(pools, default=str)])
 
 
-def _dimensions(predictor: Predictor) -> list[Dimension]:
-    """List the dimensions of a predictor, without the choices that it has no demos for."""
+def by_dimension(table: Mapping[str, Any], predictors: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Split a table of a task file into what it says of the predictors' dimensions, by name, and its other names.
+
+    A name with dots may be a key of its own, as in `"label.adapter" = "xml"`, or one of a table, as TOML reads it
+    without quotes.
+    """
+    names = [f"{predictor}.{name}" for predictor in predictors for name in tables_of("program")]
+    found, others = dict[str, Any](), list[str]()
+
+    def walk(inner: Mapping[str, Any], above: str) -> None:
+        for key, value in inner.items():
+            name = f"{above}{key}"
+            if name in names:
+                found[name] = value
+            elif isinstance(value, Mapping) and any(each.startswith(f"{name}.") for each in names):
+                walk(value, f"{name}.")
+            else:
+                others.append(name)
+
+    walk(table, "")
+    return found, others
+
+
+def _dimensions(predictor: Predictor, changes: Mapping[str, Any], seed: Mapping[str, Any]) -> list[Dimension]:
+    """List the dimensions of a predictor, changed as told, without the choices that it has no demos for."""
     kinds = {"none", *(kind for kind, pool in predictor.pools.items() if pool)}
-    kinds |= {f"{kind}{NEAREST}" for kind in kinds & {"labelled", "bootstrapped"}}
+    kinds |= {f"{kind}{NEAREST}" for kind in kinds - UNSHOWN}
     own = {f"own{position}": text for position, text in enumerate(predictor.wordings, start=1)}
+    came = {"adapter": predictor.adapter, "demos": "own" if "own" in kinds else "none"}
     found = []
-    for name, table in tables_of("program").items():
-        dimension = as_dimension(name, table)
-        if name == "instruction":
-            texts, late = {**dimension.texts, **own}, tuple(f"late{n}" for n in range(1, predictor.late + 1))
-            dimension = replace(dimension, texts=texts, choices=(*dimension.choices, *own), slots=late)
-        if name == "adapter":
-            dimension = replace(dimension, seed=predictor.adapter)
-        if name == "demos":
-            choices = tuple(kind for kind in dimension.choices if kind in kinds)
-            dimension = replace(dimension, choices=choices, seed="own" if "own" in choices else "none")
-        if {"k", "draw"} & {name} and kinds <= {"none", "own"}:
-            continue
+    for part, table in tables_of("program").items():
+        name, dimension = f"{predictor.name}.{part}", as_dimension(part, table)
         when = {f"{predictor.name}.{other}": values for other, values in dimension.when.items()}
-        found.append(replace(dimension, name=f"{predictor.name}.{name}", when=when))
+        dimension = replace(dimension, name=name, when=when, seed=came.get(part, dimension.seed))
+        if part == "instruction":
+            dimension = replace(dimension, texts={**dimension.texts, **own}, choices=(*dimension.choices, *own))
+        if name in changes:
+            dimension = changed(dimension, changes[name], [*WORDS])
+        if name in seed:
+            dimension = seeded(dimension, seed[name])
+        dimension = reserve(dimension, changes.get(name), usual=0)
+        if part == "instruction" and (dimension.slots or not dimension.locked):
+            dimension = more(dimension, predictor.late)
+        if part == "demos":
+            dimension = narrowed(dimension, [kind for kind in dimension.choices if kind in kinds] or ["none"])
+            kinds = {str(kind) for kind in dimension.choices}
+        if part not in {"k", "draw"} or kinds - UNSHOWN:
+            found.append(dimension)
     return found

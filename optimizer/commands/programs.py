@@ -1,4 +1,4 @@
-"""The part of `phrasetune tune` that tunes a DSPy program: parses options, calls one function, prints the result."""
+"""The parts of `phrasetune tune` and `space` on a DSPy program: they parse options, call one function, print."""
 
 from __future__ import annotations
 
@@ -6,12 +6,27 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer.commands.terminal import next_step, out, out_grid, out_json, resumable, same_again, stoppable, where
+from optimizer.commands.terminal import err, next_step, out, out_grid, out_json, resumable, same_again, stoppable, where
 from optimizer.errors import InputError
 
 if TYPE_CHECKING:
     from optimizer.programs.tuning import TunedProgram
     from optimizer.task import Task
+    from search_spaces.space import Space
+
+
+def program_space(task: str, name: str, *, allow_code: bool) -> Space:
+    """Return the space of a program; print a note on settings of the task that have no effect on it."""
+    from optimizer.programs.tasks import load_program, prepare_program, space_of
+    from optimizer.scores.own_metric import require_allowed
+    from optimizer.task import load_task
+
+    require_allowed(f"program {name!r}", allowed=allow_code)
+    plan = prepare_program(load_task(task))
+    space, said = space_of(plan, load_program(name, plan.task.folder)[0])
+    if said:
+        err(f"note: {said}")
+    return space
 
 
 def tune_program(
@@ -74,7 +89,7 @@ def _text(tuned: TunedProgram) -> None:
         usd = None if run.cost is None else spent.usd
         out(f"of these of the {role}: {spent.calls:,} bought, {dollars(usd)}")
     out(
-        f"best on dev: trial {best.number}, {on_dev(best)}; as it was given {percent(seed.score)}\n"
+        f"best on dev: trial {best.number}, {on_dev(best)}; seed program {percent(seed.score)}\n"
         f"{params_text(best.params)}\n"
     )
     if tuned.verdict is None:

@@ -7,7 +7,7 @@ through the ledger and belong to no run. Tuning begins with the same calls, so n
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,17 +25,16 @@ from optimizer.preparing import Plan, caps
 from optimizer.probing import NO_RUN
 from optimizer.programs.runs import Judged, Ran, Runner
 from optimizer.programs.search import BOOTSTRAP, WORKED, ProgramSearch, Teaching
-from optimizer.programs.tasks import held_calls, load_program, require_fit, rows_of_task, scorer
+from optimizer.programs.tasks import held_calls, load_program, program_search, rows_of_task, scorer, space_of
 from optimizer.propose import INSTRUCTION, MOST_CALLS, ROOM, drafts
 from optimizer.records import Completion, Kind, Request
 from optimizer.store import Store
 from optimizer.task_sections import PROPOSER, TEACHER
 from optimizer.watch import Watch
-from search_spaces.program import ProgramSpace, Setting
+from search_spaces.program import NEAREST, UNSHOWN, ProgramSpace
 from search_spaces.space import Value
 
 ROWS = 4  # each is run twice
-MOST_DEMOS = 16  # per predictor, as in `search_spaces/program.toml`
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +87,10 @@ def try_program(plan: Plan, name: str, model: Model, db: str | Path, watch: Watc
     Interrupted
         If the watch stopped it.
     """
-    require_fit(plan)
     student, _ = load_program(name, plan.task.folder)
+    _, passed_over = space_of(plan, student)
+    if passed_over:
+        watch.notice(passed_over)
     held = held_calls(plan, student)
     unknown = f"--offline: {db} holds no call of the program yet. Leave --offline out."
     if offline and not Path(db).exists():
@@ -102,22 +103,20 @@ def try_program(plan: Plan, name: str, model: Model, db: str | Path, watch: Watc
         with closing(ledger):
             workers = plan.task.model.workers if ledger.pace else 1
             runner = Runner(Judged(scorer(plan, rows)), Clerk(ledger), workers, 0, plan.task.model.max_tokens or 0)
-            asked = ProgramSearch(
-                student, rows, runner, options.calls, options.seed, proposed=bool(plan.task.proposing)
-            )
+            asked = program_search(plan, student, rows, runner, options.calls)
             asked.open(Teaching(student, runner, ROWS), begun=offline)
             found = list[list[Ran]]()
-            longest = asked.space.build(_longest(asked.space))
-            for prompt, known in ((asked.space.build(asked.space.seed()), True), (longest, offline)):
-                program = asked.set(prompt)
+            longest = _longest(asked.space)
+            for params in (asked.space.seed(), longest):
+                program = asked.set(asked.space.build(params))
                 with suppress(BudgetSpent):  # then the first run must do
-                    found.append(runner.run([(program, rows.known[row.id]) for row in first], recalling=known))
+                    found.append(runner.run([(program, rows.known[row.id]) for row in first], recalling=offline))
             spent = ledger.budget.spent
     runs = [ran for each in found for ran in each if not _unasked(ran)]
     if not any(not completion.error for ran in runs for completion in ran.bought):
         failed = next((ran.feedback for ran in runs if ran.kind is Kind.ERROR), "it asked its model nothing")
         raise InputError(unknown if offline else f"program {name!r}: no call of it was answered ({failed}). Mend it.")
-    return _tried(plan, asked, found, [*asked.space.settings(longest).values()], spent, held)
+    return _tried(plan, asked, found, longest, spent, held)
 
 
 def _unasked(ran: Ran) -> bool:
@@ -128,11 +127,12 @@ def _unasked(ran: Ran) -> bool:
 def _longest(space: ProgramSpace) -> dict[str, Value]:
     """Return the parameters of the program as given, with as many demos as the space allows."""
     params: dict[str, Value] = space.seed()
-    for predictor in space.predictors:
-        pools = {kind for kind, pool in predictor.pools.items() if pool} & {"labelled", "bootstrapped"}
-        if pools:
-            most: dict[str, Value] = {"demos": max(pools), "k": MOST_DEMOS, "draw": 0}
-            params |= {f"{predictor.name}.{part}": value for part, value in most.items()}
+    for name in (predictor.name for predictor in space.predictors):
+        kinds = {str(kind) for kind in space[f"{name}.demos"].choices} - UNSHOWN
+        drawn = {kind for kind in kinds if not kind.endswith(NEAREST)}
+        if kinds:
+            most: dict[str, Value] = {"demos": max(drawn or kinds), "k": max(space[f"{name}.k"].values), "draw": 0}
+            params |= {f"{name}.{part}": value for part, value in most.items()}
     return params
 
 
@@ -140,7 +140,7 @@ def _tried(
     plan: Plan,
     asked: ProgramSearch,
     found: Sequence[Sequence[Ran]],
-    longest: Sequence[Setting],
+    longest: Mapping[str, Value],
     spent: Spent,
     held: int,
 ) -> Tried:
@@ -156,10 +156,12 @@ def _tried(
     requests = tuple(ask.request for ask in drafts(ground, known))
     calls = sum(len(ran.bought) for ran in runs) / max(1, sum(bool(ran.bought) for ran in runs))
     least = _mean(own or shown)
-    demos = [demo for setting in longest for demo in setting.demos[:MOST_DEMOS]]
+    settings = asked.space.settings(asked.space.build(longest))
+    wanted = {name: int(longest[f"{name}.k"]) for name in names if f"{name}.k" in longest}  # as if there were enough
+    demos = [demo for name, most in wanted.items() for demo in settings[name].demos[:most]]
     octets = sum(len(str(value).encode()) for demo in demos for value in dict(demo).values())
     more = _mean(shown) - least if shown else octets / OCTETS / len(names)
-    prompt = Range(least, least + max(0.0, more) * MOST_DEMOS * len(names) / max(1, len(demos)))
+    prompt = Range(least, least + max(0.0, more) * sum(wanted.values()) / max(1, len(demos)))
     return Tried(asked.space.size, len(names), held, calls, prompt, own or shown, shown, probe, requests)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dspy
@@ -23,8 +23,7 @@ from optimizer.proposals.screening import Screen, copies
 from optimizer.propose import CUT, INSTRUCTION, MOST_PROPOSED, ROOM, Failure, Ground, quoted
 from optimizer.records import Outcome, Trial
 from optimizer.scores.metrics import METRICS
-from search_spaces.opening import tables_of
-from search_spaces.program import Demo, Predictor, ProgramSpace
+from search_spaces.program import WORDS, Demo, Predictor, ProgramSpace, by_dimension
 from search_spaces.prompt import Example, Prompt
 from search_spaces.space import Space
 
@@ -33,11 +32,6 @@ WORKED = 200  # … and most rows that it works on, which are enough to draw fro
 LESSONS = 8  # rows at a time, whatever the number of workers, so that a resumed run uses the same rows
 LEAST_IDS = 4  # ids reserved for proposals per predictor, however many predictors there are
 MEAN = METRICS["exact_match"]  # the search maximizes the mean of the rows' scores, as with this metric
-WORDS = {
-    "own": "the instruction that the step came with",
-    "inputs": "the names of the step's input fields",
-    "output": "the names of the step's output fields",
-}
 
 
 @dataclass
@@ -58,6 +52,8 @@ class ProgramSearch:
         Of every choice.
     instructions
         Further wordings: predictor's name -> texts.
+    changes, seeds
+        What a task file says of the space and of the seed program, by dimension.
     proposed
         Whether ids are reserved for wordings that a model proposes.
     event
@@ -75,6 +71,9 @@ class ProgramSearch:
     budget: int
     seed: int = 0
     instructions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    seeds: Mapping[str, Any] = field(default_factory=dict)
+    others: Sequence[str] = field(default=(), init=False)
     proposed: bool = False
     event: Callable[[Event], None] = lambda _: None
 
@@ -90,6 +89,27 @@ class ProgramSearch:
         self.programs: dict[str, Any] = {}
 
     # --- before the search --------------------------------------------------------------------------------
+
+    def change(self, space: Mapping[str, Any], seed: Mapping[str, Any]) -> None:
+        """Let a task file change the space and the seed program; `others` are its names that no dimension has.
+
+        Raises
+        ------
+        DimensionError
+            If a key or value is not allowed.
+        """
+        (self.changes, others), (self.seeds, more) = (by_dimension(table, self.names) for table in (space, seed))
+        self.others = [*others, *more]
+        self.possible()
+
+    def possible(self) -> ProgramSpace:
+        """Return the space as it is if rows of the training set make demos of every kind."""
+        known = [self._predictor(name, {}) for name in self.names]
+        some = {"labelled": [dspy.Example()], "bootstrapped": [dspy.Example()]}
+        return self._space([replace(each, pools={**some, **_filled(each.pools)}) for each in known])
+
+    def _space(self, predictors: Sequence[Predictor]) -> ProgramSpace:
+        return ProgramSpace(predictors, self.changes, self.seeds)
 
     def open(self, teaching: Teaching, *, begun: bool = False) -> ProgramSpace:
         """Let a teacher work on rows of the training set, and open the space.
@@ -111,7 +131,7 @@ class ProgramSearch:
         if teaching.runner is self.runner and len(raised) == runs:
             raise InputError(f"the program raised on each of {counted(runs, 'row')} ({raised[0]}). Mend it.")
         self.each = max(1.0, teaching.runner.spent / max(1, runs))  # calls per row
-        self.space = ProgramSpace([self._predictor(name, work) for name in self.names])
+        self.space = self._space([self._predictor(name, work) for name in self.names])
         return self.space
 
     def _bootstrap(self, teaching: Teaching, *, begun: bool) -> tuple[dict[str, _Work], int]:
@@ -193,9 +213,10 @@ class ProgramSearch:
             self.programs[key] = program
         return self.programs[key]
 
-    def shown(self, prompt: Prompt) -> int:
-        """Return how many demos a configuration shows in the predictor that shows the most."""
-        return max(len(setting.demos) for setting in self.space.settings(prompt).values())
+    def shown(self, trial: Trial) -> int:
+        """Return how many demos a configuration shows, without the program's own, in the step that shows the most."""
+        settings = self.space.settings(trial.prompt)
+        return max(0 if trial.params[f"{name}.demos"] == "own" else len(s.demos) for name, s in settings.items())
 
     def winner(self, best: Prompt) -> Any:  # noqa: ANN401
         """Return the program of a configuration, marked as one that was compiled."""
@@ -221,10 +242,7 @@ class ProgramSearch:
     def screen(self, hidden: Sequence[str] = ()) -> Screen:
         """Return the screen of proposals: they may not copy hidden texts, unless training rows contain them as well."""
         shown = [str(value) for row in self.rows.train for value in self.rows.known[row.id].toDict().values()]
-        told = [
-            *tables_of("program")[INSTRUCTION]["texts"].values(),
-            *(t for own in self.instructions.values() for t in own),
-        ]
+        told = [text for dimension in self.possible().dimensions for text in dimension.texts.values()]
         own = [str(predictor.signature.instructions) for _, predictor in self.program.named_predictors()]
         return Screen(frozenset(WORDS), copies([*self.rows.texts, *hidden], [*shown, *told, *own]))
 
@@ -274,3 +292,7 @@ class _Work:
         wanted = dict(example.labels().items())
         if {*said} <= {*wanted}:
             self.labelled.append(dspy.Example(augmented=True, **{**inputs, **{name: wanted[name] for name in said}}))
+
+
+def _filled(pools: Mapping[str, Sequence[Demo]]) -> dict[str, Sequence[Demo]]:
+    return {kind: pool for kind, pool in pools.items() if pool}

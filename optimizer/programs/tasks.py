@@ -4,17 +4,83 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dspy
 from dspy.adapters.utils import serialize_for_json
 
-from optimizer.errors import TaskError
-from optimizer.preparing import Plan, constraints
+from optimizer.errors import SpaceError, TaskError, one_of
+from optimizer.events import Event
+from optimizer.preparing import Plan, constraints, prepare
 from optimizer.programs.rows import Rows
+from optimizer.programs.runs import Judged, Runner
+from optimizer.programs.search import ProgramSearch
 from optimizer.scores import own_metric
 from optimizer.scoring import feedback, score
+from optimizer.task import Task
+from search_spaces.opening import DimensionError, tables_of
+from search_spaces.program import ProgramSpace
+
+
+def prepare_program(task: Task) -> Plan:
+    """Prepare a task for a program, to whose space [space] and [seed] then belong.
+
+    Raises
+    ------
+    InputError
+        If the task file or the data file cannot be used, or has settings that apply to prompts only.
+    """
+    plan = prepare(task.model_copy(update={"space": {}, "seed": {}}), allow_code=True)
+    require_fit(plan)
+    return replace(plan, task=task)
+
+
+def program_search(
+    plan: Plan,
+    student: Any,  # noqa: ANN401 - DSPy has no types
+    rows: Rows,
+    runner: Runner,
+    budget: int = 0,
+    event: Callable[[Event], None] = lambda _: None,
+) -> ProgramSearch:
+    """Make the search for a program, in the space that the task names.
+
+    Raises
+    ------
+    InputError
+        If the program cannot be tuned, or the task names a dimension or value that it does not have.
+    """
+    task = plan.task
+    asked = ProgramSearch(student, rows, runner, budget, task.search.seed, proposed=bool(task.proposing), event=event)
+    try:
+        asked.change(task.space, task.seed)
+    except DimensionError as error:
+        raise SpaceError(f"{task.file}: {error}" if task.file else str(error)) from None
+    return asked
+
+
+def space_of(plan: Plan, student: Any) -> tuple[ProgramSpace, str]:  # noqa: ANN401
+    """Return the space of a program, as far as it is known before any call, and a note on settings without effect.
+
+    Raises
+    ------
+    InputError
+        As `program_search`.
+    """
+    rows, task = rows_of_task(plan), plan.task
+    asked = program_search(plan, student, rows, Runner(Judged(scorer(plan, rows)), None, 1, 0))
+    space = asked.possible()
+    names = [dimension.name for dimension in space.dimensions]
+    of_prompts = {**tables_of("every_kind"), **tables_of(task.task.kind)}
+    for name in asked.others:
+        if name not in of_prompts:
+            raise SpaceError(f"{task.file or 'task'}: {one_of('dimension', name, names)}")
+    passed = [*dict.fromkeys(asked.others), *(["templates"] if task.templates else [])]
+    listed = "`phrasetune space TASK --program` lists its own"
+    return space, f"{', '.join(passed)}: for prompts, without effect on a program; {listed}" if passed else ""
 
 
 def require_fit(plan: Plan) -> None:

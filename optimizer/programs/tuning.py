@@ -25,12 +25,20 @@ from optimizer.holding import PerRow, dearest, keep_back, per_row
 from optimizer.ledger import Ledger
 from optimizer.models import Model
 from optimizer.phrases import counted
-from optimizer.preparing import Plan, caps, prepare, task_model
+from optimizer.preparing import Plan, caps, task_model
 from optimizer.programs.keeping import Kept, Proposing
 from optimizer.programs.rows import Rows
 from optimizer.programs.runs import Judged, Runner
 from optimizer.programs.search import ProgramSearch, Teaching
-from optimizer.programs.tasks import held_calls, load_program, require_fit, rows_of_task, scorer
+from optimizer.programs.tasks import (
+    held_calls,
+    load_program,
+    prepare_program,
+    program_search,
+    rows_of_task,
+    scorer,
+    space_of,
+)
 from optimizer.proposals import wordings
 from optimizer.propose import MOST_CALLS, ROOM
 from optimizer.records import Run, Trial, Verdict
@@ -100,9 +108,11 @@ def tune_program(  # noqa: PLR0913 - the models that may be passed
     """
     watch = watch or Watch()
     watch.event(Stage("reading", "the task and its rows"))
-    plan = prepare(task, allow_code=True)
-    require_fit(plan)
+    plan = prepare_program(task)
     student, source = load_program(name, task.folder)
+    _, passed_over = space_of(plan, student)  # raises for a dimension or value that it does not have
+    if passed_over:
+        watch.notice(passed_over)
     brought = {PROPOSER: proposer, TEACHER: teacher}
     beside = {role: brought.get(role) or task_model(spec) for role, spec in plan.beside.items()}
     model = model or task_model(task.model)
@@ -214,11 +224,8 @@ class _Tuning:
     def _program(self, replay: list[Trial]) -> tuple[ProgramSearch, list[Trial]]:
         """Make the search, let the teacher work for it, and return the trials that it continues from."""
         options, rows = self.plan.task.search, rows_of_task(self.plan)
-        runner, proposed = self._runner("", rows), PROPOSER in self.beside
-        budget = min(options.calls, self.budget.caps.calls - self.kept)
-        asked = ProgramSearch(
-            self.student, rows, runner, budget, options.seed, proposed=proposed, event=self.watch.event
-        )
+        runner, budget = self._runner("", rows), min(options.calls, self.budget.caps.calls - self.kept)
+        asked = program_search(self.plan, self.student, rows, runner, budget, self.watch.event)
         teaching = Teaching(self.student, runner, options.worked)
         if TEACHER in self.beside:
             refuse = asked.screen(self._hidden()).refuse_thought
@@ -268,7 +275,7 @@ class _Tuning:
     # --- the verdict ----------------------------------------------------------------------------------------
 
     def _conclude(self, asked: ProgramSearch, found: search.Found, best: Any) -> tuple[Verdict | None, str]:  # noqa: ANN401 - DSPy has no types
-        """Score the given and the found program on the test rows; return the verdict, or why the budget allows none."""
+        """Score the seed and the found program on the test rows; return the verdict, or why the budget allows none."""
         plan, test = self.plan, self.plan.data.test
         self.watch.event(Stage("verdict", f"opening the {len(test)} sealed test rows"))
         self.budget.held, self.budget.held_minutes = Spent(), 0.0
@@ -276,7 +283,8 @@ class _Tuning:
             not plan.task.search.max_calls
         ):  # a row may take more calls than there are predictors, and so than were set aside
             self.budget.caps = replace(self.budget.caps, calls=0)
-        judged = {SEED: (self.student, 0)} | ({BEST: (best, found.best.number)} if found.best.number else {})
+        seed = asked.set(found.trials[0].prompt)  # what trial 0 was, without DSPy's own second try in JSON
+        judged = {SEED: (seed, 0)} | ({BEST: (best, found.best.number)} if found.best.number else {})
         priced, entries = self.model.price is not None, []
         opened = self.store.open_test(plan.data_digest, self.id)
         try:
@@ -284,7 +292,7 @@ class _Tuning:
                 outcomes = asked.score(program, test)
                 trial = found.trials[number]
                 whole = wordings.of_training_rows(self.store, self.id, asked.space, trial.params)
-                learnt = len(plan.data.train) if whole else asked.shown(trial.prompt) if number else 0
+                learnt = len(plan.data.train) if whole else asked.shown(trial)
                 entries.append(verdict.Entry(who, outcomes, learnt, f"trial {number}", priced=priced))
         except BudgetSpent as spent:
             return None, str(spent)

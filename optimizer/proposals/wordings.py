@@ -15,9 +15,8 @@ from optimizer.errors import InputError, kind_of
 from optimizer.records import Run, Trial, Wording
 from optimizer.store import Store
 from search_spaces.instructions import FOUND_WORDS, TASK_WORDS, complaint, described_labels
+from search_spaces.program import WORDS
 from search_spaces.space import Space, Value
-
-STEP_WORDS = ("own", "inputs", "output")  # names in braces for the wording of a program's step
 
 
 def add_wording(
@@ -49,7 +48,7 @@ def add_wording(
     with Store(db) as store:
         if dimension == "labels":
             _require_labels(store, found, text)
-        elif said := complaint(text, STEP_WORDS if "." in dimension else (*TASK_WORDS, *FOUND_WORDS)):
+        elif said := complaint(text, tuple(WORDS) if "." in dimension else (*TASK_WORDS, *FOUND_WORDS)):
             raise InputError(said)
     with Store(db, create=True) as store:
         return slots.fill(store, found, dimension, text.strip())
