@@ -15,6 +15,7 @@ from optimizer.errors import ExportError
 from optimizer.exports.lint import Linted, lint, masked
 from optimizer.exports.proof import Facts
 from optimizer.models import EMBEDDED
+from optimizer.phrases import save_program
 from optimizer.records import Contender, Outcome, Run, Trial, Verdict
 from optimizer.reports import card
 from optimizer.scores.calibration import settle
@@ -47,7 +48,14 @@ class Handover:
 
 
 def hand_over(store: Store, run: Run, trial: Trial, seed: Trial) -> Handover:
-    """Collect what an export of a trial needs."""
+    """Collect what an export of a trial needs.
+
+    Raises
+    ------
+    ExportError
+        If it is of a program.
+    """
+    require_prompt(run, trial)
     recorded = store.outcomes(run.id, trial.number)
     answers = store.find_completions([outcome.completion_key for outcome in recorded])
     trial = replace(trial, prompt=settle(trial.prompt, (completion.logprobs for completion in answers.values())))
@@ -77,19 +85,19 @@ def hand_over(store: Store, run: Run, trial: Trial, seed: Trial) -> Handover:
     return Handover(run, trial, renderer_for(trial, run.task), facts, tuple(rows["dev"]), tuple(scored))
 
 
-def renderer_for(trial: Trial, task: Mapping[str, Any]) -> Renderer:
-    """Make a renderer with the template of a trial; DSPy is imported only for its own templates.
-
-    Raises
-    ------
-    ExportError
-        If the trial is a configuration of a whole program, which has no renderer.
-    """
+def require_prompt(run: Run, trial: Trial) -> Trial:
+    """Return the trial; raise ExportError if it is a configuration of a whole program, which has no renderer."""
     if trial.prompt.template == PROGRAM:
         raise ExportError(
-            "a program of several prompts is no prompt; its configuration stands in the trial. Give the "
-            "`phrasetune tune` that tuned it --save FILE; in Python, save what `PromptSearch.compile` returned."
+            f"run {run.id} tuned the program {run.program or 'of several steps'}, which is no prompt. Save it: "
+            f"`{save_program(run.program)}`, with the options of that run, buys nothing again. In Python, "
+            "`adapt(your_program).load('program.json')` loads it."
         )
+    return trial
+
+
+def renderer_for(trial: Trial, task: Mapping[str, Any]) -> Renderer:
+    """Make a renderer with the template of a trial; DSPy is imported only for its own templates."""
     slots = task.get("task", {}).get("kind") == "extraction"
     if not trial.prompt.template.startswith("dspy-"):
         own = task.get("templates", {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 
 FINE_DOLLARS = 0.001  # below this, four decimal places would show one significant figure or none
 MOST_PLACES = 6  # most decimal places of an amount: a millionth of a dollar is the price of a few tokens
@@ -35,3 +36,8 @@ def amount(usd: float) -> str:
         return f"${usd:,.2f}" if usd else "$0"
     whole, _, cents = f"{usd:.4f}".partition(".")
     return f"${whole}.{cents[:2]}{cents[2:].rstrip('0')}"
+
+
+def save_program(name: str) -> str:
+    """Return the command that saves the DSPy program that a run tuned, by the program's module:name."""
+    return f"phrasetune tune TASK --program {shlex.quote(name or 'MODULE:NAME')} --allow-code --save program.json"

@@ -17,7 +17,7 @@ from optimizer.calling import capped, may_cost, open_ledger
 from optimizer.errors import BudgetSpent, InputError, Interrupted
 from optimizer.evaluate import Answered, Evaluator, failed
 from optimizer.events import Event
-from optimizer.handover import renderer_for
+from optimizer.handover import renderer_for, require_prompt
 from optimizer.ledger import NOT_BOUGHT
 from optimizer.models import Model, destination
 from optimizer.phrases import counted
@@ -127,7 +127,7 @@ def predict(  # noqa: PLR0913 - each names one thing
     if place := destination(opened):
         watch.event(place)
     with Store(db, create=True, paid=may_cost(opened)) as store:
-        asked = store.trial(chosen, trial)
+        asked = require_prompt(chosen, store.trial(chosen, trial))
         asked = replace(asked, outcomes=store.outcomes(chosen.id, asked.number))
         known = [row for name in ("train", "dev", "test") for row in store.examples(chosen.data, name)]
         judging = _judging(chosen, task, known, examples)

@@ -24,7 +24,7 @@ from optimizer.errors import BudgetSpent, InputError, Interrupted, ProviderError
 from optimizer.evaluate import Evaluator
 from optimizer.events import Event
 from optimizer.evidence.repeats import Noise, noise
-from optimizer.handover import renderer_for
+from optimizer.handover import renderer_for, require_prompt
 from optimizer.models import Model, destination
 from optimizer.preparing import run_model
 from optimizer.records import Outcome, Run, Trial
@@ -100,7 +100,7 @@ def recheck(  # noqa: PLR0913 - each names one thing
     if place := destination(model):
         watch.event(place)
     with Store(db, create=True, paid=may_cost(model)) as store:
-        trial = store.trial(run, winner)
+        trial = require_prompt(run, store.trial(run, winner))
         trial = replace(trial, outcomes=store.outcomes(run.id, trial.number))
         split, every_row = _answered(store, run, trial)
         then = random.Random("recheck").sample(every_row, len(every_row))[:rows]  # fewer rows are a subset of more

@@ -163,6 +163,7 @@ class Run:
 
     Times are UTC in ISO 8601; `task` is the task file's content; `cost` is None if the price is not known. `failed`
     attempts returned no answer, and cost at most `failed_cost` of it; those tried again at no charge are not counted.
+    `program` is the module:name of the DSPy program that it tuned; empty for a prompt.
     """
 
     id: int
@@ -181,6 +182,7 @@ class Run:
     cost: float | None = None
     failed: int = 0
     failed_cost: float = 0.0
+    program: str = ""
 
 
 @dataclass(frozen=True, slots=True)

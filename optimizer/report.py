@@ -65,6 +65,11 @@ def run_failed(run: Run) -> str:
     return and_failed(run.failed, None if run.cost is None else run.failed_cost)
 
 
+def task_text(run: Run) -> str:
+    """Return the name of a run's task, with the program that it tuned if it did."""
+    return f"{run.name} ({run.program})" if run.program else run.name
+
+
 def minute(at: str) -> str:
     """Format a time in ISO 8601 to the minute."""
     return at[:16].replace("T", " ")
@@ -75,7 +80,7 @@ def runs_grid(runs: Sequence[Run]) -> Grid:
     rows = tuple(
         (
             str(run.id),
-            run.name,
+            task_text(run),
             run.model,
             run.metric,
             run.status,
@@ -118,7 +123,7 @@ def trials_grid(
         *("trial", run.metric, "95 %", "rows", "estimate (95 %)"),
         *("state", "cost", "unlike the seed prompt", "why it ended"),
     )
-    return Grid(f"Run {run.id}: {run.name} on {run.model} (* = winner)", columns, rows)
+    return Grid(f"Run {run.id}: {task_text(run)} on {run.model} (* = winner)", columns, rows)
 
 
 def best_first(trial: Trial) -> tuple[bool, bool, float, int]:

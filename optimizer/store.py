@@ -46,7 +46,14 @@ class Store(Rulings):
     def start_run(self, run: Run, config: str) -> int:
         """Store a new run and return its id; `config` is a digest of everything that determines its course."""
         row = {"name": run.name, "config": config, "task": compact(run.task), "model": run.model}
-        row |= {"metric": run.metric, "data": run.data, "status": "running", "started": now(), "owner": self.owner}
+        row |= {
+            "program": run.program,
+            "metric": run.metric,
+            "data": run.data,
+            "status": "running",
+            "started": now(),
+            "owner": self.owner,
+        }
         with self.together():
             key = self.db.table("runs").insert(row).last_pk
         assert isinstance(key, int)
@@ -310,7 +317,7 @@ class Store(Rulings):
     def runs(self) -> list[Run]:
         """Read all runs, the latest first."""
         sql = """SELECT id, name, task, model, metric, data, status, started, COALESCE(finished, '') AS finished,
-                 winner, reason, bought, reused, runs.cost AS cost, COALESCE(f.failed, 0) AS failed,
+                 winner, reason, bought, reused, program, runs.cost AS cost, COALESCE(f.failed, 0) AS failed,
                  COALESCE(f.cost, 0) AS failed_cost
                  FROM runs LEFT JOIN (SELECT run, COUNT(*) AS failed, SUM(cost) AS cost FROM failures GROUP BY run) f
                  ON f.run = id ORDER BY id DESC"""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import json
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,12 @@ import dspy
 import pytest
 from dspy.utils.exceptions import AdapterParseError
 from server import ChatServer
+from test_program_tuning import PROGRAM
 
 from optimizer import PromptSearch
 from optimizer.programs.adapted import adapt
+from tests.conftest import Command
+from tests.small_task import write_task
 
 ROWS = [
     dspy.Example(text=f"I {verb} the {thing}", label=label).with_inputs("text")
@@ -67,3 +72,43 @@ def test_what_the_program_or_its_model_sets_stays(server: ChatServer) -> None:
             step(text="I adore it", config=call)
 
         assert [(asked["temperature"], asked["bound"]) for asked in sent(server)] == [(0.3, 7)]
+
+
+def test_a_run_says_which_program_it_tuned(command: Command, tmp_path: Path) -> None:
+    """Wherever it is listed or shown, and in the database; where a prompt is wanted, how to save the program."""
+    write_task(tmp_path, rows=60, search={"calls": 60})
+    (tmp_path / "programs.py").write_text(PROGRAM, encoding="utf-8")
+    tuned = command("tune", "task.toml", "--program", "programs:Sort", "--allow-code").stdout
+    bought = sqlite(tmp_path, "SELECT COUNT(*) FROM completions")
+    save = "phrasetune tune TASK --program programs:Sort --allow-code --save program.json"
+    command("report", "-o", "r.html")
+
+    assert "run 1: programs:Sort on embedded" in tuned
+    assert "Run 1: small (programs:Sort) on embedded" in command("history").stdout
+    assert "small (programs:Sort)" in command("history", "--all").stdout
+    assert json.loads(command("history", "--all", "--json").stdout)[0]["program"] == "programs:Sort"
+    assert (
+        command("history", "--where", "program = 'programs:Sort'", "--columns", "program").stdout.count("programs") > 1
+    )
+    assert f"Next: {save}" in command("show").stdout
+    assert "run 1 of programs:Sort, trial " in command("show").stdout
+    assert json.loads(command("show", "--json").stdout)["program"] == "programs:Sort"
+    assert "- **program**: programs:Sort" in command("card").stdout
+    assert json.loads(command("card", "--json").stdout)["program"] == "programs:Sort"
+    assert "program programs:Sort" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    for given in (["export", "--format", "dspy"], ["predict", "rows.csv"], ["recheck"]):
+        assert (
+            f"run 1 tuned the program programs:Sort, which is no prompt. Save it: `{save}`"
+            in command(*given, code=2).stderr
+        )
+
+    command(*save.replace("TASK", "task.toml").split()[1:])
+
+    assert sqlite(tmp_path, "SELECT COUNT(*) FROM completions") == bought
+    assert (tmp_path / "program.json").exists()
+
+
+def sqlite(folder: Path, sql: str) -> list[Any]:
+    """Ask the results.db of a folder."""
+    with closing(sqlite3.connect(folder / "results.db")) as conn:
+        return conn.execute(sql).fetchall()

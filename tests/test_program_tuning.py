@@ -71,9 +71,8 @@ def test_a_program_is_tuned_from_the_command_line(command: Command, tmp_path: Pa
     assert (told["verdict"]["opened"], again["verdict"]["opened"]) == (1, 1)  # the same run again is no other look
     assert again["best"]["params"] == told["best"]["params"]
     assert "label.adapter" in command("history", *options[-3:-1]).stdout
-    assert "is no prompt" in command("export", "--format", "python", *options[-3:-1], code=2).stderr
     shown = command("show", *options[-3:-1]).stdout
-    assert "Next: phrasetune report" in shown
+    assert "\n      phrasetune report" in shown
     assert "nobody knows" not in shown
     demos = sum(len(step["demos"]) for step in json.loads(history(tmp_path / "results.db").show().prompt).values())
     card = command("card", *options[-3:-1]).stdout

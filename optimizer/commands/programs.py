@@ -82,7 +82,7 @@ def _text(tuned: TunedProgram) -> None:
     best, seed, run = tuned.found.best, tuned.found.trials[0], tuned.run
     for note in tuned.notes:
         out(f"note: {note}")
-    out(f"run {run.id}: {len(tuned.found.trials)} programs tried; {run.reason}")
+    out(f"run {run.id}: {run.program} on {run.model}, {len(tuned.found.trials)} programs tried; {run.reason}")
     bought = f"{run.bought:,} bought, {run.reused:,} reused from the ledger{run_failed(run)}"
     out(f"completions: {bought}; spent: {dollars(run.cost)}")
     for role, spent in tuned.beside.items():

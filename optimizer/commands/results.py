@@ -48,7 +48,7 @@ def show(trial: str | None, run: int | None, db: str, rows: int, as_json: bool) 
     from dataclasses import asdict
 
     from optimizer.archive import History
-    from optimizer.phrases import counted
+    from optimizer.phrases import counted, save_program
     from optimizer.report import estimated, params_text, percent, spread, worth_grids
     from optimizer.reports.front_tables import constraints_grids, constraints_record, standing
     from optimizer.reports.plain import trial_record, verdict_record
@@ -70,11 +70,12 @@ def show(trial: str | None, run: int | None, db: str, rows: int, as_json: bool) 
         worth = {"importances": [asdict(i) for i in importances], "ablations": [asdict(a) for a in ablations]}
         said = {**trial_record(t, cost), "standing": stands, "prompt": shown.prompt}
         ruled = {"verdict": verdict_record(verdict), "constraints": constraints_record(kept)}
-        out_json({"run": shown.run.id, **said, **changed, **worth, **ruled})
+        out_json({"run": shown.run.id, "program": shown.run.program, **said, **changed, **worth, **ruled})
         return
     score = f"{shown.run.metric} {percent(t.score)} ({spread(t.interval)}) on {counted(t.n, 'dev row')}"
     estimate = "" if t.estimate is None else f"; estimated at {estimated(t)} on new rows"
-    out(f"run {shown.run.id}, trial {t.number}: {score}{estimate}")
+    of = f" of {shown.run.program}" if shown.run.program else ""
+    out(f"run {shown.run.id}{of}, trial {t.number}: {score}{estimate}")
     out(f"{t.state.value}: {t.reason}" if t.reason else t.state.value)
     out(stands)
     out(params_text(t.params))
@@ -91,7 +92,7 @@ def show(trial: str | None, run: int | None, db: str, rows: int, as_json: bool) 
         _difference_text(shown, rows)
     at = where(db, shown.run.id)
     if t.prompt.template == PROGRAM:  # a program cannot be exported as a prompt
-        next_step(f"phrasetune report{at}")
+        next_step(save_program(shown.run.program) + where(db), f"phrasetune report{at}")
     else:
         next_step(f"phrasetune export --format python --trial {t.number}{at}")
 

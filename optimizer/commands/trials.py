@@ -145,6 +145,7 @@ def _nothing_tried(records: History, run: Run) -> None:
 
 def _columns(records: History, run: Run, form: str, asked: Mapping[str, Any]) -> None:
     """Print the requested columns with their raw values."""
+    from optimizer.report import task_text
     from optimizer.reports.grids import Grid
 
     names = [name.strip() for name in asked["columns"].split(",")]
@@ -163,7 +164,7 @@ def _columns(records: History, run: Run, form: str, asked: Mapping[str, Any]) ->
         out_json({"run": run.id, "trials": rows})
         return
     cells = tuple(tuple("" if row[name] is None else str(row[name]) for name in names) for row in rows)
-    _draw(Grid(f"Run {run.id}: {run.name} on {run.model}", tuple(names), cells), form)
+    _draw(Grid(f"Run {run.id}: {task_text(run)} on {run.model}", tuple(names), cells), form)
     if len(shown) < len(trials) and form == "text":
         out(f"… and {len(trials) - len(shown)} more: --limit {len(trials)}")
 

@@ -1,6 +1,7 @@
--- results.db, version 12: what the rows of a program took, each of them in several calls.
+-- results.db, version 12: which program a run tuned, and what its rows took, each of them in several calls.
 BEGIN IMMEDIATE;
 
+ALTER TABLE runs ADD COLUMN program TEXT NOT NULL DEFAULT '';  -- module:name of the DSPy program that it tuned; empty for a prompt
 ALTER TABLE outcomes ADD COLUMN calls TEXT;            -- of a program: JSON list of completions.id, as it asked; else NULL
 ALTER TABLE contender_outcomes ADD COLUMN calls TEXT;  -- as outcomes.calls
 ALTER TABLE prompt_trials ADD COLUMN answered INTEGER NOT NULL DEFAULT 0;  -- rows that these calls were made for
@@ -37,8 +38,8 @@ WHERE NOT EXISTS (SELECT 1 FROM compared b WHERE b.run = a.run AND b.s >= a.s AN
 ORDER BY run DESC, score DESC, trial;
 
 CREATE VIEW history AS                   -- what is known of each trial? (what `phrasetune history --where` asks)
-SELECT t.run, r.name AS task, r.model, r.metric, r.status, r.started, t.number AS trial, t.state, t.score, t.low, t.high,
-       t.n AS rows, t.estimate, t.estimate_low, t.estimate_high, coalesce(t.number = r.winner, 0) AS winner, t.calls,
+SELECT t.run, r.name AS task, r.program, r.model, r.metric, r.status, r.started, t.number AS trial, t.state, t.score,
+       t.low, t.high, t.n AS rows, t.estimate, t.estimate_low, t.estimate_high, coalesce(t.number = r.winner, 0) AS winner, t.calls,
        t.cost, t.cost / nullif(t.answered, 0) * 1000 AS cost_per_1000, t.prompt_tokens, t.completion_tokens,
        t.call_seconds / nullif(t.calls, 0) AS seconds_per_call, t.seconds, t.reason, t.params, p.text AS prompt
 FROM prompt_trials t JOIN runs r ON r.id = t.run JOIN prompts p ON p.digest = t.prompt

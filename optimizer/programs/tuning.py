@@ -121,7 +121,7 @@ def tune_program(  # noqa: PLR0913 - the models that may be passed
     with Store(db, create=True, paid=may_cost(model, *beside.values())) as store:
         room = [f"room {task.model.max_tokens}"] if task.model.max_tokens else []
         config = digest(["program", name, source, plan.config(model, beside), *room])
-        return _Tuning(plan, student, model, beside, store, watch, config).run()
+        return _Tuning(plan, name, student, model, beside, store, watch, config).run()
 
 
 @dataclass
@@ -129,6 +129,7 @@ class _Tuning:
     """One run of a program, from its first trial to its verdict."""
 
     plan: Plan
+    name: str
     student: Any
     model: Model
     beside: Mapping[str, Model]
@@ -193,9 +194,8 @@ class _Tuning:
     def _begin(self) -> int:
         task, digest_ = self.plan.task, self.plan.data_digest
         about = task.model_dump(mode="json")
-        return self.store.start_run(
-            Run(0, task.task.name, about, self.model.name, task.metric, digest_, "running", ""), self.config
-        )
+        run = Run(0, task.task.name, about, self.model.name, task.metric, digest_, "running", "", program=self.name)
+        return self.store.start_run(run, self.config)
 
     def _anew(self) -> None:
         """End a run whose trials would differ now, as if a file that the program reads has changed; begin a new one."""

@@ -43,7 +43,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """All that is known about the winner of a finished run.
+    """All that is known about the winner of a finished run, a prompt or the `program` of that name.
 
     `answers` counts, for each contender, the kinds of its outcomes on the test rows, and `cut` how many of its answers
     there were cut off at `max_tokens`. `smallest_gain` is the smallest difference that the rows of a split can show, if
@@ -54,6 +54,7 @@ class Card:
 
     run: int
     task: str
+    program: str
     kind: str
     description: str
     responsible: str
@@ -111,8 +112,7 @@ def make(  # noqa: PLR0913 - a card is made from so many records
     """
     about, data = run.task["task"], run.task["data"]
     judge = run.task["judge"]["model"]["name"] if about["metric"] == "judge" else ""
-    file = file_name(data["file"])
-    model = placeless(run.model)
+    file, model = file_name(data["file"]), placeless(run.model)
     dates = run.started, run.finished
     origin = Origin(file, run.data, tuple(data["inputs"]), data["target"], dict(rows), model, tuple(versions), *dates)
     contenders = verdict.contenders if verdict else ()
@@ -120,6 +120,7 @@ def make(  # noqa: PLR0913 - a card is made from so many records
     return Card(
         run.id,
         about["name"],
+        run.program,
         about["kind"],
         about["description"],
         about.get("responsible", ""),

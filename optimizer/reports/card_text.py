@@ -36,6 +36,7 @@ LOOKED = ("dev", "test")  # splits in which wrong labels are looked for
 def record(card: Card) -> dict[str, Any]:
     """Return a card for JSON; what is not known is null. Of rows that look mislabelled, it only has the number."""
     said = asdict(card) | {"responsible": card.responsible or None, "judge": card.judge or None}
+    said["program"] = card.program or None
     said["constraints"] = constraints_record(card.constraints)
     said["winner"] = {
         "trial": card.winner.number,
@@ -81,6 +82,7 @@ def _about(card: Card) -> tuple[tuple[str, str], ...]:
     judged = f", by the judge {card.judge}" if card.judge else ""
     return (
         ("task", f"{card.task} ({card.kind})"),
+        *([("program", card.program)] if card.program else []),
         ("what is wanted", card.description or UNKNOWN),
         ("responsible", card.responsible or UNKNOWN),
         ("objective", card.metric + judged),

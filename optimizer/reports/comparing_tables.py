@@ -8,7 +8,7 @@ from typing import Any
 
 from optimizer.comparing import Compared, Side
 from optimizer.contenders import LEVEL
-from optimizer.report import Change, changes_grid, comparison_row, dollars, percent, prompt_diff, spread
+from optimizer.report import Change, changes_grid, comparison_row, dollars, percent, prompt_diff, spread, task_text
 from optimizer.reports.grids import Grid
 from optimizer.verdict import able, figures
 
@@ -18,7 +18,7 @@ def sides_grid(found: Compared) -> Grid:
     rows = tuple(
         (
             f"{letter}: {side.name}{' (winner)' if side.trial.number == side.run.winner else ''}",
-            side.run.name,
+            task_text(side.run),
             side.run.model,
             percent(side.score),
             spread(side.interval),
