@@ -9,6 +9,7 @@ from typing import Any
 
 import dspy
 import pytest
+from dspy import lm15
 from dspy.utils import DummyLM
 from pydantic import BaseModel
 
@@ -20,6 +21,7 @@ from optimizer.programs.runs import Judged, Runner
 from optimizer.programs.tasks import rows_of_task, scorer
 from optimizer.records import Completion, Kind, Request
 from optimizer.task import load_task
+from search_spaces.prompt import Message, Settings
 from tests.small_task import write_task
 
 ROWS = [
@@ -154,3 +156,45 @@ def test_typed_fields_are_scored_as_json(tmp_path: Path, value: Any) -> None:
     scores = {row.target: score(known.known[row.id], dspy.Prediction(out=value)).score for row in known.dev}
 
     assert {"bug" in target: score for target, score in scores.items()} == {True: 1.0, False: 0.0}
+
+
+class Own:
+    """What answers as the user's own language model: as the judge does, and it is down for what is about beds."""
+
+    def complete(self, request: lm15.Request) -> lm15.Response:
+        """Answer in DSPy's chat layout."""
+        text = "".join(part.text for part in request.messages[-1].parts)
+        told = Judge().complete(Request((Message("user", text),), Settings()))
+        if told.error:
+            raise ConnectionError(told.error)
+        return lm15.Response(None, request.model, lm15.Message.assistant(told.text), "stop", lm15.Usage(1, 1))
+
+
+@pytest.mark.parametrize("paid", [True, False])
+def test_what_a_program_raises_is_judged_alike_whoever_makes_the_calls(paid: bool) -> None:
+    """After an answer it is a wrong one, for a call that failed or before any call it is none; the run tells both."""
+
+    def raising(step: Any, text: str) -> str:
+        if "food" in text:
+            raise LookupError("no food")
+        if "loathe" in text or "bed" in text:
+            return {"bad": "bad"}[step(text=text).label]
+        return str(step(text=text).label)
+
+    said: list[str] = []
+    search = searched(said) if paid else PromptSearch(lambda row, told: row.label == told.label, budget=80)
+    search.watch = searched(said).watch
+    with dspy.context(lm=dspy.LM("own", engine=Own(), cache=False, num_retries=0)):
+        outcomes = search.evaluate(Doing(raising), ROWS[:14])
+        search.compile(Doing(raising), trainset=ROWS[12:], valset=ROWS[:10])
+
+    kinds = {row.text: outcome.kind for row, outcome in zip(ROWS, outcomes, strict=False)}
+    assert {kind for text, kind in kinds.items() if "food" in text or "bed" in text} == {Kind.ERROR}
+    assert {kind for text, kind in kinds.items() if "food" not in text and "bed" not in text} == {
+        Kind.RIGHT,
+        Kind.UNPARSED,
+    }
+    (told,) = (line for line in said if "raised" in line)
+    assert "the program raised after an answer in " in told
+    assert "; the program raised before any call in " in told
+    assert "no food" in told

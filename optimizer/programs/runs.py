@@ -182,6 +182,17 @@ class _Tally(BaseCallback):  # type: ignore[misc] # DSPy has no types
             self.calls += 1
 
 
+class _Heard(BaseCallback):  # type: ignore[misc]
+    """Notes how the calls of the user's own language model ended in one run of a program."""
+
+    answered = failed = False
+
+    def on_lm_end(self, call_id: str, outputs: object, exception: Exception | None = None) -> None:
+        """Note one call."""
+        del call_id, outputs
+        self.answered, self.failed = self.answered or exception is None, self.failed or exception is not None
+
+
 @dataclass
 class Runner:
     """Runs programs on rows, several at a time, and counts the calls.
@@ -189,7 +200,8 @@ class Runner:
     Without a `clerk`, the programs ask the language model that DSPy is configured with or that they bring. No row is
     then started once `calls` of them have been made; 0 means no limit. `room` is the maximum number of tokens of an
     answer if a program does not set one; 0 is the default. `raised` says where programs raised after their model had
-    answered, which counts as a wrong answer: another prompt may make the model say what the program can use.
+    answered, which counts as a wrong answer: another prompt may make the model say what the program can use. `silent`
+    says where they raised before any call: no prompt could have changed that, and the row has no score.
     """
 
     metric: Judged
@@ -200,6 +212,7 @@ class Runner:
     tally: _Tally = field(default_factory=_Tally)
     asked: int = 0
     raised: list[str] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
 
     @property
     def spent(self) -> int:
@@ -209,14 +222,16 @@ class Runner:
     @property
     def odd(self) -> str:
         """A sentence on programs that raised; empty if none did."""
-        if not self.raised:
-            return ""
-        count = agreed(
-            len(self.raised),
-            "run on a row, which counts as a wrong answer",
-            "runs on a row, which count as wrong answers",
+        kinds = (
+            (self.raised, "after an answer", "counts as a wrong answer", "count as wrong answers"),
+            (self.silent, "before any call", "has no score", "have no score"),
         )
-        return f"the program raised after an answer in {count}; first: {self.raised[0]}"
+        return "; ".join(
+            f"the program raised {when} in "
+            f"{agreed(len(said), f'run on a row, which {one}', f'runs on a row, which {many}')}; first: {said[0]}"
+            for said, when, one, many in kinds
+            if said
+        )
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -268,9 +283,9 @@ class Runner:
         """Run a program on a row; if it raises, there is no answer."""
         started, engine = time.perf_counter(), _Asked(self.clerk, self.room) if self.clerk else None
         prediction, trace, raised = None, list[Any](), None
-        strangers = _Strangers(engine) if engine else None
+        strangers, heard = _Strangers(engine) if engine else None, _Heard()
         try:
-            with self._model(engine, strangers), dspy.context(trace=trace, disable_history=True):
+            with self._model(engine, strangers or heard), dspy.context(trace=trace, disable_history=True):
                 prediction = program(**example.inputs())
         except Exception as error:  # noqa: BLE001 - a program may raise anything
             raised = error
@@ -281,7 +296,7 @@ class Runner:
         elif isinstance(raised, AdapterParseError):
             ran = Ran(kind=Kind.UNPARSED, score=0.0, feedback=str(raised))
         elif raised is not None:
-            ran = self._broke_off(_raised(raised), answered=bool(engine and engine.bought))
+            ran = self._broke_off(_raised(raised), bool(engine.bought) if engine else heard.answered, heard.failed)
         else:
             score, feedback = self.metric(example, prediction)
             kind = Kind.RIGHT if score >= 1 else Kind.WRONG
@@ -289,20 +304,21 @@ class Runner:
         keys, bought = zip(*engine.bought, strict=True) if engine and engine.bought else ((), ())
         return replace(ran, bought=bought, keys=keys, seconds=time.perf_counter() - started)
 
-    def _broke_off(self, said: str, *, answered: bool) -> Ran:
-        """Return the result of a program that raised; if that was before any answer, it says nothing about prompts."""
-        if not answered:
+    def _broke_off(self, said: str, answered: bool, failed: bool) -> Ran:
+        """Return the result of a program that raised: no answer if a call of its own model failed, or it made none."""
+        if failed or not answered:
+            self.silent += [] if failed else [said]
             return Ran(feedback=said)
         self.raised.append(said)
         return Ran(kind=Kind.UNPARSED, score=0.0, feedback=said)
 
-    def _model(self, engine: _Asked | None, strangers: _Strangers | None) -> AbstractContextManager[Any]:
+    def _model(self, engine: _Asked | None, notes: BaseCallback) -> AbstractContextManager[Any]:
         if engine is None:
-            told = [*(dspy.settings.callbacks or []), self.tally]
+            told = [*(dspy.settings.callbacks or []), self.tally, notes]
             return dspy.context(callbacks=told)  # type: ignore[no-any-return]
         assert self.clerk is not None
         model = dspy.LM(self.clerk.ledger.model.name, engine=engine, cache=False, num_retries=0)
-        return dspy.context(lm=model, callbacks=[*(dspy.settings.callbacks or []), strangers])  # type: ignore[no-any-return]
+        return dspy.context(lm=model, callbacks=[*(dspy.settings.callbacks or []), notes])  # type: ignore[no-any-return]
 
 
 @contextmanager
