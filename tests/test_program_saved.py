@@ -60,6 +60,19 @@ def test_a_saved_program_sends_what_was_scored(
     assert (scored["temperature"], scored["bound"], scored["response_format"]) == (0.0, 1000, None)
 
 
+def test_a_program_that_is_tuned_again_is_asked_anew(server: ChatServer) -> None:
+    """Settings of an earlier search are neither sent for dev rows nor saved: the new one has its own."""
+    student = adapt(dspy.Predict("text -> label"))
+    student.scored = {"temperature": 0.7, "max_tokens": 50}
+    search = PromptSearch(lambda row, said: row.label == said.label, model="openai/m", api_base=server.url, budget=40)
+
+    winner = search.compile(student, trainset=ROWS[:6], valset=ROWS[6:])
+
+    asked = [a for a in sent(server) if any(row.text in a["messages"][-1]["content"] for row in ROWS[6:])]
+    assert {(a["temperature"], a["bound"]) for a in asked} == {(0.0, 1000)}
+    assert winner.scored == {"temperature": 0.0, "max_tokens": 1000}
+
+
 def test_what_the_program_or_its_model_sets_stays(server: ChatServer) -> None:
     """A temperature of the step, of its call or of its language model is not overwritten."""
     model = dspy.LM("openai/m", api_base=server.url, api_key="sk-x", cache=False, num_retries=0, temperature=0.3)

@@ -80,6 +80,9 @@ class ProgramSearch:
     def __post_init__(self) -> None:
         require_program(self.student)
         self.program = adapt(self.student.deepcopy())
+        for predictor in self.program.predictors():
+            if isinstance(predictor, AdaptedPredict):
+                predictor.scored = {}  # settings of an earlier search: this one has its own
         predictors = dict(self.program.named_predictors())
         self.names = [name for name, each in predictors.items() if isinstance(each, AdaptedPredict)]
         if not self.names:
