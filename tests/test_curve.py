@@ -492,7 +492,11 @@ def test_a_database_of_an_earlier_version_still_opens(finished: Path, tmp_path: 
         source.backup(conn)
         conn.executescript(
             "".join(f"DROP TABLE {table};" for table in (*later, "baselines", "tuning_jobs", "rechecks", "proposals"))
-            + "DROP VIEW history; ALTER TABLE wordings DROP COLUMN reason; ALTER TABLE wordings DROP COLUMN cost;"
+            + "".join(f"DROP VIEW {view};" for view in ("history", "program_calls", "pareto_front", "cost_per_trial"))
+            + "CREATE VIEW pareto_front AS SELECT 1; CREATE VIEW cost_per_trial AS SELECT 1;"
+            "ALTER TABLE outcomes DROP COLUMN calls; ALTER TABLE contender_outcomes DROP COLUMN calls;"
+            "ALTER TABLE prompt_trials DROP COLUMN answered; ALTER TABLE runs DROP COLUMN program;"
+            "ALTER TABLE wordings DROP COLUMN reason; ALTER TABLE wordings DROP COLUMN cost;"
             "CREATE TABLE baselines (run INTEGER PRIMARY KEY, detail, params, curve, dev_score, model);"
             "PRAGMA user_version = 4;"
         )
